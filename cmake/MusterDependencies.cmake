@@ -1,0 +1,13 @@
+# Everything comes from Debian 12's packages; deploy/packages.txt lists them.
+find_package(Threads REQUIRED)
+find_package(absl REQUIRED)
+find_package(Protobuf REQUIRED)
+find_package(gRPC CONFIG REQUIRED)
+find_package(RocksDB CONFIG REQUIRED)
+find_package(spdlog CONFIG REQUIRED)
+find_package(OpenSSL REQUIRED)
+find_package(nlohmann_json CONFIG REQUIRED)
+find_package(CLI11 CONFIG REQUIRED)
+if(MUSTER_BUILD_TESTS)
+  find_package(GTest REQUIRED)
+endif()

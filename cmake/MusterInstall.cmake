@@ -1,0 +1,32 @@
+# `cmake --install BUILD --prefix P` installs the client library, the protos and the binaries; `--component dev` only the
+# first two, `--component bin` only the last. Another project then says find_package(Muster) and links Muster::sdk.
+include(GNUInstallDirs)
+include(CMakePackageConfigHelpers)
+
+# Headers and protos keep the paths of the tree below this one, so that "client/sdk/client.h" can't meet another "client".
+set(MUSTER_INSTALL_INCLUDEDIR "${CMAKE_INSTALL_INCLUDEDIR}/muster")
+set(MUSTER_INSTALL_CMAKEDIR "${CMAKE_INSTALL_LIBDIR}/cmake/Muster")
+
+install(TARGETS muster_common muster_base muster_proto muster_grpc muster_sdk
+  EXPORT MusterTargets
+  ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}" COMPONENT dev
+  FILE_SET HEADERS DESTINATION "${MUSTER_INSTALL_INCLUDEDIR}" COMPONENT dev)
+install(EXPORT MusterTargets NAMESPACE Muster:: DESTINATION "${MUSTER_INSTALL_CMAKEDIR}" COMPONENT dev)
+
+configure_package_config_file("${PROJECT_SOURCE_DIR}/cmake/MusterConfig.cmake.in"
+  "${PROJECT_BINARY_DIR}/MusterConfig.cmake" INSTALL_DESTINATION "${MUSTER_INSTALL_CMAKEDIR}")
+write_basic_package_version_file("${PROJECT_BINARY_DIR}/MusterConfigVersion.cmake" COMPATIBILITY SameMinorVersion)
+install(FILES "${PROJECT_BINARY_DIR}/MusterConfig.cmake" "${PROJECT_BINARY_DIR}/MusterConfigVersion.cmake"
+  DESTINATION "${MUSTER_INSTALL_CMAKEDIR}" COMPONENT dev)
+
+# For clients in other languages.
+install(DIRECTORY "${PROJECT_SOURCE_DIR}/proto/muster/v1" DESTINATION "${CMAKE_INSTALL_DATADIR}/muster/proto/muster"
+  COMPONENT dev FILES_MATCHING PATTERN "*.proto")
+install(DIRECTORY "${PROJECT_SOURCE_DIR}/proto/google" DESTINATION "${CMAKE_INSTALL_DATADIR}/muster/proto"
+  COMPONENT dev FILES_MATCHING PATTERN "*.proto")
+
+foreach(binary musterd muster)
+  if(TARGET ${binary})
+    install(TARGETS ${binary} RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}" COMPONENT bin)
+  endif()
+endforeach()
