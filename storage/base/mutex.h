@@ -1,0 +1,117 @@
+// std::mutex and std::shared_mutex with annotations that clang's -Wthread-safety checks.
+//
+// absl::Mutex from Debian's packages is not built for ThreadSanitizer and makes it report races that are
+// not there, so the project locks with these.
+#ifndef MUSTER_STORAGE_BASE_MUTEX_H_
+#define MUSTER_STORAGE_BASE_MUTEX_H_
+
+#include <condition_variable>
+#include <mutex>
+#include <shared_mutex>
+
+#include "absl/time/time.h"
+
+#if defined(__clang__)
+#define MUSTER_THREAD_ANNOTATION(x) __attribute__((x))
+#else
+#define MUSTER_THREAD_ANNOTATION(x)
+#endif
+#define MUSTER_GUARDED_BY(x) MUSTER_THREAD_ANNOTATION(guarded_by(x))
+#define MUSTER_REQUIRES(...) MUSTER_THREAD_ANNOTATION(requires_capability(__VA_ARGS__))
+#define MUSTER_REQUIRES_SHARED(...) MUSTER_THREAD_ANNOTATION(requires_shared_capability(__VA_ARGS__))
+#define MUSTER_EXCLUDES(...) MUSTER_THREAD_ANNOTATION(locks_excluded(__VA_ARGS__))
+
+namespace muster {
+
+class MUSTER_THREAD_ANNOTATION(capability("mutex")) Mutex {
+ public:
+  void Lock() MUSTER_THREAD_ANNOTATION(acquire_capability()) { mutex_.lock(); }
+  void Unlock() MUSTER_THREAD_ANNOTATION(release_capability()) { mutex_.unlock(); }
+
+ private:
+  friend class CondVar;
+  std::mutex mutex_;
+};
+
+class MUSTER_THREAD_ANNOTATION(scoped_lockable) MutexLock {
+ public:
+  explicit MutexLock(Mutex& mutex) MUSTER_THREAD_ANNOTATION(acquire_capability(mutex))
+      : mutex_(mutex) {
+    mutex_.Lock();
+  }
+  ~MutexLock() MUSTER_THREAD_ANNOTATION(release_capability()) { mutex_.Unlock(); }
+  MutexLock(const MutexLock&) = delete;
+  MutexLock& operator=(const MutexLock&) = delete;
+
+ private:
+  Mutex& mutex_;
+};
+
+// Waits on a Mutex that the caller holds. Wake-ups may be spurious: wait in a loop.
+class CondVar {
+ public:
+  void Wait(Mutex& mutex) MUSTER_REQUIRES(mutex) {
+    std::unique_lock<std::mutex> lock(mutex.mutex_, std::adopt_lock);
+    condition_.wait(lock);
+    lock.release();
+  }
+
+  // Returns false when `timeout` has passed without a wake-up.
+  bool WaitFor(Mutex& mutex, absl::Duration timeout) MUSTER_REQUIRES(mutex) {
+    std::unique_lock<std::mutex> lock(mutex.mutex_, std::adopt_lock);
+    const auto status = condition_.wait_for(lock, absl::ToChronoNanoseconds(timeout));
+    lock.release();
+    return status == std::cv_status::no_timeout;
+  }
+
+  void NotifyOne() { condition_.notify_one(); }
+  void NotifyAll() { condition_.notify_all(); }
+
+ private:
+  std::condition_variable condition_;
+};
+
+class MUSTER_THREAD_ANNOTATION(capability("shared_mutex")) SharedMutex {
+ public:
+  void Lock() MUSTER_THREAD_ANNOTATION(acquire_capability()) { mutex_.lock(); }
+  void Unlock() MUSTER_THREAD_ANNOTATION(release_capability()) { mutex_.unlock(); }
+  void LockShared() MUSTER_THREAD_ANNOTATION(acquire_shared_capability()) { mutex_.lock_shared(); }
+  void UnlockShared() MUSTER_THREAD_ANNOTATION(release_shared_capability()) {
+    mutex_.unlock_shared();
+  }
+
+ private:
+  std::shared_mutex mutex_;
+};
+
+class MUSTER_THREAD_ANNOTATION(scoped_lockable) WriterLock {
+ public:
+  explicit WriterLock(SharedMutex& mutex) MUSTER_THREAD_ANNOTATION(acquire_capability(mutex))
+      : mutex_(mutex) {
+    mutex_.Lock();
+  }
+  ~WriterLock() MUSTER_THREAD_ANNOTATION(release_capability()) { mutex_.Unlock(); }
+  WriterLock(const WriterLock&) = delete;
+  WriterLock& operator=(const WriterLock&) = delete;
+
+ private:
+  SharedMutex& mutex_;
+};
+
+class MUSTER_THREAD_ANNOTATION(scoped_lockable) ReaderLock {
+ public:
+  explicit ReaderLock(SharedMutex& mutex) MUSTER_THREAD_ANNOTATION(acquire_shared_capability(mutex))
+      : mutex_(mutex) {
+    mutex_.LockShared();
+  }
+  ~ReaderLock() MUSTER_THREAD_ANNOTATION(release_generic_capability()) { mutex_.UnlockShared(); }
+  ReaderLock(const ReaderLock&) = delete;
+  ReaderLock& operator=(const ReaderLock&) = delete;
+
+ private:
+  SharedMutex& mutex_;
+};
+
+}  // namespace muster
+
+#endif  // MUSTER_STORAGE_BASE_MUTEX_H_

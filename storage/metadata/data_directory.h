@@ -1,0 +1,23 @@
+// The directory that an embedded metadata store keeps its files in.
+#ifndef MUSTER_STORAGE_METADATA_DATA_DIRECTORY_H_
+#define MUSTER_STORAGE_METADATA_DATA_DIRECTORY_H_
+
+#include <cstdint>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace muster {
+
+// Makes `path` (mode 0700) and its missing parents (mode 0755) durably, and checks that this
+// process may use it. kInvalidArgument: the path's form. kFailedPrecondition: something else is
+// there. kPermissionDenied and kResourceExhausted as the system says. Thread-safe.
+absl::Status PrepareDataDirectory(const std::string& path);
+
+// Bytes that this process may still write to the file system of `path`. Thread-safe.
+absl::StatusOr<int64_t> FreeBytesOf(const std::string& path);
+
+}  // namespace muster
+
+#endif  // MUSTER_STORAGE_METADATA_DATA_DIRECTORY_H_

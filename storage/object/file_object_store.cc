@@ -1,0 +1,151 @@
+#include "storage/object/file_object_store.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <string>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "storage/base/mutex.h"
+#include "storage/base/random.h"
+#include "storage/base/status_macros.h"
+#include "storage/object/file_object_list.h"
+#include "storage/object/file_object_writer.h"
+#include "storage/object/local_file.h"
+#include "storage/object/object_rules.h"
+
+namespace muster {
+namespace {
+
+constexpr absl::string_view kScheme = "file";
+
+absl::string_view WithoutSlashes(absl::string_view root) {
+  while (absl::EndsWith(root, "/")) root.remove_suffix(1);
+  return root;
+}
+
+class FileObjectStore final : public ObjectStore {
+ public:
+  explicit FileObjectStore(absl::string_view root)
+      : root_(WithoutSlashes(root)), random_(NewSystemRandom()) {}
+
+  absl::StatusOr<ObjectInfo> Stat(absl::string_view key) override {
+    MUSTER_RETURN_IF_ERROR(CheckKey(key));
+    struct stat info = {};
+    if (stat(PathOf(key).c_str(), &info) != 0) return FileError(errno, UriOf(key), "look at it");
+    MUSTER_RETURN_IF_ERROR(CheckRegularFile(info, UriOf(key)));
+    return InfoOf(info);
+  }
+
+  absl::Status Read(absl::string_view key, int64_t offset, absl::Span<char> out,
+                    const ReadOptions& options) override {
+    MUSTER_RETURN_IF_ERROR(CheckKey(key));
+    const std::string uri = UriOf(key);
+    MUSTER_ASSIGN_OR_RETURN(const OpenedFile opened, OpenRegularFile(PathOf(key), uri));
+    MUSTER_RETURN_IF_ERROR(CheckVersion(uri, options.if_version, InfoOf(opened.info).version));
+    MUSTER_RETURN_IF_ERROR(CheckReadRange(uri, opened.info.st_size, offset, out.size()));
+    MUSTER_RETURN_IF_ERROR(ReadFully(opened.file.fd(), offset, out, uri));
+    if (options.if_version.empty()) return absl::OkStatus();
+    // The file may have been written in place while it was read.
+    struct stat info = {};
+    if (fstat(opened.file.fd(), &info) != 0) return FileError(errno, uri, "look at it");
+    return CheckVersion(uri, options.if_version, InfoOf(info).version);
+  }
+
+  absl::StatusOr<std::unique_ptr<ObjectWriter>> Create(absl::string_view key,
+                                                       const WriteOptions& options) override {
+    MUSTER_RETURN_IF_ERROR(CheckKey(key));
+    const std::string uri = UriOf(key);
+    MUSTER_RETURN_IF_ERROR(CheckWriteOptions(uri, options));
+    const std::string path = PathOf(key);
+    const size_t slash = path.rfind('/');
+    MUSTER_ASSIGN_OR_RETURN(LocalFile directory,
+                            MakeParents(slash == 0 ? "/" : path.substr(0, slash), uri));
+    return NewFileObjectWriter(
+        *random_, FileDestination{std::move(directory), path.substr(slash + 1), uri}, options);
+  }
+
+  absl::StatusOr<ObjectInfo> Put(absl::string_view key, absl::string_view bytes,
+                                 const WriteOptions& options) override {
+    WriteOptions whole;
+    whole.size_bytes = static_cast<int64_t>(bytes.size());
+    whole.must_not_exist = options.must_not_exist;
+    MUSTER_ASSIGN_OR_RETURN(const std::unique_ptr<ObjectWriter> writer, Create(key, whole));
+    MUSTER_RETURN_IF_ERROR(writer->Write(0, bytes));
+    return writer->Commit();
+  }
+
+  absl::StatusOr<std::vector<ListedObject>> List(absl::string_view prefix,
+                                                 const ListOptions& options) override {
+    MUSTER_RETURN_IF_ERROR(CheckObjectPrefix(UriOf(prefix), prefix));
+    MUSTER_RETURN_IF_ERROR(CheckListOptions(UriOf(prefix), options));
+    return ListFiles(root_, prefix, options);
+  }
+
+  absl::Status Delete(absl::string_view key) override {
+    MUSTER_RETURN_IF_ERROR(CheckKey(key));
+    const std::string path = PathOf(key);
+    struct stat info = {};
+    if (lstat(path.c_str(), &info) != 0) return AbsentIsOk(errno, key);
+    // A link goes itself, not what it leads to.
+    if (!S_ISLNK(info.st_mode)) MUSTER_RETURN_IF_ERROR(CheckRegularFile(info, UriOf(key)));
+    if (unlink(path.c_str()) != 0) return AbsentIsOk(errno, key);
+    return absl::OkStatus();
+  }
+
+ private:
+  std::string PathOf(absl::string_view key) const { return absl::StrCat(root_, "/", key); }
+  std::string UriOf(absl::string_view key) const { return FileUri(PathOf(key)); }
+
+  absl::Status CheckKey(absl::string_view key) const {
+    MUSTER_RETURN_IF_ERROR(CheckObjectKey(UriOf(key), key));
+    const size_t slash = key.rfind('/');
+    const absl::string_view name = slash == absl::string_view::npos ? key : key.substr(slash + 1);
+    if (absl::StartsWith(name, kTemporaryPrefix)) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          UriOf(key), ": names that begin with ", kTemporaryPrefix, " are for unfinished writes"));
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status AbsentIsOk(int error, absl::string_view key) const {
+    if (error == ENOENT || error == ENOTDIR) return absl::OkStatus();
+    return FileError(error, UriOf(key), "delete it");
+  }
+
+  absl::StatusOr<LocalFile> MakeParents(const std::string& path, const std::string& uri) {
+    MutexLock lock(directories_mutex_);
+    return MakeDirectories(path, uri);
+  }
+
+  // Without the slash at its end, so "" for the root of the file system.
+  const std::string root_;
+  const std::unique_ptr<Random> random_;
+  // One writer at a time makes directories, so that none relies on one that another has yet to
+  // sync.
+  Mutex directories_mutex_;
+};
+
+}  // namespace
+
+std::unique_ptr<ObjectStore> NewFileObjectStore(absl::string_view root) {
+  return std::make_unique<FileObjectStore>(root);
+}
+
+absl::Status RegisterFileObjectStore(ObjectStoreRegistry& registry) {
+  const std::shared_ptr<ObjectStore> store = NewFileObjectStore("/");
+  return registry.Register(kScheme, [store](const Uri& uri) -> absl::StatusOr<ObjectRef> {
+    if (!uri.authority.empty() && uri.authority != "localhost") {
+      return absl::InvalidArgumentError(
+          absl::StrCat(uri.ToString(), ": names the host \"", uri.authority,
+                       "\"; a file is opened on this machine, as file:///PATH"));
+    }
+    return ObjectRef{store, uri.path};
+  });
+}
+
+}  // namespace muster
