@@ -1,0 +1,210 @@
+#include "server/commit/committer.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "storage/base/error_info.h"
+#include "storage/base/status_macros.h"
+
+namespace muster {
+namespace {
+
+absl::Status QueueFull(size_t limit) {
+  return WithDetail(
+      absl::ResourceExhaustedError(
+          absl::StrCat("the server is overloaded: ", limit, " calls wait already")),
+      ErrorDetail{"QUEUE_FULL", {{"limit", absl::StrCat(limit)}}, absl::Milliseconds(200)});
+}
+
+absl::Status ShuttingDown() {
+  return MakeError(absl::StatusCode::kUnavailable, "SHUTTING_DOWN",
+                   "the server is shutting down: try again, or another server");
+}
+
+size_t BytesOf(const MetadataBatch::Operation& operation) {
+  MetadataBatch one;
+  one.operations.push_back(operation);
+  return one.SizeBytes();
+}
+
+// The revision's row is part of every batch: its key and at most 24 bytes.
+constexpr size_t kRevisionRowBytes = 64;
+
+}  // namespace
+
+Committer::Committer(MetadataStore& store, Registry& registry, Feed& feed, const Options& options,
+                     std::function<void(AssemblyUid)> plan_wanted)
+    : store_(store),
+      registry_(registry),
+      feed_(feed),
+      options_(options),
+      plan_wanted_(std::move(plan_wanted)) {}
+
+absl::Status Committer::Load() {
+  WriterLock registry_lock(registry_mutex_);
+  MUSTER_ASSIGN_OR_RETURN(Applied loaded, registry_.Load(store_));
+  feed_.Start(registry_.revision());
+  {
+    MutexLock lock(parked_mutex_);
+    durable_ = registry_.revision();
+  }
+  group_.revision = registry_.revision();
+  for (const AssemblyUid assembly : loaded.plans_wanted) plan_wanted_(assembly);
+  for (Command& command : loaded.follow_ups) {
+    SubmitInternal(Job{.commands = {std::move(command)}});
+  }
+  return absl::OkStatus();
+}
+
+void Committer::Enqueue(Job job, bool bounded) {
+  absl::Status refused;
+  {
+    MutexLock lock(queue_mutex_);
+    if (stopped_) {
+      refused = ShuttingDown();
+    } else if (bounded && queue_.size() >= options_.queue_limit) {
+      refused = QueueFull(options_.queue_limit);
+    } else {
+      queue_.push_back(std::move(job));
+      queue_filled_.NotifyOne();
+      return;
+    }
+  }
+  JobResult result;
+  result.status = std::move(refused);
+  job.done(std::move(result));
+}
+
+void Committer::Submit(Job job) { Enqueue(std::move(job), true); }
+void Committer::SubmitInternal(Job job) { Enqueue(std::move(job), false); }
+
+void Committer::Read(const std::function<void(const Registry&)>& read,
+                     std::function<void(Revision)> reply) {
+  Revision seen;
+  {
+    ReaderLock lock(registry_mutex_);
+    read(registry_);
+    seen = registry_.revision();
+  }
+  {
+    MutexLock lock(parked_mutex_);
+    if (seen > durable_) {
+      parked_.emplace(seen, std::move(reply));
+      return;
+    }
+  }
+  reply(seen);
+}
+
+bool Committer::WaitForWork() {
+  MutexLock lock(queue_mutex_);
+  while (queue_.empty() && !stopped_) queue_filled_.Wait(queue_mutex_);
+  return !queue_.empty();
+}
+
+void Committer::Stop() {
+  MutexLock lock(queue_mutex_);
+  stopped_ = true;
+  queue_filled_.NotifyAll();
+}
+
+Revision Committer::durable() const {
+  MutexLock lock(parked_mutex_);
+  return durable_;
+}
+
+absl::StatusOr<bool> Committer::RunOnce() {
+  std::deque<Job> jobs;
+  {
+    MutexLock lock(queue_mutex_);
+    jobs.swap(queue_);
+  }
+  for (Job& job : jobs) MUSTER_RETURN_IF_ERROR(RunJob(std::move(job)));
+  MUSTER_RETURN_IF_ERROR(Flush());
+  return !jobs.empty();
+}
+
+absl::Status Committer::RunJob(Job job) {
+  auto result = std::make_shared<JobResult>();
+  for (const Command& command : job.commands) {
+    MUSTER_ASSIGN_OR_RETURN(Applied applied, RunCommand(command));
+    result->status = std::move(applied.status);
+    result->reply = std::move(applied.reply);
+    if (applied.changed) ++result->changed;
+    if (!result->status.ok()) break;
+  }
+  // Answered after the flush, whether it changed something or not: errors, too, tell of the state.
+  group_.answers.push_back([done = std::move(job.done), result](Revision durable) {
+    result->revision = durable;
+    done(std::move(*result));
+  });
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Applied> Committer::RunCommand(const Command& command) {
+  Applied applied;
+  {
+    WriterLock lock(registry_mutex_);
+    applied = registry_.Apply(command);
+  }
+  MUSTER_RETURN_IF_ERROR(AddToGroup(applied));
+  for (const Command& follow_up : applied.follow_ups) {
+    MUSTER_RETURN_IF_ERROR(RunCommand(follow_up).status());
+  }
+  return applied;
+}
+
+absl::Status Committer::AddToGroup(Applied& applied) {
+  const MetadataStore::Limits limits = store_.limits();
+  size_t bytes = 0;
+  for (const auto& operation : applied.operations) bytes += BytesOf(operation);
+  const size_t operations = group_.batch.operations.size() + applied.operations.size() + 1;
+  if (operations > limits.batch_operations_max ||
+      group_.batch_bytes + bytes + kRevisionRowBytes > limits.batch_bytes_max) {
+    MUSTER_RETURN_IF_ERROR(Flush());
+  }
+  group_.revision = applied.revision;
+  group_.batch_bytes += bytes;
+  for (auto& operation : applied.operations) {
+    group_.batch.operations.push_back(std::move(operation));
+  }
+  for (Event& event : applied.events) group_.events.push_back(std::move(event));
+  for (const AssemblyUid uid : applied.plans_wanted) group_.plans_wanted.push_back(uid);
+  return absl::OkStatus();
+}
+
+absl::Status Committer::Flush() {
+  Group group = std::exchange(group_, Group{});
+  const Revision revision = group.revision;
+  group_.revision = revision;
+  if (!group.batch.operations.empty()) {
+    // Only this thread writes the registry, so reading it needs no lock.
+    group.batch.operations.push_back(registry_.RevisionRow(revision));
+    MUSTER_RETURN_IF_ERROR(
+        Annotate(store_.Commit(group.batch), "a write to the metadata store failed"));
+  }
+  if (!group.answers.empty()) MUSTER_RETURN_IF_ERROR(store_.CheckLeadership());
+  // The lease table first: a node that is told its epoch may send a heartbeat at once.
+  for (const Event& event : group.events) {
+    if (const auto* node = std::get_if<NodeEvent>(&event.what)) registry_.leases().Apply(*node);
+  }
+  feed_.Publish(std::move(group.events), revision);
+  for (auto& answer : group.answers) answer(revision);
+  ReleaseReads(revision);
+  for (const AssemblyUid assembly : group.plans_wanted) plan_wanted_(assembly);
+  return absl::OkStatus();
+}
+
+void Committer::ReleaseReads(Revision durable) {
+  std::vector<std::function<void(Revision)>> ready;
+  {
+    MutexLock lock(parked_mutex_);
+    durable_ = durable;
+    const auto end = parked_.upper_bound(durable);
+    for (auto it = parked_.begin(); it != end; ++it) ready.push_back(std::move(it->second));
+    parked_.erase(parked_.begin(), end);
+  }
+  for (auto& reply : ready) reply(durable);
+}
+
+}  // namespace muster

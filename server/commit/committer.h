@@ -1,0 +1,129 @@
+// The one place where state changes: applies commands in order, makes them durable in groups, publishes, replies.
+//
+// 1. Handlers Submit jobs to a bounded queue and return.
+// 2. RunOnce takes all that has queued up, applies each command under the exclusive lock, and collects the rows.
+// 3. The rows of the group are committed as one synced batch (or several, where the store's limits ask for it).
+// 4. Then, and only then, the events are published and the jobs are answered; so are the reads that saw the state.
+//
+// Reads run under the shared lock at any time. They may see what is not durable yet, and so are answered only once the
+// revision that they saw is.
+#ifndef MUSTER_SERVER_COMMIT_COMMITTER_H_
+#define MUSTER_SERVER_COMMIT_COMMITTER_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "google/protobuf/message.h"
+#include "server/registry/command.h"
+#include "server/registry/registry.h"
+#include "server/watch/feed.h"
+#include "storage/base/mutex.h"
+#include "storage/metadata/metadata_store.h"
+
+namespace muster {
+
+// What a job's caller gets.
+struct JobResult {
+  absl::Status status;
+  // The last command's response message; null for commands without one.
+  std::unique_ptr<google::protobuf::Message> reply;
+  // How many of the commands changed something.
+  size_t changed = 0;
+  // Durable, and at or above that of the job's commands.
+  Revision revision;
+};
+
+// Commands that are carried out one after the other, up to the first that fails.
+struct Job {
+  std::vector<Command> commands;
+  // Called exactly once; on the committer's thread, or inside Submit when the job is refused. Must not block.
+  std::function<void(JobResult)> done = [](JobResult) {};
+};
+
+// Thread-safe, but for RunOnce and Load, which one thread calls.
+class Committer {
+ public:
+  struct Options {
+    // Jobs that may wait; more are answered RESOURCE_EXHAUSTED QUEUE_FULL.
+    size_t queue_limit = 4'096;
+  };
+
+  // All outlive the committer. `plan_wanted` is called on the committer's thread, after the group is durable.
+  Committer(MetadataStore& store, Registry& registry, Feed& feed, const Options& options,
+            std::function<void(AssemblyUid)> plan_wanted);
+
+  // Reads the state from the store and starts the feed behind it.
+  absl::Status Load();
+
+  // Queues a job.
+  void Submit(Job job) MUSTER_EXCLUDES(queue_mutex_);
+  // The same for the server's own commands, which no limit refuses.
+  void SubmitInternal(Job job) MUSTER_EXCLUDES(queue_mutex_);
+
+  // Runs `read` at once under the shared lock, and `reply` as soon as what it saw is durable: before Read returns, or
+  // later on the committer's thread. `read` is bounded to about 1,000 items; neither may block.
+  void Read(const std::function<void(const Registry&)>& read, std::function<void(Revision)> reply)
+      MUSTER_EXCLUDES(registry_mutex_, parked_mutex_);
+
+  // Carries out what has queued up; false when there was nothing. An error means that the store failed or that this
+  // process no longer leads it: nothing of the group was answered, and the process has to end.
+  absl::StatusOr<bool> RunOnce();
+
+  // Blocks until there is a job, or Stop was called; false in the latter case, once the queue is empty.
+  bool WaitForWork() MUSTER_EXCLUDES(queue_mutex_);
+  // Refuses further jobs (UNAVAILABLE SHUTTING_DOWN) and lets WaitForWork end.
+  void Stop() MUSTER_EXCLUDES(queue_mutex_);
+
+  // The newest revision that is durable.
+  Revision durable() const MUSTER_EXCLUDES(parked_mutex_);
+
+ private:
+  // What waits for the next flush.
+  struct Group {
+    // Of the state after the group's last command.
+    Revision revision;
+    MetadataBatch batch;
+    size_t batch_bytes = 0;
+    std::vector<Event> events;
+    std::vector<AssemblyUid> plans_wanted;
+    std::vector<std::function<void(Revision)>> answers;
+  };
+
+  void Enqueue(Job job, bool bounded) MUSTER_EXCLUDES(queue_mutex_);
+  absl::Status RunJob(Job job);
+  // Applies a command with all its follow-ups.
+  absl::StatusOr<Applied> RunCommand(const Command& command);
+  absl::Status AddToGroup(Applied& applied);
+  absl::Status Flush();
+  void ReleaseReads(Revision durable) MUSTER_EXCLUDES(parked_mutex_);
+
+  MetadataStore& store_;
+  Registry& registry_;
+  Feed& feed_;
+  const Options options_;
+  const std::function<void(AssemblyUid)> plan_wanted_;
+
+  // Guards the registry: exclusive while a command is applied, shared while it is read.
+  SharedMutex registry_mutex_;
+  Group group_;
+
+  Mutex queue_mutex_;
+  CondVar queue_filled_;
+  std::deque<Job> queue_ MUSTER_GUARDED_BY(queue_mutex_);
+  bool stopped_ MUSTER_GUARDED_BY(queue_mutex_) = false;
+
+  mutable Mutex parked_mutex_;
+  Revision durable_ MUSTER_GUARDED_BY(parked_mutex_);
+  std::multimap<Revision, std::function<void(Revision)>> parked_ MUSTER_GUARDED_BY(parked_mutex_);
+};
+
+}  // namespace muster
+
+#endif  // MUSTER_SERVER_COMMIT_COMMITTER_H_

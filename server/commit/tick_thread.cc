@@ -1,0 +1,52 @@
+#include "server/commit/tick_thread.h"
+
+#include <utility>
+
+namespace muster {
+
+TickThread::TickThread(Clock& clock, LeaseTable& leases, MetadataStore& store,
+                       Committer& committer, absl::Duration interval)
+    : clock_(clock),
+      leases_(leases),
+      store_(store),
+      committer_(committer),
+      thread_([this, interval] { Run(interval); }) {}
+
+TickThread::~TickThread() {
+  {
+    MutexLock lock(mutex_);
+    stopped_ = true;
+    stop_changed_.NotifyAll();
+  }
+  thread_.join();
+}
+
+Job TickThread::MakeTick(Clock& clock, LeaseTable& leases, MetadataStore& store) {
+  Tick tick;
+  tick.time_us = absl::ToUnixMicros(clock.Now());
+  // A device that can't be asked is treated as one without a bound; writing to it will tell.
+  const auto free_bytes = store.FreeBytes();
+  if (free_bytes.ok()) tick.free_bytes = *free_bytes;
+  Job job;
+  job.commands.push_back(tick);
+  for (const LeaseTable::Lease& lease : leases.Tick(clock.Monotonic())) {
+    job.commands.push_back(ExpireLease{lease.node, lease.epoch});
+  }
+  return job;
+}
+
+void TickThread::Run(absl::Duration interval) {
+  while (true) {
+    // The lease table needs every tick; the committer takes the next one when it has done the last.
+    Job job = MakeTick(clock_, leases_, store_);
+    if (!pending_->exchange(true)) {
+      job.done = [pending = pending_](JobResult) { *pending = false; };
+      committer_.SubmitInternal(std::move(job));
+    }
+    MutexLock lock(mutex_);
+    if (!stopped_) stop_changed_.WaitFor(mutex_, interval);
+    if (stopped_) return;
+  }
+}
+
+}  // namespace muster

@@ -1,0 +1,47 @@
+// Brings the time into the registry, ten times a second.
+#ifndef MUSTER_SERVER_COMMIT_TICK_THREAD_H_
+#define MUSTER_SERVER_COMMIT_TICK_THREAD_H_
+
+#include <atomic>
+#include <memory>
+#include <thread>
+
+#include "absl/time/time.h"
+#include "server/commit/committer.h"
+#include "server/registry/lease_table.h"
+#include "storage/base/clock.h"
+#include "storage/base/mutex.h"
+#include "storage/metadata/metadata_store.h"
+
+namespace muster {
+
+class TickThread {
+ public:
+  // All outlive it.
+  TickThread(Clock& clock, LeaseTable& leases, MetadataStore& store, Committer& committer,
+             absl::Duration interval);
+  ~TickThread();
+  TickThread(const TickThread&) = delete;
+  TickThread& operator=(const TickThread&) = delete;
+
+  // The job of one tick: the time, and what the lease table declares expired by it.
+  static Job MakeTick(Clock& clock, LeaseTable& leases, MetadataStore& store);
+
+ private:
+  void Run(absl::Duration interval);
+
+  Clock& clock_;
+  LeaseTable& leases_;
+  MetadataStore& store_;
+  Committer& committer_;
+  // A tick is under way; another one would only queue up behind it. Shared with the job, which may end after the thread.
+  const std::shared_ptr<std::atomic<bool>> pending_ = std::make_shared<std::atomic<bool>>(false);
+  Mutex mutex_;
+  CondVar stop_changed_;
+  bool stopped_ MUSTER_GUARDED_BY(mutex_) = false;
+  std::thread thread_;
+};
+
+}  // namespace muster
+
+#endif  // MUSTER_SERVER_COMMIT_TICK_THREAD_H_

@@ -1,0 +1,182 @@
+// musterd: flags -> stores -> registry -> services.
+
+#include <poll.h>
+#include <signal.h>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <string>
+#include <thread>
+#include <variant>
+
+#include "absl/status/status.h"
+#include "absl/strings/escaping.h"
+#include "server/commit/commit_thread.h"
+#include "server/commit/committer.h"
+#include "server/commit/planner_thread.h"
+#include "server/commit/tick_thread.h"
+#include "server/rpc/call_stats.h"
+#include "server/rpc/rpc_server.h"
+#include "server/server_options.h"
+#include "storage/base/clock.h"
+#include "storage/base/random.h"
+#include "storage/metadata/rocksdb_metadata_store.h"
+#include "storage/metadata/store_marker.h"
+
+namespace muster {
+namespace {
+
+enum ExitCode { kOk = 0, kBadDataDir = 3, kBadListen = 4, kStoreFailed = 5, kStopTookTooLong = 6 };
+
+constexpr absl::Duration kTickInterval = absl::Milliseconds(100);
+constexpr absl::Duration kPlanInterval = absl::Milliseconds(100);
+constexpr absl::Duration kCallGrace = absl::Seconds(2);
+// A stop is promised within 5 s; what is acknowledged is durable already, so ending the hard way loses nothing.
+constexpr absl::Duration kStopLimit = absl::Milliseconds(4'500);
+
+void LogFatal(const char* what, const absl::Status& status) {
+  spdlog::critical("fatal what=\"{}\" code={} message=\"{}\"", what,
+                   absl::StatusCodeToString(status.code()), absl::CHexEscape(status.message()));
+}
+
+// Ends the process at once: whether the last write took place is unknown, so nothing more may be said.
+[[noreturn]] void StopRatherThanLie(const absl::Status& status) {
+  LogFatal("the store failed; restart the server once its data directory is in order", status);
+  spdlog::default_logger()->flush();
+  _exit(kStoreFailed);
+}
+
+// Blocks SIGTERM and SIGINT in this thread and those that it starts, and returns a descriptor that reads them.
+int BlockStopSignals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  signal(SIGPIPE, SIG_IGN);
+  return signalfd(-1, &signals, SFD_CLOEXEC);
+}
+
+// Ends the process if the stop hangs.
+class StopWatchdog {
+ public:
+  StopWatchdog() : thread_([this] {
+    absl::Duration left = kStopLimit;
+    constexpr absl::Duration kStep = absl::Milliseconds(50);
+    for (; left > absl::ZeroDuration() && !done_; left -= kStep) SystemClock().SleepFor(kStep);
+    if (done_) return;
+    spdlog::error("stop=forced reason=\"calls did not end in time\"");
+    spdlog::default_logger()->flush();
+    _exit(kStopTookTooLong);
+  }) {}
+  ~StopWatchdog() {
+    done_ = true;
+    thread_.join();
+  }
+
+ private:
+  std::atomic<bool> done_ = false;
+  std::thread thread_;
+};
+
+// Written beside and renamed, so that a reader never sees half of it.
+bool WriteAddressFile(const std::string& path, const std::string& address) {
+  if (path.empty()) return true;
+  const std::string temporary = path + ".tmp";
+  std::ofstream file(temporary, std::ios::trunc);
+  file << address << "\n";
+  file.close();
+  std::error_code error;
+  if (file) std::filesystem::rename(temporary, path, error);
+  if (file && !error) return true;
+  spdlog::critical("fatal what=\"can't write the address file\" path={}", path);
+  return false;
+}
+
+int Serve(const ServerOptions& options, int signals, MetadataStore& store,
+          const std::string& cluster_id) {
+  Clock& clock = SystemClock();
+  Registry::Options registry_options;
+  registry_options.cluster_id = cluster_id;
+  registry_options.default_lease_ttl_us = static_cast<int64_t>(options.lease_ttl_s * 1e6);
+  registry_options.min_free_bytes = static_cast<int64_t>(options.min_free_bytes);
+  Registry registry(registry_options);
+  Feed feed({});
+  CallStats stats(clock);
+  PlannerThread planner(clock, kPlanInterval);
+  Committer committer(store, registry, feed, {options.queue_limit},
+                      [&planner](AssemblyUid assembly) { planner.Want(assembly); });
+  const absl::Duration begin = clock.Monotonic();
+  if (const absl::Status loaded = committer.Load(); !loaded.ok()) {
+    LogFatal("the data directory can't be read", loaded);
+    return kBadDataDir;
+  }
+  // The time before the first call.
+  committer.SubmitInternal(TickThread::MakeTick(clock, registry.leases(), store));
+  auto commit_thread = std::make_unique<CommitThread>(committer, StopRatherThanLie);
+  planner.Start(committer, [](const absl::Status& status) { LogFatal("planning failed", status); });
+  auto ticker = std::make_unique<TickThread>(clock, registry.leases(), store, committer,
+                                             kTickInterval);
+  auto server = StartRpcServer(options.listen, clock, committer, feed, registry.leases(), store,
+                               stats);
+  int exit_code = kOk;
+  if (!server.ok()) {
+    LogFatal("can't serve", server.status());
+    exit_code = kBadListen;
+  } else if (!WriteAddressFile(options.address_file, (*server)->address())) {
+    exit_code = kBadListen;
+  } else {
+    spdlog::info("serving address={} data_dir={} cluster_id={} revision={} load_ms={:.0f}",
+                 (*server)->address(), options.data_dir, cluster_id, committer.durable().value,
+                 absl::ToDoubleMilliseconds(clock.Monotonic() - begin));
+    pollfd wait{signals, POLLIN, 0};
+    while (poll(&wait, 1, -1) < 0 && errno == EINTR) {
+    }
+    spdlog::info("stop=begun");
+  }
+  const StopWatchdog watchdog;
+  if (server.ok()) (*server)->Stop(kCallGrace);
+  ticker.reset();
+  planner.Stop();
+  commit_thread.reset();
+  if (server.ok()) server->reset();
+  stats.LogSummary();
+  spdlog::info("stop=done revision={}", committer.durable().value);
+  return exit_code;
+}
+
+int Main(int argc, char** argv) {
+  auto parsed = ParseServerOptions(argc, argv);
+  if (const int* exit_code = std::get_if<int>(&parsed)) return *exit_code;
+  const ServerOptions& options = std::get<ServerOptions>(parsed);
+  spdlog::set_default_logger(spdlog::stderr_logger_mt("musterd"));
+  spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %l %v");
+  spdlog::set_level(spdlog::level::from_str(options.log_level));
+  spdlog::flush_on(spdlog::level::info);
+  const int signals = BlockStopSignals();
+
+  auto store = NewRocksdbMetadataStore(options.data_dir);
+  if (!store.ok()) {
+    LogFatal("the data directory can't be opened", store.status());
+    return kBadDataDir;
+  }
+  const std::unique_ptr<Random> random = NewSystemRandom();
+  const auto cluster_id = CheckStoreMarker(*random, **store, options.cluster_id);
+  if (!cluster_id.ok()) {
+    LogFatal("the data directory can't be used", cluster_id.status());
+    return kBadDataDir;
+  }
+  return Serve(options, signals, **store, *cluster_id);
+}
+
+}  // namespace
+}  // namespace muster
+
+int main(int argc, char** argv) { return muster::Main(argc, argv); }

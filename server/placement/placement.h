@@ -1,0 +1,149 @@
+// Decides which node of an assembly gets which shards.
+//
+// A pure function: no clock, no I/O, no state. The same input gives the same plan, also when the
+// nodes come in another order. Planning on a plan's own output changes nothing (with a move budget,
+// once no move is left that pays). Thread-safe.
+#ifndef MUSTER_SERVER_PLACEMENT_PLACEMENT_H_
+#define MUSTER_SERVER_PLACEMENT_PLACEMENT_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "storage/base/numbers.h"
+
+namespace muster {
+
+enum class PlacementPolicy : uint8_t { kDeclared, kFull, kBalanced, kContiguous, kRanked };
+
+// 128 bits that are equal for shards of equal bytes: an MD5, say. They break ties between nodes.
+struct ContentId {
+  uint64_t high = 0;
+  uint64_t low = 0;
+};
+
+// A shard of the model version; its position in the list is its index.
+struct PlanShard {
+  uint64_t size_bytes = 0;
+  ContentId content;
+  std::optional<uint32_t> rank;
+};
+
+// What a node asks for. It counts under DECLARED; FULL and BALANCED treat all members alike.
+struct PlanClaim {
+  enum class Kind : uint8_t { kAny, kAll, kShards, kRanks };
+  Kind kind = Kind::kAny;
+  // For kShards, in any order, repeats allowed.
+  std::vector<ShardIndex> shards;
+  // For kRanks: the node gets the shards of these ranks.
+  std::vector<uint32_t> ranks;
+};
+
+// `generation` marks the plan that made the assignment. In a plan, kNewGeneration marks what the
+// plan adds; the caller writes its own generation there.
+struct PlanAssignment {
+  ShardIndex shard;
+  Generation generation;
+
+  bool operator==(const PlanAssignment&) const = default;
+};
+inline constexpr Generation kNewGeneration{0};
+
+// A member of the assembly.
+struct PlanNode {
+  // Stable and never used twice.
+  uint64_t uid = 0;
+  // For messages: "n1".
+  std::string name;
+  // Nodes without a zone share the zone "".
+  std::string zone;
+  // 0 means unbounded.
+  uint64_t capacity_bytes = 0;
+  // What other assemblies have on the node, equal content counted once.
+  uint64_t used_bytes = 0;
+  // Shards of this model version whose bytes `used_bytes` holds already; assigning them costs no
+  // room.
+  std::vector<ShardIndex> already_counted;
+  // Shards are added only to nodes that are live and schedulable.
+  bool live = true;
+  bool schedulable = true;
+  // False, on a node that is not live or not schedulable, releases what it has, so that other nodes
+  // get it.
+  bool keeps_assignments = true;
+  PlanClaim claim;
+  // What the node has, each shard once, in any order.
+  std::vector<PlanAssignment> present;
+};
+
+struct PlanInput {
+  PlacementPolicy policy = PlacementPolicy::kBalanced;
+  // Must outlive the call.
+  absl::Span<const PlanShard> shards;
+  // The members, in any order.
+  std::vector<PlanNode> nodes;
+  // Nodes that are to hold each shard under BALANCED, and each shard that no claim covers under
+  // DECLARED; 0 means 1.
+  uint32_t replicas = 1;
+  // How many bytes of present assignments may change their node to even out the loads; 0 moves
+  // nothing.
+  uint64_t move_budget_bytes = 0;
+  // Loads count as even while the fullest node is below (1 + epsilon) of the mean.
+  double move_epsilon = 0.05;
+};
+
+// What one node gets.
+struct NodePlan {
+  // Differs from what the node has.
+  bool changed = false;
+  // By shard index, ascending. What is kept carries its old generation.
+  std::vector<PlanAssignment> assignments;
+};
+
+// Shards that a plan leaves with fewer replicas than wanted, all for one cause.
+struct Unplaced {
+  enum class Cause : uint8_t {
+    // DECLARED: nobody claims these shards.
+    kUnclaimed,
+    // No node has room, or the one that claims them has none.
+    kNoRoom,
+    // There are too few nodes that could take them.
+    kTooFewNodes,
+  };
+  Cause cause = Cause::kNoRoom;
+  // One sentence with names and numbers, about the largest of the shards.
+  std::string message;
+  // Position in the input of the node that has no room for its claim; unset where no single node is
+  // to blame.
+  std::optional<size_t> node;
+  // Ascending.
+  std::vector<ShardIndex> shards;
+};
+
+struct Plan {
+  // Parallel to the input's nodes.
+  std::vector<NodePlan> nodes;
+  // Empty when every shard is placed as often as wanted.
+  std::vector<Unplaced> unplaced;
+  // False when every node keeps exactly what it has.
+  bool changed = false;
+  // Sizes of the assignments that the plan adds and drops, and of those among them that go from one
+  // node to another.
+  uint64_t added_bytes = 0;
+  uint64_t removed_bytes = 0;
+  uint64_t moved_bytes = 0;
+};
+
+// Makes a plan.
+//
+// kUnimplemented for CONTIGUOUS and RANKED. kInvalidArgument for an input that contradicts itself:
+// a node uid or a present shard twice, a shard index out of range, a present assignment of
+// kNewGeneration.
+absl::StatusOr<Plan> MakePlan(const PlanInput& input);
+
+}  // namespace muster
+
+#endif  // MUSTER_SERVER_PLACEMENT_PLACEMENT_H_

@@ -1,0 +1,291 @@
+#include "server/placement/plan_state.h"
+
+#include <algorithm>
+#include <iterator>
+#include <limits>
+#include <numeric>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/string_view.h"
+#include "storage/base/status_macros.h"
+
+namespace muster {
+namespace {
+
+constexpr uint64_t kUnbounded = std::numeric_limits<uint64_t>::max();
+// Sums of a whole model version and of what else is on a node stay below this, so that a node's
+// load, at most twice that, can't overflow.
+constexpr uint64_t kMaxTotalBytes = uint64_t{1} << 62;
+
+uint64_t SaturatingAdd(uint64_t a, uint64_t b) { return a > kUnbounded - b ? kUnbounded : a + b; }
+
+bool ShardBefore(const PlanAssignment& a, const PlanAssignment& b) { return a.shard < b.shard; }
+
+// Ascending, once each.
+absl::StatusOr<std::vector<uint32_t>> SortedShards(const std::vector<ShardIndex>& shards,
+                                                   uint32_t shard_count, absl::string_view what) {
+  std::vector<uint32_t> sorted;
+  sorted.reserve(shards.size());
+  for (const ShardIndex shard : shards) sorted.push_back(shard.value);
+  std::sort(sorted.begin(), sorted.end());
+  sorted.erase(std::unique(sorted.begin(), sorted.end()), sorted.end());
+  if (!sorted.empty() && sorted.back() >= shard_count) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(what, " shard ", sorted.back(), "; the model version has ", shard_count));
+  }
+  return sorted;
+}
+
+}  // namespace
+
+absl::StatusOr<PlanState> PlanState::Create(const PlanInput& input) {
+  PlanState state(input);
+  MUSTER_RETURN_IF_ERROR(state.CheckShards());
+  state.nodes_.resize(input.nodes.size());
+  MUSTER_RETURN_IF_ERROR(state.SortNodes());
+  MUSTER_RETURN_IF_ERROR(state.SortClaims());
+  for (NodeIndex index = 0; index < input.nodes.size(); ++index) {
+    MUSTER_RETURN_IF_ERROR(state.KeepAssignments(index));
+  }
+  return state;
+}
+
+absl::Status PlanState::CheckShards() const {
+  if (input_->shards.size() >= std::numeric_limits<uint32_t>::max()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(input_->shards.size(), " shards are more than indices can name"));
+  }
+  uint64_t total = 0;
+  for (const PlanShard& shard : input_->shards) total = SaturatingAdd(total, shard.size_bytes);
+  if (total > kMaxTotalBytes) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the shards add up to more than ", kMaxTotalBytes, " bytes"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status PlanState::SortNodes() {
+  const std::vector<PlanNode>& nodes = input_->nodes;
+  order_.resize(nodes.size());
+  std::iota(order_.begin(), order_.end(), 0);
+  std::vector<NodeIndex> by_zone = order_;
+  std::sort(order_.begin(), order_.end(),
+            [&](NodeIndex a, NodeIndex b) { return nodes[a].uid < nodes[b].uid; });
+  for (size_t i = 1; i < order_.size(); ++i) {
+    const PlanNode& node = nodes[order_[i]];
+    if (node.uid == nodes[order_[i - 1]].uid) {
+      return absl::InvalidArgumentError(absl::StrCat("nodes ", nodes[order_[i - 1]].name, " and ",
+                                                     node.name, " share the uid ", node.uid));
+    }
+  }
+  std::sort(by_zone.begin(), by_zone.end(),
+            [&](NodeIndex a, NodeIndex b) { return nodes[a].zone < nodes[b].zone; });
+  uint32_t zone = 0;
+  for (size_t i = 0; i < by_zone.size(); ++i) {
+    if (i > 0 && nodes[by_zone[i]].zone != nodes[by_zone[i - 1]].zone) ++zone;
+    nodes_[by_zone[i]].zone = zone;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status PlanState::SortClaims() {
+  claimed_.resize(nodes_.size());
+  for (NodeIndex index = 0; index < nodes_.size(); ++index) {
+    const PlanNode& node = input_->nodes[index];
+    MUSTER_ASSIGN_OR_RETURN(claimed_[index],
+                            SortedShards(node.claim.shards, shard_count(),
+                                         absl::StrCat("node ", node.name, " claims")));
+    if (node.claim.kind == PlanClaim::Kind::kRanks) {
+      claimed_[index] = node.claim.ranks;
+      std::sort(claimed_[index].begin(), claimed_[index].end());
+    }
+    MUSTER_ASSIGN_OR_RETURN(
+        nodes_[index].already_counted,
+        SortedShards(node.already_counted, shard_count(),
+                     absl::StrCat("other assemblies are said to have on node ", node.name)));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status PlanState::KeepAssignments(NodeIndex index) {
+  const PlanNode& from = input_->nodes[index];
+  Node& node = nodes_[index];
+  node.open = from.live && from.schedulable;
+  node.capacity_bytes = from.capacity_bytes == 0 ? kUnbounded : from.capacity_bytes;
+  node.load_bytes = std::min(from.used_bytes, kMaxTotalBytes);
+  std::vector<PlanAssignment> present = from.present;
+  if (!std::is_sorted(present.begin(), present.end(), ShardBefore)) {
+    std::sort(present.begin(), present.end(), ShardBefore);
+  }
+  for (size_t i = 0; i < present.size(); ++i) {
+    const uint32_t shard = present[i].shard.value;
+    if (shard >= shard_count()) {
+      return absl::InvalidArgumentError(absl::StrCat("node ", from.name, " has shard ", shard,
+                                                     "; the model version has ", shard_count()));
+    }
+    if (present[i].generation == kNewGeneration) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("node ", from.name, " has shard ", shard, " without a generation"));
+    }
+    if (i > 0 && shard == present[i - 1].shard.value) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("node ", from.name, " has shard ", shard, " twice"));
+    }
+  }
+  if (!from.keeps_assignments && !node.open) return absl::OkStatus();
+  const bool any =
+      input_->policy != PlacementPolicy::kDeclared || from.claim.kind == PlanClaim::Kind::kAny;
+  if (!any) {
+    std::erase_if(present, [&](const PlanAssignment& assignment) {
+      return !Claims(index, assignment.shard.value);
+    });
+  }
+  for (const PlanAssignment& assignment : present) {
+    node.load_bytes += CostOn(index, assignment.shard.value);
+  }
+  node.kept = std::move(present);
+  return absl::OkStatus();
+}
+
+bool PlanState::Claims(NodeIndex index, uint32_t shard) const {
+  const std::vector<uint32_t>& claimed = claimed_[index];
+  switch (input_->nodes[index].claim.kind) {
+    case PlanClaim::Kind::kAny:
+      return false;
+    case PlanClaim::Kind::kAll:
+      return true;
+    case PlanClaim::Kind::kShards:
+      return std::binary_search(claimed.begin(), claimed.end(), shard);
+    case PlanClaim::Kind::kRanks: {
+      const std::optional<uint32_t> rank = input_->shards[shard].rank;
+      return rank && std::binary_search(claimed.begin(), claimed.end(), *rank);
+    }
+  }
+  return false;
+}
+
+std::vector<uint32_t> PlanState::ClaimedShards(NodeIndex index) const {
+  const PlanClaim::Kind kind = input_->nodes[index].claim.kind;
+  if (kind == PlanClaim::Kind::kAny) return {};
+  if (kind == PlanClaim::Kind::kShards) return claimed_[index];
+  std::vector<uint32_t> shards;
+  for (uint32_t shard = 0; shard < shard_count(); ++shard) {
+    if (Claims(index, shard)) shards.push_back(shard);
+  }
+  return shards;
+}
+
+uint64_t PlanState::CostOn(NodeIndex index, uint32_t shard) const {
+  const std::vector<uint32_t>& counted = nodes_[index].already_counted;
+  if (!counted.empty() && std::binary_search(counted.begin(), counted.end(), shard)) return 0;
+  return size_of(shard);
+}
+
+uint64_t PlanState::FreeBytes(NodeIndex index) const {
+  const Node& node = nodes_[index];
+  return node.capacity_bytes > node.load_bytes ? node.capacity_bytes - node.load_bytes : 0;
+}
+
+bool PlanState::Keeps(NodeIndex index, uint32_t shard) const {
+  const std::vector<PlanAssignment>& kept = nodes_[index].kept;
+  return std::binary_search(kept.begin(), kept.end(), PlanAssignment{ShardIndex(shard), {}},
+                            ShardBefore);
+}
+
+void PlanState::Add(NodeIndex index, uint32_t shard) {
+  nodes_[index].load_bytes += CostOn(index, shard);
+  nodes_[index].added.push_back(shard);
+}
+
+void PlanState::Remove(NodeIndex index, uint32_t shard) {
+  Node& node = nodes_[index];
+  node.load_bytes -= CostOn(index, shard);
+  if (std::erase(node.added, shard) > 0) return;
+  std::erase_if(node.kept, [&](const PlanAssignment& kept) { return kept.shard.value == shard; });
+}
+
+NodePlan PlanState::FinishNode(Node& node) const {
+  NodePlan plan;
+  if (node.added.empty()) {
+    plan.assignments = std::move(node.kept);
+    return plan;
+  }
+  std::sort(node.added.begin(), node.added.end());
+  std::vector<PlanAssignment> added;
+  added.reserve(node.added.size());
+  for (const uint32_t shard : node.added) added.push_back({ShardIndex(shard), kNewGeneration});
+  plan.assignments.reserve(node.kept.size() + added.size());
+  std::merge(node.kept.begin(), node.kept.end(), added.begin(), added.end(),
+             std::back_inserter(plan.assignments), ShardBefore);
+  return plan;
+}
+
+// What a node drops is what it has and does not keep. A node that drops a shard and gets it again
+// has a new assignment, so that counts as a change too.
+void PlanState::CountChanges(Plan& plan) const {
+  std::vector<uint32_t> dropped(shard_count(), 0);
+  for (NodeIndex index = 0; index < nodes_.size(); ++index) {
+    const std::vector<PlanAssignment>& after = plan.nodes[index].assignments;
+    const std::vector<PlanAssignment>& before = input_->nodes[index].present;
+    const size_t kept = after.size() - nodes_[index].added.size();
+    plan.nodes[index].changed = !nodes_[index].added.empty() || kept != before.size();
+    plan.changed |= plan.nodes[index].changed;
+    if (kept == before.size()) continue;
+    for (const PlanAssignment& assignment : before) {
+      const auto found = std::lower_bound(after.begin(), after.end(), assignment, ShardBefore);
+      if (found != after.end() && *found == assignment) continue;
+      ++dropped[assignment.shard.value];
+      plan.removed_bytes = SaturatingAdd(plan.removed_bytes, size_of(assignment.shard.value));
+    }
+  }
+  for (const Node& node : nodes_) {
+    for (const uint32_t shard : node.added) {
+      plan.added_bytes = SaturatingAdd(plan.added_bytes, size_of(shard));
+      if (dropped[shard] == 0) continue;
+      --dropped[shard];
+      plan.moved_bytes = SaturatingAdd(plan.moved_bytes, size_of(shard));
+    }
+  }
+}
+
+Plan PlanState::Finish() {
+  Plan plan;
+  plan.nodes.reserve(nodes_.size());
+  for (Node& node : nodes_) plan.nodes.push_back(FinishNode(node));
+  CountChanges(plan);
+  plan.unplaced = std::move(unplaced_);
+  return plan;
+}
+
+std::string FormatBytes(uint64_t bytes) {
+  static constexpr const char* kUnits[] = {"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+  if (bytes < 1024) return absl::StrCat(bytes, " B");
+  double value = static_cast<double>(bytes) / 1024;
+  size_t unit = 0;
+  while (value >= 1023.95 && unit + 1 < std::size(kUnits)) {
+    value /= 1024;
+    ++unit;
+  }
+  return absl::StrFormat("%.1f %s", value, kUnits[unit]);
+}
+
+std::string FormatNeed(uint64_t needed_bytes, uint64_t free_bytes, absl::string_view who) {
+  std::string needed = FormatBytes(needed_bytes);
+  std::string free = FormatBytes(free_bytes);
+  if (needed == free) {
+    needed = absl::StrCat(needed_bytes, " bytes");
+    free = absl::StrCat(free_bytes, " bytes");
+  }
+  return absl::StrCat("needs ", needed, ", ", who, " has ", free, " left");
+}
+
+std::string FormatOthers(size_t count) {
+  if (count <= 1) return "";
+  if (count == 2) return "; one more shard is in the same position";
+  return absl::StrCat("; ", count - 1, " more shards are in the same position");
+}
+
+}  // namespace muster

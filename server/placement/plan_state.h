@@ -1,0 +1,100 @@
+// A plan under way: what each node keeps, what it gets, and how full that makes it.
+//
+// Internal to server/placement. Not thread-safe.
+#ifndef MUSTER_SERVER_PLACEMENT_PLAN_STATE_H_
+#define MUSTER_SERVER_PLACEMENT_PLAN_STATE_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "server/placement/placement.h"
+
+namespace muster {
+
+// A node of the input, by its position there.
+using NodeIndex = uint32_t;
+
+class PlanState {
+ public:
+  struct Node {
+    // Of all assemblies.
+    uint64_t load_bytes = 0;
+    // The highest value where the input says unbounded.
+    uint64_t capacity_bytes = 0;
+    // Shards may be added.
+    bool open = false;
+    // Equal numbers for equal zones, in the order of their names.
+    uint32_t zone = 0;
+    // By shard index, ascending.
+    std::vector<PlanAssignment> kept;
+    std::vector<uint32_t> already_counted;
+    // In the order in which they were placed.
+    std::vector<uint32_t> added;
+  };
+
+  // Checks the input and keeps what each node may keep. `input` must outlive the state.
+  static absl::StatusOr<PlanState> Create(const PlanInput& input);
+
+  const PlanInput& input() const { return *input_; }
+  uint32_t shard_count() const { return static_cast<uint32_t>(input_->shards.size()); }
+  uint64_t size_of(uint32_t shard) const { return input_->shards[shard].size_bytes; }
+  const Node& node(NodeIndex index) const { return nodes_[index]; }
+  // All nodes, by uid.
+  const std::vector<NodeIndex>& order() const { return order_; }
+
+  // Whether the node's claim covers the shard; a claim "any" covers none.
+  bool Claims(NodeIndex index, uint32_t shard) const;
+  // All shards that the claim covers, ascending.
+  std::vector<uint32_t> ClaimedShards(NodeIndex index) const;
+
+  // What the shard would add to the node's load.
+  uint64_t CostOn(NodeIndex index, uint32_t shard) const;
+  uint64_t FreeBytes(NodeIndex index) const;
+  bool Keeps(NodeIndex index, uint32_t shard) const;
+
+  // The node must not have the shard.
+  void Add(NodeIndex index, uint32_t shard);
+  // The node must have the shard, kept or added.
+  void Remove(NodeIndex index, uint32_t shard);
+
+  void AddUnplaced(Unplaced unplaced) { unplaced_.push_back(std::move(unplaced)); }
+
+  // Turns the state into the plan. Ends the state's use.
+  Plan Finish();
+
+ private:
+  explicit PlanState(const PlanInput& input) : input_(&input) {}
+
+  absl::Status CheckShards() const;
+  absl::Status SortNodes();
+  absl::Status SortClaims();
+  absl::Status KeepAssignments(NodeIndex index);
+  NodePlan FinishNode(Node& node) const;
+  void CountChanges(Plan& plan) const;
+
+  const PlanInput* input_;
+  std::vector<Node> nodes_;
+  std::vector<NodeIndex> order_;
+  // Per node the claimed shards or ranks, ascending, once each.
+  std::vector<std::vector<uint32_t>> claimed_;
+  std::vector<Unplaced> unplaced_;
+};
+
+// "12.4 GiB".
+std::string FormatBytes(uint64_t bytes);
+
+// "needs 12.4 GiB, node n1 has 9.1 GiB left"; in bytes where the rounded numbers look alike.
+std::string FormatNeed(uint64_t needed_bytes, uint64_t free_bytes, absl::string_view who);
+
+// What to put behind a sentence about the first of `count` shards; "" for one.
+std::string FormatOthers(size_t count);
+
+}  // namespace muster
+
+#endif  // MUSTER_SERVER_PLACEMENT_PLAN_STATE_H_

@@ -1,0 +1,99 @@
+// The assemblies, and what the life of nodes does to them.
+#ifndef MUSTER_SERVER_REGISTRY_ASSEMBLY_TABLE_H_
+#define MUSTER_SERVER_REGISTRY_ASSEMBLY_TABLE_H_
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "muster/v1/assembly.pb.h"
+#include "server/registry/assembly.h"
+#include "server/registry/catalogue.h"
+#include "server/registry/node_table.h"
+#include "server/registry/transaction.h"
+
+namespace muster {
+
+// Not thread-safe: written by the committer, read under the shared lock.
+class AssemblyTable {
+ public:
+  // The catalogue and the nodes outlive it.
+  AssemblyTable(std::string uid_prefix, Catalogue& catalogue, NodeTable& nodes)
+      : uid_prefix_(std::move(uid_prefix)), catalogue_(catalogue), nodes_(nodes) {}
+
+  absl::Status Create(const muster::v1::CreateAssemblyRequest& request, Transaction& tx,
+                      muster::v1::CreateAssemblyResponse& response);
+  absl::Status Join(const muster::v1::JoinAssemblyRequest& request, Transaction& tx,
+                    muster::v1::JoinAssemblyResponse& response);
+  absl::Status Leave(const muster::v1::LeaveAssemblyRequest& request, Transaction& tx);
+  absl::Status Delete(const muster::v1::DeleteAssemblyRequest& request, Transaction& tx);
+  absl::Status Report(const muster::v1::ReportShardsRequest& request, Transaction& tx,
+                      muster::v1::ReportShardsResponse& response);
+
+  // kAborted when the plan's input has changed since.
+  absl::Status Stage(const StagePlan& command, Transaction& tx);
+  absl::Status Apply(const ApplyPlan& command, Transaction& tx);
+
+  // A node was registered (again): its reports start anew.
+  void NodeRegistered(const Node& node, Transaction& tx);
+  void NodeLostOrRevived(const Node& node, Transaction& tx);
+  // A node goes: its memberships go, in transactions that follow.
+  void NodeRemoved(Node& node, Transaction& tx);
+
+  // Rows of what is gone from memory already.
+  void Forget(const ForgetMember& command, Transaction& tx) const;
+  void Forget(const ForgetPlanDirectory& command, Transaction& tx) const;
+  void Remember(const RememberReady& command, Transaction& tx);
+
+  // NOT_FOUND ASSEMBLY_UNKNOWN.
+  absl::StatusOr<const Assembly*> Find(absl::string_view name) const;
+  // Null when there is none.
+  Assembly* FindByUid(AssemblyUid uid) const;
+  const std::map<std::string, std::unique_ptr<Assembly>>& by_name() const { return by_name_; }
+  muster::v1::Assembly Describe(const Assembly& assembly) const;
+
+  // While the store is loaded: assemblies, then members, assignments, readiness. A row that belongs to nothing any more
+  // makes a command that removes it.
+  absl::Status Load(muster::store::AssemblyRow row);
+  absl::Status LoadMember(AssemblyUid assembly, NodeUid node, const muster::store::MemberRow& row,
+                          Transaction& tx);
+  absl::Status LoadAssignments(AssemblyUid assembly, Generation directory, NodeUid node,
+                               const muster::store::AssignmentRow& row, Transaction& tx);
+  absl::Status LoadReadiness(AssemblyUid assembly, NodeUid node,
+                             const muster::store::ReadinessRow& row);
+  void FinishLoad(Revision revision, Transaction& tx);
+
+ private:
+  absl::StatusOr<Assembly*> FindMutable(absl::string_view name);
+  Assembly* FindMemberOf(AssemblyUid assembly, NodeUid node, std::string* name) const;
+  void SetAssignments(Assembly& assembly, const std::string& node,
+                      std::vector<Assignment> assignments, Transaction& tx);
+  void RemoveMember(Assembly& assembly, const std::string& node, Transaction& tx);
+  // What one assembly has on a node is room that the node's other assemblies lack: their plans have
+  // to be made anew.
+  void NoteRoom(const Node& node, AssemblyUid changed, Transaction& tx) const;
+  // Announces a change: the state as it is, with the members that it concerns; stores the first READY; asks for a plan
+  // when `inputs_changed`.
+  void Announce(Assembly& assembly, const std::vector<std::string>& members, bool inputs_changed,
+                Transaction& tx);
+  void DeleteMemberRows(const Assembly& assembly, NodeUid node, Transaction& tx) const;
+
+  std::string uid_prefix_;
+  Catalogue& catalogue_;
+  NodeTable& nodes_;
+  std::map<std::string, std::unique_ptr<Assembly>> by_name_;
+  absl::flat_hash_map<AssemblyUid, Assembly*> by_uid_;
+  // The generation under which a plan is being staged.
+  absl::flat_hash_map<AssemblyUid, Generation> staging_;
+  absl::flat_hash_set<std::pair<AssemblyUid, Generation>> orphaned_directories_;
+};
+
+}  // namespace muster
+
+#endif  // MUSTER_SERVER_REGISTRY_ASSEMBLY_TABLE_H_

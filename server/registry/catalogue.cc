@@ -1,0 +1,573 @@
+#include "server/registry/catalogue.h"
+
+#include <utility>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "server/registry/index_runs.h"
+#include "server/registry/limits.h"
+#include "server/registry/row_keys.h"
+#include "server/registry/timestamps.h"
+#include "server/registry/validation.h"
+#include "storage/base/error_info.h"
+#include "storage/base/resource_name.h"
+#include "storage/base/status_macros.h"
+
+namespace muster {
+namespace {
+
+namespace v1 = muster::v1;
+
+// Lists in error metadata are cut here; counts are always whole.
+constexpr size_t kMaxListBytes = 1'000;
+
+std::string HexToBytes(absl::string_view hex) { return absl::HexStringToBytes(hex); }
+
+store::ShardRow ToRow(const v1::Shard& shard) {
+  store::ShardRow row;
+  row.set_size_bytes(shard.size_bytes());
+  row.set_md5(HexToBytes(shard.md5()));
+  row.set_root(HexToBytes(shard.root()));
+  row.set_piece_size_bytes(shard.piece_size_bytes());
+  if (shard.piece_size_bytes() != 0) {
+    row.set_piece_count(
+        static_cast<uint32_t>((shard.size_bytes() - 1) / shard.piece_size_bytes() + 1));
+  }
+  row.set_sha256(HexToBytes(shard.sha256()));
+  if (shard.has_rank()) row.set_rank(shard.rank());
+  row.set_tensor_count(shard.tensor_count());
+  *row.mutable_locations() = shard.locations();
+  row.set_encoding(shard.encoding());
+  row.set_source_path(shard.source_path());
+  row.set_source_offset_bytes(shard.source_offset_bytes());
+  return row;
+}
+
+// Everything but the locations, which are not content.
+bool SameContent(store::ShardRow a, store::ShardRow b) {
+  a.clear_locations();
+  b.clear_locations();
+  a.clear_revision();
+  b.clear_revision();
+  return a.SerializeAsString() == b.SerializeAsString();
+}
+
+store::ShardRow UnpackShard(const Version& version, uint32_t index) {
+  store::ShardRow row;
+  row.ParseFromString(version.shards[index].row);
+  return row;
+}
+
+bool SameLocation(const v1::Location& a, const v1::Location& b) {
+  return a.uri() == b.uri() && a.zone() == b.zone() && a.priority() == b.priority() &&
+         a.max_readers() == b.max_readers();
+}
+
+// Adds `location`, or replaces the one with its URI; false when it is there already.
+absl::StatusOr<bool> MergeLocation(absl::string_view shard_name, const v1::Location& location,
+                                   store::ShardRow& row) {
+  for (v1::Location& present : *row.mutable_locations()) {
+    if (present.uri() != location.uri()) continue;
+    if (SameLocation(present, location)) return false;
+    present = location;
+    return true;
+  }
+  if (row.locations_size() >= kMaxLocations) {
+    return MakeError(absl::StatusCode::kResourceExhausted, "TOO_MANY_ITEMS",
+                     absl::StrCat(shard_name, " has ", row.locations_size(),
+                                  " locations already: remove one first"),
+                     {{"field", "locations"}, {"limit", absl::StrCat(kMaxLocations)}});
+  }
+  *row.add_locations() = location;
+  return true;
+}
+
+absl::Status NotDraft(const Version& version) {
+  const std::string state = v1::ModelVersion::State_Name(version.row.state());
+  return MakeError(absl::StatusCode::kFailedPrecondition, "VERSION_NOT_DRAFT",
+                   absl::StrCat(version.row.name(), " is ", state,
+                                " and its content never changes: publish under another version"),
+                   {{"name", version.row.name()}, {"state", state}});
+}
+
+Draft::Fingerprint CompanionFingerprint(const v1::Companion& companion) {
+  return Draft::FingerprintOf(absl::StrCat(companion.size_bytes(), ":", companion.md5()));
+}
+
+}  // namespace
+
+absl::StatusOr<const Version*> Catalogue::Find(absl::string_view name) const {
+  MUSTER_RETURN_IF_ERROR(ParseModelVersionName(name).status());
+  const auto found = by_name_.find(std::string(name));
+  if (found == by_name_.end()) {
+    return MakeError(absl::StatusCode::kNotFound, "VERSION_UNKNOWN",
+                     absl::StrCat("there is no ", name), {{"name", std::string(name)}});
+  }
+  return found->second.get();
+}
+
+absl::StatusOr<Version*> Catalogue::FindMutable(absl::string_view name) {
+  MUSTER_ASSIGN_OR_RETURN(const Version* version, Find(name));
+  return const_cast<Version*>(version);
+}
+
+absl::StatusOr<Version*> Catalogue::FindDraft(absl::string_view name) {
+  MUSTER_ASSIGN_OR_RETURN(Version * version, FindMutable(name));
+  if (version->draft == nullptr) return NotDraft(*version);
+  return version;
+}
+
+absl::Status Catalogue::CheckShardExists(const Version& version, uint32_t index) const {
+  if (index < version.shards.size() && !version.shards[index].row.empty()) return absl::OkStatus();
+  return MakeError(absl::StatusCode::kNotFound, "SHARD_UNKNOWN",
+                   absl::StrCat(version.row.name(), " has no shard ", index, " (",
+                                version.shards_added, " of ", version.row.shard_count(),
+                                " are there)"),
+                   {{"name", version.row.name()},
+                    {"shard", absl::StrCat(index)},
+                    {"shard_count", absl::StrCat(version.row.shard_count())}});
+}
+
+const Version* Catalogue::FindByUid(VersionUid uid) const {
+  const auto found = by_uid_.find(uid);
+  return found == by_uid_.end() ? nullptr : found->second;
+}
+
+Version* Catalogue::FindByUid(VersionUid uid) {
+  const auto found = by_uid_.find(uid);
+  return found == by_uid_.end() ? nullptr : found->second;
+}
+
+absl::Status Catalogue::Create(const v1::CreateModelVersionRequest& request, Transaction& tx,
+                               v1::CreateModelVersionResponse& response) {
+  const v1::ModelVersion& wanted = request.model_version();
+  MUSTER_RETURN_IF_ERROR(CheckModelVersion(wanted));
+  const auto present = by_name_.find(wanted.name());
+  if (present != by_name_.end()) {
+    const std::string state = v1::ModelVersion::State_Name(present->second->row.state());
+    return MakeError(
+        absl::StatusCode::kAlreadyExists, "VERSION_EXISTS",
+        absl::StrCat(wanted.name(), " exists and is ", state,
+                     ": publish under another version, or delete it first"),
+        {{"name", wanted.name()}, {"state", state}});
+  }
+  auto version = std::make_unique<Version>();
+  store::VersionRow& row = version->row;
+  row.set_name(wanted.name());
+  row.set_state(v1::ModelVersion::DRAFT);
+  row.set_shard_count(wanted.shard_count());
+  row.set_tensor_count(wanted.tensor_count());
+  row.set_companion_count(wanted.companion_count());
+  row.set_strategy(wanted.strategy());
+  *row.mutable_annotations() = wanted.annotations();
+  row.set_create_time_us(tx.now_us());
+  version->draft = std::make_unique<Draft>();
+  version->draft->Touch(tx.now_us());
+  if (request.validate_only()) {
+    *response.mutable_model_version() = Describe(*version);
+    return absl::OkStatus();
+  }
+  row.set_revision(tx.Change().value);
+  version->uid = VersionUid(row.revision());
+  row.set_uid(row.revision());
+  version->shards.resize(row.shard_count());
+  tx.Put(VersionKey(version->uid), row);
+  *response.mutable_model_version() = Describe(*version);
+  by_uid_[version->uid] = version.get();
+  by_name_[row.name()] = std::move(version);
+  return absl::OkStatus();
+}
+
+absl::Status Catalogue::Stage(const StagePieces& command, Transaction& tx) {
+  MUSTER_ASSIGN_OR_RETURN(Version * version, FindMutable(command.version));
+  const uint32_t index = command.shard.value;
+  // A shard that is there keeps its digests; AddShard, which follows, compares the content.
+  if (index < version->shards.size() && !version->shards[index].row.empty()) {
+    return absl::OkStatus();
+  }
+  if (version->draft == nullptr) return NotDraft(*version);
+  if (index >= version->shards.size()) {
+    return InvalidField("index", absl::StrCat(index),
+                        absl::StrCat("0 to ", version->shards.size() - 1));
+  }
+  store::PiecesRow row;
+  row.set_md5s(command.md5s);
+  tx.Put(PiecesKey(version->uid, command.shard, command.chunk), row);
+  return absl::OkStatus();
+}
+
+void Catalogue::SetShard(Version& version, uint32_t index, const store::ShardRow& row,
+                         std::string packed) {
+  Version::Shard& shard = version.shards[index];
+  shard.row = std::move(packed);
+  shard.row.shrink_to_fit();
+  shard.size_bytes = row.size_bytes();
+  shard.content = Draft::FingerprintOf(
+      absl::StrCat(row.size_bytes(), ":", row.root().empty() ? row.md5() : row.root()));
+}
+
+absl::Status Catalogue::Add(const AddShard& command, Transaction& tx) {
+  MUSTER_ASSIGN_OR_RETURN(Version * version, FindMutable(command.version));
+  const uint32_t index = command.shard.index();
+  store::ShardRow row = ToRow(command.shard);
+  if (index < version->shards.size() && !version->shards[index].row.empty()) {
+    store::ShardRow present = UnpackShard(*version, index);
+    if (!SameContent(present, row)) {
+      if (version->draft == nullptr) return NotDraft(*version);
+      return MakeError(
+          absl::StatusCode::kAlreadyExists, "SHARD_EXISTS",
+          absl::StrCat(version->row.name(), " has a shard ", index,
+                       " with other content: delete the draft to start anew"),
+          {{"name", version->row.name()}, {"shard", absl::StrCat(index)}});
+    }
+    bool merged = false;
+    const std::string name = absl::StrCat(version->row.name(), "/shards/", index);
+    for (const v1::Location& location : command.shard.locations()) {
+      MUSTER_ASSIGN_OR_RETURN(const bool added, MergeLocation(name, location, present));
+      merged = merged || added;
+    }
+    return merged ? ReplaceLocations(*version, index, std::move(present), tx) : absl::OkStatus();
+  }
+  if (version->draft == nullptr) return NotDraft(*version);
+  if (index >= version->shards.size()) {
+    return InvalidField("index", absl::StrCat(index),
+                        absl::StrCat("0 to ", version->shards.size() - 1,
+                                     ", as the model version announced ", version->shards.size(),
+                                     " shards"));
+  }
+  if (row.size_bytes() > kMaxVersionBytes - version->size_bytes) {
+    return InvalidField("size_bytes", absl::StrCat(row.size_bytes()),
+                        absl::StrCat("at most ", kMaxVersionBytes,
+                                     " bytes over all shards, of which ", version->size_bytes,
+                                     " are there"));
+  }
+  row.set_revision(tx.Change().value);
+  std::string packed = row.SerializeAsString();
+  tx.Put(ShardKey(version->uid, ShardIndex(index)), packed);
+  if (!command.pieces_staged && row.piece_count() > 0) {
+    store::PiecesRow pieces;
+    pieces.set_md5s(command.shard.piece_md5s());
+    tx.Put(PiecesKey(version->uid, ShardIndex(index), 0), pieces);
+  }
+  SetShard(*version, index, row, std::move(packed));
+  ++version->shards_added;
+  version->size_bytes += row.size_bytes();
+  version->draft->Touch(tx.now_us());
+  return absl::OkStatus();
+}
+
+absl::Status Catalogue::ReplaceLocations(Version& version, uint32_t index, store::ShardRow row,
+                                         Transaction& tx) {
+  row.set_revision(tx.Change().value);
+  std::string packed = row.SerializeAsString();
+  tx.Put(ShardKey(version.uid, ShardIndex(index)), packed);
+  SetShard(version, index, row, std::move(packed));
+  if (version.draft != nullptr) version.draft->Touch(tx.now_us());
+  return absl::OkStatus();
+}
+
+absl::Status Catalogue::Add(const v1::AddTensorsRequest& request, Transaction& tx,
+                            v1::AddTensorsResponse& response) {
+  MUSTER_ASSIGN_OR_RETURN(const ShardName name, ParseShardName(request.name()));
+  MUSTER_ASSIGN_OR_RETURN(Version * version, FindDraft(name.version.ToString()));
+  const uint32_t index = name.index.value;
+  MUSTER_RETURN_IF_ERROR(CheckShardExists(*version, index));
+  const store::ShardRow shard = UnpackShard(*version, index);
+  // An encoded shard's tensors lie in its decoded content, whose size only the reader knows.
+  const uint64_t content_bytes = shard.encoding().empty() ? shard.size_bytes() : INT64_MAX;
+  MUSTER_RETURN_IF_ERROR(CheckTensorBatch(request, content_bytes));
+  const auto rank = shard.has_rank() ? std::optional<uint32_t>(shard.rank()) : std::nullopt;
+  bool repeat = false;
+  MUSTER_RETURN_IF_ERROR(version->draft->CheckTensors(index, rank, shard.tensor_count(), request,
+                                                      &repeat));
+  if (!repeat) {
+    store::TensorsRow row;
+    *row.mutable_tensors() = request.tensors();
+    for (v1::Tensor& tensor : *row.mutable_tensors()) tensor.clear_shard();
+    tx.Change();
+    tx.Put(TensorsKey(version->uid, name.index, request.start()), row);
+    version->draft->AddTensors(index, rank, request.start(), request.tensors());
+    version->draft->Touch(tx.now_us());
+  }
+  response.set_tensors_added(version->draft->TensorsOf(index));
+  return absl::OkStatus();
+}
+
+absl::Status Catalogue::Add(const AddCompanion& command, Transaction& tx) {
+  MUSTER_ASSIGN_OR_RETURN(Version * version, FindMutable(command.version));
+  const v1::Companion& companion = command.companion;
+  const Draft::Fingerprint content = CompanionFingerprint(companion);
+  const auto present = version->companions.find(companion.path());
+  if (present != version->companions.end() && present->second == content) return absl::OkStatus();
+  if (version->draft == nullptr) return NotDraft(*version);
+  if (present != version->companions.end()) {
+    return MakeError(absl::StatusCode::kAlreadyExists, "COMPANION_EXISTS",
+                     absl::StrCat(version->row.name(), " has a companion '", companion.path(),
+                                  "' with other content: delete the draft to start anew"),
+                     {{"name", version->row.name()}, {"path", companion.path()}});
+  }
+  if (version->companions.size() >= version->row.companion_count()) {
+    return InvalidField("companions", absl::StrCat(version->companions.size() + 1),
+                        absl::StrCat("at most the ", version->row.companion_count(),
+                                     " that the model version announced"));
+  }
+  tx.Change();
+  store::CompanionRow row;
+  *row.mutable_companion() = companion;
+  tx.Put(CompanionKey(version->uid, companion.path()), row);
+  version->companions[companion.path()] = content;
+  version->draft->Touch(tx.now_us());
+  return absl::OkStatus();
+}
+
+absl::Status Catalogue::Add(const AddLocation& command, Transaction& tx) {
+  if (!command.entry.has_shard()) return InvalidField("shard", "", "required (0 is valid)");
+  MUSTER_RETURN_IF_ERROR(CheckLocation(command.entry.location()));
+  MUSTER_ASSIGN_OR_RETURN(Version * version, FindMutable(command.version));
+  const uint32_t index = command.entry.shard();
+  MUSTER_RETURN_IF_ERROR(CheckShardExists(*version, index));
+  store::ShardRow row = UnpackShard(*version, index);
+  const std::string name = absl::StrCat(version->row.name(), "/shards/", index);
+  MUSTER_ASSIGN_OR_RETURN(const bool changed,
+                          MergeLocation(name, command.entry.location(), row));
+  return changed ? ReplaceLocations(*version, index, std::move(row), tx) : absl::OkStatus();
+}
+
+absl::Status Catalogue::Remove(const RemoveLocation& command, Transaction& tx) {
+  if (!command.entry.has_shard()) return InvalidField("shard", "", "required (0 is valid)");
+  MUSTER_ASSIGN_OR_RETURN(Version * version, FindMutable(command.version));
+  const uint32_t index = command.entry.shard();
+  MUSTER_RETURN_IF_ERROR(CheckShardExists(*version, index));
+  store::ShardRow row = UnpackShard(*version, index);
+  auto& locations = *row.mutable_locations();
+  for (int i = 0; i < locations.size(); ++i) {
+    if (locations[i].uri() != command.entry.uri()) continue;
+    if (locations.size() == 1) {
+      return MakeError(absl::StatusCode::kFailedPrecondition, "LAST_LOCATION",
+                       absl::StrCat(version->row.name(), "/shards/", index, " has only the location ",
+                                    command.entry.uri(), ": add another one first"),
+                       {{"name", version->row.name()},
+                        {"shard", absl::StrCat(index)},
+                        {"uri", command.entry.uri()}});
+    }
+    locations.DeleteSubrange(i, 1);
+    return ReplaceLocations(*version, index, std::move(row), tx);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Catalogue::CheckComplete(const Version& version) const {
+  std::vector<uint32_t> missing_shards;
+  std::vector<uint32_t> short_of_tensors;
+  uint64_t announced = 0;
+  for (uint32_t index = 0; index < version.shards.size(); ++index) {
+    if (version.shards[index].row.empty()) {
+      missing_shards.push_back(index);
+      continue;
+    }
+    const uint32_t tensors = UnpackShard(version, index).tensor_count();
+    announced += tensors;
+    if (version.draft->TensorsOf(index) < tensors) short_of_tensors.push_back(index);
+  }
+  const uint64_t tensors = version.draft->tensors_added();
+  const size_t companions = version.companions.size();
+  std::vector<std::string> problems;
+  std::map<std::string, std::string> metadata = {{"name", version.row.name()}};
+  if (!missing_shards.empty()) {
+    metadata["missing_shards"] = RunsToText(missing_shards, kMaxListBytes);
+    problems.push_back(absl::StrCat(missing_shards.size(), " of ", version.shards.size(),
+                                    " shards are missing (", RunsToText(missing_shards, 200), ")"));
+  }
+  if (!short_of_tensors.empty()) {
+    metadata["shards_short_of_tensors"] = RunsToText(short_of_tensors, kMaxListBytes);
+    problems.push_back(absl::StrCat("tensors are missing in shards ",
+                                    RunsToText(short_of_tensors, 200)));
+  }
+  if (tensors != version.row.tensor_count() ||
+      (missing_shards.empty() && announced != version.row.tensor_count())) {
+    metadata["missing_tensors"] = absl::StrCat(
+        version.row.tensor_count() - std::min(tensors, version.row.tensor_count()));
+    problems.push_back(absl::StrCat(tensors, " tensors are there and ", version.row.tensor_count(),
+                                    " were announced"));
+  }
+  if (companions != version.row.companion_count()) {
+    metadata["missing_companions"] = absl::StrCat(version.row.companion_count() - companions);
+    problems.push_back(absl::StrCat(companions, " companions are there and ",
+                                    version.row.companion_count(), " were announced"));
+  }
+  if (problems.empty()) return absl::OkStatus();
+  return MakeError(
+      absl::StatusCode::kFailedPrecondition, "VERSION_INCOMPLETE",
+      absl::StrCat(version.row.name(), " is incomplete: ", absl::StrJoin(problems, "; ")), metadata);
+}
+
+absl::Status Catalogue::Commit(const v1::CommitModelVersionRequest& request, Transaction& tx,
+                               v1::CommitModelVersionResponse& response) {
+  MUSTER_ASSIGN_OR_RETURN(Version * version, FindMutable(request.name()));
+  if (version->draft != nullptr) {
+    MUSTER_RETURN_IF_ERROR(CheckComplete(*version));
+    if (!request.validate_only()) {
+      store::VersionRow& row = version->row;
+      row.set_state(v1::ModelVersion::COMMITTED);
+      row.set_commit_time_us(tx.now_us());
+      row.set_revision(tx.Change().value);
+      row.set_size_bytes(version->size_bytes);
+      row.set_tensors_added(version->draft->tensors_added());
+      tx.Put(VersionKey(version->uid), row);
+      version->draft.reset();
+    }
+  }
+  *response.mutable_model_version() = Describe(*version);
+  return absl::OkStatus();
+}
+
+absl::Status Catalogue::Delete(const v1::DeleteModelVersionRequest& request, Transaction& tx) {
+  MUSTER_ASSIGN_OR_RETURN(Version * version, FindMutable(request.name()));
+  if (!version->assemblies.empty()) {
+    const std::string list = absl::StrJoin(version->assemblies, ",");
+    return MakeError(absl::StatusCode::kFailedPrecondition, "VERSION_IN_USE",
+                     absl::StrCat(version->row.name(), " is used by ", list.substr(0, 500),
+                                  ": delete these assemblies first"),
+                     {{"name", version->row.name()}, {"assemblies", list.substr(0, kMaxListBytes)}});
+  }
+  if (!request.validate_only()) Erase(*version, tx);
+  return absl::OkStatus();
+}
+
+void Catalogue::Erase(Version& version, Transaction& tx) {
+  tx.Change();
+  tx.Delete(VersionKey(version.uid));
+  tx.DeletePrefix(AllShardsPrefix(version.uid));
+  tx.DeletePrefix(AllPiecesPrefix(version.uid));
+  tx.DeletePrefix(AllTensorsPrefix(version.uid));
+  tx.DeletePrefix(AllCompanionsPrefix(version.uid));
+  by_uid_.erase(version.uid);
+  by_name_.erase(std::string(version.row.name()));
+}
+
+void Catalogue::Tick(Transaction& tx) const {
+  for (const auto& [name, version] : by_name_) {
+    // Loaded: its day begins with the first tick, as the time that the store knows may be long past.
+    if (version->draft != nullptr && version->draft->last_addition_us() == 0) {
+      version->draft->Touch(tx.now_us());
+    }
+    if (version->draft != nullptr &&
+        tx.now_us() - version->draft->last_addition_us() > kDraftTtlUs) {
+      tx.Follow(ExpireDraft{version->uid});
+    }
+  }
+}
+
+absl::Status Catalogue::Expire(const ExpireDraft& command, Transaction& tx) {
+  Version* version = FindByUid(command.version);
+  if (version != nullptr && version->draft != nullptr &&
+      tx.now_us() - version->draft->last_addition_us() > kDraftTtlUs) {
+    Erase(*version, tx);
+  }
+  return absl::OkStatus();
+}
+
+v1::ModelVersion Catalogue::Describe(const Version& version) const {
+  const store::VersionRow& row = version.row;
+  v1::ModelVersion out;
+  out.set_name(row.name());
+  if (row.uid() != 0) out.set_uid(absl::StrCat(uid_prefix_, "-", row.uid()));
+  out.set_state(row.state());
+  out.set_shard_count(row.shard_count());
+  out.set_tensor_count(row.tensor_count());
+  out.set_companion_count(row.companion_count());
+  out.set_strategy(row.strategy());
+  *out.mutable_annotations() = row.annotations();
+  *out.mutable_create_time() = ToTimestamp(row.create_time_us());
+  if (row.commit_time_us() != 0) *out.mutable_commit_time() = ToTimestamp(row.commit_time_us());
+  out.set_size_bytes(version.size_bytes);
+  out.set_shards_added(version.shards_added);
+  const bool draft = version.draft != nullptr;
+  out.set_tensors_added(draft ? version.draft->tensors_added() : row.tensors_added());
+  out.set_companions_added(static_cast<uint32_t>(draft ? version.companions.size()
+                                                       : row.companion_count()));
+  out.set_revision(row.revision());
+  return out;
+}
+
+v1::Shard Catalogue::DescribeShard(const Version& version, uint32_t index) const {
+  const store::ShardRow row = UnpackShard(version, index);
+  v1::Shard out;
+  out.set_name(absl::StrCat(version.row.name(), "/shards/", index));
+  out.set_index(index);
+  out.set_size_bytes(row.size_bytes());
+  out.set_md5(absl::BytesToHexString(row.md5()));
+  out.set_root(absl::BytesToHexString(row.root()));
+  out.set_piece_size_bytes(row.piece_size_bytes());
+  out.set_piece_count(row.piece_count());
+  out.set_sha256(absl::BytesToHexString(row.sha256()));
+  if (row.has_rank()) out.set_rank(row.rank());
+  out.set_tensor_count(row.tensor_count());
+  *out.mutable_locations() = row.locations();
+  out.set_encoding(row.encoding());
+  out.set_source_path(row.source_path());
+  out.set_source_offset_bytes(row.source_offset_bytes());
+  out.set_revision(row.revision());
+  return out;
+}
+
+absl::Status Catalogue::Load(store::VersionRow row) {
+  auto version = std::make_unique<Version>();
+  version->uid = VersionUid(row.uid());
+  version->shards.resize(row.shard_count());
+  if (row.state() == v1::ModelVersion::DRAFT) {
+    // The time of the last addition is not stored: after a restart a draft has its whole day again.
+    version->draft = std::make_unique<Draft>();
+  }
+  version->row = std::move(row);
+  by_uid_[version->uid] = version.get();
+  const std::string name = version->row.name();
+  if (!by_name_.emplace(name, std::move(version)).second) {
+    return absl::DataLossError(absl::StrCat("two rows are named ", name));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Catalogue::LoadShard(VersionUid uid, uint32_t index, std::string packed) {
+  Version* version = FindByUid(uid);
+  store::ShardRow row;
+  if (version == nullptr || index >= version->shards.size() || !row.ParseFromString(packed)) {
+    return absl::DataLossError(absl::StrCat("the row of shard ", index, " of version uid ",
+                                            uid.value, " is damaged or has no model version"));
+  }
+  SetShard(*version, index, row, std::move(packed));
+  ++version->shards_added;
+  version->size_bytes += row.size_bytes();
+  return absl::OkStatus();
+}
+
+absl::Status Catalogue::LoadCompanion(VersionUid uid, const store::CompanionRow& row) {
+  Version* version = FindByUid(uid);
+  if (version == nullptr) return absl::DataLossError("a companion has no model version");
+  version->companions[row.companion().path()] = CompanionFingerprint(row.companion());
+  return absl::OkStatus();
+}
+
+absl::Status Catalogue::LoadTensors(VersionUid uid, uint32_t shard, uint32_t start,
+                                    const store::TensorsRow& row) {
+  Version* version = FindByUid(uid);
+  if (version == nullptr || version->draft == nullptr || shard >= version->shards.size()) {
+    return absl::DataLossError(absl::StrCat("tensors of shard ", shard, " have no draft"));
+  }
+  const store::ShardRow shard_row = UnpackShard(*version, shard);
+  const auto rank =
+      shard_row.has_rank() ? std::optional<uint32_t>(shard_row.rank()) : std::nullopt;
+  version->draft->AddTensors(shard, rank, start, row.tensors());
+  return absl::OkStatus();
+}
+
+std::vector<VersionUid> Catalogue::Drafts() const {
+  std::vector<VersionUid> drafts;
+  for (const auto& [name, version] : by_name_) {
+    if (version->draft != nullptr) drafts.push_back(version->uid);
+  }
+  return drafts;
+}
+
+}  // namespace muster

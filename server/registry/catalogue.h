@@ -1,0 +1,113 @@
+// The model versions: what the server knows of their shards and companions.
+//
+// Keeps each shard as its packed row; tensor tables, piece digests and companions are in the store only.
+#ifndef MUSTER_SERVER_REGISTRY_CATALOGUE_H_
+#define MUSTER_SERVER_REGISTRY_CATALOGUE_H_
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "muster/store/rows.pb.h"
+#include "muster/v1/model.pb.h"
+#include "server/registry/command.h"
+#include "server/registry/draft.h"
+#include "server/registry/transaction.h"
+#include "server/registry/uid.h"
+
+namespace muster {
+
+// One model version.
+struct Version {
+  struct Shard {
+    // The serialised ShardRow; empty: not there.
+    std::string row;
+    uint64_t size_bytes = 0;
+    // Equal content has an equal id.
+    absl::uint128 content = 0;
+  };
+
+  muster::store::VersionRow row;
+  VersionUid uid;
+  std::vector<Shard> shards;
+  uint32_t shards_added = 0;
+  uint64_t size_bytes = 0;
+  // By path: a fingerprint of the content.
+  std::map<std::string, Draft::Fingerprint> companions;
+  // Null once committed.
+  std::unique_ptr<Draft> draft;
+  // Names of the assemblies that use it.
+  std::set<std::string> assemblies;
+};
+
+// Not thread-safe: written by the committer, read under the shared lock.
+//
+// Commands check everything before they change anything, so that an error leaves no trace.
+class Catalogue {
+ public:
+  // `uid_prefix` makes uids unique over all clusters.
+  explicit Catalogue(std::string uid_prefix) : uid_prefix_(std::move(uid_prefix)) {}
+
+  absl::Status Create(const muster::v1::CreateModelVersionRequest& request, Transaction& tx,
+                      muster::v1::CreateModelVersionResponse& response);
+  absl::Status Stage(const StagePieces& command, Transaction& tx);
+  absl::Status Add(const AddShard& command, Transaction& tx);
+  absl::Status Add(const muster::v1::AddTensorsRequest& request, Transaction& tx,
+                   muster::v1::AddTensorsResponse& response);
+  absl::Status Add(const AddCompanion& command, Transaction& tx);
+  absl::Status Add(const AddLocation& command, Transaction& tx);
+  absl::Status Remove(const RemoveLocation& command, Transaction& tx);
+  absl::Status Commit(const muster::v1::CommitModelVersionRequest& request, Transaction& tx,
+                      muster::v1::CommitModelVersionResponse& response);
+  absl::Status Delete(const muster::v1::DeleteModelVersionRequest& request, Transaction& tx);
+
+  // Asks for the removal of drafts that nobody has added to for kDraftTtlUs.
+  void Tick(Transaction& tx) const;
+  absl::Status Expire(const ExpireDraft& command, Transaction& tx);
+
+  // NOT_FOUND VERSION_UNKNOWN, SHARD_UNKNOWN.
+  absl::StatusOr<const Version*> Find(absl::string_view name) const;
+  absl::Status CheckShardExists(const Version& version, uint32_t index) const;
+  // Null when there is none.
+  const Version* FindByUid(VersionUid uid) const;
+  Version* FindByUid(VersionUid uid);
+  const std::map<std::string, std::unique_ptr<Version>>& by_name() const { return by_name_; }
+
+  muster::v1::ModelVersion Describe(const Version& version) const;
+  // The shard must exist.
+  muster::v1::Shard DescribeShard(const Version& version, uint32_t index) const;
+
+  // While the store is loaded, in this order: versions, then shards, companions and tensors.
+  absl::Status Load(muster::store::VersionRow row);
+  absl::Status LoadShard(VersionUid uid, uint32_t index, std::string row);
+  absl::Status LoadCompanion(VersionUid uid, const muster::store::CompanionRow& row);
+  absl::Status LoadTensors(VersionUid uid, uint32_t shard, uint32_t start,
+                           const muster::store::TensorsRow& row);
+  // The drafts, whose tensors and companions have to be loaded.
+  std::vector<VersionUid> Drafts() const;
+
+ private:
+  absl::StatusOr<Version*> FindMutable(absl::string_view name);
+  absl::StatusOr<Version*> FindDraft(absl::string_view name);
+  void Erase(Version& version, Transaction& tx);
+  absl::Status CheckComplete(const Version& version) const;
+  absl::Status ReplaceLocations(Version& version, uint32_t index,
+                                muster::store::ShardRow row, Transaction& tx);
+  static void SetShard(Version& version, uint32_t index, const muster::store::ShardRow& row,
+                       std::string packed);
+
+  std::string uid_prefix_;
+  std::map<std::string, std::unique_ptr<Version>> by_name_;
+  absl::flat_hash_map<VersionUid, Version*> by_uid_;
+};
+
+}  // namespace muster
+
+#endif  // MUSTER_SERVER_REGISTRY_CATALOGUE_H_

@@ -1,0 +1,119 @@
+// What the core is asked to do. One command is one transaction: at most kMaxRowsPerCommand rows and
+// kMaxBytesPerCommand bytes, and one revision if it changes something.
+#ifndef MUSTER_SERVER_REGISTRY_COMMAND_H_
+#define MUSTER_SERVER_REGISTRY_COMMAND_H_
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "muster/v1/assembly.pb.h"
+#include "muster/v1/model.pb.h"
+#include "muster/v1/node.pb.h"
+#include "server/registry/planned_assembly.h"
+#include "server/registry/uid.h"
+#include "storage/base/numbers.h"
+#include "storage/metadata/metadata_store.h"
+
+namespace muster {
+
+// Stores a run of kPiecesPerRow digests of a shard that AddShard makes visible afterwards; nothing shows it before.
+struct StagePieces {
+  std::string version;
+  ShardIndex shard;
+  uint32_t chunk = 0;
+  std::string md5s;
+};
+
+// One shard of an AddShardsRequest. The digests are in the command, or were all staged.
+struct AddShard {
+  std::string version;
+  muster::v1::Shard shard;
+  bool pieces_staged = false;
+};
+
+struct AddCompanion {
+  std::string version;
+  muster::v1::Companion companion;
+};
+
+struct AddLocation {
+  std::string version;
+  muster::v1::AddLocationsRequest::Entry entry;
+};
+
+struct RemoveLocation {
+  std::string version;
+  muster::v1::RemoveLocationsRequest::Entry entry;
+};
+
+// The time, from outside; the only way in which it enters.
+struct Tick {
+  int64_t time_us = 0;
+  // What the store's device has left, where it is bounded and known.
+  std::optional<int64_t> free_bytes;
+};
+
+// Declares a node lost, unless its lease was renewed or its epoch has passed.
+struct ExpireLease {
+  NodeUid node;
+  Epoch epoch;
+};
+
+// Takes a lost node back after a heartbeat of its present epoch.
+struct ReviveNode {
+  NodeUid node;
+  Epoch epoch;
+};
+
+// Writes one run of members of a plan that is too big for one transaction under the plan's new directory.
+struct StagePlan {
+  std::shared_ptr<const PlannedAssembly> plan;
+  size_t begin = 0;
+  size_t end = 0;
+};
+
+// Makes a plan the assembly's own.
+struct ApplyPlan {
+  std::shared_ptr<const PlannedAssembly> plan;
+  bool staged = false;
+};
+
+// Removes a draft that nobody has added to for a day.
+struct ExpireDraft {
+  VersionUid version;
+};
+
+// Forgets a deregistered node's membership in one assembly.
+struct ForgetMember {
+  AssemblyUid assembly;
+  NodeUid node;
+};
+
+// Removes what a plan left behind that never became the assembly's own.
+struct ForgetPlanDirectory {
+  AssemblyUid assembly;
+  Generation directory;
+};
+
+// Stores that the assembly has been READY.
+struct RememberReady {
+  AssemblyUid assembly;
+};
+
+using Command =
+    std::variant<muster::v1::CreateModelVersionRequest, StagePieces, AddShard,
+                 muster::v1::AddTensorsRequest, AddCompanion, muster::v1::CommitModelVersionRequest,
+                 muster::v1::DeleteModelVersionRequest, AddLocation, RemoveLocation,
+                 muster::v1::RegisterNodeRequest, muster::v1::DeregisterNodeRequest,
+                 muster::v1::CreateAssemblyRequest, muster::v1::JoinAssemblyRequest,
+                 muster::v1::LeaveAssemblyRequest, muster::v1::DeleteAssemblyRequest,
+                 muster::v1::ReportShardsRequest, Tick, ExpireLease, ReviveNode, StagePlan, ApplyPlan,
+                 ExpireDraft, ForgetMember, ForgetPlanDirectory, RememberReady>;
+
+}  // namespace muster
+
+#endif  // MUSTER_SERVER_REGISTRY_COMMAND_H_

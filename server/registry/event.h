@@ -1,0 +1,64 @@
+// What a transaction changed, for those who watch. Immutable once made.
+#ifndef MUSTER_SERVER_REGISTRY_EVENT_H_
+#define MUSTER_SERVER_REGISTRY_EVENT_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "muster/v1/assembly.pb.h"
+#include "server/registry/uid.h"
+#include "storage/base/numbers.h"
+
+namespace muster {
+
+// A shard given to a node, and the plan that gave it.
+struct Assignment {
+  uint32_t shard = 0;
+  Generation generation;
+
+  auto operator<=>(const Assignment&) const = default;
+};
+
+// A node was registered, lost, revived or removed.
+struct NodeEvent {
+  NodeUid uid;
+  std::string name;
+  Epoch epoch;
+  int64_t lease_ttl_us = 0;
+  bool lost = false;
+  bool removed = false;
+};
+
+// One node's assignments in one assembly changed.
+struct AssignmentEvent {
+  NodeUid node;
+  std::string assembly;
+  AssemblyUid assembly_uid;
+  VersionUid version;
+  // In shard order.
+  std::vector<Assignment> assigned;
+  std::vector<uint32_t> unassigned;
+};
+
+// Something that GetAssembly shows changed.
+struct AssemblyEvent {
+  AssemblyUid uid;
+  // Null: the assembly is gone.
+  std::shared_ptr<const muster::v1::Assembly> assembly;
+  // The members that changed.
+  std::vector<muster::v1::AssemblyMember> members;
+  // Full names of the nodes that are members no longer.
+  std::vector<std::string> left;
+};
+
+struct Event {
+  Revision revision;
+  std::variant<NodeEvent, AssignmentEvent, AssemblyEvent> what;
+};
+
+}  // namespace muster
+
+#endif  // MUSTER_SERVER_REGISTRY_EVENT_H_

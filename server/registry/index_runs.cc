@@ -1,0 +1,66 @@
+#include "server/registry/index_runs.h"
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+
+namespace muster {
+namespace {
+
+// Calls `visit(first, length)` for each run of consecutive indices.
+template <typename Visit>
+void ForEachRun(absl::Span<const uint32_t> indices, Visit visit) {
+  for (size_t i = 0; i < indices.size();) {
+    size_t end = i + 1;
+    while (end < indices.size() && indices[end] == indices[end - 1] + 1) ++end;
+    visit(indices[i], static_cast<uint32_t>(end - i));
+    i = end;
+  }
+}
+
+}  // namespace
+
+google::protobuf::RepeatedField<uint32_t> PackRuns(absl::Span<const uint32_t> indices) {
+  google::protobuf::RepeatedField<uint32_t> runs;
+  uint32_t position = 0;
+  ForEachRun(indices, [&](uint32_t first, uint32_t length) {
+    runs.Add(first - position);
+    runs.Add(length);
+    position = first + length;
+  });
+  return runs;
+}
+
+absl::StatusOr<std::vector<uint32_t>> UnpackRuns(
+    const google::protobuf::RepeatedField<uint32_t>& runs, uint32_t limit) {
+  std::vector<uint32_t> indices;
+  uint64_t position = 0;
+  if (runs.size() % 2 != 0) return absl::DataLossError("a packed set of shards is cut off");
+  for (int i = 0; i < runs.size(); i += 2) {
+    position += runs[i];
+    const uint64_t end = position + runs[i + 1];
+    if (end > limit) {
+      return absl::DataLossError(
+          absl::StrCat("a packed set of shards reaches ", end, " of ", limit));
+    }
+    for (; position < end; ++position) indices.push_back(static_cast<uint32_t>(position));
+  }
+  return indices;
+}
+
+std::string RunsToText(absl::Span<const uint32_t> indices, size_t max_bytes) {
+  std::string text;
+  bool cut = false;
+  ForEachRun(indices, [&](uint32_t first, uint32_t length) {
+    if (cut) return;
+    if (text.size() > max_bytes) {
+      cut = true;
+      text += ",…";
+      return;
+    }
+    absl::StrAppend(&text, text.empty() ? "" : ",", first);
+    if (length > 1) absl::StrAppend(&text, "-", first + length - 1);
+  });
+  return text;
+}
+
+}  // namespace muster

@@ -1,0 +1,88 @@
+// Who is alive: leases and progress, in memory only.
+//
+// Stands beside the registry with a lock of its own, so that a heartbeat never waits behind commands, plans or an fsync.
+// It learns of nodes only from committed transactions, so what a heartbeat is told is durable.
+#ifndef MUSTER_SERVER_REGISTRY_LEASE_TABLE_H_
+#define MUSTER_SERVER_REGISTRY_LEASE_TABLE_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "muster/v1/node.pb.h"
+#include "server/registry/event.h"
+#include "server/registry/uid.h"
+#include "storage/base/mutex.h"
+#include "storage/base/numbers.h"
+
+namespace muster {
+
+// Of the TTL: a lease outlives the loss of two heartbeats.
+inline constexpr int64_t kHeartbeatsPerTtl = 3;
+
+// Thread-safe; never blocks for long.
+class LeaseTable {
+ public:
+  struct Options {
+    // Two ticks further apart than this mean that the server itself was stopped or stalled.
+    absl::Duration stall_threshold = absl::Seconds(1);
+  };
+  struct Lease {
+    NodeUid node;
+    Epoch epoch;
+  };
+  struct HeartbeatResult {
+    int64_t lease_ttl_us = 0;
+    int64_t heartbeat_interval_us = 0;
+    // The node is declared lost: a ReviveNode command for this lease has to follow.
+    std::optional<Lease> revive;
+  };
+
+  explicit LeaseTable(const Options& options) : options_(options) {}
+
+  // Renews a lease. NOT_FOUND NODE_UNKNOWN; ABORTED NODE_FENCED; INVALID_ARGUMENT INVALID_FIELD.
+  absl::StatusOr<HeartbeatResult> Heartbeat(const muster::v1::HeartbeatRequest& request)
+      MUSTER_EXCLUDES(mutex_);
+
+  // Takes the time over and returns the leases that have run out. After a stall every lease gets its full TTL first.
+  std::vector<Lease> Tick(absl::Duration monotonic) MUSTER_EXCLUDES(mutex_);
+
+  // Whether the lease has run out and was not renewed since.
+  bool HasExpired(NodeUid node, Epoch epoch) MUSTER_EXCLUDES(mutex_);
+
+  // Takes over what a committed transaction says of a node.
+  void Apply(const NodeEvent& event) MUSTER_EXCLUDES(mutex_);
+
+  // Bytes that the node's last heartbeat told of one pull; 0 when it told nothing.
+  uint64_t ProgressOf(NodeUid node, absl::string_view assembly, uint32_t shard)
+      MUSTER_EXCLUDES(mutex_);
+  // The same, summed over all the node's pulls of an assembly.
+  uint64_t ProgressOf(NodeUid node, absl::string_view assembly) MUSTER_EXCLUDES(mutex_);
+
+ private:
+  struct Entry {
+    NodeUid uid;
+    Epoch epoch;
+    absl::Duration ttl;
+    absl::Duration deadline;
+    bool lost = false;
+    std::vector<muster::v1::ShardProgress> progress;
+  };
+
+  Entry* Find(NodeUid node) MUSTER_REQUIRES(mutex_);
+
+  const Options options_;
+  Mutex mutex_;
+  absl::Duration now_ MUSTER_GUARDED_BY(mutex_);
+  bool ticked_ MUSTER_GUARDED_BY(mutex_) = false;
+  absl::flat_hash_map<std::string, Entry> by_name_ MUSTER_GUARDED_BY(mutex_);
+  absl::flat_hash_map<NodeUid, std::string> names_ MUSTER_GUARDED_BY(mutex_);
+};
+
+}  // namespace muster
+
+#endif  // MUSTER_SERVER_REGISTRY_LEASE_TABLE_H_

@@ -1,0 +1,132 @@
+// Reads the registry's state back from the store: once, in key order per kind, bounded memory per step.
+
+#include <functional>
+#include <string>
+#include <utility>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "server/registry/registry.h"
+#include "server/registry/row_keys.h"
+#include "storage/base/status_macros.h"
+
+namespace muster {
+namespace {
+
+constexpr size_t kRowsPerScan = 1'000;
+
+absl::Status DamagedRow(absl::string_view key) {
+  return absl::DataLossError(
+      absl::StrCat("the row '", absl::CHexEscape(key), "' can't be read: restore the data directory"));
+}
+
+absl::Status ForEachRow(
+    MetadataStore& store, const std::string& prefix,
+    const std::function<absl::Status(const std::string& key, std::string& value)>& visit) {
+  std::string begin = prefix;
+  const std::string end = PrefixEnd(prefix);
+  while (true) {
+    MUSTER_ASSIGN_OR_RETURN(std::vector<MetadataStore::Row> rows,
+                            store.Scan(begin, end, kRowsPerScan));
+    for (MetadataStore::Row& row : rows) MUSTER_RETURN_IF_ERROR(visit(row.key, row.value));
+    if (rows.size() < kRowsPerScan) return absl::OkStatus();
+    begin = rows.back().key + '\0';
+  }
+}
+
+// Visits the rows of one kind as messages.
+template <typename Row>
+absl::Status ForEach(MetadataStore& store, const std::string& prefix,
+                     const std::function<absl::Status(const std::string& key, Row& row)>& visit) {
+  return ForEachRow(store, prefix, [&](const std::string& key, std::string& value) {
+    Row row;
+    if (!row.ParseFromString(value)) return DamagedRow(key);
+    return visit(key, row);
+  });
+}
+
+absl::Status LoadCatalogue(MetadataStore& store, Catalogue& catalogue) {
+  MUSTER_RETURN_IF_ERROR(ForEach<store::VersionRow>(
+      store, "v", [&](const std::string&, store::VersionRow& row) {
+        return catalogue.Load(std::move(row));
+      }));
+  MUSTER_RETURN_IF_ERROR(
+      ForEachRow(store, "s", [&](const std::string& key, std::string& value) -> absl::Status {
+        const auto parsed = ParseShardKey(key);
+        if (!parsed.has_value()) return DamagedRow(key);
+        return catalogue.LoadShard(parsed->first, parsed->second.value, std::move(value));
+      }));
+  MUSTER_RETURN_IF_ERROR(ForEach<store::CompanionRow>(
+      store, "c", [&](const std::string& key, store::CompanionRow& row) -> absl::Status {
+        const auto uid = ParseCompanionKey(key);
+        return uid.has_value() ? catalogue.LoadCompanion(*uid, row) : DamagedRow(key);
+      }));
+  for (const VersionUid uid : catalogue.Drafts()) {
+    MUSTER_RETURN_IF_ERROR(ForEach<store::TensorsRow>(
+        store, AllTensorsPrefix(uid),
+        [&](const std::string& key, store::TensorsRow& row) -> absl::Status {
+          const auto parsed = ParseTensorsKey(key);
+          if (!parsed.has_value()) return DamagedRow(key);
+          return catalogue.LoadTensors(uid, parsed->shard.value, parsed->start, row);
+        }));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status LoadAssemblies(MetadataStore& store, AssemblyTable& assemblies, Transaction& tx) {
+  MUSTER_RETURN_IF_ERROR(ForEach<store::AssemblyRow>(
+      store, "a",
+      [&](const std::string&, store::AssemblyRow& row) { return assemblies.Load(std::move(row)); }));
+  // Within an assembly the rows are in the order in which they build on one another: members, plan, readiness.
+  return ForEachRow(store, "b", [&](const std::string& key, std::string& value) -> absl::Status {
+    const auto parsed = ParseAssemblyRowKey(key);
+    if (!parsed.has_value()) return DamagedRow(key);
+    if (parsed->kind == 'm') {
+      store::MemberRow row;
+      if (!row.ParseFromString(value)) return DamagedRow(key);
+      return assemblies.LoadMember(parsed->assembly, parsed->node, row, tx);
+    }
+    if (parsed->kind == 'p') {
+      store::AssignmentRow row;
+      if (!row.ParseFromString(value)) return DamagedRow(key);
+      return assemblies.LoadAssignments(parsed->assembly, parsed->directory, parsed->node, row, tx);
+    }
+    store::ReadinessRow row;
+    if (!row.ParseFromString(value)) return DamagedRow(key);
+    return assemblies.LoadReadiness(parsed->assembly, parsed->node, row);
+  });
+}
+
+}  // namespace
+
+absl::StatusOr<Applied> Registry::Load(MetadataStore& store) {
+  Applied applied;
+  const absl::StatusOr<std::string> packed = store.Get(RevisionKey());
+  if (!packed.ok()) {
+    if (packed.status().code() == absl::StatusCode::kNotFound) return applied;
+    return packed.status();
+  }
+  store::RevisionRow revision;
+  if (!revision.ParseFromString(*packed)) return DamagedRow(RevisionKey());
+  revision_ = Revision(revision.revision());
+  now_us_ = revision.time_us();
+  Transaction tx(revision_, now_us_);
+  MUSTER_RETURN_IF_ERROR(LoadCatalogue(store, catalogue_));
+  MUSTER_RETURN_IF_ERROR(ForEach<store::NodeRow>(
+      store, "n",
+      [&](const std::string&, store::NodeRow& row) { return nodes_.Load(std::move(row)); }));
+  MUSTER_RETURN_IF_ERROR(LoadAssemblies(store, assemblies_, tx));
+  MUSTER_RETURN_IF_ERROR(ForEach<store::RequestRow>(
+      store, "q", [&](const std::string&, store::RequestRow& row) {
+        requests_.Load(std::move(row));
+        return absl::OkStatus();
+      }));
+  assemblies_.FinishLoad(revision_, tx);
+  for (const auto& [name, node] : nodes_.by_name()) leases_.Apply(NodeTable::EventOf(*node));
+  applied.revision = revision_;
+  applied.follow_ups = tx.TakeFollowUps();
+  applied.plans_wanted = tx.TakePlansWanted();
+  return applied;
+}
+
+}  // namespace muster

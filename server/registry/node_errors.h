@@ -1,0 +1,19 @@
+// The errors about nodes that several parts return in the same words.
+#ifndef MUSTER_SERVER_REGISTRY_NODE_ERRORS_H_
+#define MUSTER_SERVER_REGISTRY_NODE_ERRORS_H_
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "storage/base/numbers.h"
+
+namespace muster {
+
+// NOT_FOUND NODE_UNKNOWN. `name` is the full name.
+absl::Status NodeUnknown(absl::string_view name);
+
+// ABORTED NODE_FENCED.
+absl::Status NodeFenced(absl::string_view name, Epoch sent, Epoch present);
+
+}  // namespace muster
+
+#endif  // MUSTER_SERVER_REGISTRY_NODE_ERRORS_H_

@@ -1,0 +1,140 @@
+#include "server/registry/node_table.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "server/registry/node_errors.h"
+#include "server/registry/row_keys.h"
+#include "server/registry/timestamps.h"
+#include "server/registry/validation.h"
+#include "storage/base/error_info.h"
+#include "storage/base/resource_name.h"
+#include "storage/base/status_macros.h"
+
+namespace muster {
+
+namespace v1 = muster::v1;
+
+absl::Status NodeUnknown(absl::string_view name) {
+  return MakeError(absl::StatusCode::kNotFound, "NODE_UNKNOWN",
+                   absl::StrCat("there is no ", name, ": register it"),
+                   {{"node", std::string(name)}});
+}
+
+absl::Status NodeFenced(absl::string_view name, Epoch sent, Epoch present) {
+  return MakeError(absl::StatusCode::kAborted, "NODE_FENCED",
+                   absl::StrCat("stale epoch: ", name, " sent ", sent.value, ", now ",
+                                present.value,
+                                "; another process registered under this name, or it was stopped "
+                                "and registered anew"),
+                   {{"node", std::string(name)},
+                    {"sent_epoch", absl::StrCat(sent.value)},
+                    {"present_epoch", absl::StrCat(present.value)}});
+}
+
+absl::StatusOr<Node*> NodeTable::Register(const v1::RegisterNodeRequest& request, Transaction& tx) {
+  MUSTER_RETURN_IF_ERROR(CheckRegistration(request));
+  if (request.validate_only()) return nullptr;
+  const v1::Node& wanted = request.node();
+  const Revision revision = tx.Change();
+  std::unique_ptr<Node>& slot = by_name_[wanted.name()];
+  if (slot == nullptr) {
+    slot = std::make_unique<Node>();
+    slot->uid = NodeUid(revision.value);
+    slot->row.set_uid(revision.value);
+    slot->row.set_name(wanted.name());
+    by_uid_[slot->uid] = slot.get();
+  }
+  store::NodeRow& row = slot->row;
+  row.set_address(wanted.address());
+  row.set_zone(wanted.zone());
+  *row.mutable_labels() = wanted.labels();
+  row.set_capacity_bytes(wanted.capacity_bytes());
+  row.set_instance_id(wanted.instance_id());
+  row.set_epoch(revision.value);
+  row.set_lost(false);
+  row.set_register_time_us(tx.now_us());
+  row.set_lease_ttl_us(request.has_lease_ttl() ? FromDuration(request.lease_ttl())
+                                               : default_lease_ttl_us_);
+  row.set_revision(revision.value);
+  tx.Put(NodeKey(slot->uid), row);
+  tx.Emit(EventOf(*slot));
+  return slot.get();
+}
+
+bool NodeTable::SetLost(NodeUid uid, Epoch epoch, bool lost, Transaction& tx) {
+  Node* node = FindByUid(uid);
+  if (node == nullptr || node->epoch() != epoch || node->row.lost() == lost) return false;
+  node->row.set_lost(lost);
+  node->row.set_revision(tx.Change().value);
+  tx.Put(NodeKey(uid), node->row);
+  tx.Emit(EventOf(*node));
+  return true;
+}
+
+void NodeTable::Erase(Node& node, Transaction& tx) {
+  NodeEvent event = EventOf(node);
+  event.removed = true;
+  tx.Delete(NodeKey(node.uid));
+  tx.Emit(std::move(event));
+  by_uid_.erase(node.uid);
+  by_name_.erase(std::string(node.row.name()));
+}
+
+absl::StatusOr<const Node*> NodeTable::Find(absl::string_view name) const {
+  MUSTER_RETURN_IF_ERROR(ParseNodeName(name).status());
+  const auto found = by_name_.find(std::string(name));
+  if (found == by_name_.end()) return NodeUnknown(name);
+  return found->second.get();
+}
+
+absl::StatusOr<Node*> NodeTable::Find(absl::string_view name, std::optional<uint64_t> epoch) {
+  MUSTER_ASSIGN_OR_RETURN(const Node* node, std::as_const(*this).Find(name));
+  if (epoch.has_value() && Epoch(*epoch) != node->epoch()) {
+    return NodeFenced(name, Epoch(*epoch), node->epoch());
+  }
+  return const_cast<Node*>(node);
+}
+
+Node* NodeTable::FindByUid(NodeUid uid) const {
+  const auto found = by_uid_.find(uid);
+  return found == by_uid_.end() ? nullptr : found->second;
+}
+
+v1::Node NodeTable::Describe(const Node& node) const {
+  const store::NodeRow& row = node.row;
+  v1::Node out;
+  out.set_name(row.name());
+  out.set_uid(absl::StrCat(uid_prefix_, "-", row.uid()));
+  out.set_address(row.address());
+  out.set_zone(row.zone());
+  *out.mutable_labels() = row.labels();
+  out.set_capacity_bytes(row.capacity_bytes());
+  out.set_instance_id(row.instance_id());
+  out.set_epoch(row.epoch());
+  out.set_state(row.lost() ? v1::Node::LOST : v1::Node::LIVE);
+  *out.mutable_register_time() = ToTimestamp(row.register_time_us());
+  *out.mutable_lease_ttl() = ToDuration(row.lease_ttl_us());
+  out.set_assigned_bytes(node.assigned_bytes);
+  out.set_revision(row.revision());
+  return out;
+}
+
+absl::Status NodeTable::Load(store::NodeRow row) {
+  auto node = std::make_unique<Node>();
+  node->uid = NodeUid(row.uid());
+  node->row = std::move(row);
+  by_uid_[node->uid] = node.get();
+  const std::string name = node->row.name();
+  if (!by_name_.emplace(name, std::move(node)).second) {
+    return absl::DataLossError(absl::StrCat("two rows are named ", name));
+  }
+  return absl::OkStatus();
+}
+
+NodeEvent NodeTable::EventOf(const Node& node) {
+  return NodeEvent{node.uid,        node.row.name(), node.epoch(), node.row.lease_ttl_us(),
+                   node.row.lost(), false};
+}
+
+}  // namespace muster

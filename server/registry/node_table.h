@@ -1,0 +1,70 @@
+// The registered machines.
+#ifndef MUSTER_SERVER_REGISTRY_NODE_TABLE_H_
+#define MUSTER_SERVER_REGISTRY_NODE_TABLE_H_
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "muster/store/rows.pb.h"
+#include "muster/v1/node.pb.h"
+#include "server/registry/transaction.h"
+#include "server/registry/uid.h"
+
+namespace muster {
+
+struct Node {
+  muster::store::NodeRow row;
+  NodeUid uid;
+  // Over all assemblies.
+  uint64_t assigned_bytes = 0;
+  std::set<AssemblyUid> memberships;
+
+  Epoch epoch() const { return Epoch(row.epoch()); }
+  bool live() const { return !row.lost(); }
+};
+
+// Not thread-safe: written by the committer, read under the shared lock.
+class NodeTable {
+ public:
+  NodeTable(std::string uid_prefix, int64_t default_lease_ttl_us)
+      : uid_prefix_(std::move(uid_prefix)), default_lease_ttl_us_(default_lease_ttl_us) {}
+
+  // The node as registered; a null one for validate_only.
+  absl::StatusOr<Node*> Register(const muster::v1::RegisterNodeRequest& request, Transaction& tx);
+  // Marks a node lost or live; false when it is so already, or the epoch has passed.
+  bool SetLost(NodeUid uid, Epoch epoch, bool lost, Transaction& tx);
+  // Removes its row; the assemblies must have let go of it.
+  void Erase(Node& node, Transaction& tx);
+
+  // NOT_FOUND NODE_UNKNOWN.
+  absl::StatusOr<const Node*> Find(absl::string_view name) const;
+  // Also ABORTED NODE_FENCED where `epoch` is given and not the present one.
+  absl::StatusOr<Node*> Find(absl::string_view name, std::optional<uint64_t> epoch);
+  // Null when there is none.
+  Node* FindByUid(NodeUid uid) const;
+  const std::map<std::string, std::unique_ptr<Node>>& by_name() const { return by_name_; }
+
+  muster::v1::Node Describe(const Node& node) const;
+
+  absl::Status Load(muster::store::NodeRow row);
+  // What the lease table has to know of a node.
+  static NodeEvent EventOf(const Node& node);
+
+ private:
+  std::string uid_prefix_;
+  int64_t default_lease_ttl_us_;
+  std::map<std::string, std::unique_ptr<Node>> by_name_;
+  absl::flat_hash_map<NodeUid, Node*> by_uid_;
+};
+
+}  // namespace muster
+
+#endif  // MUSTER_SERVER_REGISTRY_NODE_TABLE_H_

@@ -1,0 +1,11 @@
+#include "server/registry/transaction.h"
+
+#include "server/registry/row_keys.h"
+
+namespace muster {
+
+void Transaction::DeletePrefix(const std::string& prefix) {
+  operations_.push_back(MetadataBatch::DeleteRange{prefix, PrefixEnd(prefix)});
+}
+
+}  // namespace muster

@@ -1,0 +1,86 @@
+// Collects what one command changes: rows, events, and what has to follow.
+#ifndef MUSTER_SERVER_REGISTRY_TRANSACTION_H_
+#define MUSTER_SERVER_REGISTRY_TRANSACTION_H_
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "google/protobuf/message_lite.h"
+#include "server/registry/command.h"
+#include "server/registry/event.h"
+#include "storage/base/numbers.h"
+#include "storage/metadata/metadata_store.h"
+
+namespace muster {
+
+// Not thread-safe; lives for one command.
+class Transaction {
+ public:
+  Transaction(Revision current, int64_t now_us) : revision_(current), now_us_(now_us) {}
+
+  // Marks the command as one that changes something, and returns its revision: the next one.
+  Revision Change() {
+    if (!changed_) ++revision_.value;
+    changed_ = true;
+    return revision_;
+  }
+
+  bool changed() const { return changed_; }
+  // Of the state after the command.
+  Revision revision() const { return revision_; }
+  // Microseconds since 1970, as of the last tick.
+  int64_t now_us() const { return now_us_; }
+
+  void Put(std::string key, const google::protobuf::MessageLite& row) {
+    Put(std::move(key), row.SerializeAsString());
+  }
+  void Put(std::string key, std::string value) {
+    operations_.push_back(MetadataBatch::Put{std::move(key), std::move(value)});
+  }
+  void Delete(std::string key) { operations_.push_back(MetadataBatch::Delete{std::move(key)}); }
+  void DeletePrefix(const std::string& prefix);
+  // Every row with begin <= key < end.
+  void DeleteRange(std::string begin, std::string end) {
+    operations_.push_back(MetadataBatch::DeleteRange{std::move(begin), std::move(end)});
+  }
+
+  // The event is of this command's revision.
+  template <typename What>
+  void Emit(What what) {
+    // In place: GCC 12 takes the move of a variant for one of uninitialised memory.
+    Event& event = events_.emplace_back();
+    event.revision = Change();
+    event.what.emplace<What>(std::move(what));
+  }
+
+  // A command to be carried out after this one, in a transaction of its own.
+  void Follow(Command command) { follow_ups_.push_back(std::move(command)); }
+
+  // Asks the planner for a plan of the assembly.
+  void WantPlan(AssemblyUid assembly) {
+    if (plans_wanted_.empty() || plans_wanted_.back() != assembly)
+      plans_wanted_.push_back(assembly);
+  }
+
+  size_t row_count() const { return operations_.size(); }
+
+  std::vector<MetadataBatch::Operation> TakeOperations() { return std::move(operations_); }
+  std::vector<Event> TakeEvents() { return std::move(events_); }
+  std::vector<Command> TakeFollowUps() { return std::move(follow_ups_); }
+  std::vector<AssemblyUid> TakePlansWanted() { return std::move(plans_wanted_); }
+
+ private:
+  Revision revision_;
+  int64_t now_us_;
+  bool changed_ = false;
+  std::vector<MetadataBatch::Operation> operations_;
+  std::vector<Event> events_;
+  std::vector<Command> follow_ups_;
+  std::vector<AssemblyUid> plans_wanted_;
+};
+
+}  // namespace muster
+
+#endif  // MUSTER_SERVER_REGISTRY_TRANSACTION_H_

@@ -1,0 +1,333 @@
+#include "server/registry/validation.h"
+
+#include <cstring>
+#include <set>
+#include <vector>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "server/registry/limits.h"
+#include "storage/base/error_info.h"
+#include "storage/base/md5.h"
+#include "storage/base/resource_name.h"
+#include "storage/base/status_macros.h"
+
+namespace muster {
+namespace {
+
+namespace v1 = muster::v1;
+
+bool HasControlCharacter(absl::string_view text) {
+  for (const char c : text) {
+    if (absl::ascii_iscntrl(static_cast<unsigned char>(c))) return true;
+  }
+  return false;
+}
+
+absl::Status CheckText(absl::string_view field, absl::string_view text, size_t max_bytes) {
+  if (text.size() > max_bytes) {
+    return InvalidField(field, absl::StrCat(text.size(), " bytes"),
+                        absl::StrCat("at most ", max_bytes, " bytes"));
+  }
+  if (HasControlCharacter(text)) return InvalidField(field, text, "no control characters");
+  return absl::OkStatus();
+}
+
+absl::Status CheckRange(absl::string_view field, uint64_t value, uint64_t min, uint64_t max) {
+  if (value >= min && value <= max) return absl::OkStatus();
+  return InvalidField(field, absl::StrCat(value), absl::StrCat(min, " to ", max));
+}
+
+absl::Status CheckHex(absl::string_view field, absl::string_view hex, size_t digits) {
+  bool valid = hex.size() == digits;
+  for (const char c : hex) valid = valid && ((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'));
+  if (valid) return absl::OkStatus();
+  return InvalidField(field, hex, absl::StrCat(digits, " lowercase hex digits"));
+}
+
+// Digests of the pieces against size, piece size and root.
+absl::Status CheckPieces(const v1::Shard& shard) {
+  const std::string& md5s = shard.piece_md5s();
+  const uint64_t piece_size = shard.piece_size_bytes();
+  if (md5s.empty()) {
+    if (!shard.root().empty() || piece_size != 0) {
+      return InvalidField("piece_md5s", "", "required where root or piece_size_bytes is given");
+    }
+    return absl::OkStatus();
+  }
+  if (piece_size < kMinPieceSizeBytes || piece_size > kMaxPieceSizeBytes ||
+      (piece_size & (piece_size - 1)) != 0) {
+    return InvalidField("piece_size_bytes", absl::StrCat(piece_size),
+                        "a power of two from 1048576 to 67108864");
+  }
+  const uint64_t pieces = (shard.size_bytes() - 1) / piece_size + 1;
+  MUSTER_RETURN_IF_ERROR(CheckRange("number of pieces", pieces, 1, kMaxPiecesPerShard));
+  if (md5s.size() != pieces * sizeof(Md5Digest)) {
+    return InvalidField("piece_md5s", absl::StrCat(md5s.size(), " bytes"),
+                        absl::StrCat(pieces * sizeof(Md5Digest), " bytes: ", pieces,
+                                     " pieces of 16 bytes for ", shard.size_bytes(), " bytes"));
+  }
+  const std::string root = Md5ToHex(Md5Of(md5s));
+  if (shard.root() != root) {
+    return InvalidField("root", shard.root(), absl::StrCat(root, ", the MD5 of piece_md5s"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckTensor(const v1::Tensor& tensor, uint64_t shard_size_bytes) {
+  if (tensor.name().empty()) return InvalidField("tensor name", "", "1 to 1024 bytes");
+  MUSTER_RETURN_IF_ERROR(CheckText("tensor name", tensor.name(), kMaxTensorNameBytes));
+  if (tensor.dtype().empty()) return InvalidField("dtype", "", "1 to 32 bytes");
+  MUSTER_RETURN_IF_ERROR(CheckText("dtype", tensor.dtype(), kMaxDtypeBytes));
+  if (tensor.shape_size() > kMaxDimensions) {
+    return InvalidField("shape", absl::StrCat(tensor.shape_size(), " dimensions"), "at most 32");
+  }
+  for (const int64_t size : tensor.shape()) {
+    if (size < 0) return InvalidField("shape", absl::StrCat(size), "at least 0");
+  }
+  if (tensor.begin_bytes() > tensor.end_bytes() || tensor.end_bytes() > shard_size_bytes) {
+    return InvalidField(absl::StrCat("range of tensor '", tensor.name(), "'"),
+                        absl::StrCat(tensor.begin_bytes(), "-", tensor.end_bytes()),
+                        absl::StrCat("inside the shard's ", shard_size_bytes, " bytes"));
+  }
+  return absl::OkStatus();
+}
+
+template <typename Map>
+absl::Status CheckMap(absl::string_view field, const Map& map, size_t max_total_bytes) {
+  size_t total = 0;
+  for (const auto& [key, value] : map) total += key.size() + value.size();
+  if (map.size() > static_cast<size_t>(kMaxMapEntries) || total > max_total_bytes) {
+    return InvalidField(field, absl::StrCat(map.size(), " entries, ", total, " bytes"),
+                        absl::StrCat("at most ", kMaxMapEntries, " entries and ", max_total_bytes,
+                                     " bytes"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckLocations(const google::protobuf::RepeatedPtrField<v1::Location>& locations) {
+  if (locations.empty() || locations.size() > kMaxLocations) {
+    return InvalidField("locations", absl::StrCat(locations.size()), "1 to 16");
+  }
+  std::set<std::string> uris;
+  for (const auto& location : locations) {
+    MUSTER_RETURN_IF_ERROR(CheckLocation(location));
+    if (!uris.insert(location.uri()).second) {
+      return InvalidField("uri", location.uri(), "each location once");
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status InvalidField(absl::string_view field, absl::string_view value,
+                          absl::string_view rule) {
+  const std::string shown = absl::CHexEscape(value.substr(0, 200));
+  return MakeError(absl::StatusCode::kInvalidArgument, "INVALID_FIELD",
+                   absl::StrCat(field, " is '", shown, "': expected ", rule),
+                   {{"field", std::string(field)}, {"value", shown}, {"rule", std::string(rule)}});
+}
+
+absl::Status CheckItemCount(absl::string_view field, size_t count) {
+  if (count == 0) return InvalidField(field, "", "at least one");
+  if (count <= kMaxItemsPerCall) return absl::OkStatus();
+  return MakeError(absl::StatusCode::kResourceExhausted, "TOO_MANY_ITEMS",
+                   absl::StrCat(count, " ", field, " in one call: send at most ", kMaxItemsPerCall),
+                   {{"field", std::string(field)},
+                    {"count", absl::StrCat(count)},
+                    {"limit", absl::StrCat(kMaxItemsPerCall)}});
+}
+
+absl::Status CheckRequestId(absl::string_view request_id) {
+  return CheckText("request_id", request_id, kMaxIdBytes);
+}
+
+absl::Status CheckModelVersion(const v1::ModelVersion& version) {
+  MUSTER_RETURN_IF_ERROR(ParseModelVersionName(version.name()).status());
+  MUSTER_RETURN_IF_ERROR(CheckRange("shard_count", version.shard_count(), 1, kMaxShardsPerVersion));
+  MUSTER_RETURN_IF_ERROR(CheckRange("tensor_count", version.tensor_count(), 0,
+                                    uint64_t{kMaxTensorsPerShard} * kMaxShardsPerVersion));
+  MUSTER_RETURN_IF_ERROR(
+      CheckRange("companion_count", version.companion_count(), 0, kMaxCompanionsPerVersion));
+  MUSTER_RETURN_IF_ERROR(CheckText("strategy", version.strategy(), kMaxShortTextBytes));
+  return CheckMap("annotations", version.annotations(), kMaxAnnotationBytes);
+}
+
+absl::Status CheckLocation(const v1::Location& location) {
+  const absl::string_view uri = location.uri();
+  const size_t colon = uri.find("://");
+  bool valid = colon != absl::string_view::npos && colon > 0 && uri.size() <= kMaxUriBytes &&
+               uri.size() > colon + 3 && absl::ascii_isalpha(static_cast<unsigned char>(uri[0]));
+  for (const char c : uri) {
+    const auto byte = static_cast<unsigned char>(c);
+    valid = valid && !absl::ascii_iscntrl(byte) && byte != ' ';
+  }
+  for (const char c : uri.substr(0, valid ? colon : 0)) {
+    valid = valid && (absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '+' || c == '-' ||
+                      c == '.');
+  }
+  if (!valid) {
+    return InvalidField("uri", uri, "scheme://…, percent-encoded, at most 4096 bytes");
+  }
+  MUSTER_RETURN_IF_ERROR(CheckText("zone", location.zone(), kMaxShortTextBytes));
+  MUSTER_RETURN_IF_ERROR(CheckRange("priority", location.priority(), 0, kMaxLocationPriority));
+  return CheckRange("max_readers", location.max_readers(), 0, kMaxLocationReaders);
+}
+
+absl::Status CheckShard(const v1::Shard& shard, uint32_t shard_count) {
+  if (!shard.has_index()) return InvalidField("index", "", "required (0 is valid)");
+  MUSTER_RETURN_IF_ERROR(CheckRange("index", shard.index(), 0, uint64_t{shard_count} - 1));
+  // Offsets are signed 64-bit numbers everywhere on the node side.
+  MUSTER_RETURN_IF_ERROR(CheckRange("size_bytes", shard.size_bytes(), 1, INT64_MAX));
+  if (shard.md5().empty() && shard.root().empty()) {
+    return InvalidField("md5", "", "required unless root and piece_md5s are given");
+  }
+  if (!shard.md5().empty()) MUSTER_RETURN_IF_ERROR(CheckHex("md5", shard.md5(), 32));
+  if (!shard.root().empty()) MUSTER_RETURN_IF_ERROR(CheckHex("root", shard.root(), 32));
+  if (!shard.sha256().empty()) MUSTER_RETURN_IF_ERROR(CheckHex("sha256", shard.sha256(), 64));
+  MUSTER_RETURN_IF_ERROR(CheckPieces(shard));
+  MUSTER_RETURN_IF_ERROR(CheckRange("tensor_count", shard.tensor_count(), 0, kMaxTensorsPerShard));
+  MUSTER_RETURN_IF_ERROR(CheckText("encoding", shard.encoding(), kMaxShortTextBytes));
+  MUSTER_RETURN_IF_ERROR(CheckText("source_path", shard.source_path(), kMaxPathBytes));
+  MUSTER_RETURN_IF_ERROR(
+      CheckRange("source_offset_bytes", shard.source_offset_bytes(), 0, INT64_MAX));
+  return CheckLocations(shard.locations());
+}
+
+absl::Status CheckTensorBatch(const v1::AddTensorsRequest& request, uint64_t shard_size_bytes) {
+  if (!request.has_start()) return InvalidField("start", "", "required (0 is valid)");
+  MUSTER_RETURN_IF_ERROR(CheckItemCount("tensors", request.tensors_size()));
+  if (request.ByteSizeLong() > kMaxTensorBatchBytes) {
+    return MakeError(absl::StatusCode::kResourceExhausted, "TOO_MANY_ITEMS",
+                     absl::StrCat("a batch of tensors has ", request.ByteSizeLong(),
+                                  " bytes: send at most ", kMaxTensorBatchBytes),
+                     {{"field", "tensors"}, {"limit", absl::StrCat(kMaxTensorBatchBytes)}});
+  }
+  uint64_t position = 0;
+  for (const auto& tensor : request.tensors()) {
+    MUSTER_RETURN_IF_ERROR(CheckTensor(tensor, shard_size_bytes));
+    if (tensor.begin_bytes() < position) {
+      return InvalidField(absl::StrCat("range of tensor '", tensor.name(), "'"),
+                          absl::StrCat(tensor.begin_bytes(), "-", tensor.end_bytes()),
+                          "ascending ranges that do not overlap");
+    }
+    position = tensor.end_bytes();
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckCompanion(const v1::Companion& companion) {
+  const absl::string_view path = companion.path();
+  MUSTER_RETURN_IF_ERROR(CheckText("path", path, kMaxPathBytes));
+  for (const absl::string_view segment : absl::StrSplit(path, '/')) {
+    if (segment.empty() || segment == "." || segment == ".." || absl::StrContains(path, '\\')) {
+      return InvalidField("path", path, "a relative path without empty, '.' or '..' segments");
+    }
+  }
+  MUSTER_RETURN_IF_ERROR(CheckRange("size_bytes", companion.size_bytes(), 0, kMaxCompanionBytes));
+  MUSTER_RETURN_IF_ERROR(CheckHex("md5", companion.md5(), 32));
+  return CheckLocations(companion.locations());
+}
+
+absl::Status CheckRegistration(const v1::RegisterNodeRequest& request) {
+  const v1::Node& node = request.node();
+  MUSTER_RETURN_IF_ERROR(ParseNodeName(node.name()).status());
+  MUSTER_RETURN_IF_ERROR(CheckText("address", node.address(), kMaxAddressBytes));
+  MUSTER_RETURN_IF_ERROR(CheckText("zone", node.zone(), kMaxShortTextBytes));
+  MUSTER_RETURN_IF_ERROR(CheckText("instance_id", node.instance_id(), kMaxIdBytes));
+  MUSTER_RETURN_IF_ERROR(
+      CheckMap("labels", node.labels(), kMaxMapEntries * 2 * kMaxShortTextBytes));
+  for (const auto& [key, value] : node.labels()) {
+    MUSTER_RETURN_IF_ERROR(CheckText("label", key, kMaxShortTextBytes));
+    MUSTER_RETURN_IF_ERROR(CheckText("label", value, kMaxShortTextBytes));
+  }
+  MUSTER_RETURN_IF_ERROR(CheckRange("capacity_bytes", node.capacity_bytes(), 0, INT64_MAX));
+  if (!request.has_lease_ttl()) return absl::OkStatus();
+  const auto& ttl = request.lease_ttl();
+  const bool valid = ttl.seconds() >= kMinLeaseTtlUs / 1'000'000 && ttl.nanos() >= 0 &&
+                     (ttl.seconds() < kMaxLeaseTtlUs / 1'000'000 ||
+                      (ttl.seconds() == kMaxLeaseTtlUs / 1'000'000 && ttl.nanos() == 0));
+  if (valid) return absl::OkStatus();
+  return InvalidField("lease_ttl", absl::StrCat(ttl.seconds(), "s"), "1s to 3600s");
+}
+
+absl::Status CheckAssembly(const v1::Assembly& assembly) {
+  MUSTER_RETURN_IF_ERROR(ParseAssemblyName(assembly.name()).status());
+  MUSTER_RETURN_IF_ERROR(ParseModelVersionName(assembly.model_version()).status());
+  if (!v1::Assembly::Policy_IsValid(assembly.policy()) ||
+      assembly.policy() == v1::Assembly::POLICY_UNSPECIFIED) {
+    return InvalidField("policy", absl::StrCat(assembly.policy()),
+                        "DECLARED, FULL, BALANCED, CONTIGUOUS or RANKED");
+  }
+  if (assembly.policy() == v1::Assembly::CONTIGUOUS || assembly.policy() == v1::Assembly::RANKED) {
+    const std::string policy = v1::Assembly::Policy_Name(assembly.policy());
+    return MakeError(absl::StatusCode::kUnimplemented, "POLICY_UNSUPPORTED",
+                     absl::StrCat("policy ", policy,
+                                  " is not planned by this server: use DECLARED, FULL or BALANCED"),
+                     {{"policy", policy}});
+  }
+  MUSTER_RETURN_IF_ERROR(CheckRange("min_nodes", assembly.min_nodes(), 0, kMaxMinNodes));
+  return CheckRange("replicas", assembly.replicas(), 0, kMaxReplicas);
+}
+
+absl::Status CheckClaim(const v1::Claim& claim, uint32_t shard_count) {
+  switch (claim.kind()) {
+    case v1::Claim::ANY:
+    case v1::Claim::ALL:
+      if (claim.shards().empty() && claim.ranks().empty()) return absl::OkStatus();
+      return InvalidField("claim", "", "no shards or ranks with ANY or ALL");
+    case v1::Claim::SHARDS: {
+      if (claim.shards().empty()) return InvalidField("shards", "", "at least one with SHARDS");
+      if (claim.shards_size() > kMaxClaimedShards) {
+        return InvalidField("shards", absl::StrCat(claim.shards_size(), " shards"),
+                            absl::StrCat("at most ", kMaxClaimedShards, "; claim ALL or ANY"));
+      }
+      std::set<uint32_t> missing;
+      for (const uint32_t shard : claim.shards()) {
+        if (shard >= shard_count && missing.size() < 20) missing.insert(shard);
+      }
+      if (missing.empty()) return absl::OkStatus();
+      const std::string list = absl::StrJoin(missing, ",");
+      return MakeError(absl::StatusCode::kInvalidArgument, "SHARD_OUT_OF_RANGE",
+                       absl::StrCat("claimed shard ", list, " does not exist: the model version has ",
+                                    shard_count, " shards, 0 to ", shard_count - 1),
+                       {{"shards", list}, {"shard_count", absl::StrCat(shard_count)}});
+    }
+    case v1::Claim::RANKS:
+      if (claim.ranks().empty()) return InvalidField("ranks", "", "at least one with RANKS");
+      return MakeError(absl::StatusCode::kUnimplemented, "CLAIM_UNSUPPORTED",
+                       "claims by rank are not planned by this server: claim shards, ALL or ANY",
+                       {{"claim", "RANKS"}});
+    default:
+      return InvalidField("claim", absl::StrCat(claim.kind()), "kind ANY, ALL or SHARDS");
+  }
+}
+
+absl::Status CheckReports(const v1::ReportShardsRequest& request) {
+  if (request.reports().empty() || request.reports_size() > static_cast<int>(kMaxItemsPerCall)) {
+    return InvalidField("reports", absl::StrCat(request.reports_size(), " reports"),
+                        absl::StrCat("1 to ", kMaxItemsPerCall, " a call"));
+  }
+  if (!request.has_epoch()) return InvalidField("epoch", "", "required");
+  std::set<uint32_t> seen;
+  for (const auto& report : request.reports()) {
+    if (!report.has_shard()) return InvalidField("shard", "", "required (0 is valid)");
+    if (!report.has_generation()) return InvalidField("generation", "", "required");
+    if (!v1::ShardReport::State_IsValid(report.state()) ||
+        report.state() == v1::ShardReport::STATE_UNSPECIFIED) {
+      return InvalidField("state", absl::StrCat(report.state()),
+                          "PENDING, FETCHING, READY or FAILED");
+    }
+    if (!seen.insert(report.shard()).second) {
+      return InvalidField("shard", absl::StrCat(report.shard()), "each shard at most once a call");
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace muster

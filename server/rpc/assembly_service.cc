@@ -1,0 +1,183 @@
+#include "server/rpc/assembly_service.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "muster/v1/assembly.grpc.pb.h"
+#include "server/registry/limits.h"
+#include "server/registry/validation.h"
+#include "server/rpc/list_page.h"
+#include "server/rpc/watch_stream.h"
+#include "server/watch/assembly_cursor.h"
+#include "server/watch/assignment_cursor.h"
+#include "storage/base/status_macros.h"
+
+namespace muster {
+namespace {
+
+namespace v1 = muster::v1;
+using grpc::CallbackServerContext;
+using grpc::ServerUnaryReactor;
+using grpc::ServerWriteReactor;
+
+// One node's part in one shard.
+void FillReplica(const Registry& registry, const Assembly& assembly, const std::string& node,
+                 const Assembly::Member& member, size_t position, v1::ShardReplica& out) {
+  const Assignment& assignment = member.assignments[position];
+  const auto state = static_cast<v1::ShardReport::State>(member.states[position]);
+  out.set_node(node);
+  out.set_state(state);
+  out.set_counted(state == v1::ShardReport::READY && member.live);
+  out.set_node_live(member.live);
+  out.set_generation(assignment.generation.value);
+  const auto failure = member.failures.find(assignment.shard);
+  if (failure != member.failures.end()) *out.mutable_failure() = failure->second;
+  if (state == v1::ShardReport::FETCHING) {
+    out.set_done_bytes(
+        registry.leases().ProgressOf(member.node, assembly.name(), assignment.shard));
+  }
+}
+
+absl::Status FillShardStatus(const Registry& registry, const v1::GetShardStatusRequest& request,
+                             v1::GetShardStatusResponse& out) {
+  if (!request.has_shard()) return InvalidField("shard", "", "required (0 is valid)");
+  MUSTER_ASSIGN_OR_RETURN(const Assembly* assembly, registry.assemblies().Find(request.name()));
+  const uint32_t shard = request.shard();
+  MUSTER_RETURN_IF_ERROR(registry.catalogue().CheckShardExists(assembly->version(), shard));
+  out.set_shard(shard);
+  out.set_size_bytes(assembly->version().shards[shard].size_bytes);
+  uint32_t required = 0, ready = 0;
+  for (const auto& [node, member] : assembly->members()) {
+    const auto found = std::lower_bound(
+        member.assignments.begin(), member.assignments.end(), shard,
+        [](const Assignment& assignment, uint32_t wanted) { return assignment.shard < wanted; });
+    if (found == member.assignments.end() || found->shard != shard) continue;
+    v1::ShardReplica replica;
+    FillReplica(registry, *assembly, node, member, found - member.assignments.begin(), replica);
+    ++required;
+    if (replica.counted()) ++ready;
+    if (out.replicas_size() < kMaxMembersShown) *out.add_replicas() = std::move(replica);
+  }
+  out.set_replicas_required(required);
+  out.set_replicas_ready(ready);
+  return absl::OkStatus();
+}
+
+class AssemblyServiceRpc final : public v1::AssemblyService::CallbackService {
+ public:
+  AssemblyServiceRpc(ServiceContext& services, WatchHub& hub) : services_(services), hub_(hub) {}
+
+  ServerUnaryReactor* CreateAssembly(CallbackServerContext* context,
+                                     const v1::CreateAssemblyRequest* request,
+                                     v1::CreateAssemblyResponse* response) override {
+    return Mutate(services_, context, "CreateAssembly", request, response);
+  }
+
+  ServerUnaryReactor* JoinAssembly(CallbackServerContext* context,
+                                   const v1::JoinAssemblyRequest* request,
+                                   v1::JoinAssemblyResponse* response) override {
+    return Mutate(services_, context, "JoinAssembly", request, response);
+  }
+
+  ServerUnaryReactor* LeaveAssembly(CallbackServerContext* context,
+                                    const v1::LeaveAssemblyRequest* request,
+                                    v1::LeaveAssemblyResponse* response) override {
+    return Mutate(services_, context, "LeaveAssembly", request, response);
+  }
+
+  ServerUnaryReactor* DeleteAssembly(CallbackServerContext* context,
+                                     const v1::DeleteAssemblyRequest* request,
+                                     v1::DeleteAssemblyResponse* response) override {
+    return Mutate(services_, context, "DeleteAssembly", request, response);
+  }
+
+  ServerUnaryReactor* ReportShards(CallbackServerContext* context,
+                                   const v1::ReportShardsRequest* request,
+                                   v1::ReportShardsResponse* response) override {
+    return Mutate(services_, context, "ReportShards", request, response);
+  }
+
+  ServerUnaryReactor* GetAssembly(CallbackServerContext* context,
+                                  const v1::GetAssemblyRequest* request,
+                                  v1::GetAssemblyResponse* response) override {
+    return Read<v1::GetAssemblyResponse>(
+        services_, context, "GetAssembly", response,
+        [request](const Registry& registry, v1::GetAssemblyResponse& out) -> absl::Status {
+          MUSTER_ASSIGN_OR_RETURN(const Assembly* assembly,
+                                  registry.assemblies().Find(request->name()));
+          *out.mutable_assembly() = registry.assemblies().Describe(*assembly);
+          for (const auto& [node, member] : assembly->members()) {
+            if (out.members_size() == kMaxMembersShown) break;
+            v1::AssemblyMember* item = out.add_members();
+            *item = assembly->DescribeMember(node, member);
+            item->set_fetching_bytes(
+                registry.leases().ProgressOf(member.node, assembly->name()));
+          }
+          return absl::OkStatus();
+        });
+  }
+
+  ServerUnaryReactor* ListAssemblies(CallbackServerContext* context,
+                                     const v1::ListAssembliesRequest* request,
+                                     v1::ListAssembliesResponse* response) override {
+    return Read<v1::ListAssembliesResponse>(
+        services_, context, "ListAssemblies", response,
+        [request](const Registry& registry, v1::ListAssembliesResponse& out) {
+          return FillPage(registry.assemblies().by_name(),
+                          absl::StrCat("ListAssemblies ", request->model_version()),
+                          registry.revision(), *request, out,
+                          [&](const Assembly& assembly) -> size_t {
+                            if (!request->model_version().empty() &&
+                                assembly.version().row.name() != request->model_version()) {
+                              return 0;
+                            }
+                            v1::Assembly* item = out.add_assemblies();
+                            *item = registry.assemblies().Describe(assembly);
+                            return item->ByteSizeLong();
+                          });
+        });
+  }
+
+  ServerUnaryReactor* GetShardStatus(CallbackServerContext* context,
+                                     const v1::GetShardStatusRequest* request,
+                                     v1::GetShardStatusResponse* response) override {
+    return Read<v1::GetShardStatusResponse>(
+        services_, context, "GetShardStatus", response,
+        [request](const Registry& registry, v1::GetShardStatusResponse& out) {
+          return FillShardStatus(registry, *request, out);
+        });
+  }
+
+  ServerWriteReactor<v1::WatchAssignmentsResponse>* WatchAssignments(
+      CallbackServerContext* context, const v1::WatchAssignmentsRequest* request) override {
+    return Open<AssignmentCursor, v1::WatchAssignmentsResponse>(context, "WatchAssignments",
+                                                                *request);
+  }
+
+  ServerWriteReactor<v1::WatchAssemblyResponse>* WatchAssembly(
+      CallbackServerContext* context, const v1::WatchAssemblyRequest* request) override {
+    return Open<AssemblyCursor, v1::WatchAssemblyResponse>(context, "WatchAssembly", *request);
+  }
+
+ private:
+  template <typename Cursor, typename Response, typename Request>
+  ServerWriteReactor<Response>* Open(CallbackServerContext* context, const char* method,
+                                     const Request& request) {
+    auto stream = std::make_shared<WatchStream<Cursor, Request, Response>>(services_, hub_, context,
+                                                                           method, request);
+    ServerWriteReactor<Response>* reactor = stream.get();
+    hub_.Add(std::move(stream));
+    return reactor;
+  }
+
+  ServiceContext& services_;
+  WatchHub& hub_;
+};
+
+}  // namespace
+
+std::unique_ptr<grpc::Service> NewAssemblyService(ServiceContext& services, WatchHub& hub) {
+  return std::make_unique<AssemblyServiceRpc>(services, hub);
+}
+
+}  // namespace muster

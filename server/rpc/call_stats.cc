@@ -1,0 +1,60 @@
+#include "server/rpc/call_stats.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/escaping.h"
+#include "storage/base/error_info.h"
+
+namespace muster {
+namespace {
+
+template <typename Buckets>
+double PercentileMs(const Buckets& buckets, uint64_t calls, double share) {
+  uint64_t seen = 0;
+  for (size_t i = 0; i < buckets.size(); ++i) {
+    seen += buckets[i];
+    if (static_cast<double>(seen) >= share * static_cast<double>(calls)) {
+      return static_cast<double>(uint64_t{1} << i) / 1000.0;
+    }
+  }
+  return 0;
+}
+
+}  // namespace
+
+CallStats::Call CallStats::Begin(const char* method, std::string peer) {
+  return Call{method, clock_.Monotonic(), std::move(peer)};
+}
+
+void CallStats::End(const Call& call, const absl::Status& status) {
+  const int64_t us = absl::ToInt64Microseconds(clock_.Monotonic() - call.start);
+  {
+    MutexLock lock(mutex_);
+    Method& method = methods_[call.method];
+    ++method.calls;
+    if (!status.ok()) ++method.errors;
+    size_t bucket = 0;
+    while (bucket + 1 < kBuckets && us >= int64_t{1} << bucket) ++bucket;
+    ++method.buckets[bucket];
+  }
+  if (status.ok()) return;
+  spdlog::warn("rpc={} code={} reason={} ms={:.1f} peer={} message=\"{}\"", call.method,
+               absl::StatusCodeToString(status.code()), ReasonOf(status),
+               static_cast<double>(us) / 1000.0, call.peer,
+               absl::CHexEscape(status.message().substr(0, 500)));
+}
+
+void CallStats::LogSummary() {
+  MutexLock lock(mutex_);
+  for (const auto& [name, method] : methods_) {
+    spdlog::info("calls rpc={} count={} errors={} p50_ms={:.3g} p99_ms={:.3g} max_ms={:.3g}", name,
+                 method.calls, method.errors, PercentileMs(method.buckets, method.calls, 0.5),
+                 PercentileMs(method.buckets, method.calls, 0.99),
+                 PercentileMs(method.buckets, method.calls, 1.0));
+  }
+}
+
+}  // namespace muster

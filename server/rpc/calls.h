@@ -1,0 +1,134 @@
+// How a unary call is carried out: one way for mutations, one for reads, one for reads of the store.
+#ifndef MUSTER_SERVER_RPC_CALLS_H_
+#define MUSTER_SERVER_RPC_CALLS_H_
+
+#include <grpcpp/server_context.h>
+#include <grpcpp/support/server_callback.h>
+
+#include <functional>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "server/commit/committer.h"
+#include "server/registry/registry.h"
+#include "server/rpc/call_stats.h"
+#include "server/rpc/reader_pool.h"
+#include "server/rpc/status_to_grpc.h"
+#include "storage/metadata/metadata_store.h"
+
+namespace muster {
+
+// NOT_FOUND VERSION_UNKNOWN, for a version that went while it was read.
+absl::Status VersionDeleted();
+
+// What all services share. All outlive the services.
+struct ServiceContext {
+  Committer& committer;
+  Feed& feed;
+  // Has a lock of its own.
+  LeaseTable& leases;
+  // For reader threads only.
+  MetadataStore& store;
+  ReaderPool& readers;
+  CallStats& stats;
+};
+
+// One unary call on its way. Finishes exactly once; thread-safe to hand over.
+class UnaryCall {
+ public:
+  UnaryCall(ServiceContext& services, grpc::CallbackServerContext* context, const char* method)
+      : services_(services),
+        reactor_(context->DefaultReactor()),
+        call_(services.stats.Begin(method, context->peer())) {}
+
+  grpc::ServerUnaryReactor* reactor() const { return reactor_; }
+
+  void Finish(const absl::Status& status) const {
+    services_.stats.End(call_, status);
+    reactor_->Finish(StatusToGrpc(status));
+  }
+
+ private:
+  ServiceContext& services_;
+  grpc::ServerUnaryReactor* reactor_;
+  CallStats::Call call_;
+};
+
+// A mutation: the commands go to the committer; `fill` makes the response from what came of them.
+template <typename Response>
+grpc::ServerUnaryReactor* Mutate(ServiceContext& services, grpc::CallbackServerContext* context,
+                                 const char* method, std::vector<Command> commands,
+                                 Response* response,
+                                 std::function<void(const JobResult&, Response&)> fill) {
+  UnaryCall call(services, context, method);
+  services.committer.Submit(
+      Job{std::move(commands), [call, response, fill = std::move(fill)](JobResult result) {
+            if (result.status.ok()) fill(result, *response);
+            call.Finish(result.status);
+          }});
+  return call.reactor();
+}
+
+// A mutation that is one command with a response of its own.
+template <typename Request, typename Response>
+grpc::ServerUnaryReactor* Mutate(ServiceContext& services, grpc::CallbackServerContext* context,
+                                 const char* method, const Request* request, Response* response) {
+  std::vector<Command> commands;
+  commands.push_back(*request);
+  return Mutate<Response>(services, context, method, std::move(commands), response,
+                          [](const JobResult& result, Response& out) {
+                            out.Swap(static_cast<Response*>(result.reply.get()));
+                          });
+}
+
+// A read of the registry: `read` runs under the shared lock and fills the response.
+template <typename Response>
+grpc::ServerUnaryReactor* Read(
+    ServiceContext& services, grpc::CallbackServerContext* context, const char* method,
+    Response* response, const std::function<absl::Status(const Registry&, Response&)>& read) {
+  UnaryCall call(services, context, method);
+  // The errors of a read tell of the state, too, and wait as long as an answer.
+  auto status = std::make_shared<absl::Status>();
+  services.committer.Read(
+      [&](const Registry& registry) {
+        *status = read(registry, *response);
+        response->set_revision(registry.revision().value);
+      },
+      [call, status](Revision) { call.Finish(*status); });
+  return call.reactor();
+}
+
+// A read that needs rows of a model version: `find` runs under the shared lock and says which version; once that is durable,
+// `fetch` runs on a reader thread. A version that was deleted meanwhile is NOT_FOUND VERSION_UNKNOWN.
+template <typename Response>
+grpc::ServerUnaryReactor* ReadStore(
+    ServiceContext& services, grpc::CallbackServerContext* context, const char* method,
+    Response* response,
+    const std::function<absl::StatusOr<VersionUid>(const Registry&, Response&)>& find,
+    std::function<absl::Status(MetadataStore&, VersionUid, Response&)> fetch) {
+  UnaryCall call(services, context, method);
+  auto version = std::make_shared<absl::StatusOr<VersionUid>>(VersionUid(0));
+  auto work = [&services, call, version, response, fetch = std::move(fetch)] {
+    auto status = std::make_shared<absl::Status>(fetch(services.store, **version, *response));
+    services.committer.Read(
+        [&](const Registry& registry) {
+          if (registry.catalogue().FindByUid(**version) == nullptr) *status = VersionDeleted();
+          response->set_revision(registry.revision().value);
+        },
+        [call, status](Revision) { call.Finish(*status); });
+  };
+  services.committer.Read(
+      [&](const Registry& registry) { *version = find(registry, *response); },
+      [&services, call, version, work = std::move(work)](Revision) {
+        absl::Status status = version->status();
+        if (status.ok()) status = services.readers.Submit(work);
+        if (!status.ok()) call.Finish(status);
+      });
+  return call.reactor();
+}
+
+}  // namespace muster
+
+#endif  // MUSTER_SERVER_RPC_CALLS_H_

@@ -1,0 +1,89 @@
+#include "server/rpc/node_service.h"
+
+#include "muster/v1/node.grpc.pb.h"
+#include "server/registry/timestamps.h"
+#include "server/rpc/list_page.h"
+#include "storage/base/resource_name.h"
+#include "storage/base/status_macros.h"
+
+namespace muster {
+namespace {
+
+namespace v1 = muster::v1;
+using grpc::CallbackServerContext;
+using grpc::ServerUnaryReactor;
+
+class NodeServiceRpc final : public v1::NodeService::CallbackService {
+ public:
+  explicit NodeServiceRpc(ServiceContext& services) : services_(services) {}
+
+  ServerUnaryReactor* RegisterNode(CallbackServerContext* context,
+                                   const v1::RegisterNodeRequest* request,
+                                   v1::RegisterNodeResponse* response) override {
+    return Mutate(services_, context, "RegisterNode", request, response);
+  }
+
+  ServerUnaryReactor* Heartbeat(CallbackServerContext* context, const v1::HeartbeatRequest* request,
+                                v1::HeartbeatResponse* response) override {
+    const UnaryCall call(services_, context, "Heartbeat");
+    call.Finish(Renew(*request, *response));
+    return call.reactor();
+  }
+
+  ServerUnaryReactor* DeregisterNode(CallbackServerContext* context,
+                                     const v1::DeregisterNodeRequest* request,
+                                     v1::DeregisterNodeResponse* response) override {
+    return Mutate(services_, context, "DeregisterNode", request, response);
+  }
+
+  ServerUnaryReactor* GetNode(CallbackServerContext* context, const v1::GetNodeRequest* request,
+                              v1::GetNodeResponse* response) override {
+    return Read<v1::GetNodeResponse>(
+        services_, context, "GetNode", response,
+        [request](const Registry& registry, v1::GetNodeResponse& out) -> absl::Status {
+          MUSTER_ASSIGN_OR_RETURN(const Node* node, registry.nodes().Find(request->name()));
+          *out.mutable_node() = registry.nodes().Describe(*node);
+          return absl::OkStatus();
+        });
+  }
+
+  ServerUnaryReactor* ListNodes(CallbackServerContext* context, const v1::ListNodesRequest* request,
+                                v1::ListNodesResponse* response) override {
+    return Read<v1::ListNodesResponse>(
+        services_, context, "ListNodes", response,
+        [request](const Registry& registry, v1::ListNodesResponse& out) {
+          return FillPage(registry.nodes().by_name(), "ListNodes", registry.revision(), *request,
+                          out, [&](const Node& node) {
+                            v1::Node* item = out.add_nodes();
+                            *item = registry.nodes().Describe(node);
+                            return item->ByteSizeLong();
+                          });
+        });
+  }
+
+ private:
+  // Touches the lease table only; a lost node's return is a transaction, which nobody waits for.
+  absl::Status Renew(const v1::HeartbeatRequest& request, v1::HeartbeatResponse& response) {
+    MUSTER_RETURN_IF_ERROR(ParseNodeName(request.name()).status());
+    MUSTER_ASSIGN_OR_RETURN(const LeaseTable::HeartbeatResult result,
+                            services_.leases.Heartbeat(request));
+    if (result.revive.has_value()) {
+      services_.committer.SubmitInternal(
+          Job{.commands = {ReviveNode{result.revive->node, result.revive->epoch}}});
+    }
+    response.set_revision(services_.committer.durable().value);
+    *response.mutable_lease_ttl() = ToDuration(result.lease_ttl_us);
+    *response.mutable_heartbeat_interval() = ToDuration(result.heartbeat_interval_us);
+    return absl::OkStatus();
+  }
+
+  ServiceContext& services_;
+};
+
+}  // namespace
+
+std::unique_ptr<grpc::Service> NewNodeService(ServiceContext& services) {
+  return std::make_unique<NodeServiceRpc>(services);
+}
+
+}  // namespace muster

@@ -1,0 +1,40 @@
+// The gRPC server: our services, health, reflection and channelz on one listening address.
+#ifndef MUSTER_SERVER_RPC_RPC_SERVER_H_
+#define MUSTER_SERVER_RPC_RPC_SERVER_H_
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "server/commit/committer.h"
+#include "server/rpc/call_stats.h"
+#include "server/watch/feed.h"
+#include "storage/base/clock.h"
+#include "storage/metadata/metadata_store.h"
+
+namespace muster {
+
+// Thread-safe.
+class RpcServer {
+ public:
+  virtual ~RpcServer() = default;
+
+  // "host:port" with the port that was bound.
+  virtual std::string address() const = 0;
+
+  // Refuses what is new, ends the watches with UNAVAILABLE SHUTTING_DOWN, and waits up to `grace` for calls that are under
+  // way. Once.
+  virtual void Stop(absl::Duration grace) = 0;
+};
+
+// Serves on `listen`, "host:port"; port 0 takes a free one. All arguments outlive the server. kUnavailable when the address
+// can't be bound.
+absl::StatusOr<std::unique_ptr<RpcServer>> StartRpcServer(const std::string& listen, Clock& clock,
+                                                          Committer& committer, Feed& feed,
+                                                          LeaseTable& leases, MetadataStore& store,
+                                                          CallStats& stats);
+
+}  // namespace muster
+
+#endif  // MUSTER_SERVER_RPC_RPC_SERVER_H_

@@ -1,0 +1,88 @@
+#include "server/server_options.h"
+
+#include <CLI/CLI.hpp>
+
+namespace muster {
+namespace {
+
+// gRPC takes 99999 for port 34463, so what is no port has to be found here.
+std::string CheckListen(const std::string& value) {
+  const size_t colon = value.rfind(':');
+  const std::string port = colon == std::string::npos ? "" : value.substr(colon + 1);
+  const bool digits = !port.empty() && port.size() <= 5 &&
+                      port.find_first_not_of("0123456789") == std::string::npos;
+  if (colon != 0 && digits && std::stoi(port) <= 65'535) return "";
+  return "'" + value + "' is not host:port with a port from 0 to 65535";
+}
+
+// CLI11 reads "-1" into an unsigned number as a huge one.
+std::string CheckNotNegative(const std::string& value) {
+  return value.find('-') == std::string::npos ? "" : "'" + value + "' is negative";
+}
+
+}  // namespace
+
+std::variant<ServerOptions, int> ParseServerOptions(int argc, char** argv) {
+  ServerOptions options;
+  CLI::App app{
+      "musterd keeps the catalogue of model versions, assigns shards to nodes and knows when a "
+      "model is "
+      "complete.",
+      "musterd"};
+  app.footer(
+      "Every option can also be given by the environment variable named beside it.\n\n"
+      "Examples:\n"
+      "  musterd --data-dir /var/lib/muster\n"
+      "  musterd --data-dir /tmp/m --listen 127.0.0.1:0 --address-file /tmp/m.addr\n\n"
+      "Exit codes: 0 stopped by SIGTERM or SIGINT; 2 wrong usage; 3 the data directory can't be "
+      "used;\n"
+      "4 the address can't be listened on; 5 the store failed while running; 6 the stop took too "
+      "long.");
+  app.set_version_flag("--version", "musterd " MUSTER_VERSION);
+  app.add_option("--data-dir", options.data_dir, "Directory of the metadata store; made if absent")
+      ->envname("MUSTER_DATA_DIR")
+      ->required();
+  app.add_option("--listen", options.listen,
+                 "host:port to serve on; port 0 takes a free one. Calls are not encrypted or "
+                 "authenticated: keep to loopback or a trusted network")
+      ->envname("MUSTER_LISTEN")
+      ->check(CheckListen)
+      ->capture_default_str();
+  app.add_option("--cluster-id", options.cluster_id,
+                 "Refuse a data directory of another cluster; the first start stores the id "
+                 "(default: random)")
+      ->envname("MUSTER_CLUSTER_ID");
+  app.add_option("--address-file", options.address_file,
+                 "File that gets the bound host:port once the server serves")
+      ->envname("MUSTER_ADDRESS_FILE");
+  app.add_option("--lease-ttl", options.lease_ttl_s,
+                 "Seconds without a heartbeat after which a node is lost, for nodes that ask for "
+                 "nothing else")
+      ->envname("MUSTER_LEASE_TTL")
+      ->check(CLI::Range(1.0, 3600.0))
+      ->capture_default_str();
+  app.add_option(
+         "--min-free", options.min_free_bytes,
+         "Refuse calls that add data while the data directory's device has fewer bytes free")
+      ->envname("MUSTER_MIN_FREE")
+      ->check(CheckNotNegative)
+      ->transform(CLI::AsSizeValue(false))
+      ->capture_default_str();
+  app.add_option("--queue-limit", options.queue_limit,
+                 "Mutations that may wait; more are told to try again")
+      ->envname("MUSTER_QUEUE_LIMIT")
+      ->check(CLI::Range(1, 1'000'000))
+      ->capture_default_str();
+  app.add_option("--log-level", options.log_level, "debug, info, warn or error")
+      ->envname("MUSTER_LOG_LEVEL")
+      ->check(CLI::IsMember({"debug", "info", "warn", "error"}))
+      ->capture_default_str();
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  return options;
+}
+
+}  // namespace muster

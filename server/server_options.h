@@ -1,0 +1,29 @@
+// What musterd is told on its command line and by MUSTER_* variables.
+#ifndef MUSTER_SERVER_SERVER_OPTIONS_H_
+#define MUSTER_SERVER_SERVER_OPTIONS_H_
+
+#include <cstdint>
+#include <string>
+#include <variant>
+
+namespace muster {
+
+struct ServerOptions {
+  std::string data_dir;
+  std::string listen = "127.0.0.1:7070";
+  // "" takes the store's own; a name must match it.
+  std::string cluster_id;
+  // Where the bound address is written once the server serves; "" means nowhere.
+  std::string address_file;
+  double lease_ttl_s = 10;
+  uint64_t min_free_bytes = uint64_t{256} << 20;
+  uint64_t queue_limit = 4'096;
+  std::string log_level = "info";
+};
+
+// The options, or the exit code with which to end at once: --help, --version, or a mistake, which was explained on stderr.
+std::variant<ServerOptions, int> ParseServerOptions(int argc, char** argv);
+
+}  // namespace muster
+
+#endif  // MUSTER_SERVER_SERVER_OPTIONS_H_

@@ -1,0 +1,112 @@
+#include "server/watch/assignment_cursor.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "server/registry/limits.h"
+#include "server/registry/node_errors.h"
+#include "server/registry/validation.h"
+#include "storage/base/error_info.h"
+#include "storage/base/status_macros.h"
+
+namespace muster {
+
+namespace v1 = muster::v1;
+
+absl::StatusOr<AssignmentCursor> AssignmentCursor::Open(const v1::WatchAssignmentsRequest& request,
+                                                        const Registry& registry,
+                                                        const Feed& feed) {
+  if (!request.has_epoch()) return InvalidField("epoch", "", "required");
+  MUSTER_ASSIGN_OR_RETURN(const Node* node, registry.nodes().Find(request.node()));
+  const Epoch epoch(request.epoch());
+  if (epoch != node->epoch()) return NodeFenced(request.node(), epoch, node->epoch());
+  AssignmentCursor cursor(request.node(), node->uid, epoch);
+  if (request.start_revision() == 0) {
+    cursor.TakeSnapshot(*node, registry);
+    return cursor;
+  }
+  cursor.position_ = Revision(request.start_revision());
+  MUSTER_RETURN_IF_ERROR(
+      feed.CheckResume(cursor.key(), cursor.position_, registry.revision()));
+  return cursor;
+}
+
+void AssignmentCursor::TakeSnapshot(const Node& node, const Registry& registry) {
+  position_ = registry.revision();
+  in_snapshot_ = true;
+  for (const AssemblyUid uid : node.memberships) {
+    const Assembly& assembly = *registry.assemblies().FindByUid(uid);
+    const Assembly::Member& member = *assembly.FindMember(name_);
+    if (member.assignments.empty()) continue;
+    pending_.push_back(
+        Pending{assembly.name(), assembly.version().uid, member.assignments, {}, 0, 0});
+  }
+}
+
+absl::Status AssignmentCursor::TakeEvents(const std::vector<Feed::EventPtr>& events) {
+  for (const Feed::EventPtr& event : events) {
+    if (const auto* node = std::get_if<NodeEvent>(&event->what)) {
+      if (node->removed) return NodeUnknown(name_);
+      // A resumed watch also reads what happened under older epochs.
+      if (node->epoch > epoch_) return NodeFenced(name_, epoch_, node->epoch);
+    } else if (const auto* change = std::get_if<AssignmentEvent>(&event->what)) {
+      pending_.push_back(Pending{change->assembly, change->version, change->assigned,
+                                 change->unassigned, 0, 0});
+    }
+    position_ = event->revision;
+  }
+  return absl::OkStatus();
+}
+
+void AssignmentCursor::FillFromPending(const Registry& registry,
+                                       v1::WatchAssignmentsResponse& message) {
+  size_t items = 0;
+  size_t bytes = 0;
+  while (!pending_.empty() && items < kMaxItemsPerCall && bytes < kMaxPageBytes - kMaxPageBytes / 8) {
+    Pending& run = pending_.front();
+    if (run.next_unassigned < run.unassigned.size()) {
+      v1::UnassignedShard* gone = message.add_unassigned();
+      gone->set_assembly(run.assembly);
+      gone->set_shard(run.unassigned[run.next_unassigned++]);
+      bytes += gone->ByteSizeLong();
+      ++items;
+    } else if (run.next_assigned < run.assigned.size()) {
+      const Assignment& assignment = run.assigned[run.next_assigned++];
+      // A version that is gone by now took its assemblies with it; the event that says so follows.
+      const Version* version = registry.catalogue().FindByUid(run.version);
+      if (version == nullptr) continue;
+      v1::AssignedShard* shard = message.add_assigned();
+      shard->set_assembly(run.assembly);
+      shard->set_generation(assignment.generation.value);
+      *shard->mutable_shard() = registry.catalogue().DescribeShard(*version, assignment.shard);
+      bytes += shard->ByteSizeLong();
+      ++items;
+    } else {
+      pending_.pop_front();
+    }
+  }
+  while (!pending_.empty() && pending_.front().next_unassigned == pending_.front().unassigned.size() &&
+         pending_.front().next_assigned == pending_.front().assigned.size()) {
+    pending_.pop_front();
+  }
+}
+
+absl::StatusOr<bool> AssignmentCursor::Next(const Registry& registry, const Feed& feed,
+                                            v1::WatchAssignmentsResponse& message) {
+  message.Clear();
+  while (pending_.empty() && !in_snapshot_) {
+    // One revision at a time: its changes stay together, and the message says which it was.
+    MUSTER_ASSIGN_OR_RETURN(const std::vector<Feed::EventPtr> events,
+                            feed.Read(key(), position_, 1));
+    if (events.empty()) return false;
+    MUSTER_RETURN_IF_ERROR(TakeEvents(events));
+  }
+  FillFromPending(registry, message);
+  message.set_revision(position_.value);
+  message.set_snapshot(in_snapshot_);
+  message.set_complete(pending_.empty());
+  if (pending_.empty()) in_snapshot_ = false;
+  return true;
+}
+
+}  // namespace muster
