@@ -1,0 +1,235 @@
+// A node's life is this state machine; Run is its loop, Enter its first three states and Session
+// its fourth.
+//
+// 1. CHECKING: every assembly is looked up, and created where that was asked for. It comes before
+// REGISTERING, so that
+//    an agent that was started with a wrong name or against a server that is down does not fence
+//    off a good one.
+// 2. REGISTERING: the node gets an epoch; the server resets its reports. What the agent holds is
+// reported anew: READY only
+//    after the cache has vouched for it again, without a fetch.
+// 3. JOINING: the node joins each assembly with its claim; the same claim again changes nothing.
+// 4. RUNNING, three loops at once, beside the fetch threads that outlive them:
+//    a. watch: one stream for all assemblies, snapshot then deltas; resumed after the last whole
+//    revision, and from a
+//       snapshot when that revision is compacted;
+//    b. heartbeats, on a thread of their own, with the applied revision and the bytes of the
+//    fetches under way; c. reports: changes of state, gathered shortly, at most 1,000 a call, sent
+//    again until the server has answered.
+// 5. STOPPED, by the caller, or by an error that no later attempt changes.
+//
+// Transitions out of 2, 3 and 4: NODE_UNKNOWN leads to 1 with another registration, since the
+// server has forgotten the node; NODE_FENCED to 5, since another process has the name; errors that
+// a retry may cure stay in the state, with a growing wait, except before the first registration,
+// when they lead to 5. A shard that can't be fetched changes nothing here: it is FAILED, reported,
+// and tried again by the fetch threads.
+#include "client/agent/agent.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "client/agent/fetch_pool.h"
+#include "storage/base/error_info.h"
+#include "storage/base/status_macros.h"
+
+namespace muster {
+namespace {
+
+// For the farewell, which nobody waits for longer.
+constexpr absl::Duration kLeaveTimeout = absl::Seconds(3);
+// Where the server names no interval; a third of its default lease.
+constexpr absl::Duration kDefaultHeartbeatInterval = absl::Seconds(3);
+
+// The part of an assembly that its creator chose, with the server's defaults filled in.
+std::string Describe(const v1::Assembly& assembly) {
+  return absl::StrCat("model ", assembly.model_version(), ", policy ",
+                      v1::Assembly::Policy_Name(assembly.policy()), ", min_nodes ",
+                      std::max(assembly.min_nodes(), 1u), ", replicas ",
+                      std::max(assembly.replicas(), 1u));
+}
+
+absl::Status CheckSame(const v1::Assembly& asked, const v1::Assembly& found) {
+  const std::string asked_text = Describe(asked);
+  const std::string found_text = Describe(found);
+  if (asked_text == found_text) return absl::OkStatus();
+  return MakeError(
+      absl::StatusCode::kFailedPrecondition, "ASSEMBLY_DIFFERS",
+      absl::StrCat(found.name(), " is there with ", found_text, ", but ", asked_text,
+                   " was asked for; join it without these options, or choose another name"),
+      {{"assembly", found.name()}, {"asked", asked_text}, {"found", found_text}});
+}
+
+}  // namespace
+
+Agent::Agent(Client& client, ShardFetcher& fetcher, AgentObserver& observer, Clock& clock,
+             Random& random, AgentOptions options)
+    : client_(client),
+      fetcher_(fetcher),
+      observer_(observer),
+      random_(random),
+      options_(std::move(options)),
+      connection_(observer),
+      state_(clock, random, options_.shard_retry, options_.wake_interval) {
+  options_.node.set_instance_id(random.NextId());
+}
+
+absl::Status Agent::Run(const std::stop_token& stop) {
+  const std::stop_callback wake(stop, [this] { state_.WakeAll(); });
+  const absl::Status status = RunSessions(stop);
+  if (!stop.stop_requested()) return Explain(status);
+  LeaveAll();
+  return absl::OkStatus();
+}
+
+absl::Status Agent::RunSessions(const std::stop_token& stop) {
+  Backoff backoff(random_, options_.reconnect);
+  std::optional<FetchPool> pool;
+  while (!stop.stop_requested()) {
+    absl::Status status = Enter(stop);
+    if (status.ok()) {
+      if (!pool.has_value()) {
+        pool.emplace(state_, client_, fetcher_, observer_, std::max(options_.parallel_shards, 1));
+      }
+      Session session(
+          state_, client_, connection_, observer_, random_,
+          {options_.node.name(), registration_->epoch, registration_->heartbeat_interval,
+           options_.report_gather, options_.reconnect});
+      const absl::Duration begin = state_.clock.Monotonic();
+      status = session.Run(stop);
+      // A node that is forgotten as often as it registers must not do so in a tight loop.
+      if (state_.clock.Monotonic() - begin > options_.reconnect.max) backoff.Reset();
+    }
+    if (stop.stop_requested()) break;
+    const Verdict verdict = JudgeError(status);
+    if (verdict == Verdict::kFatal || !registered_once_) return status;
+    if (verdict == Verdict::kRegister) registration_.reset();
+    if (verdict == Verdict::kRetry) connection_.Lost(status);
+    state_.Sleep(backoff.Next(), stop);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Agent::Enter(const std::stop_token& stop) {
+  CallOptions call;
+  call.stop = stop;
+  std::vector<bool> created;
+  for (const auto& membership : options_.memberships) {
+    MUSTER_ASSIGN_OR_RETURN(created.emplace_back(), EnsureAssembly(membership, call));
+  }
+  if (!registration_.has_value()) MUSTER_RETURN_IF_ERROR(Register(call));
+  for (size_t i = 0; i < options_.memberships.size(); ++i) {
+    MUSTER_RETURN_IF_ERROR(Join(options_.memberships[i], created[i], call));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<bool> Agent::EnsureAssembly(const AgentOptions::Membership& membership,
+                                           const CallOptions& call) {
+  v1::GetAssemblyRequest get;
+  get.set_name(membership.assembly);
+  absl::StatusOr<v1::GetAssemblyResponse> found = client_.GetAssembly(get, call);
+  if (!membership.create.has_value())
+    return found.ok() ? absl::StatusOr<bool>(false) : found.status();
+  if (ReasonOf(found.status()) == "ASSEMBLY_UNKNOWN") {
+    v1::CreateAssemblyRequest create;
+    *create.mutable_assembly() = *membership.create;
+    create.mutable_assembly()->set_name(membership.assembly);
+    const absl::Status created = client_.CreateAssembly(create, call).status();
+    if (created.ok()) return true;
+    // Another agent, started with the same options, may have been quicker.
+    if (ReasonOf(created) != "ASSEMBLY_EXISTS") return created;
+    found = client_.GetAssembly(get, call);
+  }
+  MUSTER_RETURN_IF_ERROR(found.status());
+  MUSTER_RETURN_IF_ERROR(CheckSame(*membership.create, found->assembly()));
+  return false;
+}
+
+absl::Status Agent::Register(const CallOptions& call) {
+  if (registration_request_id_.empty()) registration_request_id_ = random_.NextId();
+  v1::RegisterNodeRequest request;
+  *request.mutable_node() = options_.node;
+  request.set_request_id(registration_request_id_);
+  if (options_.lease_ttl.has_value()) {
+    const absl::Duration ttl = *options_.lease_ttl;
+    request.mutable_lease_ttl()->set_seconds(absl::ToInt64Seconds(ttl));
+    request.mutable_lease_ttl()->set_nanos(
+        static_cast<int32_t>(absl::ToInt64Nanoseconds(ttl % absl::Seconds(1))));
+  }
+  MUSTER_ASSIGN_OR_RETURN(const v1::RegisterNodeResponse response,
+                          client_.RegisterNode(request, call));
+  {
+    MutexLock lock(state_.mutex);
+    state_.table.ForgetRevision();
+    state_.table.BeginEpoch();
+    state_.changed.NotifyAll();
+  }
+  registration_request_id_.clear();
+  Registration registration;
+  registration.epoch = response.epoch();
+  registration.heartbeat_interval = absl::Seconds(response.heartbeat_interval().seconds()) +
+                                    absl::Nanoseconds(response.heartbeat_interval().nanos());
+  if (registration.heartbeat_interval <= absl::ZeroDuration()) {
+    registration.heartbeat_interval = kDefaultHeartbeatInterval;
+  }
+  registration_ = registration;
+  const bool again = std::exchange(registered_once_, true);
+  observer_.OnRegistered(response.node(), response.epoch(), again);
+  return absl::OkStatus();
+}
+
+absl::Status Agent::Join(const AgentOptions::Membership& membership, bool created,
+                         const CallOptions& call) {
+  v1::JoinAssemblyRequest request;
+  request.set_name(membership.assembly);
+  request.set_node(options_.node.name());
+  request.set_epoch(registration_->epoch);
+  *request.mutable_claim() = membership.claim;
+  MUSTER_ASSIGN_OR_RETURN(const v1::JoinAssemblyResponse response,
+                          client_.JoinAssembly(request, call));
+  observer_.OnJoined(response.assembly(), created);
+  return absl::OkStatus();
+}
+
+void Agent::LeaveAll() {
+  if (!registration_.has_value() || options_.on_stop == AgentOptions::OnStop::kStay) return;
+  CallOptions call;
+  call.timeout = kLeaveTimeout;
+  // What can't be said now is found out by the lease; nobody is left to be told of an error.
+  if (options_.on_stop == AgentOptions::OnStop::kDeregister) {
+    v1::DeregisterNodeRequest request;
+    request.set_name(options_.node.name());
+    request.set_epoch(registration_->epoch);
+    client_.DeregisterNode(request, call).IgnoreError();
+    return;
+  }
+  for (const auto& membership : options_.memberships) {
+    v1::LeaveAssemblyRequest request;
+    request.set_name(membership.assembly);
+    request.set_node(options_.node.name());
+    request.set_epoch(registration_->epoch);
+    if (!client_.LeaveAssembly(request, call).ok()) return;
+  }
+}
+
+absl::Status Agent::Explain(const absl::Status& status) const {
+  const std::string reason = ReasonOf(status);
+  const std::string& node = options_.node.name();
+  std::string way_out;
+  if (reason == "NODE_FENCED") {
+    way_out = absl::StrCat("another process registered as ", node,
+                           "; this agent stops. Give each agent a node name of its own");
+  } else if (reason == "CLAIM_DIFFERS") {
+    way_out = absl::StrCat(
+        node, " is a member with another claim; use that claim, or leave the assembly first");
+  } else if (reason == "ASSEMBLY_UNKNOWN") {
+    way_out = "create the assembly first, or give the agent its model version and policy";
+  } else {
+    return status;
+  }
+  absl::Status explained(status.code(), absl::StrCat(status.message(), " (", way_out, ")"));
+  return WithDetail(explained, DetailOf(status));
+}
+
+}  // namespace muster

@@ -1,0 +1,106 @@
+// A node's life: register, join, watch, fetch, report.
+#ifndef MUSTER_CLIENT_AGENT_AGENT_H_
+#define MUSTER_CLIENT_AGENT_AGENT_H_
+
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "client/agent/agent_observer.h"
+#include "client/agent/agent_state.h"
+#include "client/agent/session.h"
+#include "client/agent/shard_fetcher.h"
+#include "client/sdk/client.h"
+
+namespace muster {
+
+struct AgentOptions {
+  struct Membership {
+    // "assemblies/{assembly}".
+    std::string assembly;
+    v1::Claim claim;
+    // Creates the assembly if it is absent: model_version and policy are required, min_nodes and
+    // replicas have the server's defaults. One that is there and differs is refused. Unset: the
+    // assembly must be there.
+    std::optional<v1::Assembly> create;
+  };
+  // What becomes of the node's memberships when the agent is stopped.
+  enum class OnStop { kStay, kLeave, kDeregister };
+
+  // `name` is required; the agent sets `instance_id`.
+  v1::Node node;
+  // Unset: the server's default.
+  std::optional<absl::Duration> lease_ttl;
+  std::vector<Membership> memberships;
+  OnStop on_stop = OnStop::kStay;
+
+  // Shards that are fetched at once, at least 1; each is fetched in parallel pieces besides.
+  int parallel_shards = 2;
+  // Between attempts of a shard that failed.
+  BackoffOptions shard_retry = {absl::Seconds(1), absl::Seconds(60), 2.0};
+  // Between attempts to reach a server that was lost.
+  BackoffOptions reconnect;
+  absl::Duration report_gather = absl::Milliseconds(100);
+  // Longest sleep of a thread before it looks at the clock again.
+  absl::Duration wake_interval = absl::Seconds(1);
+};
+
+// Runs one node. Run is called once, by one thread; the agent has threads of its own meanwhile.
+class Agent {
+ public:
+  // The arguments outlive the agent. The client's call timeout bounds the first contact with the
+  // server.
+  Agent(Client& client, ShardFetcher& fetcher, AgentObserver& observer, Clock& clock,
+        Random& random, AgentOptions options);
+
+  // Blocks until `stop` is requested (OK) or the node can't go on:
+  // * kUnavailable: no server was reached at the start. One that is lost later is waited for, for
+  // ever.
+  // * kAborted NODE_FENCED: another process registered under the node's name. The agent never
+  // registers again by itself.
+  // * kNotFound ASSEMBLY_UNKNOWN, VERSION_UNKNOWN: nothing to join, or nothing to make it of.
+  // * kFailedPrecondition CLAIM_DIFFERS: the node is a member with another claim. ASSEMBLY_DIFFERS:
+  // the assembly is not the
+  //   one that the options describe; metadata `asked` and `found` show both.
+  // * kInvalidArgument: the server refuses the node's name, a claim or another option.
+  absl::Status Run(const std::stop_token& stop);
+
+ private:
+  struct Registration {
+    uint64_t epoch = 0;
+    absl::Duration heartbeat_interval;
+  };
+
+  absl::Status RunSessions(const std::stop_token& stop);
+  absl::Status Enter(const std::stop_token& stop);
+  // True when it was created by this call.
+  absl::StatusOr<bool> EnsureAssembly(const AgentOptions::Membership& membership,
+                                      const CallOptions& call);
+  absl::Status Register(const CallOptions& call);
+  absl::Status Join(const AgentOptions::Membership& membership, bool created,
+                    const CallOptions& call);
+  void LeaveAll();
+  absl::Status Explain(const absl::Status& status) const;
+
+  Client& client_;
+  ShardFetcher& fetcher_;
+  AgentObserver& observer_;
+  Random& random_;
+  AgentOptions options_;
+  ConnectionLog connection_;
+  AgentState state_;
+  // Unset before the first registration, and from NODE_UNKNOWN to the next.
+  std::optional<Registration> registration_;
+  bool registered_once_ = false;
+  // The same over all attempts of one registration: one that a lost reply hides must not become a
+  // second, which could take the name from a process that registered in between.
+  std::string registration_request_id_;
+};
+
+}  // namespace muster
+
+#endif  // MUSTER_CLIENT_AGENT_AGENT_H_

@@ -1,0 +1,68 @@
+// What an agent tells whoever runs it, for log lines and progress bars.
+#ifndef MUSTER_CLIENT_AGENT_AGENT_OBSERVER_H_
+#define MUSTER_CLIENT_AGENT_AGENT_OBSERVER_H_
+
+#include <cstdint>
+#include <string>
+
+#include "absl/status/status.h"
+#include "muster/v1/assembly.pb.h"
+#include "muster/v1/node.pb.h"
+
+namespace muster {
+
+// Called from the agent's threads, several at once, never under a lock; must not block for long.
+// Every method does nothing unless it is overridden.
+class AgentObserver {
+ public:
+  struct AssignmentChange {
+    // "assemblies/{assembly}".
+    std::string assembly;
+    uint32_t assigned = 0;
+    uint32_t unassigned = 0;
+    // All that the node is to hold in this assembly after the change.
+    uint32_t total_shards = 0;
+    uint64_t total_bytes = 0;
+  };
+  struct ShardUpdate {
+    std::string assembly;
+    uint32_t shard = 0;
+    uint64_t size_bytes = 0;
+    // FETCHING, READY or FAILED.
+    v1::ShardReport::State state = v1::ShardReport::STATE_UNSPECIFIED;
+    // READY without a fetch: the cache held the shard already.
+    bool from_cache = false;
+    // For FAILED.
+    v1::ShardFailure failure;
+    // For FAILED: how often in a row.
+    int failures = 0;
+  };
+
+  virtual ~AgentObserver() = default;
+
+  // `again`: not the first time; the server had forgotten the node.
+  virtual void OnRegistered(const v1::Node& node, uint64_t epoch, bool again);
+  virtual void OnJoined(const v1::Assembly& assembly, bool created);
+  virtual void OnAssigned(const AssignmentChange& change);
+  virtual void OnShard(const ShardUpdate& update);
+  virtual void OnProgress(const std::string& assembly, uint32_t shard, uint64_t done_bytes,
+                          uint64_t size_bytes);
+  // Every shard that is assigned to the node in the assembly is READY, and the server knows.
+  virtual void OnReady(const std::string& assembly, uint32_t shards, uint64_t bytes);
+  // The server can't be reached; the agent goes on trying.
+  virtual void OnDisconnected(const absl::Status& status);
+  virtual void OnReconnected();
+};
+
+inline void AgentObserver::OnRegistered(const v1::Node&, uint64_t, bool) {}
+inline void AgentObserver::OnJoined(const v1::Assembly&, bool) {}
+inline void AgentObserver::OnAssigned(const AssignmentChange&) {}
+inline void AgentObserver::OnShard(const ShardUpdate&) {}
+inline void AgentObserver::OnProgress(const std::string&, uint32_t, uint64_t, uint64_t) {}
+inline void AgentObserver::OnReady(const std::string&, uint32_t, uint64_t) {}
+inline void AgentObserver::OnDisconnected(const absl::Status&) {}
+inline void AgentObserver::OnReconnected() {}
+
+}  // namespace muster
+
+#endif  // MUSTER_CLIENT_AGENT_AGENT_OBSERVER_H_

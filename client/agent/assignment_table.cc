@@ -1,0 +1,344 @@
+#include "client/agent/assignment_table.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+#include "storage/base/status_macros.h"
+
+namespace muster {
+namespace {
+
+// Equal names mean equal bytes.
+std::string ContentOf(const v1::Shard& shard) {
+  return absl::StrCat(shard.size_bytes(), "/", shard.root(), "/", shard.md5());
+}
+
+// After this many failures the wait has reached any sensible maximum; more would only overflow.
+constexpr int kMaxDoublings = 30;
+
+}  // namespace
+
+void AssignmentTable::BeginStream() {
+  open_revision_ = 0;
+  snapshot_.reset();
+}
+
+absl::Status AssignmentTable::Check(const v1::WatchAssignmentsResponse& message) {
+  for (const v1::AssignedShard& assigned : message.assigned()) {
+    if (assigned.assembly().empty() || !assigned.shard().has_index() ||
+        assigned.shard().size_bytes() == 0) {
+      return absl::InternalError(
+          absl::StrCat("the server sent an assignment without assembly, index or size at revision ",
+                       message.revision(), ": ", assigned.shard().name()));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<AssignmentTable::Applied> AssignmentTable::Apply(
+    const v1::WatchAssignmentsResponse& message) {
+  MUSTER_RETURN_IF_ERROR(Check(message));
+  if (entries_.size() + static_cast<size_t>(message.assigned_size()) > kMaxAssignments) {
+    return absl::InternalError(
+        absl::StrCat("the server assigned more than ", kMaxAssignments, " shards to this node"));
+  }
+  Applied applied;
+  if (open_revision_ != 0 && message.revision() > open_revision_) EndRevision(applied);
+  if (message.snapshot() && !snapshot_.has_value()) snapshot_.emplace();
+  for (const v1::UnassignedShard& gone : message.unassigned()) {
+    const auto it = entries_.find(ShardKey{gone.assembly(), gone.shard()});
+    if (it != entries_.end()) Unassign(it, applied);
+  }
+  for (const v1::AssignedShard& assigned : message.assigned()) Assign(assigned, applied);
+  open_revision_ = message.revision();
+  if (message.complete() || message.progress()) EndRevision(applied);
+  for (auto& change : applied.changes) {
+    const Totals totals = TotalsOf(change.assembly);
+    change.total_shards = totals.shards;
+    change.total_bytes = totals.bytes;
+  }
+  return applied;
+}
+
+void AssignmentTable::EndRevision(Applied& applied) {
+  if (snapshot_.has_value()) {
+    for (auto it = entries_.begin(); it != entries_.end();) {
+      const auto next = std::next(it);
+      if (!snapshot_->contains(it->first)) Unassign(it, applied);
+      it = next;
+    }
+    snapshot_.reset();
+  }
+  applied_revision_ = std::max(applied_revision_, open_revision_);
+  open_revision_ = 0;
+}
+
+void AssignmentTable::Assign(const v1::AssignedShard& assigned, Applied& applied) {
+  const ShardKey key{assigned.assembly(), assigned.shard().index()};
+  if (snapshot_.has_value()) snapshot_->insert(key);
+  const auto found = entries_.find(key);
+  if (found != entries_.end()) {
+    Entry& entry = found->second;
+    if (ContentOf(entry.shard) == ContentOf(assigned.shard())) {
+      entry.shard = assigned.shard();
+      if (entry.generation == assigned.generation()) return;
+      // The shard stays and only its plan is another: what was said about it is said again under
+      // that plan's name.
+      entry.generation = assigned.generation();
+      if (entry.report.has_value()) Report(key, entry, *entry.report);
+      return;
+    }
+    Unassign(found, applied);
+  }
+  Entry& entry = entries_[key];
+  entry.generation = assigned.generation();
+  entry.shard = assigned.shard();
+  AssemblyState& assembly = assemblies_[key.assembly];
+  ++assembly.totals.shards;
+  assembly.totals.bytes += entry.shard.size_bytes();
+  assembly.announced_ready = false;
+  pending_.insert(key);
+  ++ChangeOf(applied, key.assembly).assigned;
+}
+
+void AssignmentTable::Unassign(Entries::iterator it, Applied& applied) {
+  const ShardKey key = it->first;
+  Entry& entry = it->second;
+  if (entry.attempt != 0) {
+    applied.cancelled.push_back(entry.stop);
+    EndAttempt(entry);
+  }
+  SetState(key, entry, State::kPending);
+  pending_.erase(key);
+  unreported_.erase(key);
+  AssemblyState& assembly = assemblies_[key.assembly];
+  --assembly.totals.shards;
+  assembly.totals.bytes -= entry.shard.size_bytes();
+  if (assembly.totals.shards == 0) assemblies_.erase(key.assembly);
+  ++ChangeOf(applied, key.assembly).unassigned;
+  entries_.erase(it);
+}
+
+AgentObserver::AssignmentChange& AssignmentTable::ChangeOf(Applied& applied,
+                                                           const std::string& assembly) {
+  for (auto& change : applied.changes) {
+    if (change.assembly == assembly) return change;
+  }
+  applied.changes.emplace_back().assembly = assembly;
+  return applied.changes.back();
+}
+
+void AssignmentTable::BeginEpoch() {
+  for (auto& [key, entry] : entries_) {
+    switch (entry.state) {
+      case State::kReady:
+        SetState(key, entry, State::kPending);
+        break;
+      case State::kFetching:
+        Report(key, entry, v1::ShardReport::FETCHING);
+        break;
+      case State::kFailed:
+        Report(key, entry, v1::ShardReport::FAILED);
+        break;
+      case State::kPending:
+      case State::kChecking:
+        break;
+    }
+    if (entry.state == State::kPending || entry.state == State::kChecking) {
+      entry.report.reset();
+      unreported_.erase(key);
+    }
+  }
+}
+
+std::optional<AssignmentTable::Work> AssignmentTable::TakeWork(absl::Duration now) {
+  const ShardKey* chosen = nullptr;
+  for (const ShardKey& key : pending_) {
+    if (!busy_content_.contains(ContentOf(entries_.at(key).shard))) {
+      chosen = &key;
+      break;
+    }
+  }
+  for (auto it = retries_.begin(); chosen == nullptr && it != retries_.end() && it->first <= now;
+       ++it) {
+    if (!busy_content_.contains(ContentOf(entries_.at(it->second).shard))) chosen = &it->second;
+  }
+  if (chosen == nullptr) return std::nullopt;
+  const ShardKey key = *chosen;
+  Entry& entry = entries_.at(key);
+  SetState(key, entry, State::kChecking);
+  entry.attempt = ++last_attempt_;
+  entry.stop = std::stop_source();
+  entry.done_bytes = 0;
+  ++busy_content_[ContentOf(entry.shard)];
+  return Work{key, entry.attempt, entry.shard, entry.failures, entry.stop.get_token()};
+}
+
+std::optional<absl::Duration> AssignmentTable::NextRetry() const {
+  if (retries_.empty()) return std::nullopt;
+  return retries_.begin()->first;
+}
+
+AssignmentTable::Entry* AssignmentTable::Current(const Work& work) {
+  const auto it = entries_.find(work.key);
+  return it != entries_.end() && it->second.attempt == work.attempt ? &it->second : nullptr;
+}
+
+void AssignmentTable::EndAttempt(Entry& entry) {
+  const auto busy = busy_content_.find(ContentOf(entry.shard));
+  if (busy != busy_content_.end() && --busy->second == 0) busy_content_.erase(busy);
+  entry.attempt = 0;
+}
+
+bool AssignmentTable::BeginFetch(const Work& work) {
+  Entry* entry = Current(work);
+  if (entry == nullptr) return false;
+  SetState(work.key, *entry, State::kFetching);
+  Report(work.key, *entry, v1::ShardReport::FETCHING);
+  return true;
+}
+
+void AssignmentTable::SetProgress(const Work& work, uint64_t done_bytes) {
+  Entry* entry = Current(work);
+  if (entry != nullptr) entry->done_bytes = std::min(done_bytes, entry->shard.size_bytes());
+}
+
+bool AssignmentTable::FinishReady(const Work& work) {
+  Entry* entry = Current(work);
+  if (entry == nullptr) return false;
+  EndAttempt(*entry);
+  entry->failures = 0;
+  entry->failure.Clear();
+  SetState(work.key, *entry, State::kReady);
+  Report(work.key, *entry, v1::ShardReport::READY);
+  return true;
+}
+
+bool AssignmentTable::FinishFailed(const Work& work, const v1::ShardFailure& failure,
+                                   absl::Duration now) {
+  Entry* entry = Current(work);
+  if (entry == nullptr) return false;
+  EndAttempt(*entry);
+  const double step = std::pow(retry_.factor, std::min(entry->failures, kMaxDoublings));
+  const absl::Duration wait = std::min(retry_.initial * step, retry_.max);
+  ++entry->failures;
+  entry->failure = failure;
+  entry->retry_at = now + wait * (0.5 + 0.5 * random_.NextDouble());
+  SetState(work.key, *entry, State::kFailed);
+  Report(work.key, *entry, v1::ShardReport::FAILED);
+  return true;
+}
+
+void AssignmentTable::Abandon(const Work& work) {
+  Entry* entry = Current(work);
+  if (entry == nullptr) return;
+  EndAttempt(*entry);
+  SetState(work.key, *entry, State::kPending);
+}
+
+// The one place where states, indexes and totals change together.
+void AssignmentTable::SetState(const ShardKey& key, Entry& entry, State state) {
+  Totals& totals = assemblies_[key.assembly].totals;
+  switch (entry.state) {
+    case State::kPending:
+      pending_.erase(key);
+      break;
+    case State::kFetching:
+      fetching_.erase(key);
+      break;
+    case State::kReady:
+      --totals.ready;
+      assemblies_[key.assembly].announced_ready = false;
+      break;
+    case State::kFailed:
+      --totals.failed;
+      if (state != State::kFailed && entry.retry_at.has_value()) {
+        retries_.erase({*entry.retry_at, key});
+        entry.retry_at.reset();
+      }
+      break;
+    case State::kChecking:
+      break;
+  }
+  entry.state = state;
+  switch (state) {
+    case State::kPending:
+      pending_.insert(key);
+      break;
+    case State::kFetching:
+      fetching_.insert(key);
+      break;
+    case State::kReady:
+      ++totals.ready;
+      break;
+    case State::kFailed:
+      ++totals.failed;
+      retries_.insert({*entry.retry_at, key});
+      break;
+    case State::kChecking:
+      break;
+  }
+}
+
+void AssignmentTable::Report(const ShardKey& key, Entry& entry, v1::ShardReport::State state) {
+  entry.report = state;
+  entry.report_version = ++last_version_;
+  unreported_.insert(key);
+}
+
+AssignmentTable::Batch AssignmentTable::NextReports() const {
+  Batch batch;
+  for (const ShardKey& key : unreported_) {
+    if (batch.reports.empty()) batch.assembly = key.assembly;
+    if (key.assembly != batch.assembly || batch.reports.size() == kMaxReports) break;
+    const Entry& entry = entries_.at(key);
+    v1::ShardReport& report = batch.reports.emplace_back();
+    report.set_shard(key.index);
+    report.set_generation(entry.generation);
+    report.set_state(*entry.report);
+    if (*entry.report == v1::ShardReport::FAILED) *report.mutable_failure() = entry.failure;
+    batch.versions.push_back(entry.report_version);
+  }
+  return batch;
+}
+
+void AssignmentTable::Reported(const Batch& batch) {
+  for (size_t i = 0; i < batch.reports.size(); ++i) {
+    const ShardKey key{batch.assembly, batch.reports[i].shard()};
+    const auto it = entries_.find(key);
+    if (it != entries_.end() && it->second.report_version == batch.versions[i])
+      unreported_.erase(key);
+  }
+}
+
+std::vector<v1::ShardProgress> AssignmentTable::Progress(size_t limit) const {
+  std::vector<v1::ShardProgress> progress;
+  for (const ShardKey& key : fetching_) {
+    if (progress.size() == limit) break;
+    v1::ShardProgress& one = progress.emplace_back();
+    one.set_assembly(key.assembly);
+    one.set_shard(key.index);
+    one.set_done_bytes(entries_.at(key).done_bytes);
+  }
+  return progress;
+}
+
+std::vector<std::string> AssignmentTable::TakeNewlyReady() {
+  std::vector<std::string> ready;
+  for (auto& [name, assembly] : assemblies_) {
+    if (assembly.announced_ready || assembly.totals.ready != assembly.totals.shards) continue;
+    const auto unreported = unreported_.lower_bound(ShardKey{name, 0});
+    if (unreported != unreported_.end() && unreported->assembly == name) continue;
+    assembly.announced_ready = true;
+    ready.push_back(name);
+  }
+  return ready;
+}
+
+AssignmentTable::Totals AssignmentTable::TotalsOf(const std::string& assembly) const {
+  const auto it = assemblies_.find(assembly);
+  return it == assemblies_.end() ? Totals() : it->second.totals;
+}
+
+}  // namespace muster

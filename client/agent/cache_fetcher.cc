@@ -1,0 +1,98 @@
+#include "client/agent/cache_fetcher.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/strings/str_cat.h"
+#include "client/sdk/pieces.h"
+#include "client/transfer/pull_failure.h"
+#include "client/transfer/pull_shard.h"
+#include "storage/base/mutex.h"
+#include "storage/base/status_macros.h"
+
+namespace muster {
+namespace {
+
+// Digests of 16 bytes: 32 MiB of them at most, which is 16 TiB of shards at 8 MiB a piece.
+constexpr size_t kMaxRememberedPieces = 2'000'000;
+
+class CacheFetcher final : public ShardFetcher {
+ public:
+  CacheFetcher(Client& client, Puller& puller, ShardCache& cache)
+      : client_(client), puller_(puller), cache_(cache) {}
+
+  bool Holds(const v1::Shard& shard, const std::stop_token& stop) override {
+    const absl::StatusOr<PullShard> described = Describe(shard, stop);
+    if (!described.ok()) return false;
+    const absl::StatusOr<CheckedShard> checked = CheckedShard::Make(*described);
+    return checked.ok() && cache_.Lookup(*checked, stop).ok();
+  }
+
+  Outcome Fetch(const v1::Shard& shard, const std::stop_token& stop,
+                const OnProgress& on_progress) override {
+    const absl::StatusOr<PullShard> described = Describe(shard, stop);
+    if (!described.ok()) return {described.status(), ToProto(NodeFailure(described.status()))};
+    const CachedPullResult result =
+        puller_.PullToCache(*described, cache_, stop, [&on_progress](int64_t done_bytes) {
+          on_progress(static_cast<uint64_t>(std::max<int64_t>(done_bytes, 0)));
+        });
+    if (result.pull.status.ok()) return {absl::OkStatus(), {}};
+    const PullFailure failure = result.pull.failure.value_or(NodeFailure(result.pull.status));
+    return {result.pull.status, ToProto(failure)};
+  }
+
+ private:
+  using Pieces = std::vector<Md5Digest>;
+
+  absl::StatusOr<PullShard> Describe(const v1::Shard& shard, const std::stop_token& stop) {
+    PullShard described;
+    described.shard = shard;
+    if (shard.piece_count() == 0) return described;
+    // The root binds the list, so equal roots and counts have equal lists.
+    const std::string key =
+        absl::StrCat(shard.root(), "/", shard.piece_count(), "/", shard.size_bytes());
+    {
+      MutexLock lock(mutex_);
+      const auto known = pieces_.find(key);
+      if (known != pieces_.end()) {
+        described.pieces = known->second;
+        return described;
+      }
+    }
+    CallOptions call;
+    call.timeout = absl::InfiniteDuration();
+    call.stop = stop;
+    MUSTER_ASSIGN_OR_RETURN(described.pieces, FetchPieces(client_, shard, call));
+    Remember(key, described.pieces);
+    return described;
+  }
+
+  // An agent that holds a great many shards asks the server again rather than remember all of their
+  // lists.
+  void Remember(const std::string& key, const Pieces& pieces) {
+    MutexLock lock(mutex_);
+    if (remembered_ + pieces.size() > kMaxRememberedPieces) {
+      pieces_.clear();
+      remembered_ = 0;
+    }
+    if (pieces_.emplace(key, pieces).second) remembered_ += pieces.size();
+  }
+
+  Client& client_;
+  Puller& puller_;
+  ShardCache& cache_;
+  Mutex mutex_;
+  absl::flat_hash_map<std::string, Pieces> pieces_ MUSTER_GUARDED_BY(mutex_);
+  size_t remembered_ MUSTER_GUARDED_BY(mutex_) = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<ShardFetcher> NewCacheFetcher(Client& client, Puller& puller, ShardCache& cache) {
+  return std::make_unique<CacheFetcher>(client, puller, cache);
+}
+
+}  // namespace muster

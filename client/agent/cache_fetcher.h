@@ -1,0 +1,21 @@
+// Fetches shards with a Puller into a ShardCache.
+#ifndef MUSTER_CLIENT_AGENT_CACHE_FETCHER_H_
+#define MUSTER_CLIENT_AGENT_CACHE_FETCHER_H_
+
+#include <memory>
+
+#include "client/agent/shard_fetcher.h"
+#include "client/sdk/client.h"
+#include "client/transfer/puller.h"
+#include "client/transfer/shard_cache.h"
+
+namespace muster {
+
+// Piece lists come from the server and are checked against the shard's root. A server that can't be
+// reached is waited for, until the stop: that is no failure of the shard. The arguments outlive the
+// fetcher.
+std::unique_ptr<ShardFetcher> NewCacheFetcher(Client& client, Puller& puller, ShardCache& cache);
+
+}  // namespace muster
+
+#endif  // MUSTER_CLIENT_AGENT_CACHE_FETCHER_H_

@@ -1,0 +1,127 @@
+#include "client/agent/fetch_pool.h"
+
+#include <optional>
+#include <string>
+#include <utility>
+
+namespace muster {
+namespace {
+
+// Fetching with the locations that are known is better than waiting longer for others.
+constexpr absl::Duration kRefreshTimeout = absl::Seconds(10);
+
+bool SameContent(const v1::Shard& a, const v1::Shard& b) {
+  return a.size_bytes() == b.size_bytes() && a.root() == b.root() && a.md5() == b.md5();
+}
+
+}  // namespace
+
+FetchPool::FetchPool(AgentState& state, Client& client, ShardFetcher& fetcher,
+                     AgentObserver& observer, int threads)
+    : state_(state), client_(client), fetcher_(fetcher), observer_(observer) {
+  for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { Run(); });
+}
+
+FetchPool::~FetchPool() {
+  stop_.request_stop();
+  state_.WakeAll();
+}
+
+void FetchPool::Run() {
+  while (true) {
+    std::optional<AssignmentTable::Work> work;
+    {
+      MutexLock lock(state_.mutex);
+      while (!stop_.stop_requested()) {
+        work = state_.table.TakeWork(state_.clock.Monotonic());
+        if (work.has_value()) break;
+        state_.Wait(state_.table.NextRetry().value_or(absl::InfiniteDuration()));
+      }
+    }
+    if (!work.has_value()) return;
+    Get(*std::move(work));
+  }
+}
+
+void FetchPool::Get(AssignmentTable::Work work) {
+  // An attempt ends when its assignment does or when the agent does.
+  std::stop_source either;
+  const auto end = [&either] { either.request_stop(); };
+  const std::stop_callback unassigned(work.stop, end);
+  const std::stop_callback stopping(stop_.get_token(), end);
+  const std::stop_token stop = either.get_token();
+
+  if (fetcher_.Holds(work.shard, stop)) {
+    Finish(work, {absl::OkStatus(), {}}, /*from_cache=*/true);
+    return;
+  }
+  if (!stop.stop_requested() && work.failures > 0) RefreshLocations(work, stop);
+  {
+    MutexLock lock(state_.mutex);
+    if (stop.stop_requested() || !state_.table.BeginFetch(work)) {
+      state_.table.Abandon(work);
+      state_.changed.NotifyAll();
+      return;
+    }
+    state_.changed.NotifyAll();
+  }
+  Tell(work, v1::ShardReport::FETCHING, {}, /*from_cache=*/false);
+  const ShardFetcher::Outcome outcome = fetcher_.Fetch(work.shard, stop, [&](uint64_t done_bytes) {
+    {
+      MutexLock lock(state_.mutex);
+      state_.table.SetProgress(work, done_bytes);
+    }
+    observer_.OnProgress(work.key.assembly, work.key.index, done_bytes, work.shard.size_bytes());
+  });
+  if (!outcome.status.ok() && stop.stop_requested()) {
+    MutexLock lock(state_.mutex);
+    state_.table.Abandon(work);
+    state_.changed.NotifyAll();
+    return;
+  }
+  Finish(work, outcome, /*from_cache=*/false);
+}
+
+void FetchPool::RefreshLocations(AssignmentTable::Work& work, const std::stop_token& stop) {
+  if (work.shard.name().empty()) return;
+  v1::GetShardRequest request;
+  request.set_name(work.shard.name());
+  CallOptions options;
+  options.timeout = kRefreshTimeout;
+  options.stop = stop;
+  absl::StatusOr<v1::GetShardResponse> response = client_.GetShard(request, options);
+  if (!response.ok() || !SameContent(response->shard(), work.shard)) return;
+  *work.shard.mutable_locations() = std::move(*response->mutable_shard()->mutable_locations());
+}
+
+void FetchPool::Finish(const AssignmentTable::Work& work, const ShardFetcher::Outcome& outcome,
+                       bool from_cache) {
+  bool counts = false;
+  {
+    MutexLock lock(state_.mutex);
+    counts = outcome.status.ok()
+                 ? state_.table.FinishReady(work)
+                 : state_.table.FinishFailed(work, outcome.failure, state_.clock.Monotonic());
+    state_.changed.NotifyAll();
+  }
+  if (!counts) return;
+  Tell(work, outcome.status.ok() ? v1::ShardReport::READY : v1::ShardReport::FAILED, outcome,
+       from_cache);
+}
+
+void FetchPool::Tell(const AssignmentTable::Work& work, v1::ShardReport::State state,
+                     const ShardFetcher::Outcome& outcome, bool from_cache) {
+  AgentObserver::ShardUpdate update;
+  update.assembly = work.key.assembly;
+  update.shard = work.key.index;
+  update.size_bytes = work.shard.size_bytes();
+  update.state = state;
+  update.from_cache = from_cache;
+  if (state == v1::ShardReport::FAILED) {
+    update.failure = outcome.failure;
+    update.failures = work.failures + 1;
+  }
+  observer_.OnShard(update);
+}
+
+}  // namespace muster

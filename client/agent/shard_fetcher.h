@@ -1,0 +1,42 @@
+// How an agent gets a shard's bytes onto its node.
+#ifndef MUSTER_CLIENT_AGENT_SHARD_FETCHER_H_
+#define MUSTER_CLIENT_AGENT_SHARD_FETCHER_H_
+
+#include <cstdint>
+#include <functional>
+#include <stop_token>
+
+#include "absl/status/status.h"
+#include "muster/v1/assembly.pb.h"
+#include "muster/v1/model.pb.h"
+
+namespace muster {
+
+// Thread-safe; calls block. The agent calls it for several shards at once, but never twice at once
+// for equal content.
+class ShardFetcher {
+ public:
+  struct Outcome {
+    // OK: every byte was verified and the shard is in the cache under its final name.
+    absl::Status status;
+    // What to report where the status is not OK.
+    v1::ShardFailure failure;
+  };
+  // Bytes fetched and verified so far; called from any thread.
+  using OnProgress = std::function<void(uint64_t done_bytes)>;
+
+  virtual ~ShardFetcher() = default;
+
+  // Whether the cache holds the shard, verified; fetches nothing. May read the whole entry, where
+  // it is to be hashed again.
+  virtual bool Holds(const v1::Shard& shard, const std::stop_token& stop) = 0;
+
+  // Fetches the shard into the cache. kCancelled once `stop` was requested, with no half-done file
+  // left visible.
+  virtual Outcome Fetch(const v1::Shard& shard, const std::stop_token& stop,
+                        const OnProgress& on_progress) = 0;
+};
+
+}  // namespace muster
+
+#endif  // MUSTER_CLIENT_AGENT_SHARD_FETCHER_H_

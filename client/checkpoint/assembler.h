@@ -1,0 +1,62 @@
+// Makes the complete model from its shards, and proves that it is complete.
+#ifndef MUSTER_CLIENT_CHECKPOINT_ASSEMBLER_H_
+#define MUSTER_CLIENT_CHECKPOINT_ASSEMBLER_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "client/checkpoint/parallel.h"
+#include "client/sdk/client.h"
+#include "client/transfer/puller.h"
+#include "client/transfer/shard_cache.h"
+
+namespace muster {
+
+struct AssembleOptions {
+  // "models/{model}/versions/{version}".
+  std::string model_version;
+  // Appears when it is complete; absent or an empty directory before.
+  std::string out;
+  // Local caches that are asked before the locations.
+  std::vector<ShardCache*> caches;
+  // Shards that are under way at once.
+  size_t jobs = 2;
+  std::stop_token stop;
+  // Gets the size of what will be copied, once; may be empty.
+  std::function<void(int64_t total_bytes)> on_plan;
+  ByteProgress on_bytes;
+  // Gets one sentence per thing that went wrong and was made good; may be empty. From any thread.
+  std::function<void(const std::string& warning)> warn;
+};
+
+struct AssembleSummary {
+  v1::ModelVersion model_version;
+  uint64_t tensor_count = 0;
+  // Of the tensors; of all files where the model is cut raw.
+  int64_t content_bytes = 0;
+  // Relative to the directory, in order of shards, without companions.
+  std::vector<std::string> files;
+  uint32_t companion_count = 0;
+  uint32_t shards_from_cache = 0;
+  uint32_t shards_from_locations = 0;
+};
+
+// Writes the model into a hidden directory beside `options.out`, which gets its name at the end.
+// Every byte was compared with the registered digests, and every tensor of the catalogue is in
+// exactly one file with the dtype, shape and range that were published. After an error nothing is
+// left. Blocks; memory is bounded by a few pieces and the names of the tensors.
+//
+// kAlreadyExists: `out` is there. kResourceExhausted: no room for it, said before the first byte
+// where that can be known. kFailedPrecondition VERSION_NOT_COMMITTED. kDataLoss: a shard has no
+// good copy anywhere, or the catalogue contradicts itself. kCancelled.
+absl::StatusOr<AssembleSummary> AssembleModel(Client& client, Puller& puller,
+                                              const AssembleOptions& options);
+
+}  // namespace muster
+
+#endif  // MUSTER_CLIENT_CHECKPOINT_ASSEMBLER_H_

@@ -1,0 +1,97 @@
+// How a checkpoint is cut into shards. Pure functions: the same input gives the same cuts.
+#ifndef MUSTER_CLIENT_CHECKPOINT_CUT_PLAN_H_
+#define MUSTER_CLIENT_CHECKPOINT_CUT_PLAN_H_
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "client/checkpoint/checkpoint_reader.h"
+
+namespace muster {
+
+// The catalogue's limits; proto/muster/v1/model.proto says the same.
+inline constexpr int64_t kMaxPiecesPerPublishedShard = 10'000;
+inline constexpr int64_t kMaxTensorsPerShard = 1'000'000;
+// Without a count asked for, shards have about this size: big enough to be few, small enough to
+// spread over nodes.
+inline constexpr int64_t kDefaultShardBytes = int64_t{4} << 30;
+// Raw cuts fall on multiples of this where the file is large enough, so that pieces line up with
+// the source.
+inline constexpr int64_t kRawCutAlignmentBytes = int64_t{1} << 20;
+
+enum class CutStrategy { kLayer, kType, kUniform, kRaw };
+// kInvalidArgument, quoting `text`, unless it is "layer", "type", "uniform" or "raw".
+absl::StatusOr<CutStrategy> ParseCutStrategy(absl::string_view text);
+absl::string_view CutStrategyName(CutStrategy strategy);
+
+struct CutOptions {
+  // 0 means DefaultShardCount of the checkpoint's bytes, within what its tensors or files allow.
+  uint32_t shard_count = 0;
+  // Pieces that the shards are published with; bounds a shard to kMaxPiecesPerPublishedShard of
+  // them.
+  int64_t piece_size_bytes = int64_t{8} << 20;
+};
+
+// A range of a source file: the whole content of a shard cut `raw`.
+struct RawRange {
+  uint32_t file = 0;
+  int64_t offset_bytes = 0;
+  int64_t size_bytes = 0;
+};
+
+struct ShardCut {
+  // Indices into the checkpoint's tensors, in the order in which the shard holds them; empty for
+  // raw.
+  std::vector<uint32_t> tensors;
+  RawRange raw;
+  // What comes before the first tensor's bytes: a multiple of 4,096; 0 for raw.
+  int64_t header_size_bytes = 0;
+  // Of the whole stored shard.
+  int64_t size_bytes = 0;
+};
+
+struct CutPlan {
+  CutStrategy strategy = CutStrategy::kLayer;
+  std::vector<ShardCut> shards;
+  // For the user: which groups were split, and why there are more shards than asked for.
+  std::vector<std::string> notes;
+};
+
+// At least 1, at most 100,000.
+uint32_t DefaultShardCount(int64_t total_bytes);
+
+// Cuts by tensors; no tensor is split and no shard is empty. A shard that would exceed the
+// catalogue's limits makes the count grow, with a note. kInvalidArgument, with the count that is
+// possible, when there are fewer tensors than shards asked for or a single tensor exceeds the
+// limits, or for `raw`.
+absl::StatusOr<CutPlan> CutTensors(absl::Span<const SourceTensor> tensors,
+                                   const std::map<std::string, std::string>& metadata,
+                                   CutStrategy strategy, const CutOptions& options);
+
+// Cuts every file into ranges in order, at least one per file, more for bigger files. Sizes by
+// index of file. kInvalidArgument for an empty file, and when there are fewer shards than files or
+// more than bytes.
+absl::StatusOr<CutPlan> CutRaw(absl::Span<const int64_t> file_sizes_bytes,
+                               const CutOptions& options);
+
+// CutTensors or CutRaw, as `strategy` says.
+absl::StatusOr<CutPlan> CutCheckpoint(const Checkpoint& checkpoint, CutStrategy strategy,
+                                      const CutOptions& options);
+
+// The bytes before the first tensor of a shard: always ShardCut::header_size_bytes of them.
+absl::StatusOr<std::string> BuildShardHeader(const ShardCut& shard,
+                                             absl::Span<const SourceTensor> tensors,
+                                             const std::map<std::string, std::string>& metadata);
+
+// Where each of shard.tensors begins in the stored shard.
+std::vector<int64_t> TensorOffsetsInShard(const ShardCut& shard,
+                                          absl::Span<const SourceTensor> tensors);
+
+}  // namespace muster
+
+#endif  // MUSTER_CLIENT_CHECKPOINT_CUT_PLAN_H_

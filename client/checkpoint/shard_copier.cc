@@ -1,0 +1,140 @@
+#include "client/checkpoint/shard_copier.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/types/span.h"
+#include "client/sdk/pieces.h"
+#include "storage/base/error_info.h"
+#include "storage/base/md5.h"
+#include "storage/base/status_macros.h"
+
+namespace muster {
+namespace {
+
+// What is read at once of a shard that has no pieces.
+constexpr int64_t kPartBytes = int64_t{8} << 20;
+
+// Copies a cache entry; kDataLoss as soon as it is found to be wrong.
+absl::Status CopyEntry(const CachedShard& entry, const CheckedShard& shard, PieceSink& sink,
+                       const std::stop_token& stop, const ByteProgress& progress) {
+  return ReadAndCheck(
+      shard, stop, [&](int64_t offset, absl::Span<char> out) { return entry.Read(offset, out); },
+      [&](const CheckedPart& part) {
+        if (!part.matches) {
+          return absl::DataLossError(
+              absl::StrCat(entry.path(), ": the bytes at ", part.offset_bytes, " have MD5 ",
+                           Md5ToHex(part.found), " instead of ", Md5ToHex(part.expected)));
+        }
+        MUSTER_RETURN_IF_ERROR(sink.Write(part.offset_bytes, part.bytes));
+        if (progress) progress(static_cast<int64_t>(part.bytes.size()));
+        return absl::OkStatus();
+      });
+}
+
+}  // namespace
+
+absl::Status ReadAndCheck(
+    const CheckedShard& shard, const std::stop_token& stop,
+    absl::FunctionRef<absl::Status(int64_t offset, absl::Span<char> out)> read,
+    absl::FunctionRef<absl::Status(const CheckedPart& part)> on_part) {
+  const int64_t part_size = shard.has_pieces() ? shard.piece_size_bytes() : kPartBytes;
+  std::vector<char> buffer(static_cast<size_t>(std::min(part_size, shard.size_bytes())));
+  Md5Stream whole;
+  CheckedPart part;
+  while (part.offset_bytes < shard.size_bytes()) {
+    if (stop.stop_requested()) return absl::CancelledError("interrupted");
+    const int64_t length = std::min(part_size, shard.size_bytes() - part.offset_bytes);
+    const absl::Span<char> out = absl::MakeSpan(buffer.data(), static_cast<size_t>(length));
+    MUSTER_RETURN_IF_ERROR(read(part.offset_bytes, out));
+    part.bytes = absl::string_view(out.data(), out.size());
+    if (shard.has_pieces()) {
+      part.expected = shard.piece_digest(part.piece);
+      part.found = Md5Of(part.bytes);
+      part.matches = part.expected == part.found;
+    } else {
+      whole.Update(part.bytes);
+    }
+    MUSTER_RETURN_IF_ERROR(on_part(part));
+    part.offset_bytes += length;
+    ++part.piece;
+  }
+  if (shard.has_pieces()) return absl::OkStatus();
+  part.offset_bytes = 0;
+  part.bytes = {};
+  part.expected = *shard.whole_md5();
+  part.found = whole.Finish();
+  part.matches = part.expected == part.found;
+  return on_part(part);
+}
+
+absl::Status ShardCopier::Copy(const v1::Shard& shard, PieceSink& sink, const std::stop_token& stop,
+                               const ByteProgress& progress) {
+  PullShard pull{shard, {}};
+  if (shard.piece_count() > 0) {
+    CallOptions call = options_.call;
+    call.stop = stop;
+    MUSTER_ASSIGN_OR_RETURN(pull.pieces, FetchPieces(client_, shard, call));
+  }
+  if (CopyFromCaches(pull, sink, stop, progress)) {
+    ++from_cache_;
+    return absl::OkStatus();
+  }
+  int64_t last = 0;
+  const PullResult result = puller_.Pull(pull, sink, stop, [&](int64_t done) {
+    if (progress) progress(done - last);
+    last = done;
+  });
+  for (const PullFailure& failure : result.location_failures) {
+    Warn(failure.message);
+  }
+  if (result.status.ok()) ++from_locations_;
+  return result.status;
+}
+
+bool ShardCopier::CopyFromCaches(const PullShard& shard, PieceSink& sink,
+                                 const std::stop_token& stop, const ByteProgress& progress) {
+  const auto checked = CheckedShard::Make(shard);
+  if (!checked.ok()) return false;
+  for (ShardCache* cache : options_.caches) {
+    const absl::StatusOr<CachedShard> entry = cache->Lookup(*checked, stop);
+    absl::Status status = entry.status();
+    if (absl::IsNotFound(status)) continue;
+    int64_t done = 0;
+    if (status.ok()) {
+      status = CopyEntry(*entry, *checked, sink, stop, [&](int64_t bytes) {
+        done += bytes;
+        if (progress) progress(bytes);
+      });
+    }
+    if (status.ok()) return true;
+    if (progress) progress(-done);
+    if (stop.stop_requested()) return false;
+    Warn(absl::StrCat("not taken from the cache: ", status.message()));
+  }
+  return false;
+}
+
+absl::Status ShardCopier::CopyCompanion(const v1::Companion& companion, PieceSink& sink,
+                                        const std::stop_token& stop) {
+  if (companion.size_bytes() == 0) {
+    if (companion.md5() == Md5ToHex(Md5Of(""))) return absl::OkStatus();
+    return MakeError(absl::StatusCode::kDataLoss, "COMPANION_CORRUPT",
+                     absl::StrCat(companion.path(),
+                                  ": is registered as empty, with an MD5 of "
+                                  "something else"));
+  }
+  PullShard pull;
+  pull.shard.set_name(companion.path());
+  pull.shard.set_size_bytes(companion.size_bytes());
+  pull.shard.set_md5(companion.md5());
+  *pull.shard.mutable_locations() = companion.locations();
+  return puller_.Pull(pull, sink, stop, {}).status;
+}
+
+void ShardCopier::Warn(const std::string& warning) const {
+  if (options_.warn) options_.warn(warning);
+}
+
+}  // namespace muster

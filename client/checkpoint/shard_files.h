@@ -1,0 +1,55 @@
+// Copies shards of a model version into a directory, one file each, as they are stored.
+#ifndef MUSTER_CLIENT_CHECKPOINT_SHARD_FILES_H_
+#define MUSTER_CLIENT_CHECKPOINT_SHARD_FILES_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "client/checkpoint/parallel.h"
+#include "client/sdk/client.h"
+#include "client/transfer/puller.h"
+#include "client/transfer/shard_cache.h"
+
+namespace muster {
+
+struct PullFilesOptions {
+  // "models/{model}/versions/{version}".
+  std::string model_version;
+  // Made if it is absent. Other files in it are left alone.
+  std::string out;
+  // Unset: all shards.
+  std::optional<std::vector<uint32_t>> shards;
+  std::vector<ShardCache*> caches;
+  size_t jobs = 2;
+  std::stop_token stop;
+  std::function<void(int64_t total_bytes)> on_plan;
+  ByteProgress on_bytes;
+  std::function<void(const std::string& warning)> warn;
+};
+
+struct PulledFile {
+  uint32_t shard = 0;
+  std::string path;
+  int64_t size_bytes = 0;
+  // The file was there already, with the right bytes.
+  bool kept = false;
+};
+
+// Each file appears when it is complete and verified: "shard-00003.safetensors", or ".bin" for
+// shards without tensors. Files that are there are compared with the catalogue and copied anew if
+// they differ. After an error, files that were complete stay.
+//
+// kInvalidArgument SHARD_OUT_OF_RANGE: a shard that the model version doesn't have. Otherwise as
+// AssembleModel.
+absl::StatusOr<std::vector<PulledFile>> PullShardFiles(Client& client, Puller& puller,
+                                                       const PullFilesOptions& options);
+
+}  // namespace muster
+
+#endif  // MUSTER_CLIENT_CHECKPOINT_SHARD_FILES_H_

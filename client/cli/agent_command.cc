@@ -1,0 +1,150 @@
+#include <CLI/CLI.hpp>
+#include <memory>
+
+#include "absl/strings/str_cat.h"
+#include "client/agent/agent.h"
+#include "client/agent/cache_fetcher.h"
+#include "client/cli/agent_log.h"
+#include "client/cli/assembly_flags.h"
+#include "client/cli/commands.h"
+#include "client/cli/pull_flags.h"
+#include "client/cli/values.h"
+#include "client/transfer/shard_cache.h"
+#include "storage/base/resource_name.h"
+#include "storage/base/status_macros.h"
+
+namespace muster {
+namespace {
+
+constexpr absl::Duration kFirstContactTimeout = absl::Seconds(60);
+
+struct Options {
+  std::string node;
+  std::string assembly;
+  std::string cache;
+  std::string claim = "any";
+  std::string capacity;
+  std::string address;
+  std::vector<std::string> labels;
+  std::string lease_ttl;
+  std::string on_stop = "stay";
+  std::string log_level = "info";
+  int parallel_shards = 2;
+  AssemblyFlags create;
+  PullFlags pull = {.zone = "", .connections = 8, .memory_budget = "1GiB"};
+};
+
+absl::StatusOr<v1::Node> ToNode(const Options& options) {
+  v1::Node node;
+  MUSTER_ASSIGN_OR_RETURN(*node.mutable_name(), FullNodeName(options.node));
+  node.set_address(options.address);
+  node.set_zone(options.pull.zone);
+  for (const std::string& text : options.labels) {
+    MUSTER_ASSIGN_OR_RETURN(const auto label, ParseLabel(text));
+    (*node.mutable_labels())[label.first] = label.second;
+  }
+  if (!options.capacity.empty()) {
+    MUSTER_ASSIGN_OR_RETURN(const int64_t capacity, ParseSize(options.capacity));
+    // 0 would mean that there is no bound.
+    if (capacity == 0) return UsageError("--capacity 0 leaves no room for any shard");
+    node.set_capacity_bytes(static_cast<uint64_t>(capacity));
+  }
+  return node;
+}
+
+absl::StatusOr<AgentOptions> ToAgentOptions(const Options& options) {
+  AgentOptions agent;
+  MUSTER_ASSIGN_OR_RETURN(agent.node, ToNode(options));
+  if (!options.lease_ttl.empty()) {
+    MUSTER_ASSIGN_OR_RETURN(agent.lease_ttl, ParseDuration(options.lease_ttl));
+  }
+  AgentOptions::Membership& membership = agent.memberships.emplace_back();
+  MUSTER_ASSIGN_OR_RETURN(membership.assembly, FullAssemblyName(options.assembly));
+  MUSTER_ASSIGN_OR_RETURN(membership.claim, ParseClaim(options.claim));
+  if (options.create.any()) {
+    MUSTER_ASSIGN_OR_RETURN(membership.create, ToAssembly(membership.assembly, options.create));
+  }
+  agent.parallel_shards = options.parallel_shards;
+  if (options.on_stop == "leave") agent.on_stop = AgentOptions::OnStop::kLeave;
+  if (options.on_stop == "deregister") agent.on_stop = AgentOptions::OnStop::kDeregister;
+  return agent;
+}
+
+absl::Status Run(Invocation& invocation, const Options& options) {
+  MUSTER_ASSIGN_OR_RETURN(const AgentOptions agent_options, ToAgentOptions(options));
+  MUSTER_ASSIGN_OR_RETURN(PullerOptions puller_options, ToPullerOptions(options.pull));
+  MUSTER_ASSIGN_OR_RETURN(const auto cache, ShardCache::Open(options.cache, {}));
+  MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect(kFirstContactTimeout));
+  SetUpLog(options.log_level);
+  puller_options.warn = [](absl::string_view warning) { LogWarning(std::string(warning)); };
+  Puller puller(invocation.stores(), invocation.clock(), invocation.random(), puller_options);
+  const std::unique_ptr<ShardFetcher> fetcher = NewCacheFetcher(*client, puller, *cache);
+  AgentLog log;
+  Agent agent(*client, *fetcher, log, invocation.clock(), invocation.random(), agent_options);
+  const absl::Status status = agent.Run(invocation.stop());
+  // Whoever stops an agent wants it to end well, also when it had not got far.
+  return invocation.stop().stop_requested() ? absl::OkStatus() : status;
+}
+
+void AddNodeFlags(CLI::App& command, Options& options) {
+  command.add_option("--node", options.node, "Name of this node, unique in the cluster")
+      ->required();
+  command.add_option("--assembly", options.assembly, "The assembly to join")->required();
+  command
+      .add_option("--cache", options.cache, "Directory for shards; made if absent, may be shared")
+      ->required();
+  command
+      .add_option("--claim", options.claim,
+                  "any: whatever the server gives; all; or shards such as 0,3-5")
+      ->capture_default_str();
+  command.add_option("--capacity", options.capacity,
+                     "Bytes of shards to hold at most, such as 80GiB (default: no bound)");
+  command.add_option("--address", options.address, "Where this node can be reached, for people");
+  command.add_option("--label", options.labels, "key=value, may be repeated")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  command.add_option("--lease-ttl", options.lease_ttl,
+                     "The node counts as lost after this long without a heartbeat (default: the "
+                     "server's, 10s)");
+  command
+      .add_option("--on-stop", options.on_stop,
+                  "What becomes of the membership on SIGTERM: stay, leave or deregister")
+      ->check(CLI::IsMember({"stay", "leave", "deregister"}))
+      ->capture_default_str();
+  command.add_option("--parallel-shards", options.parallel_shards, "Shards fetched at once")
+      ->check(CLI::Range(1, 64))
+      ->capture_default_str();
+  command.add_option("--log-level", options.log_level, "debug, info, warn or error")
+      ->envname("MUSTER_LOG_LEVEL")
+      ->check(CLI::IsMember({"debug", "info", "warn", "error"}))
+      ->capture_default_str();
+}
+
+}  // namespace
+
+void AddAgentCommand(CLI::App& app, Command& chosen) {
+  CLI::App* const command = app.add_subcommand(
+      "agent", "Run a node: register, join, pull the assigned shards, verify and report");
+  auto options = std::make_shared<Options>();
+  AddNodeFlags(*command, *options);
+  AddPullFlags(*command, options->pull);
+  AddAssemblyFlags(*command, options->create, /*required=*/false);
+  command->footer(
+      "With --model and --policy the assembly is created if it is absent; one that is there and "
+      "differs is refused. "
+      "Logs key=value lines to stderr. Runs until SIGTERM or SIGINT, over restarts of the server.\n"
+      "Exit codes: 0 stopped by a signal; 4 no server was reached at the start; 5 another process "
+      "registered under the "
+      "node's name; 1 otherwise.\n\n"
+      "Examples:\n"
+      "  muster agent --node n1 --assembly demo --cache /var/cache/muster\n"
+      "  muster agent --node n2 --assembly demo --cache /var/cache/muster --claim 0,3-5 --zone "
+      "rack7\n"
+      "  muster agent --node n3 --assembly demo --cache /c --model llama@v1 --policy balanced "
+      "--min-nodes 3");
+  command->callback([options, &chosen] {
+    chosen = [options](Invocation& invocation) { return Run(invocation, *options); };
+  });
+}
+
+}  // namespace muster

@@ -1,0 +1,77 @@
+#include "client/cli/agent_log.h"
+
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
+#include "client/cli/display.h"
+
+namespace muster {
+namespace {
+
+// A value in quotes; whatever a server sent can't break the line.
+std::string Quoted(absl::string_view text) { return "\"" + absl::Utf8SafeCEscape(text) + "\""; }
+
+std::string StateName(v1::ShardReport::State state) {
+  return absl::AsciiStrToLower(v1::ShardReport::State_Name(state));
+}
+
+}  // namespace
+
+void SetUpLog(const std::string& level) {
+  spdlog::set_default_logger(spdlog::stderr_logger_mt("muster"));
+  spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %l %v");
+  spdlog::set_level(spdlog::level::from_str(level));
+  spdlog::flush_on(spdlog::level::debug);
+}
+
+void LogWarning(const std::string& message) {
+  spdlog::warn("event=warning message={}", Quoted(message));
+}
+
+void AgentLog::OnRegistered(const v1::Node& node, uint64_t epoch, bool again) {
+  spdlog::info("event=registered node={} epoch={} again={}", Quoted(ShortName(node.name())), epoch,
+               again);
+}
+
+void AgentLog::OnJoined(const v1::Assembly& assembly, bool created) {
+  spdlog::info("event=joined assembly={} model_version={} created={}",
+               Quoted(ShortName(assembly.name())), Quoted(assembly.model_version()), created);
+}
+
+void AgentLog::OnAssigned(const AssignmentChange& change) {
+  spdlog::info("event=assigned assembly={} assigned={} unassigned={} shards={} bytes={}",
+               Quoted(ShortName(change.assembly)), change.assigned, change.unassigned,
+               change.total_shards, change.total_bytes);
+}
+
+void AgentLog::OnShard(const ShardUpdate& update) {
+  const std::string assembly = Quoted(ShortName(update.assembly));
+  if (update.state != v1::ShardReport::FAILED) {
+    spdlog::info("event=shard assembly={} shard={} state={} bytes={} from_cache={}", assembly,
+                 update.shard, StateName(update.state), update.size_bytes, update.from_cache);
+    return;
+  }
+  const v1::ShardFailure& failure = update.failure;
+  spdlog::warn(
+      "event=shard assembly={} shard={} state=failed failures={} code={} location={} "
+      "expected_md5={} found_md5={} message={}",
+      assembly, update.shard, update.failures, v1::ShardFailure::Code_Name(failure.code()),
+      Quoted(failure.location()), Quoted(failure.expected_md5()), Quoted(failure.found_md5()),
+      Quoted(failure.message()));
+}
+
+void AgentLog::OnReady(const std::string& assembly, uint32_t shards, uint64_t bytes) {
+  spdlog::info("event=ready assembly={} shards={} bytes={}", Quoted(ShortName(assembly)), shards,
+               bytes);
+}
+
+void AgentLog::OnDisconnected(const absl::Status& status) {
+  spdlog::warn("event=disconnected code={} message={}", absl::StatusCodeToString(status.code()),
+               Quoted(status.message()));
+}
+
+void AgentLog::OnReconnected() { spdlog::info("event=reconnected"); }
+
+}  // namespace muster

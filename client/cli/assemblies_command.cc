@@ -1,0 +1,134 @@
+#include <CLI/CLI.hpp>
+#include <memory>
+
+#include "absl/strings/str_cat.h"
+#include "client/cli/assembly_flags.h"
+#include "client/cli/commands.h"
+#include "client/cli/display.h"
+#include "client/cli/json_output.h"
+#include "client/sdk/pages.h"
+#include "storage/base/resource_name.h"
+#include "storage/base/status_macros.h"
+
+namespace muster {
+namespace {
+
+struct Options {
+  std::string name;
+  std::string node;
+  AssemblyFlags flags;
+};
+
+absl::Status List(Invocation& invocation, const Options&) {
+  MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect());
+  MUSTER_ASSIGN_OR_RETURN(const std::vector<v1::Assembly> assemblies,
+                          ListAllAssemblies(*client, "", invocation.Call()));
+  if (invocation.json()) {
+    v1::ListAssembliesResponse all;
+    all.mutable_assemblies()->Add(assemblies.begin(), assemblies.end());
+    invocation.PrintJson(all);
+  } else if (assemblies.empty()) {
+    invocation.PrintLine("no assemblies; `muster assemblies create` makes one");
+  } else {
+    invocation.Print(AssembliesTable(assemblies));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Create(Invocation& invocation, const Options& options) {
+  MUSTER_ASSIGN_OR_RETURN(const std::string name, FullAssemblyName(options.name));
+  v1::CreateAssemblyRequest request;
+  MUSTER_ASSIGN_OR_RETURN(*request.mutable_assembly(), ToAssembly(name, options.flags));
+  MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect());
+  MUSTER_ASSIGN_OR_RETURN(const auto response, client->CreateAssembly(request, invocation.Call()));
+  if (invocation.json()) {
+    invocation.PrintJson(response);
+  } else {
+    invocation.PrintLine(absl::StrCat("created assembly ", ShortName(name), " of ",
+                                      ShortModelVersionName(response.assembly().model_version())));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Show(Invocation& invocation, const Options& options) {
+  v1::GetAssemblyRequest request;
+  MUSTER_ASSIGN_OR_RETURN(*request.mutable_name(), FullAssemblyName(options.name));
+  MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect());
+  MUSTER_ASSIGN_OR_RETURN(const auto response, client->GetAssembly(request, invocation.Call()));
+  if (invocation.json()) {
+    invocation.PrintJson(response);
+  } else {
+    invocation.Print(AssemblyDetails(response));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Delete(Invocation& invocation, const Options& options) {
+  v1::DeleteAssemblyRequest request;
+  MUSTER_ASSIGN_OR_RETURN(*request.mutable_name(), FullAssemblyName(options.name));
+  MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect());
+  MUSTER_ASSIGN_OR_RETURN(const auto response, client->DeleteAssembly(request, invocation.Call()));
+  if (invocation.json()) {
+    invocation.PrintJson(response);
+  } else {
+    invocation.PrintLine(absl::StrCat("deleted assembly ", ShortName(request.name())));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Leave(Invocation& invocation, const Options& options) {
+  v1::LeaveAssemblyRequest request;
+  MUSTER_ASSIGN_OR_RETURN(*request.mutable_name(), FullAssemblyName(options.name));
+  MUSTER_ASSIGN_OR_RETURN(*request.mutable_node(), FullNodeName(options.node));
+  MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect());
+  MUSTER_ASSIGN_OR_RETURN(const auto response, client->LeaveAssembly(request, invocation.Call()));
+  if (invocation.json()) {
+    invocation.PrintJson(response);
+  } else {
+    invocation.PrintLine(absl::StrCat(ShortName(request.node()), " is no member of ",
+                                      ShortName(request.name()), " any more"));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void AddAssembliesCommand(CLI::App& app, Command& chosen) {
+  CLI::App* const assemblies =
+      app.add_subcommand("assemblies", "List, create, show and delete assemblies");
+  auto options = std::make_shared<Options>();
+  const auto choose = [options, &chosen](auto run) {
+    return [options, &chosen, run] {
+      chosen = [options, run](Invocation& invocation) { return run(invocation, *options); };
+    };
+  };
+  assemblies->require_subcommand(0, 1);
+  assemblies->callback([assemblies, choose] {
+    if (assemblies->get_subcommands().empty()) choose(List)();
+  });
+  assemblies->add_subcommand("list", "List assemblies (the default)")->callback(choose(List));
+  CLI::App* const create =
+      assemblies->add_subcommand("create", "Create an assembly of a committed model version");
+  CLI::App* const show = assemblies->add_subcommand("show", "Show an assembly with its nodes");
+  CLI::App* const remove = assemblies->add_subcommand("delete", "Delete an assembly");
+  CLI::App* const leave = assemblies->add_subcommand("leave", "End a node's membership");
+  for (CLI::App* const command : {create, show, remove, leave}) {
+    command->add_option("ASSEMBLY", options->name, "The assembly")->required();
+  }
+  AddAssemblyFlags(*create, options->flags, /*required=*/true);
+  leave->add_option("--node", options->node, "The node")->required();
+  create->callback(choose(Create));
+  show->callback(choose(Show));
+  remove->callback(choose(Delete));
+  leave->callback(choose(Leave));
+  assemblies->footer(
+      "Examples:\n"
+      "  muster assemblies\n"
+      "  muster assemblies create demo --model llama@v1 --policy balanced --min-nodes 3 --replicas "
+      "2\n"
+      "  muster assemblies show demo\n"
+      "  muster assemblies leave demo --node n1\n"
+      "  muster assemblies delete demo");
+}
+
+}  // namespace muster

@@ -1,0 +1,103 @@
+// What every command has at hand, and how the command line becomes one of them.
+#ifndef MUSTER_CLIENT_CLI_COMMAND_H_
+#define MUSTER_CLIENT_CLI_COMMAND_H_
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "client/cli/progress_bar.h"
+#include "client/sdk/client.h"
+#include "google/protobuf/message.h"
+#include "storage/base/clock.h"
+#include "storage/base/random.h"
+#include "storage/object/object_store_registry.h"
+
+namespace muster {
+
+// Options that every command takes.
+struct GlobalOptions {
+  std::vector<std::string> servers = {"127.0.0.1:7070"};
+  bool json = false;
+  // As typed; "" means the command's own default.
+  std::string timeout;
+};
+
+// The world as main made it. Used by one thread, but for `stop` and what is thread-safe itself.
+struct Environment {
+  Clock& clock;
+  Random& random;
+  const ObjectStoreRegistry& stores;
+  // Requested by SIGINT and SIGTERM.
+  std::stop_token stop;
+  std::string working_directory;
+  // Whether people watch stderr.
+  bool is_terminal = false;
+};
+
+// For commands that run long: a restart of the server does not end them.
+inline constexpr absl::Duration kLongCallTimeout = absl::Seconds(30);
+
+class Invocation {
+ public:
+  Invocation(const Environment& environment, GlobalOptions options)
+      : environment_(environment), options_(std::move(options)) {}
+
+  Clock& clock() const { return environment_.clock; }
+  Random& random() const { return environment_.random; }
+  const ObjectStoreRegistry& stores() const { return environment_.stores; }
+  const std::stop_token& stop() const { return environment_.stop; }
+  const std::string& working_directory() const { return environment_.working_directory; }
+  bool json() const { return options_.json; }
+  bool has_timeout() const { return !options_.timeout.empty(); }
+
+  // A client whose calls take as long as --timeout says, or else `call_timeout`.
+  absl::StatusOr<std::unique_ptr<Client>> Connect(
+      absl::Duration call_timeout = absl::Seconds(10)) const;
+  // --timeout, or else `fallback`.
+  absl::StatusOr<absl::Duration> Timeout(absl::Duration fallback) const;
+  // Stopped by signals.
+  CallOptions Call() const { return {.timeout = std::nullopt, .stop = environment_.stop}; }
+
+  // On stdout.
+  void Print(absl::string_view text) const;
+  void PrintLine(absl::string_view text) const;
+  void PrintJson(const google::protobuf::Message& message) const;
+  // kResourceExhausted or kUnavailable when something could not be printed. A pipe that its reader
+  // closed is no error.
+  absl::Status OutputStatus() const;
+  // On stderr, unless --json.
+  void Note(absl::string_view line) const;
+
+  std::unique_ptr<ProgressBar> NewProgressBar(const std::string& label) const;
+
+ private:
+  const Environment& environment_;
+  const GlobalOptions options_;
+  // Of the first write to stdout that failed.
+  mutable int output_error_ = 0;
+};
+
+using Command = std::function<absl::Status(Invocation&)>;
+
+struct ParsedCommandLine {
+  GlobalOptions options;
+  Command command;
+};
+
+// The command that was asked for; or text for stdout (--help, --version). Errors are
+// kInvalidArgument USAGE.
+absl::StatusOr<std::variant<ParsedCommandLine, std::string>> ParseCommandLine(
+    const std::vector<std::string>& arguments);
+
+}  // namespace muster
+
+#endif  // MUSTER_CLIENT_CLI_COMMAND_H_

@@ -1,0 +1,29 @@
+// The commands, one file each. Every function adds its command to `app`; when the command line asks
+// for it, parsing puts into `chosen` what to run.
+#ifndef MUSTER_CLIENT_CLI_COMMANDS_H_
+#define MUSTER_CLIENT_CLI_COMMANDS_H_
+
+#include "client/cli/command.h"
+
+namespace CLI {
+class App;
+}
+
+namespace muster {
+
+void AddSampleCommand(CLI::App& app, Command& chosen);
+void AddPublishCommand(CLI::App& app, Command& chosen);
+void AddModelsCommand(CLI::App& app, Command& chosen);
+void AddShardsCommand(CLI::App& app, Command& chosen);
+void AddAssembliesCommand(CLI::App& app, Command& chosen);
+void AddNodesCommand(CLI::App& app, Command& chosen);
+void AddAgentCommand(CLI::App& app, Command& chosen);
+void AddWaitCommand(CLI::App& app, Command& chosen);
+void AddStatusCommand(CLI::App& app, Command& chosen);
+void AddAssembleCommand(CLI::App& app, Command& chosen);
+void AddPullCommand(CLI::App& app, Command& chosen);
+void AddVerifyCommand(CLI::App& app, Command& chosen);
+
+}  // namespace muster
+
+#endif  // MUSTER_CLIENT_CLI_COMMANDS_H_

@@ -1,0 +1,166 @@
+#include "client/cli/display.h"
+
+#include <algorithm>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "client/cli/table.h"
+#include "client/cli/values.h"
+#include "storage/base/resource_name.h"
+
+namespace muster {
+namespace {
+
+std::string OrDash(const std::string& text) { return text.empty() ? "-" : text; }
+
+std::string Size(uint64_t bytes) { return FormatSize(static_cast<int64_t>(bytes)); }
+
+std::string Ratio(uint64_t done, uint64_t all) { return absl::StrCat(done, "/", all); }
+
+// The first reason, cut for a table; details list all of them.
+std::string Why(const v1::Assembly& assembly) {
+  constexpr size_t kMaxBytes = 72;
+  if (assembly.reasons_size() == 0) return "";
+  return ShortText(assembly.reasons(0).message(), kMaxBytes);
+}
+
+std::string Lower(const std::string& text) { return absl::AsciiStrToLower(text); }
+
+}  // namespace
+
+std::string ShortName(absl::string_view name) {
+  const size_t slash = name.rfind('/');
+  return std::string(slash == absl::string_view::npos ? name : name.substr(slash + 1));
+}
+
+std::string Age(const google::protobuf::Timestamp& time, absl::Time now) {
+  if (time.seconds() == 0) return "-";
+  const absl::Time then = absl::FromUnixSeconds(time.seconds());
+  return absl::StrCat(HumanDuration(std::max(now - then, absl::ZeroDuration())), " ago");
+}
+
+std::string ModelVersionsTable(const std::vector<v1::ModelVersion>& versions, absl::Time now) {
+  Table table({{"MODEL"},
+               {"STATE"},
+               {"STRATEGY"},
+               {"SHARDS", Table::Align::kRight},
+               {"TENSORS", Table::Align::kRight},
+               {"SIZE", Table::Align::kRight},
+               {"CREATED"}});
+  for (const v1::ModelVersion& version : versions) {
+    const bool draft = version.state() == v1::ModelVersion::DRAFT;
+    table.Add({ShortModelVersionName(version.name()), v1::ModelVersion::State_Name(version.state()),
+               OrDash(version.strategy()),
+               draft ? Ratio(version.shards_added(), version.shard_count())
+                     : absl::StrCat(version.shard_count()),
+               absl::StrCat(version.tensor_count()), Size(version.size_bytes()),
+               Age(version.create_time(), now)});
+  }
+  return table.ToString();
+}
+
+std::string ShardsTable(const std::vector<v1::Shard>& shards) {
+  Table table({{"SHARD", Table::Align::kRight},
+               {"SIZE", Table::Align::kRight},
+               {"PIECES", Table::Align::kRight},
+               {"TENSORS", Table::Align::kRight},
+               {"MD5"},
+               {"LOCATIONS"}});
+  for (const v1::Shard& shard : shards) {
+    std::string locations;
+    for (const v1::Location& location : shard.locations()) {
+      absl::StrAppend(&locations, locations.empty() ? "" : " ", location.uri());
+    }
+    table.Add({absl::StrCat(shard.index()), Size(shard.size_bytes()),
+               absl::StrCat(shard.piece_count()), absl::StrCat(shard.tensor_count()),
+               OrDash(shard.md5()), locations});
+  }
+  return table.ToString();
+}
+
+std::string AssembliesTable(const std::vector<v1::Assembly>& assemblies) {
+  Table table({{"ASSEMBLY"},
+               {"MODEL"},
+               {"POLICY"},
+               {"STATE"},
+               {"SHARDS", Table::Align::kRight},
+               {"REPLICAS", Table::Align::kRight},
+               {"NODES", Table::Align::kRight},
+               {"WHY"}});
+  for (const v1::Assembly& assembly : assemblies) {
+    table.Add({ShortName(assembly.name()), ShortModelVersionName(assembly.model_version()),
+               Lower(v1::Assembly::Policy_Name(assembly.policy())),
+               v1::Assembly::State_Name(assembly.state()),
+               Ratio(assembly.shards_ready(), assembly.shard_count()),
+               Ratio(assembly.replicas_ready(), assembly.replicas_required()),
+               Ratio(assembly.nodes_live(), assembly.nodes_joined()), Why(assembly)});
+  }
+  return table.ToString();
+}
+
+std::string MembersTable(const std::vector<v1::AssemblyMember>& members) {
+  Table table({{"NODE"},
+               {"LIVE"},
+               {"READY"},
+               {"CLAIM"},
+               {"SHARDS", Table::Align::kRight},
+               {"FAILED", Table::Align::kRight},
+               {"READY BYTES", Table::Align::kRight},
+               {"OF", Table::Align::kRight},
+               {"FETCHING", Table::Align::kRight}});
+  for (const v1::AssemblyMember& member : members) {
+    table.Add({ShortName(member.node()), member.live() ? "yes" : "no",
+               member.ready() ? "yes" : "no", FormatClaim(member.claim()),
+               Ratio(member.shards_ready(), member.shards_assigned()),
+               absl::StrCat(member.shards_failed()), Size(member.ready_bytes()),
+               Size(member.assigned_bytes()), Size(member.fetching_bytes())});
+  }
+  return table.ToString();
+}
+
+std::string NodesTable(const std::vector<v1::Node>& nodes, absl::Time now) {
+  Table table({{"NODE"},
+               {"STATE"},
+               {"ZONE"},
+               {"ADDRESS"},
+               {"ASSIGNED", Table::Align::kRight},
+               {"CAPACITY", Table::Align::kRight},
+               {"EPOCH", Table::Align::kRight},
+               {"REGISTERED"}});
+  for (const v1::Node& node : nodes) {
+    table.Add({ShortName(node.name()), v1::Node::State_Name(node.state()), OrDash(node.zone()),
+               OrDash(node.address()), Size(node.assigned_bytes()),
+               node.capacity_bytes() == 0 ? "no bound" : Size(node.capacity_bytes()),
+               absl::StrCat(node.epoch()), Age(node.register_time(), now)});
+  }
+  return table.ToString();
+}
+
+std::string KeyValues(const std::vector<std::pair<std::string, std::string>>& lines) {
+  size_t width = 0;
+  for (const auto& [key, value] : lines) width = std::max(width, key.size());
+  std::string out;
+  for (const auto& [key, value] : lines) {
+    absl::StrAppend(&out, key, ":", std::string(width - key.size() + 2, ' '), Printable(value),
+                    "\n");
+  }
+  return out;
+}
+
+std::string AssemblyDetails(const v1::GetAssemblyResponse& response) {
+  const v1::Assembly& assembly = response.assembly();
+  std::string out = AssembliesTable({assembly});
+  for (const v1::AssemblyReason& reason : assembly.reasons()) {
+    absl::StrAppend(&out, "  - ", Printable(reason.message()), "\n");
+  }
+  absl::StrAppend(&out, "\n");
+  if (response.members_size() == 0) return absl::StrCat(out, "no node has joined\n");
+  absl::StrAppend(&out, MembersTable({response.members().begin(), response.members().end()}));
+  const auto shown = static_cast<uint32_t>(response.members_size());
+  if (shown < assembly.nodes_joined()) {
+    absl::StrAppend(&out, "… and ", CountOf(assembly.nodes_joined() - shown, "more node"), "\n");
+  }
+  return out;
+}
+
+}  // namespace muster

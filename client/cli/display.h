@@ -1,0 +1,36 @@
+// Tables of the catalogue's things, shared by several commands.
+#ifndef MUSTER_CLIENT_CLI_DISPLAY_H_
+#define MUSTER_CLIENT_CLI_DISPLAY_H_
+
+#include <string>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "muster/v1/assembly.pb.h"
+#include "muster/v1/model.pb.h"
+#include "muster/v1/node.pb.h"
+
+namespace muster {
+
+// "demo" for "assemblies/demo", "n1" for "nodes/n1".
+std::string ShortName(absl::string_view name);
+
+// "3 min 5 s ago"; "-" for an unset time.
+std::string Age(const google::protobuf::Timestamp& time, absl::Time now);
+
+std::string ModelVersionsTable(const std::vector<v1::ModelVersion>& versions, absl::Time now);
+std::string ShardsTable(const std::vector<v1::Shard>& shards);
+std::string AssembliesTable(const std::vector<v1::Assembly>& assemblies);
+std::string MembersTable(const std::vector<v1::AssemblyMember>& members);
+std::string NodesTable(const std::vector<v1::Node>& nodes, absl::Time now);
+
+// "key: value" lines with the values aligned.
+std::string KeyValues(const std::vector<std::pair<std::string, std::string>>& lines);
+
+// An assembly with its reasons and members.
+std::string AssemblyDetails(const v1::GetAssemblyResponse& response);
+
+}  // namespace muster
+
+#endif  // MUSTER_CLIENT_CLI_DISPLAY_H_

@@ -1,0 +1,101 @@
+#include "client/cli/exit_code.h"
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "client/cli/json_output.h"
+#include "client/cli/values.h"
+#include "storage/base/error_info.h"
+#include "storage/base/resource_name.h"
+
+namespace muster {
+namespace {
+
+std::string ValueOf(const ErrorDetail& detail, const char* key) {
+  const auto it = detail.metadata.find(key);
+  return it == detail.metadata.end() ? "" : it->second;
+}
+
+std::string VersionHint(const ErrorDetail& detail) {
+  if (ValueOf(detail, "state") == "DRAFT") {
+    return "another publication of this name is under way or was killed; in the latter case "
+           "publish again with "
+           "--replace-draft";
+  }
+  return "a committed model version never changes; choose another version, or delete it with "
+         "`muster models delete`";
+}
+
+}  // namespace
+
+ExitCode ExitCodeOf(const absl::Status& status) {
+  const std::string reason = ReasonOf(status);
+  switch (status.code()) {
+    case absl::StatusCode::kOk:
+      return kExitOk;
+    case absl::StatusCode::kCancelled:
+      return kExitInterrupted;
+    case absl::StatusCode::kInvalidArgument:
+      return reason == "USAGE" || reason == "INVALID_NAME" || reason == "INVALID_SERVER"
+                 ? kExitUsage
+                 : kExitFailed;
+    case absl::StatusCode::kDeadlineExceeded:
+      return reason == "WAIT_TIMED_OUT" ? kExitTimedOut : kExitUnreachable;
+    case absl::StatusCode::kUnavailable:
+      // Those of pulls are about storage.
+      return reason == "SERVER_UNREACHABLE" || reason == "SHUTTING_DOWN" ? kExitUnreachable
+                                                                         : kExitFailed;
+    case absl::StatusCode::kAborted:
+      return reason == "NODE_FENCED" ? kExitFenced : kExitFailed;
+    default:
+      return kExitFailed;
+  }
+}
+
+std::string HintFor(const absl::Status& status) {
+  const ErrorDetail detail = DetailOf(status);
+  const std::string& reason = detail.reason;
+  if (reason == "USAGE" || reason == "INVALID_SERVER")
+    return "`muster --help` and `muster COMMAND --help` show examples";
+  if (reason == "SERVER_UNREACHABLE")
+    return "start musterd, or name its address with --server or MUSTER_SERVER";
+  if (reason == "VERSION_EXISTS") return VersionHint(detail);
+  if (reason == "VERSION_UNKNOWN") return "`muster models` lists what there is";
+  if (reason == "ASSEMBLY_UNKNOWN")
+    return "`muster assemblies` lists what there is; `muster assemblies create` makes one";
+  if (reason == "NODE_UNKNOWN") return "`muster nodes` lists what there is";
+  if (reason == "CLAIM_DIFFERS")
+    return "first end the membership with `muster assemblies leave ASSEMBLY --node NODE`";
+  if (reason == "VERSION_IN_USE")
+    return "first delete those assemblies with `muster assemblies delete`";
+  if (reason == "ASSEMBLY_EXISTS" || reason == "ASSEMBLY_DIFFERS") {
+    return "an assembly never changes; choose another name, or delete it with `muster assemblies "
+           "delete`";
+  }
+  if (reason == "SHARD_CORRUPT" || reason == "SHARD_MISSING") {
+    return "`muster verify MODEL@VERSION` finds every bad copy; publish the model again to replace "
+           "it";
+  }
+  if (reason == "WAIT_TIMED_OUT") return "`muster status ASSEMBLY` shows every node";
+  return "";
+}
+
+std::string ErrorText(const absl::Status& status) {
+  std::string text = absl::StrCat("muster: ", Printable(status.message()), "\n");
+  const std::string hint = HintFor(status);
+  if (!hint.empty()) absl::StrAppend(&text, "hint: ", Printable(hint), "\n");
+  return text;
+}
+
+std::string ErrorJson(const absl::Status& status) {
+  const ErrorDetail detail = DetailOf(status);
+  JsonObject metadata;
+  for (const auto& [key, value] : detail.metadata) metadata.Add(key, value);
+  JsonObject error;
+  error.Add("code", absl::StatusCodeToString(status.code()));
+  error.Add("reason", detail.reason);
+  error.Add("message", std::string(status.message()));
+  error.AddRaw("metadata", metadata.ToString());
+  return error.ToString() + "\n";
+}
+
+}  // namespace muster

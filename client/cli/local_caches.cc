@@ -1,0 +1,31 @@
+#include "client/cli/local_caches.h"
+
+#include <filesystem>
+#include <system_error>
+
+#include "absl/strings/str_cat.h"
+#include "storage/base/status_macros.h"
+
+namespace muster {
+
+absl::StatusOr<LocalCaches> LocalCaches::Open(const std::vector<std::string>& paths) {
+  LocalCaches result;
+  for (const std::string& path : paths) {
+    std::error_code error;
+    if (!std::filesystem::is_directory(path, error)) {
+      return absl::NotFoundError(absl::StrCat(
+          "cache ", path, ": there is no such directory; name the --cache of an agent"));
+    }
+    MUSTER_ASSIGN_OR_RETURN(std::unique_ptr<ShardCache> cache, ShardCache::Open(path, {}));
+    result.caches_.push_back(std::move(cache));
+  }
+  return result;
+}
+
+std::vector<ShardCache*> LocalCaches::pointers() const {
+  std::vector<ShardCache*> pointers;
+  for (const auto& cache : caches_) pointers.push_back(cache.get());
+  return pointers;
+}
+
+}  // namespace muster

@@ -1,0 +1,96 @@
+// muster: signals, clock, chance and stores -> one command.
+
+#include <pthread.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <stop_token>
+#include <string>
+#include <system_error>
+#include <thread>
+#include <variant>
+#include <vector>
+
+#include "client/cli/command.h"
+#include "client/cli/exit_code.h"
+#include "storage/base/clock.h"
+#include "storage/base/random.h"
+#include "storage/base/status_macros.h"
+#include "storage/object/file_object_store.h"
+#include "storage/object/object_store_registry.h"
+
+namespace muster {
+namespace {
+
+// The first SIGINT or SIGTERM asks for a stop, the second ends the process at once. Called before
+// the first thread is started, so that none of them takes the signals. A full disk or a limit on
+// file sizes is an error of the write, and a closed pipe is nobody's.
+std::stop_token WatchSignals() {
+  signal(SIGPIPE, SIG_IGN);
+  signal(SIGXFSZ, SIG_IGN);
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGTERM);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  std::stop_source source;
+  std::thread([signals, source]() mutable {
+    int number = 0;
+    sigwait(&signals, &number);
+    source.request_stop();
+    sigwait(&signals, &number);
+    _exit(kExitInterrupted);
+  }).detach();
+  return source.get_token();
+}
+
+int Report(const absl::Status& status, bool json) {
+  if (!status.ok()) {
+    std::fputs((json ? ErrorJson(status) : ErrorText(status)).c_str(), stderr);
+  }
+  return ExitCodeOf(status);
+}
+
+absl::Status RegisterStores(ObjectStoreRegistry& stores) { return RegisterFileObjectStore(stores); }
+
+int Main(const std::vector<std::string>& arguments) {
+  auto parsed = ParseCommandLine(arguments);
+  if (!parsed.ok()) {
+    const bool json = std::find(arguments.begin(), arguments.end(), "--json") != arguments.end();
+    return Report(parsed.status(), json);
+  }
+  if (const auto* text = std::get_if<std::string>(&*parsed)) {
+    std::fputs(text->c_str(), stdout);
+    return kExitOk;
+  }
+  const auto& command_line = std::get<ParsedCommandLine>(*parsed);
+  const std::stop_token stop = WatchSignals();
+  const std::unique_ptr<Random> random = NewSystemRandom();
+  ObjectStoreRegistry stores;
+  const absl::Status registered = RegisterStores(stores);
+  if (!registered.ok()) return Report(registered, command_line.options.json);
+  std::error_code ignored;
+  const Environment environment{
+      .clock = SystemClock(),
+      .random = *random,
+      .stores = stores,
+      .stop = stop,
+      .working_directory = std::filesystem::current_path(ignored).string(),
+      .is_terminal = isatty(STDERR_FILENO) != 0,
+  };
+  Invocation invocation(environment, command_line.options);
+  absl::Status status = command_line.command(invocation);
+  if (status.ok()) status = invocation.OutputStatus();
+  return Report(status, command_line.options.json);
+}
+
+}  // namespace
+}  // namespace muster
+
+int main(int argc, char** argv) {
+  return muster::Main(std::vector<std::string>(argv + std::min(argc, 1), argv + argc));
+}

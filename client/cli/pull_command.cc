@@ -1,0 +1,101 @@
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <memory>
+
+#include "absl/strings/str_cat.h"
+#include "client/checkpoint/shard_files.h"
+#include "client/cli/commands.h"
+#include "client/cli/json_output.h"
+#include "client/cli/local_caches.h"
+#include "client/cli/pull_flags.h"
+#include "client/cli/values.h"
+#include "storage/base/resource_name.h"
+#include "storage/base/status_macros.h"
+
+namespace muster {
+namespace {
+
+struct Options {
+  std::string model;
+  std::string out;
+  std::string shards;
+  std::vector<std::string> caches;
+  PullFlags pull;
+};
+
+void PrintFiles(const Invocation& invocation, const Options& options,
+                const std::vector<PulledFile>& files) {
+  if (invocation.json()) {
+    std::vector<std::string> values;
+    for (const PulledFile& file : files) {
+      JsonObject value;
+      value.Add("shard", static_cast<int64_t>(file.shard));
+      value.Add("path", file.path);
+      value.Add("size_bytes", file.size_bytes);
+      value.AddRaw("kept", file.kept ? "true" : "false");
+      values.push_back(value.ToString());
+    }
+    JsonObject json;
+    json.AddRaw("files", JsonArray(values));
+    invocation.PrintLine(json.ToString());
+    return;
+  }
+  int64_t bytes = 0;
+  for (const PulledFile& file : files) bytes += file.size_bytes;
+  const auto kept =
+      std::count_if(files.begin(), files.end(), [](const PulledFile& file) { return file.kept; });
+  invocation.PrintLine(absl::StrCat(
+      "pulled ", CountOf(files.size(), "shard"), ", ", FormatSize(bytes), ", verified, to ",
+      options.out, kept == 0 ? "" : absl::StrCat("; ", kept, " were there already")));
+}
+
+absl::Status Run(Invocation& invocation, const Options& options) {
+  PullFilesOptions pull;
+  MUSTER_ASSIGN_OR_RETURN(pull.model_version, FullModelVersionName(options.model));
+  if (!options.shards.empty()) {
+    MUSTER_ASSIGN_OR_RETURN(pull.shards, ParseShardList(options.shards));
+  }
+  MUSTER_ASSIGN_OR_RETURN(const PullerOptions puller_options, ToPullerOptions(options.pull));
+  MUSTER_ASSIGN_OR_RETURN(const LocalCaches caches, LocalCaches::Open(options.caches));
+  MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect(kLongCallTimeout));
+  Puller puller(invocation.stores(), invocation.clock(), invocation.random(), puller_options);
+  const auto bar = invocation.NewProgressBar("pulling");
+  pull.out = options.out;
+  pull.caches = caches.pointers();
+  pull.stop = invocation.stop();
+  pull.on_plan = [&](int64_t bytes) { bar->SetTotal(bytes); };
+  pull.on_bytes = [&](int64_t bytes) { bar->Add(bytes); };
+  pull.warn = [&](const std::string& warning) {
+    if (!invocation.json()) bar->Say(absl::StrCat("warning: ", warning));
+  };
+  MUSTER_ASSIGN_OR_RETURN(const std::vector<PulledFile> files,
+                          PullShardFiles(*client, puller, pull));
+  PrintFiles(invocation, options, files);
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void AddPullCommand(CLI::App& app, Command& chosen) {
+  CLI::App* const command =
+      app.add_subcommand("pull", "Copy shards into a directory, verified; needs no registration");
+  auto options = std::make_shared<Options>();
+  command->add_option("MODEL@VERSION", options->model, "The model version")->required();
+  command->add_option("--out", options->out, "Directory for the files; made if absent")->required();
+  command->add_option("--shards", options->shards, "Which shards, such as 0,3-5 (default: all)");
+  command->add_option("--cache", options->caches,
+                      "Caches of agents on this machine, asked before the locations");
+  AddPullFlags(*command, options->pull);
+  command->footer(
+      "Each file is named after its shard and appears when it is verified; files that are there "
+      "and right are kept. "
+      "`muster assemble` makes the complete model instead.\n\n"
+      "Examples:\n"
+      "  muster pull llama@v1 --out /srv/shards\n"
+      "  muster pull llama@v1 --out /srv/shards --shards 0,3-5");
+  command->callback([options, &chosen] {
+    chosen = [options](Invocation& invocation) { return Run(invocation, *options); };
+  });
+}
+
+}  // namespace muster

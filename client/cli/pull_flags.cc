@@ -1,0 +1,29 @@
+#include "client/cli/pull_flags.h"
+
+#include <CLI/CLI.hpp>
+
+#include "client/cli/values.h"
+#include "storage/base/status_macros.h"
+
+namespace muster {
+
+void AddPullFlags(CLI::App& command, PullFlags& flags) {
+  command.add_option("--zone", flags.zone, "Zone of this machine; locations there are read first");
+  command.add_option("--connections", flags.connections, "Pieces fetched at once, over all shards")
+      ->check(CLI::Range(size_t{1}, kMaxPullConnections))
+      ->capture_default_str();
+  command
+      .add_option("--memory-budget", flags.memory_budget,
+                  "Bound on the buffers of pieces in flight; at least one piece")
+      ->capture_default_str();
+}
+
+absl::StatusOr<PullerOptions> ToPullerOptions(const PullFlags& flags) {
+  PullerOptions options;
+  options.zone = flags.zone;
+  options.connections = flags.connections;
+  MUSTER_ASSIGN_OR_RETURN(options.memory_budget_bytes, ParseSize(flags.memory_budget));
+  return options;
+}
+
+}  // namespace muster

@@ -1,0 +1,193 @@
+#include <CLI/CLI.hpp>
+#include <memory>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "client/cli/commands.h"
+#include "client/cli/display.h"
+#include "client/cli/json_output.h"
+#include "client/cli/table.h"
+#include "client/cli/values.h"
+#include "client/sdk/pages.h"
+#include "storage/base/resource_name.h"
+#include "storage/base/status_macros.h"
+
+namespace muster {
+namespace {
+
+struct Options {
+  std::string model;
+  std::string assembly;
+  uint32_t shard = 0;
+};
+
+std::string Failure(const v1::ShardFailure& failure) {
+  if (failure.code() == v1::ShardFailure::CODE_UNSPECIFIED) return "";
+  std::string text = v1::ShardFailure::Code_Name(failure.code());
+  if (!failure.message().empty()) absl::StrAppend(&text, ": ", failure.message());
+  const bool is_said = absl::StrContains(failure.message(), failure.expected_md5());
+  if (!failure.expected_md5().empty() && !is_said) {
+    absl::StrAppend(&text, " (expected MD5 ", failure.expected_md5(), ", found ",
+                    failure.found_md5(), ")");
+  }
+  return text;
+}
+
+void AddReplicas(const v1::GetShardStatusResponse& status, Table& table) {
+  const std::string shard = absl::StrCat(status.shard());
+  const std::string size = FormatSize(static_cast<int64_t>(status.size_bytes()));
+  if (status.replicas_size() == 0) table.Add({shard, size, "-", "not assigned"});
+  for (const v1::ShardReplica& replica : status.replicas()) {
+    table.Add({shard, size, ShortName(replica.node()), v1::ShardReport::State_Name(replica.state()),
+               replica.counted() ? "yes" : "no", replica.node_live() ? "yes" : "no",
+               Failure(replica.failure())});
+  }
+}
+
+Table ReplicaTable() {
+  return Table({{"SHARD", Table::Align::kRight},
+                {"SIZE", Table::Align::kRight},
+                {"NODE"},
+                {"STATE"},
+                {"COUNTS"},
+                {"LIVE"},
+                {"WHY"}});
+}
+
+absl::StatusOr<v1::GetShardStatusResponse> ShardStatus(const Invocation& invocation, Client& client,
+                                                       const std::string& assembly,
+                                                       uint32_t shard) {
+  v1::GetShardStatusRequest request;
+  request.set_name(assembly);
+  request.set_shard(shard);
+  return client.GetShardStatus(request, invocation.Call());
+}
+
+// The assembly's name in full, checked to be one of the model version.
+absl::StatusOr<std::string> AssemblyOf(const Invocation& invocation, Client& client,
+                                       const std::string& text, const std::string& model_version) {
+  MUSTER_ASSIGN_OR_RETURN(const std::string name, FullAssemblyName(text));
+  v1::GetAssemblyRequest request;
+  request.set_name(name);
+  MUSTER_ASSIGN_OR_RETURN(const auto response, client.GetAssembly(request, invocation.Call()));
+  const std::string& found = response.assembly().model_version();
+  if (found == model_version) return name;
+  return UsageError(absl::StrCat("assembly ", ShortName(name), " is of ",
+                                 ShortModelVersionName(found), ", not of ",
+                                 ShortModelVersionName(model_version)));
+}
+
+absl::Status PrintStatuses(const Invocation& invocation, Client& client,
+                           const std::string& assembly, const std::vector<v1::Shard>& shards) {
+  Table table = ReplicaTable();
+  std::vector<std::string> json;
+  for (const v1::Shard& shard : shards) {
+    MUSTER_ASSIGN_OR_RETURN(const auto status,
+                            ShardStatus(invocation, client, assembly, shard.index()));
+    if (invocation.json()) {
+      json.push_back(MessageToJson(status));
+    } else {
+      AddReplicas(status, table);
+    }
+  }
+  if (invocation.json()) {
+    JsonObject all;
+    all.AddRaw("shards", JsonArray(json));
+    invocation.PrintLine(all.ToString());
+  } else {
+    invocation.Print(table.ToString());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status List(Invocation& invocation, const Options& options) {
+  MUSTER_ASSIGN_OR_RETURN(const std::string name, FullModelVersionName(options.model));
+  MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect());
+  MUSTER_ASSIGN_OR_RETURN(const std::vector<v1::Shard> shards,
+                          ListAllShards(*client, name, invocation.Call()));
+  if (!options.assembly.empty()) {
+    MUSTER_ASSIGN_OR_RETURN(const std::string assembly,
+                            AssemblyOf(invocation, *client, options.assembly, name));
+    return PrintStatuses(invocation, *client, assembly, shards);
+  }
+  if (invocation.json()) {
+    v1::ListShardsResponse all;
+    all.mutable_shards()->Add(shards.begin(), shards.end());
+    invocation.PrintJson(all);
+  } else {
+    invocation.Print(ShardsTable(shards));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Show(Invocation& invocation, const Options& options) {
+  MUSTER_ASSIGN_OR_RETURN(const std::string name, FullModelVersionName(options.model));
+  MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect());
+  v1::GetShardRequest request;
+  request.set_name(absl::StrCat(name, "/shards/", options.shard));
+  MUSTER_ASSIGN_OR_RETURN(const auto response, client->GetShard(request, invocation.Call()));
+  if (!options.assembly.empty()) {
+    MUSTER_ASSIGN_OR_RETURN(const std::string assembly,
+                            AssemblyOf(invocation, *client, options.assembly, name));
+    return PrintStatuses(invocation, *client, assembly, {response.shard()});
+  }
+  if (invocation.json()) {
+    invocation.PrintJson(response);
+    return absl::OkStatus();
+  }
+  const v1::Shard& shard = response.shard();
+  std::vector<std::pair<std::string, std::string>> lines = {
+      {"name", shard.name()},
+      {"size", absl::StrCat(shard.size_bytes(), " bytes")},
+      {"md5", shard.md5()},
+      {"root", shard.root()},
+      {"pieces", absl::StrCat(shard.piece_count(), " of ",
+                              FormatSize(static_cast<int64_t>(shard.piece_size_bytes())))},
+      {"tensors", absl::StrCat(shard.tensor_count())},
+  };
+  if (!shard.source_path().empty()) {
+    lines.emplace_back(
+        "source", absl::StrCat(shard.source_path(), " from byte ", shard.source_offset_bytes()));
+  }
+  for (const v1::Location& location : shard.locations()) {
+    lines.emplace_back(
+        "location",
+        absl::StrCat(location.uri(), location.zone().empty() ? "" : " in zone ", location.zone()));
+  }
+  invocation.Print(KeyValues(lines));
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void AddShardsCommand(CLI::App& app, Command& chosen) {
+  CLI::App* const shards = app.add_subcommand("shards", "List the shards of a model version");
+  auto options = std::make_shared<Options>();
+  const auto choose = [options, &chosen](auto run) {
+    chosen = [options, run](Invocation& invocation) { return run(invocation, *options); };
+  };
+  CLI::Option* const model =
+      shards->add_option("MODEL@VERSION", options->model, "The model version");
+  shards->add_option("--assembly", options->assembly,
+                     "Show which node of this assembly holds what, and in which state");
+  shards->require_subcommand(0, 1);
+  CLI::App* const show = shards->add_subcommand("show", "Show one shard");
+  show->add_option("MODEL@VERSION", options->model, "The model version")->required();
+  show->add_option("INDEX", options->shard, "The shard's index, from 0")
+      ->required()
+      ->check(CLI::Range(0u, kMaxShardsPerVersion - 1));
+  show->callback([choose] { choose(Show); });
+  shards->callback([shards, model, choose] {
+    if (!shards->get_subcommands().empty()) return;
+    if (model->empty()) throw CLI::RequiredError("MODEL@VERSION");
+    choose(List);
+  });
+  shards->footer(
+      "Examples:\n"
+      "  muster shards llama@v1\n"
+      "  muster shards llama@v1 --assembly demo\n"
+      "  muster shards show llama@v1 3\n"
+      "  muster shards show llama@v1 3 --assembly demo");
+}
+
+}  // namespace muster

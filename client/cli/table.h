@@ -1,0 +1,41 @@
+// A table with aligned columns, for people.
+#ifndef MUSTER_CLIENT_CLI_TABLE_H_
+#define MUSTER_CLIENT_CLI_TABLE_H_
+
+#include <string>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+
+namespace muster {
+
+// Not thread-safe. Cells may come from a server: control characters never reach the terminal.
+class Table {
+ public:
+  enum class Align { kLeft, kRight };
+  struct Column {
+    std::string title;
+    Align align = Align::kLeft;
+  };
+
+  explicit Table(std::vector<Column> columns) : columns_(std::move(columns)) {}
+
+  // Missing cells are empty; there are no more than columns.
+  void Add(std::vector<std::string> cells);
+
+  size_t row_count() const { return rows_.size(); }
+
+  // Title line and rows, each ended by a newline, without spaces at line ends.
+  std::string ToString() const;
+
+ private:
+  std::vector<Column> columns_;
+  std::vector<std::vector<std::string>> rows_;
+};
+
+// Columns that UTF-8 `text` takes, as one per character.
+size_t DisplayWidth(absl::string_view text);
+
+}  // namespace muster
+
+#endif  // MUSTER_CLIENT_CLI_TABLE_H_

@@ -1,0 +1,93 @@
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <memory>
+
+#include "absl/strings/str_cat.h"
+#include "client/cli/commands.h"
+#include "client/cli/display.h"
+#include "client/cli/values.h"
+#include "client/sdk/wait.h"
+#include "storage/base/resource_name.h"
+#include "storage/base/status_macros.h"
+
+namespace muster {
+namespace {
+
+struct Options {
+  std::string assembly;
+  std::string node;
+  std::string timeout;
+};
+
+constexpr absl::Duration kFirstContactTimeout = absl::Seconds(60);
+
+std::string ReadyLine(const v1::WatchAssemblyResponse& state, const WaitOptions& wait) {
+  const v1::Assembly& assembly = state.assembly();
+  if (!wait.node.empty()) {
+    return absl::StrCat(ShortName(wait.node), " is READY in ", ShortName(wait.assembly), ": ",
+                        CountOf(state.member().shards_ready(), "shard"), ", ",
+                        FormatSize(static_cast<int64_t>(state.member().ready_bytes())));
+  }
+  return absl::StrCat(ShortName(wait.assembly), " is READY: ", assembly.shards_ready(), " of ",
+                      CountOf(assembly.shard_count(), "shard"), " on ",
+                      CountOf(assembly.nodes_live(), "node"));
+}
+
+absl::Status Run(Invocation& invocation, const Options& options) {
+  WaitOptions wait;
+  MUSTER_ASSIGN_OR_RETURN(wait.assembly, FullAssemblyName(options.assembly));
+  if (!options.node.empty()) {
+    MUSTER_ASSIGN_OR_RETURN(wait.node, FullNodeName(options.node));
+  }
+  if (!options.timeout.empty()) {
+    MUSTER_ASSIGN_OR_RETURN(wait.timeout, ParseDuration(options.timeout));
+  }
+  wait.first_contact_timeout = std::min(kFirstContactTimeout, wait.timeout);
+  wait.stop = invocation.stop();
+  std::string last;
+  wait.on_state = [&](const v1::WatchAssemblyResponse& state) {
+    const std::string line = DescribeState(state.assembly());
+    if (line != last) invocation.Note(absl::StrCat(ShortName(wait.assembly), " ", line));
+    last = line;
+  };
+  wait.on_disconnect = [&](const absl::Status& status) {
+    const std::string line = absl::StrCat("waiting for the server: ", status.message());
+    if (line != last) invocation.Note(line);
+    last = line;
+  };
+  MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect());
+  const WaitResult result = WaitUntilReady(*client, invocation.clock(), invocation.random(), wait);
+  if (invocation.json()) {
+    if (result.last.has_assembly()) invocation.PrintJson(result.last);
+  } else if (result.status.ok()) {
+    invocation.PrintLine(ReadyLine(result.last, wait));
+  }
+  return result.status;
+}
+
+}  // namespace
+
+void AddWaitCommand(CLI::App& app, Command& chosen) {
+  CLI::App* const command =
+      app.add_subcommand("wait", "Wait until an assembly, or one node in it, is READY");
+  auto options = std::make_shared<Options>();
+  command->add_option("ASSEMBLY", options->assembly, "The assembly")->required();
+  command->add_option("--node", options->node, "Wait for this node's readiness instead");
+  command->add_option("--timeout", options->timeout,
+                      "How long to wait, such as 60s or 10m (default: for ever)");
+  command->footer(
+      "Watches the assembly, which must be there, and never polls; a server that restarts "
+      "meanwhile\n"
+      "is waited for.\n"
+      "Exit codes: 0 READY; 3 timed out, with the reasons on stderr; 4 the server was never "
+      "reached;\n"
+      "1 there is no such assembly.\n\n"
+      "Examples:\n"
+      "  muster wait demo --timeout 60s\n"
+      "  muster wait demo --node n1 --timeout 5m && start-serving");
+  command->callback([options, &chosen] {
+    chosen = [options](Invocation& invocation) { return Run(invocation, *options); };
+  });
+}
+
+}  // namespace muster

@@ -1,0 +1,227 @@
+#include "client/sdk/client.h"
+
+#include <utility>
+
+#include "absl/strings/string_view.h"
+#include "client/sdk/grpc_channel.h"
+#include "storage/base/status_macros.h"
+
+namespace muster {
+namespace {
+
+template <typename Response, typename Request>
+absl::StatusOr<Response> Call(Channel& channel, absl::string_view method, const Request& request,
+                              const CallOptions& options) {
+  Response response;
+  MUSTER_RETURN_IF_ERROR(channel.Unary(method, request, response, options));
+  return response;
+}
+
+// For requests with a `request_id`.
+template <typename Response, typename Request>
+absl::StatusOr<Response> CallOnce(Channel& channel, Random& random, absl::string_view method,
+                                  const Request& request, const CallOptions& options) {
+  if (!request.request_id().empty()) return Call<Response>(channel, method, request, options);
+  Request with_id = request;
+  with_id.set_request_id(random.NextId());
+  return Call<Response>(channel, method, with_id, options);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Client>> Client::Connect(const ClientOptions& options, Clock& clock,
+                                                        Random& random) {
+  MUSTER_ASSIGN_OR_RETURN(auto channel, NewGrpcChannel(options.servers));
+  return std::make_unique<Client>(
+      NewRetryingChannel(std::move(channel), clock, random, options.retry), random);
+}
+
+Client::Client(std::unique_ptr<Channel> channel, Random& random)
+    : channel_(std::move(channel)), random_(random) {}
+
+absl::StatusOr<v1::CreateModelVersionResponse> Client::CreateModelVersion(
+    const v1::CreateModelVersionRequest& request, const CallOptions& options) {
+  return CallOnce<v1::CreateModelVersionResponse>(
+      *channel_, random_, "/muster.v1.ModelService/CreateModelVersion", request, options);
+}
+
+absl::StatusOr<v1::AddShardsResponse> Client::AddShards(const v1::AddShardsRequest& request,
+                                                        const CallOptions& options) {
+  return Call<v1::AddShardsResponse>(*channel_, "/muster.v1.ModelService/AddShards", request,
+                                     options);
+}
+
+absl::StatusOr<v1::AddTensorsResponse> Client::AddTensors(const v1::AddTensorsRequest& request,
+                                                          const CallOptions& options) {
+  return Call<v1::AddTensorsResponse>(*channel_, "/muster.v1.ModelService/AddTensors", request,
+                                      options);
+}
+
+absl::StatusOr<v1::AddCompanionsResponse> Client::AddCompanions(
+    const v1::AddCompanionsRequest& request, const CallOptions& options) {
+  return Call<v1::AddCompanionsResponse>(*channel_, "/muster.v1.ModelService/AddCompanions",
+                                         request, options);
+}
+
+absl::StatusOr<v1::CommitModelVersionResponse> Client::CommitModelVersion(
+    const v1::CommitModelVersionRequest& request, const CallOptions& options) {
+  return Call<v1::CommitModelVersionResponse>(
+      *channel_, "/muster.v1.ModelService/CommitModelVersion", request, options);
+}
+
+absl::StatusOr<v1::GetModelVersionResponse> Client::GetModelVersion(
+    const v1::GetModelVersionRequest& request, const CallOptions& options) {
+  return Call<v1::GetModelVersionResponse>(*channel_, "/muster.v1.ModelService/GetModelVersion",
+                                           request, options);
+}
+
+absl::StatusOr<v1::ListModelVersionsResponse> Client::ListModelVersions(
+    const v1::ListModelVersionsRequest& request, const CallOptions& options) {
+  return Call<v1::ListModelVersionsResponse>(*channel_, "/muster.v1.ModelService/ListModelVersions",
+                                             request, options);
+}
+
+absl::StatusOr<v1::DeleteModelVersionResponse> Client::DeleteModelVersion(
+    const v1::DeleteModelVersionRequest& request, const CallOptions& options) {
+  return CallOnce<v1::DeleteModelVersionResponse>(
+      *channel_, random_, "/muster.v1.ModelService/DeleteModelVersion", request, options);
+}
+
+absl::StatusOr<v1::GetShardResponse> Client::GetShard(const v1::GetShardRequest& request,
+                                                      const CallOptions& options) {
+  return Call<v1::GetShardResponse>(*channel_, "/muster.v1.ModelService/GetShard", request,
+                                    options);
+}
+
+absl::StatusOr<v1::ListShardsResponse> Client::ListShards(const v1::ListShardsRequest& request,
+                                                          const CallOptions& options) {
+  return Call<v1::ListShardsResponse>(*channel_, "/muster.v1.ModelService/ListShards", request,
+                                      options);
+}
+
+absl::StatusOr<v1::ListPiecesResponse> Client::ListPieces(const v1::ListPiecesRequest& request,
+                                                          const CallOptions& options) {
+  return Call<v1::ListPiecesResponse>(*channel_, "/muster.v1.ModelService/ListPieces", request,
+                                      options);
+}
+
+absl::StatusOr<v1::ListTensorsResponse> Client::ListTensors(const v1::ListTensorsRequest& request,
+                                                            const CallOptions& options) {
+  return Call<v1::ListTensorsResponse>(*channel_, "/muster.v1.ModelService/ListTensors", request,
+                                       options);
+}
+
+absl::StatusOr<v1::ListCompanionsResponse> Client::ListCompanions(
+    const v1::ListCompanionsRequest& request, const CallOptions& options) {
+  return Call<v1::ListCompanionsResponse>(*channel_, "/muster.v1.ModelService/ListCompanions",
+                                          request, options);
+}
+
+absl::StatusOr<v1::AddLocationsResponse> Client::AddLocations(
+    const v1::AddLocationsRequest& request, const CallOptions& options) {
+  return Call<v1::AddLocationsResponse>(*channel_, "/muster.v1.ModelService/AddLocations", request,
+                                        options);
+}
+
+absl::StatusOr<v1::RemoveLocationsResponse> Client::RemoveLocations(
+    const v1::RemoveLocationsRequest& request, const CallOptions& options) {
+  return Call<v1::RemoveLocationsResponse>(*channel_, "/muster.v1.ModelService/RemoveLocations",
+                                           request, options);
+}
+
+absl::StatusOr<v1::RegisterNodeResponse> Client::RegisterNode(
+    const v1::RegisterNodeRequest& request, const CallOptions& options) {
+  return CallOnce<v1::RegisterNodeResponse>(
+      *channel_, random_, "/muster.v1.NodeService/RegisterNode", request, options);
+}
+
+absl::StatusOr<v1::HeartbeatResponse> Client::Heartbeat(const v1::HeartbeatRequest& request,
+                                                        const CallOptions& options) {
+  return Call<v1::HeartbeatResponse>(*channel_, "/muster.v1.NodeService/Heartbeat", request,
+                                     options);
+}
+
+absl::StatusOr<v1::DeregisterNodeResponse> Client::DeregisterNode(
+    const v1::DeregisterNodeRequest& request, const CallOptions& options) {
+  return CallOnce<v1::DeregisterNodeResponse>(
+      *channel_, random_, "/muster.v1.NodeService/DeregisterNode", request, options);
+}
+
+absl::StatusOr<v1::GetNodeResponse> Client::GetNode(const v1::GetNodeRequest& request,
+                                                    const CallOptions& options) {
+  return Call<v1::GetNodeResponse>(*channel_, "/muster.v1.NodeService/GetNode", request, options);
+}
+
+absl::StatusOr<v1::ListNodesResponse> Client::ListNodes(const v1::ListNodesRequest& request,
+                                                        const CallOptions& options) {
+  return Call<v1::ListNodesResponse>(*channel_, "/muster.v1.NodeService/ListNodes", request,
+                                     options);
+}
+
+absl::StatusOr<v1::CreateAssemblyResponse> Client::CreateAssembly(
+    const v1::CreateAssemblyRequest& request, const CallOptions& options) {
+  return CallOnce<v1::CreateAssemblyResponse>(
+      *channel_, random_, "/muster.v1.AssemblyService/CreateAssembly", request, options);
+}
+
+absl::StatusOr<v1::JoinAssemblyResponse> Client::JoinAssembly(
+    const v1::JoinAssemblyRequest& request, const CallOptions& options) {
+  return Call<v1::JoinAssemblyResponse>(*channel_, "/muster.v1.AssemblyService/JoinAssembly",
+                                        request, options);
+}
+
+absl::StatusOr<v1::LeaveAssemblyResponse> Client::LeaveAssembly(
+    const v1::LeaveAssemblyRequest& request, const CallOptions& options) {
+  return Call<v1::LeaveAssemblyResponse>(*channel_, "/muster.v1.AssemblyService/LeaveAssembly",
+                                         request, options);
+}
+
+absl::StatusOr<v1::GetAssemblyResponse> Client::GetAssembly(const v1::GetAssemblyRequest& request,
+                                                            const CallOptions& options) {
+  return Call<v1::GetAssemblyResponse>(*channel_, "/muster.v1.AssemblyService/GetAssembly", request,
+                                       options);
+}
+
+absl::StatusOr<v1::ListAssembliesResponse> Client::ListAssemblies(
+    const v1::ListAssembliesRequest& request, const CallOptions& options) {
+  return Call<v1::ListAssembliesResponse>(*channel_, "/muster.v1.AssemblyService/ListAssemblies",
+                                          request, options);
+}
+
+absl::StatusOr<v1::DeleteAssemblyResponse> Client::DeleteAssembly(
+    const v1::DeleteAssemblyRequest& request, const CallOptions& options) {
+  return CallOnce<v1::DeleteAssemblyResponse>(
+      *channel_, random_, "/muster.v1.AssemblyService/DeleteAssembly", request, options);
+}
+
+absl::StatusOr<v1::ReportShardsResponse> Client::ReportShards(
+    const v1::ReportShardsRequest& request, const CallOptions& options) {
+  return Call<v1::ReportShardsResponse>(*channel_, "/muster.v1.AssemblyService/ReportShards",
+                                        request, options);
+}
+
+absl::StatusOr<v1::GetShardStatusResponse> Client::GetShardStatus(
+    const v1::GetShardStatusRequest& request, const CallOptions& options) {
+  return Call<v1::GetShardStatusResponse>(*channel_, "/muster.v1.AssemblyService/GetShardStatus",
+                                          request, options);
+}
+
+absl::Status Client::WatchAssignments(const v1::WatchAssignmentsRequest& request,
+                                      OnMessage<v1::WatchAssignmentsResponse> on_message,
+                                      const CallOptions& options) {
+  v1::WatchAssignmentsResponse message;
+  return channel_->Stream(
+      "/muster.v1.AssemblyService/WatchAssignments", request, message,
+      [&] { return on_message(message); }, options);
+}
+
+absl::Status Client::WatchAssembly(const v1::WatchAssemblyRequest& request,
+                                   OnMessage<v1::WatchAssemblyResponse> on_message,
+                                   const CallOptions& options) {
+  v1::WatchAssemblyResponse message;
+  return channel_->Stream(
+      "/muster.v1.AssemblyService/WatchAssembly", request, message,
+      [&] { return on_message(message); }, options);
+}
+
+}  // namespace muster

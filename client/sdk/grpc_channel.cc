@@ -1,0 +1,231 @@
+#include "client/sdk/grpc_channel.h"
+
+#include <grpcpp/generic/generic_stub.h>
+#include <grpcpp/grpcpp.h>
+#include <grpcpp/impl/codegen/proto_utils.h>
+
+#include <atomic>
+#include <optional>
+#include <utility>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "client/sdk/status_from_wire.h"
+#include "storage/base/error_info.h"
+#include "storage/base/status_macros.h"
+
+namespace muster {
+namespace {
+
+// The contract's message limit; the server sets the same.
+constexpr int kMaxMessageBytes = 4 << 20;
+// A server that vanished without closing its connections is noticed after the sum of both. The
+// server allows pings from every 5 s on; oftener would make it cut the connection.
+constexpr int kKeepaliveTimeMs = 20'000;
+constexpr int kKeepaliveTimeoutMs = 10'000;
+// Also bounds one attempt to connect, so an address that swallows packets does not hold up the ones
+// after it.
+constexpr int kMaxReconnectBackoffMs = 2'000;
+constexpr int kInitialReconnectBackoffMs = 100;
+
+using google::protobuf::MessageLite;
+
+grpc::ChannelArguments Arguments() {
+  grpc::ChannelArguments arguments;
+  arguments.SetUserAgentPrefix("muster/" MUSTER_VERSION);
+  arguments.SetMaxReceiveMessageSize(kMaxMessageBytes);
+  arguments.SetMaxSendMessageSize(kMaxMessageBytes);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveTimeMs);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
+  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, kInitialReconnectBackoffMs);
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, kMaxReconnectBackoffMs);
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kMaxReconnectBackoffMs);
+  // Servers are inside the cluster; an http_proxy that is set for the outside must not swallow the
+  // calls.
+  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  return arguments;
+}
+
+// A private queue per call lets the calling thread block for its own events, with no thread of ours
+// behind it.
+class CallQueue {
+ public:
+  CallQueue() = default;
+  ~CallQueue() {
+    queue_.Shutdown();
+    void* tag = nullptr;
+    bool ok = false;
+    while (queue_.Next(&tag, &ok)) {
+    }
+  }
+
+  grpc::CompletionQueue* get() { return &queue_; }
+
+  // Waits for the one operation under way; false when it failed.
+  bool Wait() {
+    void* tag = nullptr;
+    bool ok = false;
+    return queue_.Next(&tag, &ok) && ok;
+  }
+
+ private:
+  grpc::CompletionQueue queue_;
+};
+
+void SetDeadline(grpc::ClientContext& context, const CallOptions& options) {
+  if (!options.timeout.has_value() || *options.timeout == absl::InfiniteDuration()) return;
+  // A span counts from the moment of the call, by gRPC's own monotonic clock.
+  context.set_deadline(
+      gpr_time_from_millis(absl::ToInt64Milliseconds(*options.timeout), GPR_TIMESPAN));
+}
+
+absl::Status ToStatus(const grpc::Status& status, const CallOptions& options) {
+  if (options.stop.stop_requested() && status.error_code() == grpc::StatusCode::CANCELLED) {
+    return absl::CancelledError("the call was stopped");
+  }
+  return StatusFromWire(static_cast<int>(status.error_code()), status.error_message(),
+                        status.error_details());
+}
+
+absl::Status UnaryOnce(const std::shared_ptr<grpc::Channel>& channel, const std::string& method,
+                       const Channel::Message& request, Channel::Message& response,
+                       const CallOptions& options) {
+  grpc::TemplatedGenericStub<MessageLite, MessageLite> stub(channel);
+  grpc::ClientContext context;
+  SetDeadline(context, options);
+  CallQueue queue;
+  grpc::Status status;
+  auto call = stub.PrepareUnaryCall(&context, method, request, queue.get());
+  call->StartCall();
+  const std::stop_callback cancel(options.stop, [&context] { context.TryCancel(); });
+  call->Finish(&response, &status, nullptr);
+  queue.Wait();
+  return ToStatus(status, options);
+}
+
+// Messages are read as bytes and parsed here: gRPC's own parsing would not tell a message that
+// can't be parsed from the end of the stream, and the wait for that end could last for ever.
+absl::Status StreamOnce(const std::shared_ptr<grpc::Channel>& channel, const std::string& method,
+                        const Channel::Message& request, Channel::Message& message,
+                        absl::FunctionRef<bool()> on_message, const CallOptions& options) {
+  grpc::TemplatedGenericStub<MessageLite, grpc::ByteBuffer> stub(channel);
+  grpc::ClientContext context;
+  SetDeadline(context, options);
+  CallQueue queue;
+  auto call = stub.PrepareCall(&context, method, queue.get());
+  call->StartCall(nullptr);
+  const std::stop_callback cancel(options.stop, [&context] { context.TryCancel(); });
+  bool open = queue.Wait();
+  if (open) {
+    call->WriteLast(request, grpc::WriteOptions(), nullptr);
+    open = queue.Wait();
+  }
+  std::optional<absl::Status> ended_here;
+  while (open && !ended_here.has_value()) {
+    grpc::ByteBuffer bytes;
+    call->Read(&bytes, nullptr);
+    open = queue.Wait();
+    if (!open) break;
+    MessageLite& target = message;
+    if (!grpc::SerializationTraits<MessageLite>::Deserialize(&bytes, &target).ok()) {
+      ended_here = absl::InternalError(
+          absl::StrCat("the server sent a message of ", method, " that can't be read"));
+    } else if (!on_message()) {
+      ended_here = absl::OkStatus();
+    }
+  }
+  if (ended_here.has_value()) context.TryCancel();
+  grpc::Status status;
+  call->Finish(&status, nullptr);
+  queue.Wait();
+  return ended_here.value_or(ToStatus(status, options));
+}
+
+class GrpcChannel final : public Channel {
+ public:
+  explicit GrpcChannel(const std::vector<std::string>& servers) : servers_(servers) {
+    for (const std::string& server : servers_) {
+      channels_.push_back(
+          grpc::CreateCustomChannel(server, grpc::InsecureChannelCredentials(), Arguments()));
+    }
+  }
+
+  absl::Status Unary(absl::string_view method, const Message& request, Message& response,
+                     const CallOptions& options) override {
+    const std::string path(method);
+    const bool began = false;
+    return OnFirstReachable(began, [&](const std::shared_ptr<grpc::Channel>& channel) {
+      return UnaryOnce(channel, path, request, response, options);
+    });
+  }
+
+  absl::Status Stream(absl::string_view method, const Message& request, Message& message,
+                      absl::FunctionRef<bool()> on_message, const CallOptions& options) override {
+    const std::string path(method);
+    bool began = false;
+    const auto deliver = [&] {
+      began = true;
+      return on_message();
+    };
+    return OnFirstReachable(began, [&](const std::shared_ptr<grpc::Channel>& channel) {
+      return StreamOnce(channel, path, request, message, deliver, options);
+    });
+  }
+
+ private:
+  // Makes `call` at one server after the other until one is reached. `began` is set by a stream
+  // that has delivered a message: where it breaks afterwards its reader resumes it, and nothing is
+  // begun again elsewhere.
+  absl::Status OnFirstReachable(
+      const bool& began,
+      absl::FunctionRef<absl::Status(const std::shared_ptr<grpc::Channel>&)> call) {
+    const size_t first = current_.load(std::memory_order_relaxed);
+    absl::Status last;
+    for (size_t i = 0; i < channels_.size(); ++i) {
+      const size_t server = (first + i) % channels_.size();
+      last = call(channels_[server]);
+      if (absl::IsUnavailable(last) && !began) continue;
+      // A server that is too slow is passed over by the next call.
+      const size_t next = absl::IsDeadlineExceeded(last) ? server + 1 : server;
+      current_.store(next % channels_.size(), std::memory_order_relaxed);
+      return last;
+    }
+    // With a reason the error is a server's own word, and says more than we could.
+    if (!ReasonOf(last).empty()) return last;
+    const std::string all = absl::StrJoin(servers_, ", ");
+    return MakeError(absl::StatusCode::kUnavailable, "SERVER_UNREACHABLE",
+                     absl::StrCat("no Muster server answers at ", all, " (", last.message(),
+                                  "). Is musterd running there? --server names another address"),
+                     {{"servers", all}});
+  }
+
+  const std::vector<std::string> servers_;
+  std::vector<std::shared_ptr<grpc::Channel>> channels_;
+  std::atomic<size_t> current_{0};
+};
+
+absl::Status CheckServer(const std::string& server) {
+  const size_t colon = server.rfind(':');
+  uint32_t port = 0;
+  if (colon == std::string::npos || colon == 0 ||
+      !absl::SimpleAtoi(server.substr(colon + 1), &port) || port == 0 || port > 65'535) {
+    return MakeError(absl::StatusCode::kInvalidArgument, "INVALID_SERVER",
+                     absl::StrCat("server \"", server, "\" is not host:port, as in 127.0.0.1:7070"),
+                     {{"server", server}});
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Channel>> NewGrpcChannel(const std::vector<std::string>& servers) {
+  if (servers.empty())
+    return absl::InvalidArgumentError("no server is given; --server names one, as host:port");
+  for (const std::string& server : servers) MUSTER_RETURN_IF_ERROR(CheckServer(server));
+  return std::make_unique<GrpcChannel>(servers);
+}
+
+}  // namespace muster

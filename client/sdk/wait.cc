@@ -1,0 +1,143 @@
+#include "client/sdk/wait.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "storage/base/error_info.h"
+
+namespace muster {
+namespace {
+
+// Errors that no later attempt changes.
+bool IsFinal(const absl::Status& status) {
+  switch (status.code()) {
+    case absl::StatusCode::kNotFound:
+    case absl::StatusCode::kInvalidArgument:
+    case absl::StatusCode::kPermissionDenied:
+    case absl::StatusCode::kUnauthenticated:
+    case absl::StatusCode::kUnimplemented:
+    case absl::StatusCode::kFailedPrecondition:
+      return true;
+    default:
+      return false;
+  }
+}
+
+class Waiter {
+ public:
+  Waiter(Client& client, Clock& clock, Random& random, const WaitOptions& options)
+      : client_(client),
+        clock_(clock),
+        options_(options),
+        backoff_(random, options.backoff),
+        begin_(clock.Monotonic()) {}
+
+  WaitResult Run() {
+    absl::Status status;
+    do {
+      status = WatchOnce();
+    } while (!reached_ && MayGoOn(status));
+    return {reached_ ? absl::OkStatus() : result_, std::move(last_)};
+  }
+
+ private:
+  absl::Duration Left() const { return begin_ + options_.timeout - clock_.Monotonic(); }
+
+  absl::Status WatchOnce() {
+    v1::WatchAssemblyRequest request;
+    request.set_name(options_.assembly);
+    request.set_node(options_.node);
+    request.set_until(v1::Assembly::READY);
+    request.set_start_revision(revision_);
+    CallOptions call;
+    call.stop = options_.stop;
+    call.timeout = Left();
+    return client_.WatchAssembly(
+        request, [&](const v1::WatchAssemblyResponse& message) { return OnMessage(message); },
+        call);
+  }
+
+  bool OnMessage(const v1::WatchAssemblyResponse& message) {
+    heard_ = true;
+    backoff_.Reset();
+    revision_ = std::max(revision_, message.revision());
+    if (message.progress()) return true;
+    last_ = message;
+    if (options_.on_state) options_.on_state(message);
+    reached_ = options_.node.empty() ? message.assembly().state() == v1::Assembly::READY
+                                     : message.member().ready();
+    return !reached_;
+  }
+
+  // Decides what the end of a stream means; false when the wait is over, with result_ set.
+  bool MayGoOn(const absl::Status& status) {
+    if (options_.stop.stop_requested()) {
+      result_ =
+          absl::CancelledError(absl::StrCat("waiting for ", options_.assembly, " was stopped"));
+      return false;
+    }
+    if (Left() <= absl::ZeroDuration()) {
+      result_ = heard_ || status.ok() ? TimedOut() : status;
+      return false;
+    }
+    if (IsFinal(status)) {
+      result_ = status;
+      return false;
+    }
+    if (absl::IsOutOfRange(status)) {
+      revision_ = 0;
+    } else if (!heard_ && clock_.Monotonic() - begin_ >= options_.first_contact_timeout) {
+      result_ = status;
+      return false;
+    }
+    if (options_.on_disconnect && !status.ok()) options_.on_disconnect(status);
+    SleepUnlessStopped(clock_, std::min(backoff_.Next(), Left()), options_.stop);
+    return true;
+  }
+
+  absl::Status TimedOut() const {
+    const std::string what = options_.node.empty()
+                                 ? options_.assembly
+                                 : absl::StrCat(options_.node, " in ", options_.assembly);
+    return MakeError(
+        absl::StatusCode::kDeadlineExceeded, "WAIT_TIMED_OUT",
+        absl::StrCat(
+            what, " is not READY after ", absl::FormatDuration(options_.timeout), ": ",
+            last_.has_assembly() ? DescribeState(last_.assembly()) : "the server sent no state"),
+        {{"assembly", options_.assembly},
+         {"node", options_.node},
+         {"timeout", absl::FormatDuration(options_.timeout)}});
+  }
+
+  Client& client_;
+  Clock& clock_;
+  const WaitOptions& options_;
+  Backoff backoff_;
+  const absl::Duration begin_;
+  uint64_t revision_ = 0;
+  bool heard_ = false;
+  bool reached_ = false;
+  v1::WatchAssemblyResponse last_;
+  absl::Status result_;
+};
+
+}  // namespace
+
+WaitResult WaitUntilReady(Client& client, Clock& clock, Random& random,
+                          const WaitOptions& options) {
+  return Waiter(client, clock, random, options).Run();
+}
+
+std::string DescribeState(const v1::Assembly& assembly) {
+  std::string text = v1::Assembly::State_Name(assembly.state());
+  absl::string_view separator = ": ";
+  for (const v1::AssemblyReason& reason : assembly.reasons()) {
+    absl::StrAppend(&text, separator, reason.message());
+    separator = "; ";
+  }
+  return text;
+}
+
+}  // namespace muster

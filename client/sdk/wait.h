@@ -1,0 +1,51 @@
+// Waits for the barrier: that an assembly, or one node in it, is READY.
+#ifndef MUSTER_CLIENT_SDK_WAIT_H_
+#define MUSTER_CLIENT_SDK_WAIT_H_
+
+#include <functional>
+#include <stop_token>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "client/sdk/backoff.h"
+#include "client/sdk/client.h"
+
+namespace muster {
+
+struct WaitOptions {
+  // "assemblies/{assembly}".
+  std::string assembly;
+  // "nodes/{node}" to wait for this node's readiness instead of the assembly's.
+  std::string node;
+  absl::Duration timeout = absl::InfiniteDuration();
+  // A server that was never reached is given up after this long.
+  absl::Duration first_contact_timeout = absl::Seconds(60);
+  std::stop_token stop;
+  BackoffOptions backoff;
+
+  // Called on the calling thread with each state, in revision order; may be empty.
+  std::function<void(const v1::WatchAssemblyResponse&)> on_state;
+  // Called when the watch broke and is about to be resumed; may be empty.
+  std::function<void(const absl::Status&)> on_disconnect;
+};
+
+struct WaitResult {
+  // OK: READY. kDeadlineExceeded WAIT_TIMED_OUT: not within the timeout; the message and `last` say
+  // why not. kNotFound ASSEMBLY_UNKNOWN: there is none, or it was deleted. kUnavailable: the server
+  // was never reached. kCancelled: stopped.
+  absl::Status status;
+  // The last state that the server sent; empty when none came.
+  v1::WatchAssemblyResponse last;
+};
+
+// Watches and never polls: a watch that breaks is resumed after the revision that it had reached,
+// or begun again where the server does not know that revision any more. Thread-safe.
+WaitResult WaitUntilReady(Client& client, Clock& clock, Random& random, const WaitOptions& options);
+
+// "WAITING: 1 of 3 nodes joined; …": state and reasons in one line, for people.
+std::string DescribeState(const v1::Assembly& assembly);
+
+}  // namespace muster
+
+#endif  // MUSTER_CLIENT_SDK_WAIT_H_

@@ -1,0 +1,22 @@
+// Makes and recognises the directories that a shard cache may use.
+#ifndef MUSTER_CLIENT_TRANSFER_CACHE_DIRECTORY_H_
+#define MUSTER_CLIENT_TRANSFER_CACHE_DIRECTORY_H_
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "client/transfer/posix_file.h"
+
+namespace muster {
+
+// Opens sub-folder `domain` of the cache directory `path`, making both where they are missing.
+//
+// A directory is taken when it carries our marker or is empty (lost+found aside); it then gets the
+// marker, so that nothing is ever deleted from a directory that is not ours. kFailedPrecondition:
+// not a directory, other content, or a newer format; kPermissionDenied: not writable;
+// kInvalidArgument: `domain` breaks the rule for names.
+absl::StatusOr<UniqueFd> OpenCacheDomain(const std::string& path, const std::string& domain);
+
+}  // namespace muster
+
+#endif  // MUSTER_CLIENT_TRANSFER_CACHE_DIRECTORY_H_

@@ -1,0 +1,91 @@
+#include "client/transfer/location_book.h"
+
+#include <algorithm>
+#include <tuple>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "storage/base/status_macros.h"
+
+namespace muster {
+
+struct LocationBook::Entry {
+  std::string uri;
+  // Smaller is better: (in another zone, priority).
+  std::pair<bool, uint32_t> tier;
+
+  // Held while the store is asked, so that it is asked once however many threads want to read.
+  Mutex opening;
+  std::optional<Source> source MUSTER_GUARDED_BY(opening);
+
+  // Guarded by LocationBook::mutex_.
+  bool failed = false;
+  bool dropped = false;
+};
+
+LocationBook::LocationBook(const ObjectStoreRegistry& stores, const CheckedShard& shard,
+                           absl::string_view zone)
+    : stores_(stores), shard_(shard) {
+  for (const muster::v1::Location& location : shard.locations()) {
+    auto entry = std::make_unique<Entry>();
+    entry->uri = location.uri();
+    const bool same_zone = !zone.empty() && location.zone() == zone;
+    entry->tier = {!same_zone, location.priority()};
+    entries_.push_back(std::move(entry));
+  }
+  std::stable_sort(entries_.begin(), entries_.end(),
+                   [](const auto& a, const auto& b) { return a->tier < b->tier; });
+}
+
+LocationBook::~LocationBook() = default;
+
+const std::string& LocationBook::uri(size_t location) const { return entries_[location]->uri; }
+
+std::vector<size_t> LocationBook::Candidates(size_t) const {
+  MutexLock lock(mutex_);
+  std::vector<size_t> candidates;
+  for (const bool failed : {false, true}) {
+    for (size_t i = 0; i < entries_.size(); ++i) {
+      if (!entries_[i]->dropped && entries_[i]->failed == failed) candidates.push_back(i);
+    }
+  }
+  return candidates;
+}
+
+absl::Status LocationBook::CheckSize(const Entry& entry, const ObjectInfo& info) const {
+  if (info.size_bytes == shard_.size_bytes()) return absl::OkStatus();
+  const std::string message = absl::StrCat(entry.uri, ": has ", info.size_bytes,
+                                           " bytes, registered are ", shard_.size_bytes());
+  return info.size_bytes < shard_.size_bytes() ? absl::NotFoundError(message)
+                                               : absl::DataLossError(message);
+}
+
+absl::StatusOr<LocationBook::Source> LocationBook::Open(size_t location) {
+  Entry& entry = *entries_[location];
+  MutexLock lock(entry.opening);
+  if (entry.source.has_value()) return *entry.source;
+  MUSTER_ASSIGN_OR_RETURN(ObjectRef ref, stores_.Open(entry.uri));
+  MUSTER_ASSIGN_OR_RETURN(const ObjectInfo info, ref.store->Stat(ref.key));
+  MUSTER_RETURN_IF_ERROR(CheckSize(entry, info));
+  entry.source =
+      Source{.store = std::move(ref.store), .key = std::move(ref.key), .version = info.version};
+  return *entry.source;
+}
+
+void LocationBook::Record(size_t location, const PullFailure& failure, bool drop) {
+  MutexLock lock(mutex_);
+  Entry& entry = *entries_[location];
+  entry.failed = true;
+  entry.dropped = entry.dropped || drop;
+  const bool known = std::any_of(failures_.begin(), failures_.end(), [&](const PullFailure& other) {
+    return other.location == failure.location && other.code == failure.code;
+  });
+  if (!known) failures_.push_back(failure);
+}
+
+std::vector<PullFailure> LocationBook::failures() const {
+  MutexLock lock(mutex_);
+  return failures_;
+}
+
+}  // namespace muster

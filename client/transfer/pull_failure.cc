@@ -1,0 +1,97 @@
+#include "client/transfer/pull_failure.h"
+
+#include <map>
+
+#include "absl/strings/string_view.h"
+#include "storage/base/error_info.h"
+
+namespace muster {
+namespace {
+
+using muster::v1::ShardFailure;
+
+// The server's limit for ShardFailure.message.
+constexpr size_t kMaxMessageBytes = 1024;
+
+absl::string_view ReasonFor(ShardFailure::Code code) {
+  switch (code) {
+    case ShardFailure::CORRUPT:
+      return "SHARD_CORRUPT";
+    case ShardFailure::MISSING:
+      return "SHARD_MISSING";
+    case ShardFailure::SLOW:
+      return "SHARD_SLOW";
+    case ShardFailure::UNREADABLE:
+      return "SHARD_UNREADABLE";
+    case ShardFailure::NO_SPACE:
+      return "NODE_NO_SPACE";
+    default:
+      return "NODE_ERROR";
+  }
+}
+
+ShardFailure::Code CodeFor(absl::StatusCode code) {
+  switch (code) {
+    case absl::StatusCode::kNotFound:
+    case absl::StatusCode::kOutOfRange:
+      return ShardFailure::MISSING;
+    case absl::StatusCode::kDataLoss:
+    case absl::StatusCode::kAborted:
+      return ShardFailure::CORRUPT;
+    case absl::StatusCode::kDeadlineExceeded:
+      return ShardFailure::SLOW;
+    default:
+      return ShardFailure::UNREADABLE;
+  }
+}
+
+bool IsContinuationByte(char byte) { return (static_cast<unsigned char>(byte) & 0xC0) == 0x80; }
+
+}  // namespace
+
+ShardFailure ToProto(const PullFailure& failure) {
+  size_t length = failure.message.size();
+  if (length > kMaxMessageBytes) {
+    length = kMaxMessageBytes;
+    while (length > 0 && IsContinuationByte(failure.message[length])) --length;
+  }
+  ShardFailure proto;
+  proto.set_code(failure.code);
+  proto.set_message(failure.message.substr(0, length));
+  proto.set_location(failure.location);
+  proto.set_expected_md5(failure.expected_md5);
+  proto.set_found_md5(failure.found_md5);
+  return proto;
+}
+
+absl::Status ToStatus(const PullFailure& failure) {
+  std::map<std::string, std::string> metadata;
+  if (!failure.location.empty()) metadata["location"] = failure.location;
+  if (!failure.expected_md5.empty()) metadata["expected_md5"] = failure.expected_md5;
+  if (!failure.found_md5.empty()) metadata["found_md5"] = failure.found_md5;
+  return MakeError(failure.status_code, ReasonFor(failure.code), failure.message,
+                   std::move(metadata));
+}
+
+PullFailure LocationFailure(const absl::Status& status, const std::string& location) {
+  PullFailure failure;
+  failure.code = CodeFor(status.code());
+  failure.message = std::string(status.message());
+  failure.location = location;
+  failure.status_code = status.code();
+  if (failure.code == ShardFailure::MISSING) failure.status_code = absl::StatusCode::kNotFound;
+  if (failure.code == ShardFailure::CORRUPT) failure.status_code = absl::StatusCode::kDataLoss;
+  if (status.code() == absl::StatusCode::kAborted) {
+    failure.message = "the object was replaced during the pull: " + failure.message;
+  }
+  return failure;
+}
+
+PullFailure NodeFailure(const absl::Status& status) {
+  const bool full = status.code() == absl::StatusCode::kResourceExhausted;
+  return {.code = full ? ShardFailure::NO_SPACE : ShardFailure::NODE_ERROR,
+          .message = std::string(status.message()),
+          .status_code = status.code()};
+}
+
+}  // namespace muster

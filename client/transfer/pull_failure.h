@@ -1,0 +1,45 @@
+// Why a pull, or one of its locations, failed, in the form that a node reports.
+#ifndef MUSTER_CLIENT_TRANSFER_PULL_FAILURE_H_
+#define MUSTER_CLIENT_TRANSFER_PULL_FAILURE_H_
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "muster/v1/assembly.pb.h"
+
+namespace muster {
+
+// A value.
+struct PullFailure {
+  using Code = muster::v1::ShardFailure::Code;
+
+  Code code = muster::v1::ShardFailure::NODE_ERROR;
+  // One sentence for people.
+  std::string message = {};
+  // The location's URI; "" where none is to blame.
+  std::string location = {};
+  // For CORRUPT where digests were compared: lowercase hex. Without pieces, the whole object's.
+  std::string expected_md5 = {};
+  std::string found_md5 = {};
+  // The status code that the failure came from, for callers that act on statuses.
+  absl::StatusCode status_code = absl::StatusCode::kInternal;
+};
+
+// For ReportShards. The message is cut at a character's boundary to what the server takes.
+muster::v1::ShardFailure ToProto(const PullFailure& failure);
+
+// The failure as an error: its code and message, with an ErrorDetail of reason SHARD_CORRUPT,
+// SHARD_MISSING, SHARD_SLOW, SHARD_UNREADABLE, NODE_NO_SPACE or NODE_ERROR and metadata location,
+// expected_md5, found_md5.
+absl::Status ToStatus(const PullFailure& failure);
+
+// Classifies what an ObjectStore said about `location`: kNotFound and kOutOfRange are MISSING,
+// kDataLoss and kAborted CORRUPT, kDeadlineExceeded SLOW, the rest UNREADABLE.
+PullFailure LocationFailure(const absl::Status& status, const std::string& location);
+
+// Classifies an error of this node: kResourceExhausted is NO_SPACE, the rest NODE_ERROR.
+PullFailure NodeFailure(const absl::Status& status);
+
+}  // namespace muster
+
+#endif  // MUSTER_CLIENT_TRANSFER_PULL_FAILURE_H_

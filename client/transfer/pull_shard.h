@@ -1,0 +1,85 @@
+// What to pull, and the proof that a server's description of it makes sense.
+#ifndef MUSTER_CLIENT_TRANSFER_PULL_SHARD_H_
+#define MUSTER_CLIENT_TRANSFER_PULL_SHARD_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "muster/v1/model.pb.h"
+#include "storage/base/md5.h"
+
+namespace muster {
+
+inline constexpr int64_t kMinPieceSizeBytes = int64_t{1} << 20;
+inline constexpr int64_t kMaxPieceSizeBytes = int64_t{64} << 20;
+// A shard registered in place has at most this many pieces.
+inline constexpr size_t kMaxPiecesPerShard = 100'000;
+// 100,000 pieces of 64 MiB. Shards without pieces have the same bound.
+inline constexpr int64_t kMaxShardSizeBytes =
+    static_cast<int64_t>(kMaxPiecesPerShard) * kMaxPieceSizeBytes;
+inline constexpr int kMaxLocationsPerShard = 16;
+
+// A shard as the server describes it, with the piece digests that ListPieces returned for it.
+// Nothing in it is trusted before CheckedShard::Make accepted it.
+struct PullShard {
+  muster::v1::Shard shard;
+  std::vector<Md5Digest> pieces;
+};
+
+// A shard whose description is consistent. A value; thread-safe.
+class CheckedShard {
+ public:
+  // kInvalidArgument, naming the shard, the value and what is wrong with it. Checks every size
+  // against its bounds, the number of pieces against the size, and the root against the pieces. A
+  // shard that announces pieces must come with them: the whole MD5 alone is not taken in their
+  // place.
+  static absl::StatusOr<CheckedShard> Make(const PullShard& shard);
+
+  // The resource name, or "shard" where the server sent none.
+  const std::string& name() const { return name_; }
+  int64_t size_bytes() const { return size_bytes_; }
+  const std::vector<muster::v1::Location>& locations() const { return locations_; }
+
+  // Whether pieces were registered; if not, whole_md5() is what the bytes must match.
+  bool has_pieces() const { return !pieces_.empty(); }
+  size_t piece_count() const { return pieces_.size(); }
+  int64_t piece_size_bytes() const { return piece_size_bytes_; }
+  const Md5Digest& piece_digest(size_t piece) const { return pieces_[piece]; }
+  int64_t PieceOffset(size_t piece) const;
+  // The last piece may be shorter than piece_size_bytes().
+  int64_t PieceLength(size_t piece) const;
+  // Set where the server gave it; always set without pieces.
+  const std::optional<Md5Digest>& whole_md5() const { return whole_md5_; }
+
+  // Names the content: "root-{hex}-{size}" or "md5-{hex}-{size}". Equal keys mean equal bytes.
+  std::string ContentKey() const;
+
+ private:
+  CheckedShard() = default;
+  absl::Status SetPieces(const PullShard& shard);
+
+  std::string name_;
+  int64_t size_bytes_ = 0;
+  int64_t piece_size_bytes_ = 0;
+  std::vector<Md5Digest> pieces_;
+  Md5Digest root_{};
+  std::optional<Md5Digest> whole_md5_;
+  std::vector<muster::v1::Location> locations_;
+};
+
+// Splits the packed piece list of Shard.piece_md5s or ListPiecesResponse into digests.
+// kInvalidArgument unless its length is a multiple of 16, at most kMaxPiecesPerShard of them.
+absl::StatusOr<std::vector<Md5Digest>> UnpackPieces(absl::string_view packed);
+
+// The reverse of UnpackPieces.
+std::string PackPieces(const std::vector<Md5Digest>& pieces);
+
+}  // namespace muster
+
+#endif  // MUSTER_CLIENT_TRANSFER_PULL_SHARD_H_

@@ -1,0 +1,348 @@
+#include "client/transfer/puller.h"
+
+#include <algorithm>
+#include <list>
+#include <set>
+#include <thread>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/types/span.h"
+#include "storage/base/error_info.h"
+#include "storage/base/mutex.h"
+
+namespace muster {
+namespace {
+
+// How often a pull that waits for its pieces looks whether it was cancelled: its pieces may all be
+// queued behind others.
+constexpr absl::Duration kStopLookInterval = absl::Milliseconds(20);
+
+PullResult Failed(PullFailure failure) {
+  PullResult result;
+  result.status = ToStatus(failure);
+  result.failure = std::move(failure);
+  return result;
+}
+
+PullResult Failed(const absl::Status& status) {
+  PullResult result;
+  result.status = status;
+  result.failure = NodeFailure(status);
+  return result;
+}
+
+PullFailure CancelledFailure() {
+  return NodeFailure(absl::CancelledError("the pull was cancelled"));
+}
+
+PullFailure RottedFailure(const absl::Status& status) {
+  PullFailure failure = LocationFailure(status, "");
+  const ErrorDetail detail = DetailOf(status);
+  if (const auto it = detail.metadata.find("expected_md5"); it != detail.metadata.end()) {
+    failure.expected_md5 = it->second;
+  }
+  if (const auto it = detail.metadata.find("found_md5"); it != detail.metadata.end()) {
+    failure.found_md5 = it->second;
+  }
+  return failure;
+}
+
+// Ends a call when its caller or the puller's destructor says so.
+class CallStop {
+ public:
+  explicit CallStop(const std::stop_token& callers)
+      : forward_(callers, [this] { source_.request_stop(); }) {}
+
+  std::stop_token token() const { return source_.get_token(); }
+  void Request() { source_.request_stop(); }
+
+ private:
+  std::stop_source source_;
+  std::stop_callback<std::function<void()>> forward_;
+};
+
+}  // namespace
+
+// The threads, and the queue of pulls that they work on in order.
+class Puller::Engine {
+ public:
+  Engine(const ObjectStoreRegistry& stores, Clock& clock, Random& random, PullerOptions options);
+  ~Engine();
+
+  PullResult Run(const CheckedShard& shard, PieceSink& sink, const std::stop_token& stop,
+                 const PullProgress& progress);
+
+  // Brackets every call of the puller: the destructor stops and awaits it.
+  void Enter(CallStop* call);
+  void Leave(CallStop* call);
+
+ private:
+  // One pull. Guarded by mutex_, but for `pull` and `stop`, which are thread-safe.
+  struct Job {
+    ShardPull& pull;
+    const std::stop_token stop;
+    size_t next_step = 0;
+    size_t running = 0;
+    std::optional<PullFailure> failure;
+
+    bool HasWork() const { return !failure.has_value() && next_step < pull.step_count(); }
+    bool IsDone() const { return !HasWork() && running == 0; }
+  };
+
+  void WorkerLoop();
+  Job* NextJob() MUSTER_REQUIRES(mutex_);
+  std::optional<PullFailure> RunStep(Job& job, size_t step) const;
+  std::optional<PullFailure> CheckMemory(const CheckedShard& shard, int64_t step_bytes);
+
+  const ObjectStoreRegistry& stores_;
+  Clock& clock_;
+  Random& random_;
+  const PullerOptions options_;
+
+  Mutex mutex_;
+  // Work came, memory came free, or the end is near.
+  CondVar work_;
+  // A job or a call ended.
+  CondVar ended_;
+  std::list<Job*> jobs_ MUSTER_GUARDED_BY(mutex_);
+  std::set<CallStop*> calls_ MUSTER_GUARDED_BY(mutex_);
+  int64_t memory_bytes_ MUSTER_GUARDED_BY(mutex_) = 0;
+  int64_t warned_step_bytes_ MUSTER_GUARDED_BY(mutex_) = 0;
+  bool stopping_ MUSTER_GUARDED_BY(mutex_) = false;
+  std::vector<std::thread> workers_;
+};
+
+Puller::Engine::Engine(const ObjectStoreRegistry& stores, Clock& clock, Random& random,
+                       PullerOptions options)
+    : stores_(stores), clock_(clock), random_(random), options_(std::move(options)) {
+  const size_t count = std::clamp<size_t>(options_.connections, 1, kMaxPullConnections);
+  workers_.reserve(count);
+  for (size_t i = 0; i < count; ++i) workers_.emplace_back([this] { WorkerLoop(); });
+}
+
+Puller::Engine::~Engine() {
+  {
+    MutexLock lock(mutex_);
+    stopping_ = true;
+    for (CallStop* call : calls_) call->Request();
+    while (!calls_.empty()) ended_.Wait(mutex_);
+    work_.NotifyAll();
+  }
+  for (std::thread& worker : workers_) worker.join();
+}
+
+void Puller::Engine::Enter(CallStop* call) {
+  MutexLock lock(mutex_);
+  calls_.insert(call);
+  if (stopping_) call->Request();
+}
+
+void Puller::Engine::Leave(CallStop* call) {
+  MutexLock lock(mutex_);
+  calls_.erase(call);
+  ended_.NotifyAll();
+}
+
+// The first pull that has work left, unless its next piece has to wait for memory: a later one must
+// not take that away.
+Puller::Engine::Job* Puller::Engine::NextJob() {
+  for (Job* job : jobs_) {
+    if (!job->HasWork()) continue;
+    const int64_t needed = job->pull.step_memory_bytes();
+    return needed <= options_.memory_budget_bytes - memory_bytes_ ? job : nullptr;
+  }
+  return nullptr;
+}
+
+void Puller::Engine::WorkerLoop() {
+  for (;;) {
+    Job* job = nullptr;
+    size_t step = 0;
+    int64_t memory = 0;
+    {
+      MutexLock lock(mutex_);
+      while ((job = NextJob()) == nullptr) {
+        if (stopping_ && calls_.empty()) return;
+        work_.Wait(mutex_);
+      }
+      step = job->next_step++;
+      ++job->running;
+      memory = job->pull.step_memory_bytes();
+      memory_bytes_ += memory;
+    }
+    std::optional<PullFailure> failure = RunStep(*job, step);
+    MutexLock lock(mutex_);
+    memory_bytes_ -= memory;
+    --job->running;
+    if (failure.has_value() && !job->failure.has_value()) job->failure = std::move(failure);
+    if (job->IsDone()) ended_.NotifyAll();
+    work_.NotifyAll();
+  }
+}
+
+std::optional<PullFailure> Puller::Engine::RunStep(Job& job, size_t step) const {
+  if (job.stop.stop_requested()) return CancelledFailure();
+  const auto size = static_cast<size_t>(job.pull.step_memory_bytes());
+  const std::unique_ptr<char[]> buffer(new (std::nothrow) char[size]);
+  if (buffer == nullptr) {
+    return NodeFailure(absl::ResourceExhaustedError(
+        absl::StrCat("no memory for a piece of ", size, " bytes; lower the memory budget")));
+  }
+  return job.pull.RunStep(step, absl::MakeSpan(buffer.get(), size), job.stop);
+}
+
+std::optional<PullFailure> Puller::Engine::CheckMemory(const CheckedShard& shard,
+                                                       int64_t step_bytes) {
+  const int64_t budget = options_.memory_budget_bytes;
+  if (step_bytes > budget) {
+    return NodeFailure(absl::ResourceExhaustedError(
+        absl::StrCat(shard.name(), ": a piece of ", step_bytes,
+                     " bytes does not fit into the memory budget of ", budget, "; raise it")));
+  }
+  const auto fit = static_cast<size_t>(budget / step_bytes);
+  if (fit >= workers_.size()) return std::nullopt;
+  {
+    MutexLock lock(mutex_);
+    if (std::exchange(warned_step_bytes_, step_bytes) == step_bytes) return std::nullopt;
+  }
+  if (options_.warn) {
+    options_.warn(absl::StrCat("the memory budget of ", budget,
+                               " bytes lowers the connections from ", workers_.size(), " to ", fit,
+                               " for pieces of ", step_bytes, " bytes"));
+  }
+  return std::nullopt;
+}
+
+PullResult Puller::Engine::Run(const CheckedShard& shard, PieceSink& sink,
+                               const std::stop_token& stop, const PullProgress& progress) {
+  if (!shard.has_pieces() && !sink.HoldsBack()) {
+    return Failed(absl::FailedPreconditionError(
+        absl::StrCat(shard.name(),
+                     ": has no piece digests, so its bytes are known to be right only "
+                     "at the end; pull it into a cache first")));
+  }
+  ShardPull pull({.stores = stores_,
+                  .clock = clock_,
+                  .random = random_,
+                  .zone = options_.zone,
+                  .retry = options_.retry},
+                 shard, sink, progress);
+  if (auto failure = CheckMemory(shard, pull.step_memory_bytes())) return Failed(*failure);
+  Job job{.pull = pull, .stop = stop, .failure = std::nullopt};
+  {
+    MutexLock lock(mutex_);
+    jobs_.push_back(&job);
+    work_.NotifyAll();
+    while (!job.IsDone()) {
+      ended_.WaitFor(mutex_, kStopLookInterval);
+      if (job.stop.stop_requested() && !job.failure.has_value()) job.failure = CancelledFailure();
+    }
+    jobs_.remove(&job);
+  }
+  PullResult result;
+  if (job.failure.has_value()) result = Failed(*std::move(job.failure));
+  result.location_failures = pull.location_failures();
+  result.fetched_bytes = pull.fetched_bytes();
+  return result;
+}
+
+namespace {
+
+// Registers a call with the engine for as long as it runs.
+template <typename Engine>
+class Call {
+ public:
+  Call(Engine& engine, const std::stop_token& stop) : engine_(engine), stop_(stop) {
+    engine_.Enter(&stop_);
+  }
+  ~Call() { engine_.Leave(&stop_); }
+
+  std::stop_token token() const { return stop_.token(); }
+
+ private:
+  Engine& engine_;
+  CallStop stop_;
+};
+
+}  // namespace
+
+Puller::Puller(const ObjectStoreRegistry& stores, Clock& clock, Random& random,
+               PullerOptions options)
+    : engine_(std::make_unique<Engine>(stores, clock, random, std::move(options))) {}
+
+Puller::~Puller() = default;
+
+PullResult Puller::Pull(const PullShard& shard, PieceSink& sink, const std::stop_token& stop,
+                        const PullProgress& progress) {
+  const absl::StatusOr<CheckedShard> checked = CheckedShard::Make(shard);
+  if (!checked.ok()) return Failed(checked.status());
+  Engine& engine = *engine_;
+  const Call<Engine> call(engine, stop);
+  return engine.Run(*checked, sink, call.token(), progress);
+}
+
+CachedPullResult Puller::PullToCache(const PullShard& shard, ShardCache& cache,
+                                     const std::stop_token& stop, const PullProgress& progress) {
+  CachedPullResult result;
+  const absl::StatusOr<CheckedShard> checked = CheckedShard::Make(shard);
+  if (!checked.ok()) {
+    result.pull = Failed(checked.status());
+    return result;
+  }
+  Engine& engine = *engine_;
+  const Call<Engine> call(engine, stop);
+  absl::StatusOr<ShardCache::Acquired> acquired = cache.Acquire(*checked, call.token());
+  if (!acquired.ok()) {
+    result.pull = Failed(acquired.status());
+    return result;
+  }
+  if (acquired->entry.has_value()) {
+    result.hit = true;
+    result.entry = std::move(acquired->entry);
+    if (progress) progress(checked->size_bytes());
+  } else {
+    result.pull = engine.Run(*checked, *acquired->part, call.token(), progress);
+    if (result.pull.status.ok()) {
+      absl::StatusOr<CachedShard> entry = acquired->part->Commit();
+      if (entry.ok()) {
+        result.entry = *std::move(entry);
+      } else {
+        result.pull.status = entry.status();
+        result.pull.failure = NodeFailure(entry.status());
+      }
+    }
+  }
+  if (!acquired->rotted.ok()) result.pull.rotted = RottedFailure(acquired->rotted);
+  return result;
+}
+
+MemoryPullResult Puller::PullToMemory(const PullShard& shard, int64_t max_bytes,
+                                      const std::stop_token& stop, const PullProgress& progress) {
+  MemoryPullResult result;
+  const absl::StatusOr<CheckedShard> checked = CheckedShard::Make(shard);
+  if (!checked.ok()) {
+    result.pull = Failed(checked.status());
+    return result;
+  }
+  if (checked->size_bytes() > max_bytes) {
+    result.pull = Failed(absl::ResourceExhaustedError(
+        absl::StrCat(checked->name(), ": ", checked->size_bytes(), " bytes are more than the ",
+                     max_bytes, " that may be held in memory")));
+    return result;
+  }
+  absl::StatusOr<std::unique_ptr<MemorySink>> sink = MemorySink::Make(checked->size_bytes());
+  if (!sink.ok()) {
+    result.pull = Failed(sink.status());
+    return result;
+  }
+  Engine& engine = *engine_;
+  const Call<Engine> call(engine, stop);
+  result.pull = engine.Run(*checked, **sink, call.token(), progress);
+  if (!result.pull.status.ok()) return result;
+  result.size_bytes = checked->size_bytes();
+  result.bytes = (*sink)->Take();
+  return result;
+}
+
+}  // namespace muster

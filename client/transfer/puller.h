@@ -1,0 +1,121 @@
+// Pulls shards from their locations, verified, into a cache, memory or any other sink.
+#ifndef MUSTER_CLIENT_TRANSFER_PULLER_H_
+#define MUSTER_CLIENT_TRANSFER_PULLER_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "client/transfer/piece_sink.h"
+#include "client/transfer/pull_failure.h"
+#include "client/transfer/pull_shard.h"
+#include "client/transfer/shard_cache.h"
+#include "client/transfer/shard_pull.h"
+#include "storage/base/clock.h"
+#include "storage/base/random.h"
+#include "storage/object/object_store_registry.h"
+
+namespace muster {
+
+struct PullerOptions {
+  // The node's zone: locations of the same zone are preferred. "" means none.
+  std::string zone = {};
+  // Pieces that are fetched at once, over all shards: 1 to kMaxPullConnections, values outside are
+  // moved inside.
+  size_t connections = 8;
+  // Bound on the buffers of all pieces in flight. Where connections × piece size would go beyond
+  // it, fewer connections are used; a single piece must fit.
+  int64_t memory_budget_bytes = int64_t{1} << 30;
+  PullRetry retry = {};
+  // Gets one sentence when the memory budget lowers the connections; may be empty. Called from any
+  // thread.
+  std::function<void(absl::string_view warning)> warn = {};
+};
+
+inline constexpr size_t kMaxPullConnections = 1024;
+
+// How a pull ended.
+struct PullResult {
+  absl::Status status;
+  // Why, in reportable form: set exactly when `status` is an error.
+  std::optional<PullFailure> failure;
+  // What went wrong at locations on the way, also when the pull succeeded: for each location and
+  // code the first.
+  std::vector<PullFailure> location_failures;
+  // Set when a cache entry had gone bad and was removed, also when the shard was then pulled again.
+  std::optional<PullFailure> rotted;
+  // Bytes read from locations, wrong ones included; 0 for a cache hit.
+  int64_t fetched_bytes = 0;
+};
+
+struct CachedPullResult {
+  PullResult pull;
+  // Set exactly when pull.status is OK.
+  std::optional<CachedShard> entry;
+  // Whether the shard was in the cache already, or another process put it there meanwhile.
+  bool hit = false;
+};
+
+struct MemoryPullResult {
+  PullResult pull;
+  // The shard's bytes; set exactly when pull.status is OK.
+  std::unique_ptr<char[]> bytes;
+  int64_t size_bytes = 0;
+};
+
+// A set of connections that all pulls share.
+//
+// Thread-safe. Pulls block; to have several shards under way, call from several threads. Pieces of
+// the pull that was called first go first, and connections that it leaves idle go to the next one.
+// Codes: kDataLoss wrong bytes, kNotFound no location has the object, kUnavailable or
+// kPermissionDenied and the like from the last store, kResourceExhausted no room or memory,
+// kInvalidArgument a description that makes no sense, kCancelled. Nothing is visible in the cache
+// or in a result after an error. The pull itself retries; a caller that tries again later starts
+// the shard anew.
+//
+// `progress` gets the shard's verified bytes, counting up, one call at a time, from any thread; it
+// must be quick. For a shard without pieces it gets the bytes fetched, and starts from 0 again when
+// another location has to be tried.
+//
+// `stop` ends a pull with kCancelled, after the reads that are under way.
+class Puller {
+ public:
+  // All references outlive the puller.
+  Puller(const ObjectStoreRegistry& stores, Clock& clock, Random& random, PullerOptions options);
+  // Cancels and waits for pulls that are under way.
+  ~Puller();
+  Puller(const Puller&) = delete;
+  Puller& operator=(const Puller&) = delete;
+
+  // Into a sink of the caller's. After an error it may hold some verified pieces, or, where it
+  // holds back, anything. kFailedPrecondition for a shard without pieces when the sink doesn't hold
+  // back.
+  PullResult Pull(const PullShard& shard, PieceSink& sink, const std::stop_token& stop,
+                  const PullProgress& progress);
+
+  // Into the cache, unless it is there. A cached entry that can't be vouched for is hashed, and
+  // pulled again if it is bad. While another process pulls the same shard into the cache, this
+  // waits for it.
+  CachedPullResult PullToCache(const PullShard& shard, ShardCache& cache,
+                               const std::stop_token& stop, const PullProgress& progress);
+
+  // Into memory. The shard's bytes do not count towards the memory budget; `max_bytes` bounds them
+  // (kResourceExhausted).
+  MemoryPullResult PullToMemory(const PullShard& shard, int64_t max_bytes,
+                                const std::stop_token& stop, const PullProgress& progress);
+
+ private:
+  class Engine;
+  const std::unique_ptr<Engine> engine_;
+};
+
+}  // namespace muster
+
+#endif  // MUSTER_CLIENT_TRANSFER_PULLER_H_

@@ -1,0 +1,97 @@
+// Verified shards on local disk, addressed by content.
+#ifndef MUSTER_CLIENT_TRANSFER_SHARD_CACHE_H_
+#define MUSTER_CLIENT_TRANSFER_SHARD_CACHE_H_
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "client/transfer/piece_sink.h"
+#include "client/transfer/posix_file.h"
+#include "client/transfer/pull_shard.h"
+
+namespace muster {
+
+// A verified entry, held open: what fd() reads are the verified bytes, also when the entry was
+// unlinked since. Movable; not thread-safe, but for reads through fd().
+class CachedShard {
+ public:
+  CachedShard(UniqueFd fd, std::string path, int64_t size_bytes)
+      : fd_(std::move(fd)), path_(std::move(path)), size_bytes_(size_bytes) {}
+
+  // Read-only.
+  int fd() const { return fd_.get(); }
+  const std::string& path() const { return path_; }
+  int64_t size_bytes() const { return size_bytes_; }
+
+  // Fills all of `out` from `offset`. Thread-safe.
+  absl::Status Read(int64_t offset, absl::Span<char> out) const {
+    return ReadAt(fd_.get(), path_, offset, out);
+  }
+
+ private:
+  UniqueFd fd_;
+  std::string path_;
+  int64_t size_bytes_;
+};
+
+// A shard on its way into the cache: nobody else fetches it meanwhile, and nobody sees it before
+// Commit. Destroying an uncommitted one deletes what was written. Write may run in several threads
+// at once, the rest in one.
+class CachePart : public PieceSink {
+ public:
+  bool HoldsBack() const final { return true; }
+
+  // Called once all bytes are written and verified: syncs the file, makes it read-only and visible,
+  // and records it as verified.
+  virtual absl::StatusOr<CachedShard> Commit() = 0;
+};
+
+// One cache domain of one cache directory. The directory may be shared by any number of threads,
+// ShardCache objects and processes of one machine; it must be on a local file system. Thread-safe;
+// calls block.
+class ShardCache {
+ public:
+  struct Options {
+    // Shards are shared only within a domain. A name of at most 63 letters, digits, ".", "_" and
+    // "-".
+    std::string domain = "default";
+  };
+
+  // What Acquire gives: exactly one of both.
+  struct Acquired {
+    std::optional<CachedShard> entry;
+    std::unique_ptr<CachePart> part;
+    // Set when an entry was found whose bytes were wrong; it was removed. kDataLoss with the
+    // digests as ErrorDetail metadata expected_md5 and found_md5.
+    absl::Status rotted;
+  };
+
+  virtual ~ShardCache() = default;
+
+  // Opens the cache in directory `path`, which is made if it is absent, and removes what processes
+  // that died left half-written. kFailedPrecondition: not a directory, or one with other content,
+  // or of an unknown format; kPermissionDenied: not writable; kInvalidArgument: a bad domain.
+  static absl::StatusOr<std::unique_ptr<ShardCache>> Open(const std::string& path,
+                                                          const Options& options);
+
+  // The entry of `shard`. One whose record does not match its file is hashed in full first, and
+  // removed if it is bad. kNotFound: no entry; kDataLoss: there was a bad one; kCancelled.
+  virtual absl::StatusOr<CachedShard> Lookup(const CheckedShard& shard,
+                                             const std::stop_token& stop) = 0;
+
+  // The entry as Lookup gives it, or else the right to write it. While another thread or process
+  // writes the shard, this waits for it. kResourceExhausted: the disk has no room, naming needed
+  // and free bytes; kCancelled.
+  virtual absl::StatusOr<Acquired> Acquire(const CheckedShard& shard,
+                                           const std::stop_token& stop) = 0;
+};
+
+}  // namespace muster
+
+#endif  // MUSTER_CLIENT_TRANSFER_SHARD_CACHE_H_

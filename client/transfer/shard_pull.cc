@@ -1,0 +1,248 @@
+// How a step finds its bytes:
+//  1. It tries the locations in the book's order. What is read is verified in the step's own
+//  buffer.
+//  2. A location that can't work (absent, another size, replaced, not allowed, unknown scheme) is
+//  dropped for the whole
+//     pull. One that gave wrong bytes or an error sinks behind the others, and this step does not
+//     ask it again.
+//  3. One that asks for a retry (kUnavailable, kDeadlineExceeded) sinks too, and stays a candidate
+//  for the next round.
+//  4. Rounds end when no candidate asked for a retry, or after the given number of attempts.
+// A shard without pieces is one step: ranges go to the sink, which holds them back, and into one
+// MD5. A range that fails after good ones is tried again where it failed, because another location
+// would start from the first byte.
+#include "client/transfer/shard_pull.h"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "storage/base/status_macros.h"
+
+namespace muster {
+namespace {
+
+using muster::v1::ShardFailure;
+
+// What is read at once from a shard without pieces.
+constexpr int64_t kRangeBytes = int64_t{8} << 20;
+// A wait is cut into slices of this length, so that a cancel is noticed.
+constexpr absl::Duration kSleepSlice = absl::Milliseconds(20);
+
+bool MayRetry(absl::StatusCode code) {
+  return code == absl::StatusCode::kUnavailable || code == absl::StatusCode::kDeadlineExceeded;
+}
+
+// Whether the location is of no use for the shard's other pieces either.
+bool IsHopeless(const PullFailure& failure) {
+  switch (failure.status_code) {
+    case absl::StatusCode::kNotFound:
+    case absl::StatusCode::kPermissionDenied:
+    case absl::StatusCode::kUnauthenticated:
+    case absl::StatusCode::kUnimplemented:
+    case absl::StatusCode::kInvalidArgument:
+      return true;
+    case absl::StatusCode::kDataLoss:
+      // Another size than registered, or replaced; wrong bytes in one piece say nothing about the
+      // others.
+      return failure.found_md5.empty();
+    default:
+      return false;
+  }
+}
+
+bool IsOfNode(const PullFailure& failure) {
+  return failure.code == ShardFailure::NODE_ERROR || failure.code == ShardFailure::NO_SPACE;
+}
+
+// Which of several failures explains most: wrong bytes before absent ones, those before unreadable
+// ones.
+int Weight(const PullFailure& failure) {
+  switch (failure.code) {
+    case ShardFailure::CORRUPT:
+      return failure.found_md5.empty() ? 3 : 4;
+    case ShardFailure::MISSING:
+      return 2;
+    default:
+      return MayRetry(failure.status_code) ? 1 : 0;
+  }
+}
+
+const PullFailure* Heaviest(const std::vector<PullFailure>& failures) {
+  const auto it = std::max_element(
+      failures.begin(), failures.end(),
+      [](const PullFailure& a, const PullFailure& b) { return Weight(a) < Weight(b); });
+  return it == failures.end() ? nullptr : &*it;
+}
+
+}  // namespace
+
+ShardPull::ShardPull(const Environment& environment, const CheckedShard& shard, PieceSink& sink,
+                     const PullProgress& progress)
+    : environment_(environment),
+      shard_(shard),
+      sink_(sink),
+      progress_(progress),
+      book_(environment.stores, shard, environment.zone) {}
+
+size_t ShardPull::step_count() const { return shard_.has_pieces() ? shard_.piece_count() : 1; }
+
+int64_t ShardPull::step_memory_bytes() const {
+  return std::min(shard_.size_bytes(),
+                  shard_.has_pieces() ? shard_.piece_size_bytes() : kRangeBytes);
+}
+
+std::optional<PullFailure> ShardPull::RunStep(size_t step, absl::Span<char> buffer,
+                                              const std::stop_token& stop) {
+  if (!shard_.has_pieces()) {
+    return FromSomeLocation(
+        step, [&](size_t location) { return FetchWhole(location, buffer, stop); }, stop);
+  }
+  const absl::Span<char> piece = buffer.first(static_cast<size_t>(shard_.PieceLength(step)));
+  std::optional<PullFailure> failure = FromSomeLocation(
+      step, [&](size_t location) { return FetchPiece(step, location, piece); }, stop);
+  if (failure.has_value()) return failure;
+  const absl::Status status =
+      sink_.Write(shard_.PieceOffset(step), absl::string_view(piece.data(), piece.size()));
+  if (!status.ok()) return NodeFailure(status);
+  Progress(static_cast<int64_t>(piece.size()), /*from_start=*/false);
+  return std::nullopt;
+}
+
+std::optional<PullFailure> ShardPull::FromSomeLocation(size_t piece, const Fetch& fetch,
+                                                       const std::stop_token& stop) {
+  std::set<size_t> done_with;
+  std::vector<PullFailure> failures;
+  for (int attempt = 1; attempt <= environment_.retry.attempts; ++attempt) {
+    bool retry = false;
+    for (const size_t location : book_.Candidates(piece)) {
+      if (done_with.contains(location)) continue;
+      if (stop.stop_requested()) return Cancelled();
+      std::optional<PullFailure> failure = fetch(location);
+      if (!failure.has_value() || IsOfNode(*failure)) return failure;
+      book_.Record(location, *failure, IsHopeless(*failure));
+      if (MayRetry(failure->status_code)) {
+        retry = true;
+      } else {
+        done_with.insert(location);
+      }
+      failures.push_back(*std::move(failure));
+    }
+    if (!retry || attempt == environment_.retry.attempts) break;
+    BackOff(attempt, stop);
+  }
+  if (stop.stop_requested()) return Cancelled();
+  const PullFailure* heaviest = Heaviest(failures);
+  PullFailure failure = heaviest != nullptr ? *heaviest : NoLocationLeft();
+  if (book_.size() > 1) {
+    absl::StrAppend(&failure.message, "; none of its ", book_.size(), " locations worked");
+  }
+  failure.message = absl::StrCat(shard_.name(), ": ", failure.message);
+  return failure;
+}
+
+std::optional<PullFailure> ShardPull::FetchPiece(size_t piece, size_t location,
+                                                 absl::Span<char> buffer) {
+  const absl::StatusOr<LocationBook::Source> source = book_.Open(location);
+  absl::Status status = source.status();
+  if (status.ok()) status = ReadRange(*source, shard_.PieceOffset(piece), buffer);
+  if (!status.ok()) return LocationFailure(status, book_.uri(location));
+  return Compare(shard_.piece_digest(piece), Md5Of(absl::string_view(buffer.data(), buffer.size())),
+                 absl::StrCat("piece ", piece), location);
+}
+
+std::optional<PullFailure> ShardPull::FetchWhole(size_t location, absl::Span<char> buffer,
+                                                 const std::stop_token& stop) {
+  const absl::StatusOr<LocationBook::Source> source = book_.Open(location);
+  if (!source.ok()) return LocationFailure(source.status(), book_.uri(location));
+  Md5Stream stream;
+  Progress(0, /*from_start=*/true);
+  const auto longest = static_cast<int64_t>(buffer.size());
+  for (int64_t offset = 0; offset < shard_.size_bytes(); offset += longest) {
+    if (stop.stop_requested()) return Cancelled();
+    const int64_t length = std::min(longest, shard_.size_bytes() - offset);
+    const absl::Span<char> range = buffer.first(static_cast<size_t>(length));
+    const absl::Status status = offset == 0 ? ReadRange(*source, offset, range)
+                                            : ReadRangeWithRetries(*source, offset, range, stop);
+    if (!status.ok()) return LocationFailure(status, book_.uri(location));
+    const absl::string_view bytes(range.data(), range.size());
+    stream.Update(bytes);
+    if (const absl::Status written = sink_.Write(offset, bytes); !written.ok()) {
+      return NodeFailure(written);
+    }
+    Progress(length, /*from_start=*/false);
+  }
+  return Compare(*shard_.whole_md5(), stream.Finish(), "the object", location);
+}
+
+absl::Status ShardPull::ReadRange(const LocationBook::Source& source, int64_t offset,
+                                  absl::Span<char> out) {
+  MUSTER_RETURN_IF_ERROR(
+      source.store->Read(source.key, offset, out, {.if_version = source.version}));
+  MutexLock lock(mutex_);
+  fetched_bytes_ += static_cast<int64_t>(out.size());
+  return absl::OkStatus();
+}
+
+absl::Status ShardPull::ReadRangeWithRetries(const LocationBook::Source& source, int64_t offset,
+                                             absl::Span<char> out, const std::stop_token& stop) {
+  for (int attempt = 1;; ++attempt) {
+    absl::Status status = ReadRange(source, offset, out);
+    if (!MayRetry(status.code()) || attempt >= environment_.retry.attempts) return status;
+    BackOff(attempt, stop);
+    if (stop.stop_requested()) return status;
+  }
+}
+
+std::optional<PullFailure> ShardPull::Compare(const Md5Digest& expected, const Md5Digest& found,
+                                              const std::string& what, size_t location) const {
+  if (found == expected) return std::nullopt;
+  const std::string& uri = book_.uri(location);
+  return PullFailure{.code = ShardFailure::CORRUPT,
+                     .message = absl::StrCat(uri, ": ", what, " has MD5 ", Md5ToHex(found),
+                                             ", expected ", Md5ToHex(expected)),
+                     .location = uri,
+                     .expected_md5 = Md5ToHex(expected),
+                     .found_md5 = Md5ToHex(found),
+                     .status_code = absl::StatusCode::kDataLoss};
+}
+
+// Other steps dropped all locations before this one could try any: theirs is the reason.
+PullFailure ShardPull::NoLocationLeft() const {
+  const std::vector<PullFailure> failures = book_.failures();
+  if (const PullFailure* heaviest = Heaviest(failures)) return *heaviest;
+  return PullFailure{.code = ShardFailure::MISSING,
+                     .message = "no location is registered; add one with AddLocations",
+                     .status_code = absl::StatusCode::kNotFound};
+}
+
+PullFailure ShardPull::Cancelled() const {
+  return NodeFailure(absl::CancelledError(absl::StrCat(shard_.name(), ": the pull was cancelled")));
+}
+
+void ShardPull::BackOff(int attempt, const std::stop_token& stop) {
+  const PullRetry& retry = environment_.retry;
+  // The shift is bounded so that the product stays finite; max_backoff is reached long before.
+  const absl::Duration full = std::min(
+      retry.max_backoff, retry.initial_backoff * (int64_t{1} << std::min(attempt - 1, 20)));
+  absl::Duration left = full * (0.5 + environment_.random.NextDouble() / 2);
+  while (left > absl::ZeroDuration() && !stop.stop_requested()) {
+    const absl::Duration slice = std::min(left, kSleepSlice);
+    environment_.clock.SleepFor(slice);
+    left -= slice;
+  }
+}
+
+void ShardPull::Progress(int64_t done_bytes, bool from_start) {
+  MutexLock lock(mutex_);
+  done_bytes_ = from_start ? 0 : done_bytes_ + done_bytes;
+  if (progress_) progress_(done_bytes_);
+}
+
+int64_t ShardPull::fetched_bytes() const {
+  MutexLock lock(mutex_);
+  return fetched_bytes_;
+}
+
+}  // namespace muster

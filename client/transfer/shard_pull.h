@@ -1,0 +1,95 @@
+// One shard being pulled: which piece comes from where, and what went wrong. No threads of its own;
+// Puller brings them.
+#ifndef MUSTER_CLIENT_TRANSFER_SHARD_PULL_H_
+#define MUSTER_CLIENT_TRANSFER_SHARD_PULL_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <stop_token>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "client/transfer/location_book.h"
+#include "client/transfer/piece_sink.h"
+#include "client/transfer/pull_failure.h"
+#include "client/transfer/pull_shard.h"
+#include "storage/base/clock.h"
+#include "storage/base/mutex.h"
+#include "storage/base/random.h"
+
+namespace muster {
+
+// Gets the shard's bytes so far; see Puller.
+using PullProgress = std::function<void(int64_t done_bytes)>;
+
+// How often a piece is tried where a retry may help, and how long to wait between rounds over the
+// locations.
+struct PullRetry {
+  int attempts = 4;
+  absl::Duration initial_backoff = absl::Milliseconds(100);
+  absl::Duration max_backoff = absl::Seconds(5);
+};
+
+// Thread-safe: different steps may run at once, each step runs once. All references outlive it.
+class ShardPull {
+ public:
+  struct Environment {
+    const ObjectStoreRegistry& stores;
+    Clock& clock;
+    Random& random;
+    absl::string_view zone;
+    const PullRetry& retry;
+  };
+
+  ShardPull(const Environment& environment, const CheckedShard& shard, PieceSink& sink,
+            const PullProgress& progress);
+
+  // A step is one piece, or all of a shard without pieces.
+  size_t step_count() const;
+  // The size of the buffer that a step needs.
+  int64_t step_memory_bytes() const;
+
+  // Fetches, verifies and hands to the sink. Returns what went wrong for good; `buffer` has
+  // step_memory_bytes().
+  std::optional<PullFailure> RunStep(size_t step, absl::Span<char> buffer,
+                                     const std::stop_token& stop);
+
+  std::vector<PullFailure> location_failures() const { return book_.failures(); }
+  // Bytes read from locations, failed ones included.
+  int64_t fetched_bytes() const;
+
+ private:
+  // Fetches the step's bytes from one location.
+  using Fetch = std::function<std::optional<PullFailure>(size_t location)>;
+
+  std::optional<PullFailure> FromSomeLocation(size_t piece, const Fetch& fetch,
+                                              const std::stop_token& stop);
+  std::optional<PullFailure> FetchPiece(size_t piece, size_t location, absl::Span<char> buffer);
+  std::optional<PullFailure> FetchWhole(size_t location, absl::Span<char> buffer,
+                                        const std::stop_token& stop);
+  absl::Status ReadRange(const LocationBook::Source& source, int64_t offset, absl::Span<char> out);
+  absl::Status ReadRangeWithRetries(const LocationBook::Source& source, int64_t offset,
+                                    absl::Span<char> out, const std::stop_token& stop);
+  std::optional<PullFailure> Compare(const Md5Digest& expected, const Md5Digest& found,
+                                     const std::string& what, size_t location) const;
+  PullFailure NoLocationLeft() const;
+  PullFailure Cancelled() const;
+  void BackOff(int attempt, const std::stop_token& stop);
+  void Progress(int64_t done_bytes, bool from_start);
+
+  const Environment environment_;
+  const CheckedShard& shard_;
+  PieceSink& sink_;
+  const PullProgress& progress_;
+  LocationBook book_;
+  mutable Mutex mutex_;
+  int64_t done_bytes_ MUSTER_GUARDED_BY(mutex_) = 0;
+  int64_t fetched_bytes_ MUSTER_GUARDED_BY(mutex_) = 0;
+};
+
+}  // namespace muster
+
+#endif  // MUSTER_CLIENT_TRANSFER_SHARD_PULL_H_
