@@ -1,0 +1,98 @@
+"""Fixtures: a cluster per test, its logs when the test fails, and a limit on how long a test may take."""
+
+import faulthandler
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+
+from harness.cluster import Cluster  # noqa: E402
+from harness.conditions import cannot_run  # noqa: E402
+
+DEFAULT_LIMIT_SECONDS = 120
+
+
+def pytest_addoption(parser):
+    parser.addoption("--size", default="512MiB", help="checkpoint of the memory test, for instance 4GiB")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "limit(seconds): how long the test may take; 120 s without it")
+    faulthandler.enable()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    outcome = yield
+    report = outcome.get_result()
+    clusters = getattr(item, "clusters", [])
+    if report.failed and clusters:
+        report.sections.append(("logs", "\n".join(cluster.show_logs() for cluster in clusters)))
+
+
+@pytest.fixture(autouse=True)
+def watchdog(request):
+    """Fails a test that hangs, wherever it hangs; the cluster's processes end with the fixture."""
+    marker = request.node.get_closest_marker("limit")
+    seconds = marker.args[0] if marker else DEFAULT_LIMIT_SECONDS
+
+    def expired(_signal, _frame):
+        raise AssertionError(f"the test took more than {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, expired)
+    signal.alarm(seconds)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture
+def new_cluster(request, tmp_path):
+    """Makes clusters that are not started; all are stopped at the end of the test."""
+    request.node.clusters = []
+
+    def make(name="cluster"):
+        cluster = Cluster(tmp_path / name)
+        request.node.clusters.append(cluster)
+        return cluster
+
+    yield make
+    for cluster in request.node.clusters:
+        cluster.close()
+
+
+@pytest.fixture
+def cluster(new_cluster):
+    """A cluster whose server serves."""
+    made = new_cluster()
+    made.start_server()
+    return made
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Mounts file systems of a few MiB: small_disk("name", mebibytes) returns the mount point."""
+    mounted = []
+
+    def mount(name, mebibytes):
+        point = tmp_path / name
+        point.mkdir()
+        if os.geteuid() != 0:
+            cannot_run("mounting a small tmpfs needs root")
+        done = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", f"size={mebibytes}m,mode=755", "muster-test", str(point)],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if done.returncode != 0:
+            cannot_run(f"can't mount a tmpfs: {done.stderr.strip()}")
+        mounted.append(point)
+        return point
+
+    yield mount
+    for point in mounted:
+        subprocess.run(["umount", "-l", str(point)], check=False)

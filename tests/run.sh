@@ -1,0 +1,73 @@
+#!/usr/bin/env bash
+# Installs what is missing, builds, and runs the tests. Ends with a line that counts them.
+set -euo pipefail
+
+usage() {
+  cat <<'TEXT'
+Usage: tests/run.sh [--asan | --tsan | --all]
+
+  (nothing)  release build; every label: unit, contract, simulation, integration
+  --asan     address and undefined behaviour sanitizers; every label but integration
+  --tsan     thread sanitizer; every label but integration
+  --all      the three of them, one after the other
+
+Exit codes: 0 all passed, 1 not, 2 wrong usage. With CI=true a test that can't run fails instead of being skipped.
+TEXT
+}
+
+presets=(release)
+case ${1:-} in
+  "") ;;
+  --asan) presets=(asan) ;;
+  --tsan) presets=(tsan) ;;
+  --all) presets=(release asan tsan) ;;
+  -h | --help) usage && exit 0 ;;
+  *) usage >&2 && exit 2 ;;
+esac
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$root"
+passed=0 failed=0 skipped=0
+
+say() { printf '[%4ds] %s\n' "$SECONDS" "$*"; }
+
+# Adds what ctest's report of a preset counts.
+count() {
+  local report=$1 tests failures not_run
+  tests=$(sed -n 's/.*<testsuite[^>]*[[:space:]]tests="\([0-9]*\)".*/\1/p' "$report" | head -n 1)
+  failures=$(grep -c '<testcase [^>]*status="fail"' "$report" || true)
+  not_run=$(grep -c '<testcase [^>]*status="\(notrun\|disabled\)"' "$report" || true)
+  passed=$((passed + ${tests:-0} - failures - not_run))
+  failed=$((failed + failures))
+  skipped=$((skipped + not_run))
+}
+
+run_preset() {
+  local preset=$1 labels=() report=$root/build/$1/ctest.xml code=0
+  [[ $preset == release ]] || labels=(--label-exclude integration)
+  say "building preset $preset"
+  cmake --preset "$preset" -DMUSTER_BUILD_TESTS=ON >"$root/build/$preset-configure.log" 2>&1 ||
+    { cat "$root/build/$preset-configure.log" && return 1; }
+  cmake --build --preset "$preset" >"$root/build/$preset-build.log" 2>&1 ||
+    { tail -n 60 "$root/build/$preset-build.log" && return 1; }
+  say "testing preset $preset"
+  rm -f "$report"
+  # One after the other: the integration tests start many processes of their own, and two cores are few.
+  ctest --test-dir "$root/build/$preset" --output-on-failure --no-tests=error --output-junit "$report" \
+    "${labels[@]}" || code=1
+  [[ -s $report ]] && count "$report"
+  return "$code"
+}
+
+mkdir -p build
+say "installing packages and tools"
+tests/setup_tools.sh --packages
+result=0
+for preset in "${presets[@]}"; do
+  run_preset "$preset" || { result=1 && say "preset $preset failed"; }
+done
+# A build that failed ran no test, and must not look like a run without failures.
+[[ $result -eq 0 || $failed -gt 0 ]] || failed=1
+say "done"
+echo "$passed passed, $failed failed, $skipped skipped"
+exit "$result"

@@ -1,0 +1,91 @@
+#!/usr/bin/env bash
+# Makes what the integration tests need beside the build: build/venv with tests/integration/requirements.txt, and
+# build/tools/grpcurl. Does nothing, and needs no network, when both are there already.
+#
+# Usage: setup_tools.sh [--packages]      --packages: install the Debian packages first, Go included where it is missing
+set -euo pipefail
+
+readonly grpcurl_version=v1.9.1 # The last one that Debian 12's Go 1.19 builds.
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+venv=$root/build/venv
+tools=$root/build/tools
+requirements=$root/tests/integration/requirements.txt
+
+fail() {
+  echo "setup_tools: $*" >&2
+  exit 1
+}
+
+# Runs a command; three times if it has to, since package indexes are far away.
+with_retries() {
+  local attempt
+  for attempt in 1 2 3; do
+    "$@" && return 0
+    echo "setup_tools: attempt $attempt failed: $*" >&2
+    sleep $((attempt * 2))
+  done
+  return 1
+}
+
+install_packages() {
+  "$root/deploy/install_packages.sh" "$root/deploy/packages.txt" "$root/tests/packages.txt"
+  if ! command -v go >/dev/null; then
+    local list
+    list=$(mktemp)
+    echo golang-go >"$list"
+    "$root/deploy/install_packages.sh" "$list"
+    rm -f "$list"
+  fi
+}
+
+# Prefers Debian's Python, for which python3-venv is installed, to whatever else is first in PATH.
+pick_python() {
+  local python
+  for python in /usr/bin/python3 python3; do
+    if command -v "$python" >/dev/null &&
+      "$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+      command -v "$python"
+      return 0
+    fi
+  done
+  fail "needs Python 3.11 or later with venv; run tests/setup_tools.sh --packages, or install python3-venv"
+}
+
+make_venv() {
+  # The stamp is written last, so that a venv that was made by halves is made again.
+  if [[ -x $venv/bin/python ]] && cmp -s "$requirements" "$venv/requirements.stamp" &&
+    "$venv/bin/python" -c 'import pytest, grpc, safetensors' 2>/dev/null; then
+    return 0
+  fi
+  local python
+  python=$(pick_python)
+  echo "setup_tools: making build/venv with $python"
+  rm -rf "$venv"
+  "$python" -m venv "$venv"
+  with_retries "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$requirements" ||
+    fail "pip could not install $requirements"
+  cp "$requirements" "$venv/requirements.stamp"
+}
+
+make_grpcurl() {
+  if [[ -x $tools/grpcurl && -f $tools/grpcurl-$grpcurl_version.stamp ]]; then
+    return 0
+  fi
+  command -v go >/dev/null || fail "needs Go for grpcurl; run tests/setup_tools.sh --packages, or install golang-go"
+  echo "setup_tools: building grpcurl $grpcurl_version"
+  mkdir -p "$tools"
+  # GOFLAGS of the caller might name options that an older Go does not know.
+  with_retries env GOFLAGS= GOBIN="$tools" go install "github.com/fullstorydev/grpcurl/cmd/grpcurl@$grpcurl_version" ||
+    fail "go install of grpcurl $grpcurl_version failed"
+  touch "$tools/grpcurl-$grpcurl_version.stamp"
+}
+
+case ${1:-} in
+  --packages) install_packages ;;
+  "") ;;
+  *) fail "usage: tests/setup_tools.sh [--packages]" ;;
+esac
+mkdir -p "$root/build"
+make_venv
+make_grpcurl

@@ -1,0 +1,228 @@
+#include "tests/simulation/checks.h"
+
+#include <map>
+#include <optional>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "muster/store/rows.pb.h"
+#include "server/registry/row_keys.h"
+
+namespace muster {
+namespace {
+
+namespace v1 = muster::v1;
+
+// What the members say, added up.
+struct Sums {
+  uint64_t required = 0;
+  uint64_t ready = 0;
+  uint32_t live = 0;
+  std::vector<uint32_t> holders;
+  std::vector<uint32_t> claim_holders;
+  std::vector<uint32_t> ready_holders;
+  // Live members that lack something that the policy or their claim gives them.
+  uint32_t lacking = 0;
+};
+
+size_t OwnShards(const Assembly& assembly, const v1::Claim& claim) {
+  const size_t all = assembly.version().shards.size();
+  if (assembly.row().policy() == v1::Assembly::FULL) return all;
+  if (assembly.row().policy() != v1::Assembly::DECLARED) return 0;
+  if (claim.kind() == v1::Claim::ALL) return all;
+  return claim.shards_size();
+}
+
+Sums AddUp(const Registry& registry, const Assembly& assembly) {
+  Sums sums;
+  sums.holders.resize(assembly.version().shards.size());
+  sums.claim_holders = sums.ready_holders = sums.holders;
+  for (const auto& [name, member] : assembly.members()) {
+    const Node* node = registry.nodes().FindByUid(member.node);
+    const bool live = node != nullptr && !node->row.lost();
+    if (live) ++sums.live;
+    const bool own = member.claim.kind() != v1::Claim::ANY;
+    if (live && member.assignments.size() < OwnShards(assembly, member.claim)) ++sums.lacking;
+    for (size_t i = 0; i < member.assignments.size(); ++i) {
+      const uint32_t shard = member.assignments[i].shard;
+      const bool counted =
+          live && member.epoch == node->epoch() && member.states[i] == v1::ShardReport::READY;
+      ++sums.required;
+      ++sums.holders[shard];
+      if (own) ++sums.claim_holders[shard];
+      if (counted) ++sums.ready;
+      if (counted) ++sums.ready_holders[shard];
+    }
+  }
+  return sums;
+}
+
+// Whether the members' assignments are what the policy asks for.
+bool IsCovered(const Assembly& assembly, const Sums& sums) {
+  if (sums.lacking > 0) return false;
+  for (size_t shard = 0; shard < sums.holders.size(); ++shard) {
+    const bool enough = sums.holders[shard] >= assembly.row().replicas();
+    switch (assembly.row().policy()) {
+      case v1::Assembly::FULL:
+        if (sums.holders[shard] == 0) return false;
+        break;
+      case v1::Assembly::DECLARED:
+        if (sums.claim_holders[shard] == 0 && !enough) return false;
+        break;
+      default:
+        if (!enough) return false;
+    }
+  }
+  return true;
+}
+
+v1::Assembly::State ExpectedState(const Assembly& assembly, const Sums& sums, bool was_ready) {
+  const auto& row = assembly.row();
+  const bool planned = row.generation() != 0;
+  if (planned && row.plan_reasons().empty() && sums.required > 0 && sums.ready == sums.required &&
+      IsCovered(assembly, sums)) {
+    return v1::Assembly::READY;
+  }
+  if (planned ? !row.plan_reasons().empty() : sums.live < row.min_nodes()) {
+    return v1::Assembly::WAITING;
+  }
+  return was_ready ? v1::Assembly::DEGRADED : v1::Assembly::LOADING;
+}
+
+std::string CheckMembers(const Registry& registry, const Assembly& assembly) {
+  for (const auto& [name, member] : assembly.members()) {
+    const Node* node = registry.nodes().FindByUid(member.node);
+    if (node == nullptr || node->row.name() != name) {
+      return absl::StrCat(name, " is a member and no node");
+    }
+    if (node->memberships.count(assembly.uid()) == 0) return absl::StrCat(name, " does not know");
+    if (member.live == node->row.lost()) return absl::StrCat(name, ": member's life differs");
+    if (member.epoch != node->epoch()) return absl::StrCat(name, ": member's epoch differs");
+    uint32_t ready = 0;
+    uint64_t bytes = 0, ready_bytes = 0;
+    size_t failed = 0;
+    for (size_t i = 0; i < member.assignments.size(); ++i) {
+      const uint64_t size = assembly.version().shards[member.assignments[i].shard].size_bytes;
+      bytes += size;
+      if (member.states[i] == v1::ShardReport::READY) ++ready, ready_bytes += size;
+      if (member.states[i] == v1::ShardReport::FAILED) ++failed;
+      if (i > 0 && member.assignments[i - 1].shard >= member.assignments[i].shard) {
+        return absl::StrCat(name, ": assignments out of order");
+      }
+    }
+    if (ready != member.ready || bytes != member.assigned_bytes ||
+        ready_bytes != member.ready_bytes || failed != member.failures.size() ||
+        member.states.size() != member.assignments.size()) {
+      return absl::StrCat(name, ": counters differ from the assignments");
+    }
+  }
+  return "";
+}
+
+}  // namespace
+
+std::string CheckBarrier(const Registry& registry, const Assembly& assembly, bool was_ready) {
+  if (std::string wrong = CheckMembers(registry, assembly); !wrong.empty()) return wrong;
+  const Sums sums = AddUp(registry, assembly);
+  const v1::Assembly shown = registry.assemblies().Describe(assembly);
+  uint32_t shards_ready = 0;
+  for (const uint32_t holders : sums.ready_holders) shards_ready += holders > 0 ? 1 : 0;
+  const v1::Assembly::State expected = ExpectedState(assembly, sums, was_ready);
+  if (shown.state() != expected) {
+    return absl::StrCat("is ", v1::Assembly::State_Name(shown.state()), ", expected ",
+                        v1::Assembly::State_Name(expected), ": ", shown.ShortDebugString());
+  }
+  if (shown.replicas_required() != sums.required || shown.replicas_ready() != sums.ready ||
+      shown.shards_ready() != shards_ready || shown.nodes_live() != sums.live ||
+      shown.nodes_joined() != assembly.members().size() ||
+      shown.complete() != (shards_ready == sums.holders.size())) {
+    return absl::StrCat("counters differ, expected ", sums.ready, " of ", sums.required,
+                        " replicas, ", shards_ready, " shards, ", sums.live,
+                        " live: ", shown.ShortDebugString());
+  }
+  if ((expected == v1::Assembly::READY) != shown.reasons().empty()) {
+    return absl::StrCat("reasons don't fit the state: ", shown.ShortDebugString());
+  }
+  return "";
+}
+
+std::string CheckNodes(const Registry& registry) {
+  for (const auto& [name, node] : registry.nodes().by_name()) {
+    uint64_t bytes = 0;
+    for (const AssemblyUid uid : node->memberships) {
+      const Assembly* assembly = registry.assemblies().FindByUid(uid);
+      if (assembly == nullptr || assembly->FindMember(name) == nullptr) {
+        return absl::StrCat(name, " is a member of an assembly that does not know");
+      }
+      bytes += assembly->FindMember(name)->assigned_bytes;
+    }
+    if (bytes != node->assigned_bytes) {
+      return absl::StrCat(name, " has ", bytes, " bytes assigned, and its books say ",
+                          node->assigned_bytes);
+    }
+  }
+  return "";
+}
+
+namespace {
+
+// The rows that begin with a prefix; none when they can't be read.
+std::vector<MetadataStore::Row> RowsOf(MetadataStore& store, const std::string& prefix) {
+  auto rows = store.Scan(prefix, PrefixEnd(prefix), 100'000);
+  return rows.ok() ? *std::move(rows) : std::vector<MetadataStore::Row>();
+}
+
+// Shards and their tensors, by the rows alone.
+std::string CheckShardRows(const Version& version, MetadataStore& store) {
+  std::set<std::pair<std::optional<uint32_t>, std::string>> names;
+  uint64_t tensors = 0;
+  for (uint32_t index = 0; index < version.row.shard_count(); ++index) {
+    const auto packed = store.Get(ShardKey(version.uid, ShardIndex(index)));
+    store::ShardRow shard;
+    if (!packed.ok() || !shard.ParseFromString(*packed)) return absl::StrCat("no shard ", index);
+    if (shard.size_bytes() == 0 || shard.locations().empty() ||
+        (shard.md5().size() != 16 && shard.root().size() != 16)) {
+      return absl::StrCat("shard ", index, " lacks size, digest or location");
+    }
+    size_t digests = 0;
+    const std::string pieces = PiecesKey(version.uid, ShardIndex(index), 0).substr(0, 13);
+    for (const auto& row : RowsOf(store, pieces)) {
+      store::PiecesRow run;
+      if (!run.ParseFromString(row.value)) return "a damaged row of pieces";
+      digests += run.md5s().size();
+    }
+    if (digests != size_t{16} * shard.piece_count()) return absl::StrCat("pieces of shard ", index);
+    uint64_t end = 0, count = 0;
+    const std::string prefix = TensorsKey(version.uid, ShardIndex(index), 0).substr(0, 13);
+    for (const auto& row : RowsOf(store, prefix)) {
+      store::TensorsRow batch;
+      if (!batch.ParseFromString(row.value)) return "a damaged row of tensors";
+      for (const auto& tensor : batch.tensors()) {
+        if (tensor.begin_bytes() < end || tensor.end_bytes() > shard.size_bytes()) {
+          return absl::StrCat("tensor ", tensor.name(), " overlaps or is outside its shard");
+        }
+        end = tensor.end_bytes();
+        ++count;
+        const auto rank = shard.has_rank() ? std::optional<uint32_t>(shard.rank()) : std::nullopt;
+        if (!names.emplace(rank, tensor.name()).second) {
+          return absl::StrCat("tensor ", tensor.name(), " is there twice");
+        }
+      }
+    }
+    if (count != shard.tensor_count()) return absl::StrCat("tensors of shard ", index);
+    tensors += count;
+  }
+  return tensors == version.row.tensor_count() ? "" : "the number of tensors";
+}
+
+}  // namespace
+
+std::string CheckComplete(const Version& version, MetadataStore& store) {
+  if (std::string wrong = CheckShardRows(version, store); !wrong.empty()) return wrong;
+  const size_t companions = RowsOf(store, AllCompanionsPrefix(version.uid)).size();
+  return companions == version.row.companion_count() ? "" : "the number of companions";
+}
+
+}  // namespace muster

@@ -1,0 +1,26 @@
+// The invariants, checked by other means than those that keep them.
+//
+// Thread-safe: pure functions. Each returns what is wrong, or "".
+#ifndef MUSTER_TESTS_SIMULATION_CHECKS_H_
+#define MUSTER_TESTS_SIMULATION_CHECKS_H_
+
+#include <string>
+
+#include "server/registry/registry.h"
+#include "storage/metadata/metadata_store.h"
+
+namespace muster {
+
+// Invariant 5: the state and every counter, from the members' claims, assignments, reports and
+// leases. `was_ready`: the assembly was READY at some revision up to this one.
+std::string CheckBarrier(const Registry& registry, const Assembly& assembly, bool was_ready);
+
+// Invariant 2: the version's rows are complete, by the rows alone.
+std::string CheckComplete(const Version& version, MetadataStore& store);
+
+// Each node's books agree with its assemblies'.
+std::string CheckNodes(const Registry& registry);
+
+}  // namespace muster
+
+#endif  // MUSTER_TESTS_SIMULATION_CHECKS_H_

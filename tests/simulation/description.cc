@@ -1,0 +1,121 @@
+#include "tests/simulation/description.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "absl/hash/hash.h"
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "server/registry/row_keys.h"
+
+namespace muster {
+namespace {
+
+size_t HashOf(const std::string& bytes) { return absl::Hash<std::string>()(bytes); }
+
+void DescribeVersion(const Registry& registry, const Version& version, std::string& out) {
+  absl::StrAppend(&out, registry.catalogue().Describe(version).ShortDebugString(), "\n");
+  for (uint32_t index = 0; index < version.shards.size(); ++index) {
+    // The API shows nothing but what is in the row; as text it would take most of a run's time.
+    absl::StrAppend(&out, " ", index, ":", HashOf(version.shards[index].row));
+  }
+  absl::StrAppend(&out, "\n");
+}
+
+void DescribeAssignments(const Assembly::Member& member, std::string& out) {
+  for (size_t i = 0; i < member.assignments.size(); ++i) {
+    const Assignment& assignment = member.assignments[i];
+    absl::StrAppend(&out, " ", assignment.shard, "@", assignment.generation.value, "=",
+                    member.states[i]);
+    const auto failure = member.failures.find(assignment.shard);
+    if (failure != member.failures.end()) {
+      absl::StrAppend(&out, "{", failure->second.ShortDebugString(), "}");
+    }
+  }
+  absl::StrAppend(&out, "\n");
+}
+
+}  // namespace
+
+std::string DescribeAll(const Registry& registry) {
+  std::string out = absl::StrCat("revision ", registry.revision().value, "\n");
+  for (const auto& [name, version] : registry.catalogue().by_name()) {
+    DescribeVersion(registry, *version, out);
+  }
+  for (const auto& [name, node] : registry.nodes().by_name()) {
+    absl::StrAppend(&out, registry.nodes().Describe(*node).ShortDebugString(), " in");
+    for (const AssemblyUid uid : node->memberships) absl::StrAppend(&out, " ", uid.value);
+    absl::StrAppend(&out, "\n");
+  }
+  for (const auto& [name, assembly] : registry.assemblies().by_name()) {
+    muster::v1::Assembly shown = registry.assemblies().Describe(*assembly);
+    shown.clear_revision();
+    absl::StrAppend(&out, shown.ShortDebugString(), " directory ", assembly->row().plan_directory(),
+                    " was_ready ", assembly->row().was_ready(), "\n");
+    for (const auto& [node, member] : assembly->members()) {
+      absl::StrAppend(&out, "  ", assembly->DescribeMember(node, member).ShortDebugString(),
+                      " epoch ", member.epoch.value);
+      DescribeAssignments(member, out);
+    }
+  }
+  return out;
+}
+
+std::string DescribeFacts(const Registry& registry, absl::string_view without) {
+  std::string out;
+  for (const auto& [name, version] : registry.catalogue().by_name()) {
+    if (version->draft == nullptr) DescribeVersion(registry, *version, out);
+  }
+  for (const auto& [name, node] : registry.nodes().by_name()) {
+    absl::StrAppend(&out, name, " uid ", node->uid.value, " epoch ", node->epoch().value,
+                    " capacity ", node->row.capacity_bytes(), "\n");
+  }
+  for (const auto& [name, assembly] : registry.assemblies().by_name()) {
+    if (name == without) continue;
+    const auto& row = assembly->row();
+    absl::StrAppend(&out, name, " uid ", row.uid(), " of ", row.version_uid(), " policy ",
+                    row.policy(), " min_nodes ", row.min_nodes(), " generation ", row.generation(),
+                    "\n");
+    for (const auto& [node, member] : assembly->members()) {
+      absl::StrAppend(&out, "  ", node, " ", member.claim.ShortDebugString());
+      DescribeAssignments(member, out);
+    }
+  }
+  return out;
+}
+
+std::string DescribeContent(const Registry& registry, const Version& version,
+                            MetadataStore& store) {
+  muster::v1::ModelVersion shown = registry.catalogue().Describe(version);
+  std::string out = absl::StrCat(shown.ShortDebugString(), "\n");
+  for (uint32_t index = 0; index < version.shards.size(); ++index) {
+    muster::v1::Shard shard = registry.catalogue().DescribeShard(version, index);
+    shard.clear_locations();
+    shard.clear_revision();
+    absl::StrAppend(&out, "shard ", index, " ", HashOf(shard.SerializeAsString()), "\n");
+  }
+  for (const std::string& prefix : {AllPiecesPrefix(version.uid), AllTensorsPrefix(version.uid),
+                                    AllCompanionsPrefix(version.uid)}) {
+    const auto rows = store.Scan(prefix, PrefixEnd(prefix), 100'000);
+    if (!rows.ok()) return rows.status().ToString();
+    for (const MetadataStore::Row& row : *rows) {
+      absl::StrAppend(&out, absl::BytesToHexString(row.key), " ", row.value.size(), " ",
+                      HashOf(row.value), "\n");
+    }
+  }
+  return out;
+}
+
+std::string FirstDifference(absl::string_view before, absl::string_view after) {
+  const std::vector<absl::string_view> old_lines = absl::StrSplit(before, '\n');
+  const std::vector<absl::string_view> new_lines = absl::StrSplit(after, '\n');
+  for (size_t i = 0; i < std::max(old_lines.size(), new_lines.size()); ++i) {
+    const absl::string_view a = i < old_lines.size() ? old_lines[i] : "(nothing)";
+    const absl::string_view b = i < new_lines.size() ? new_lines[i] : "(nothing)";
+    if (a != b) return absl::StrCat("\n    was: ", a, "\n    is:  ", b);
+  }
+  return "(no difference)";
+}
+
+}  // namespace muster

@@ -1,0 +1,31 @@
+// The registry's state as text, so that two states can be compared and a difference can be read.
+//
+// Thread-safe: pure functions.
+#ifndef MUSTER_TESTS_SIMULATION_DESCRIPTION_H_
+#define MUSTER_TESTS_SIMULATION_DESCRIPTION_H_
+
+#include <string>
+
+#include "absl/strings/string_view.h"
+#include "server/registry/registry.h"
+#include "storage/metadata/metadata_store.h"
+
+namespace muster {
+
+// All that the API shows, but for what is kept in memory only (progress) or begins anew with a load
+// (an assembly's revision).
+std::string DescribeAll(const Registry& registry);
+
+// What no passing of time changes: content, registrations, memberships, assignments, reports.
+// Leaves out drafts, and the assembly named `without`.
+std::string DescribeFacts(const Registry& registry, absl::string_view without);
+
+// A committed version's content: all that may never change, with the rows that only the store has.
+std::string DescribeContent(const Registry& registry, const Version& version, MetadataStore& store);
+
+// The first line in which two descriptions differ.
+std::string FirstDifference(absl::string_view before, absl::string_view after);
+
+}  // namespace muster
+
+#endif  // MUSTER_TESTS_SIMULATION_DESCRIPTION_H_

@@ -1,0 +1,63 @@
+// Watchers that replay what they are sent, and compare it with what is there.
+#ifndef MUSTER_TESTS_SIMULATION_WATCHERS_H_
+#define MUSTER_TESTS_SIMULATION_WATCHERS_H_
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "server/watch/assembly_cursor.h"
+#include "server/watch/assignment_cursor.h"
+#include "tests/simulation/world.h"
+
+namespace muster {
+
+// Follows one node's assignments through resumes, compactions and restarts. Not thread-safe.
+class AssignmentWatcher {
+ public:
+  explicit AssignmentWatcher(std::string node) : node_(std::move(node)) {}
+
+  // Reads some messages, or all that there are; then the replayed assignments must be those of a
+  // fresh snapshot.
+  void Read(World& world);
+
+ private:
+  using Assignments = std::map<std::pair<std::string, uint32_t>, uint64_t>;
+
+  bool Open(World& world, uint64_t epoch);
+  // False when the watch is over.
+  bool Take(World& world, const muster::v1::WatchAssignmentsResponse& message);
+  void CheckAgainstSnapshot(World& world, uint64_t epoch) const;
+
+  const std::string node_;
+  int process_ = -1;
+  uint64_t epoch_ = 0;
+  std::optional<AssignmentCursor> cursor_;
+  Assignments held_;
+  // The snapshot that is under way.
+  Assignments snapshot_;
+  // The last revision that was complete; 0 asks for a snapshot.
+  uint64_t revision_ = 0;
+};
+
+// Follows one assembly's states. Not thread-safe.
+class AssemblyWatcher {
+ public:
+  explicit AssemblyWatcher(std::string assembly) : assembly_(std::move(assembly)) {}
+
+  void Read(World& world);
+
+ private:
+  const std::string assembly_;
+  int process_ = -1;
+  std::string uid_;
+  std::optional<AssemblyCursor> cursor_;
+  muster::v1::Assembly last_;
+  uint64_t revision_ = 0;
+};
+
+}  // namespace muster
+
+#endif  // MUSTER_TESTS_SIMULATION_WATCHERS_H_

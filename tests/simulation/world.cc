@@ -1,0 +1,456 @@
+#include "tests/simulation/world.h"
+
+#include <utility>
+#include <variant>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "server/commit/planning.h"
+#include "server/registry/limits.h"
+#include "server/registry/row_keys.h"
+#include "storage/base/error_info.h"
+#include "storage/metadata/memory_metadata_store.h"
+#include "tests/simulation/checks.h"
+#include "tests/simulation/description.h"
+
+namespace muster {
+namespace {
+
+constexpr size_t kLoggedSteps = 30;
+
+// Odd seeds run under the limits of etcd; even ones under those that a single command must keep,
+// with its revision row, so that a bigger command fails at once.
+SimulatedServer::Options OptionsFor(uint64_t seed) {
+  SimulatedServer::Options options;
+  options.limits.value_bytes_max = 256u << 10;
+  options.limits.batch_operations_max = seed % 2 == 1 ? 100 : kMaxRowsPerCommand + 1;
+  options.limits.batch_bytes_max = seed % 2 == 1 ? 1u << 20 : kMaxBytesPerCommand + 64;
+  // Every fourth ring is so small that watchers fall behind it.
+  if (seed % 4 == 0) options.feed.max_events = 40;
+  return options;
+}
+
+// Commands whose effect depends on memory that a copy of the store does not have.
+bool NeedsLiveMemory(const Command& command) {
+  return std::holds_alternative<Tick>(command) || std::holds_alternative<ExpireLease>(command) ||
+         std::holds_alternative<StagePlan>(command) || std::holds_alternative<ApplyPlan>(command);
+}
+
+void ApplyTo(const Applied& applied, StoreContent& content) {
+  for (const auto& operation : applied.operations) {
+    if (const auto* put = std::get_if<MetadataBatch::Put>(&operation)) {
+      content[put->key] = put->value;
+    } else if (const auto* gone = std::get_if<MetadataBatch::Delete>(&operation)) {
+      content.erase(gone->key);
+    } else {
+      const auto& range = std::get<MetadataBatch::DeleteRange>(operation);
+      content.erase(content.lower_bound(range.begin), content.lower_bound(range.end));
+    }
+  }
+}
+
+std::unique_ptr<MetadataStore> StoreWith(const StoreContent& content) {
+  MetadataStore::Limits limits;
+  limits.batch_operations_max = limits.batch_bytes_max = limits.value_bytes_max = SIZE_MAX;
+  auto store = NewMemoryMetadataStore(limits);
+  MetadataBatch batch;
+  for (const auto& [key, value] : content) {
+    batch.operations.push_back(MetadataBatch::Put{key, value});
+  }
+  store->Commit(batch).IgnoreError();
+  return store;
+}
+
+// Applies a command and its follow-ups, and records what the store may hold after each.
+bool ApplyAndRecord(Registry& registry, const Command& command,
+                    std::vector<StoreContent>& contents) {
+  const Applied applied = registry.Apply(command);
+  if (!applied.operations.empty()) {
+    StoreContent next = contents.back();
+    ApplyTo(applied, next);
+    const MetadataBatch::Put row = registry.RevisionRow(applied.revision);
+    next[row.key] = row.value;
+    contents.push_back(std::move(next));
+  }
+  for (const Command& follow_up : applied.follow_ups) {
+    ApplyAndRecord(registry, follow_up, contents);
+  }
+  return applied.status.ok();
+}
+
+// By node and shard.
+using GenerationsOfShards = std::map<std::pair<std::string, uint32_t>, Generation>;
+
+GenerationsOfShards GenerationsOf(const Registry& registry, AssemblyUid uid) {
+  GenerationsOfShards generations;
+  const Assembly* assembly = registry.assemblies().FindByUid(uid);
+  if (assembly == nullptr) return generations;
+  for (const auto& [node, member] : assembly->members()) {
+    for (const Assignment& assignment : member.assignments) {
+      generations[{node, assignment.shard}] = assignment.generation;
+    }
+  }
+  return generations;
+}
+
+std::string SerializedReply(const JobResult& result) {
+  return result.reply == nullptr ? "" : result.reply->SerializeAsString();
+}
+
+}  // namespace
+
+World::World(uint64_t seed)
+    : seed_(seed), random_(NewSeededRandom(seed)), server_(clock_, OptionsFor(seed)) {
+  clock_.Advance(absl::Hours(24 * 365));
+  server_.SetBeforeCommit([this] { ReadWhileCommitting(); });
+  if (const absl::Status started = server_.Start(); !started.ok()) {
+    Fail("start", started.ToString());
+  }
+}
+
+void World::Fail(absl::string_view invariant, absl::string_view text) {
+  if (failed()) return;
+  failure_ = absl::StrCat("invariant ", invariant, ": ", text);
+}
+
+void World::Log(std::string text) {
+  ++steps_;
+  log_.push_back(absl::StrCat(steps_, " ", std::move(text)));
+  if (log_.size() > kLoggedSteps) log_.pop_front();
+}
+
+std::string World::Report() const {
+  return absl::StrCat("seed=", seed_, " step=", steps_, " ", failure_, "\n  last steps:\n    ",
+                      absl::StrJoin(log_, "\n    "));
+}
+
+std::string World::NextRequestId() { return absl::StrCat("request-", ++next_request_id_); }
+
+// Reads in the middle of a group see what is not stored yet; they must be answered only when it is.
+void World::ReadWhileCommitting() {
+  if (!Chance(30)) return;
+  auto seen = std::make_shared<Revision>();
+  const int process = *process_;
+  server_.committer().Read([seen](const Registry& registry) { *seen = registry.revision(); },
+                           [this, seen, process, alive = process_](Revision) {
+                             if (process != *alive) {
+                               server_.AddViolation("a read was answered by a dead process");
+                             } else if (server_.stored_revision() < *seen) {
+                               server_.AddViolation("a read was answered before it was stored");
+                             }
+                           });
+}
+
+void World::Do(Attempt attempt) {
+  if (failed()) return;
+  const bool compare = attempt.changes_nothing || Chance(50);
+  const std::string before = compare ? DescribeAll(registry()) : "";
+  const Revision revision = registry().revision();
+  Log(attempt.what);
+  const auto ticket = server_.Submit(attempt.commands);
+  if (!RunWithFaults({attempt}, "")) return;
+  if (!ticket->result.has_value()) return Fail("1", "a job was not answered");
+  log_.back() +=
+      absl::StrCat(" -> ", ticket->result->status.ok() ? "OK" : ReasonOf(ticket->result->status),
+                   " r", registry().revision().value);
+  CheckOutcome(attempt, *ticket->result, before, revision);
+  Remember(attempt, *ticket->result);
+  if (ticket->result->status.ok() && Chance(30)) CheckRepeat(attempt, *ticket->result);
+}
+
+void World::CheckOutcome(const Attempt& attempt, const JobResult& result, const std::string& before,
+                         Revision revision) {
+  const std::string outcome = result.status.ok() ? "OK" : ReasonOf(result.status);
+  if (!attempt.expect.empty() && outcome != attempt.expect) {
+    return Fail("4/7", absl::StrCat(attempt.what, ": expected ", attempt.expect, ", got ",
+                                    result.status.ToString()));
+  }
+  if (!result.status.ok() && outcome.empty()) {
+    return Fail("errors", absl::StrCat("an error without a reason: ", result.status.ToString()));
+  }
+  const bool refused = !result.status.ok() && attempt.commands.size() == 1;
+  if (refused && registry().revision() != revision) {
+    return Fail("4/7", absl::StrCat(attempt.what, " was refused and changed something"));
+  }
+  if ((refused || attempt.changes_nothing) && !before.empty()) {
+    const std::string after = DescribeAll(registry());
+    if (after != before) {
+      return Fail(
+          "4/7",
+          absl::StrCat(attempt.what, " changed what it must not:", FirstDifference(before, after)));
+    }
+  }
+  if (result.status.ok() && result.changed > 0 && registry().revision() == revision) {
+    return Fail("revisions", absl::StrCat(attempt.what, " changed something at the same revision"));
+  }
+  if (std::string wrong = attempt.check(result); !wrong.empty()) {
+    Fail("outcome", absl::StrCat(attempt.what, ": ", wrong));
+  }
+}
+
+void World::CheckRepeat(const Attempt& attempt, const JobResult& result) {
+  if (!attempt.idempotent && attempt.request_id.empty()) return;
+  const std::string before = DescribeAll(registry());
+  const auto ticket = server_.Submit(attempt.commands);
+  if (const absl::Status ran = server_.Run(); !ran.ok() || !ticket->result.has_value()) {
+    return Fail("7", "a repeat was not answered");
+  }
+  if (!ticket->result->status.ok()) {
+    return Fail("7", absl::StrCat(attempt.what, " repeated: ", ticket->result->status.ToString()));
+  }
+  if (const std::string after = DescribeAll(registry()); after != before) {
+    return Fail("7", absl::StrCat(attempt.what,
+                                  " repeated changed something:", FirstDifference(before, after)));
+  }
+  if (!attempt.request_id.empty() && ticket->result->reply->GetDescriptor()->full_name() !=
+                                         result.reply->GetDescriptor()->full_name()) {
+    Fail("7", "a repeat has a reply of another kind");
+  }
+}
+
+void World::Remember(const Attempt& attempt, const JobResult& result) {
+  if (attempt.request_id.empty() || !result.status.ok()) return;
+  Attempt repeat = attempt;
+  repeat.check = [](const JobResult&) { return ""; };
+  answered.push_back({std::move(repeat), SerializedReply(result), clock_.Monotonic()});
+}
+
+void World::DoTogether(std::vector<Attempt> attempts) {
+  if (failed()) return;
+  std::vector<std::shared_ptr<SimulatedServer::Ticket>> tickets;
+  std::string what;
+  for (const Attempt& attempt : attempts) absl::StrAppend(&what, " + ", attempt.what);
+  Log(absl::StrCat("together:", what));
+  for (const Attempt& attempt : attempts) tickets.push_back(server_.Submit(attempt.commands));
+  if (!RunWithFaults(attempts, "")) return;
+  for (size_t i = 0; i < attempts.size(); ++i) {
+    if (!tickets[i]->result.has_value()) return Fail("1", "a job was not answered");
+    Remember(attempts[i], *tickets[i]->result);
+  }
+}
+
+void World::DoPlan(const std::string& assembly, std::vector<Command> commands) {
+  if (failed()) return;
+  Log(absl::StrCat("plan of ", assembly, " in ", commands.size(), " commands"));
+  const AssemblyUid uid = std::get<ApplyPlan>(commands.back()).plan->assembly;
+  const GenerationsOfShards before = GenerationsOf(registry(), uid);
+  const auto ticket = server_.Submit(std::move(commands));
+  if (!RunWithFaults({}, assembly)) return;
+  const JobResult& result = *ticket->result;
+  log_.back() += absl::StrCat(" -> ", result.status.ok() ? "OK" : ReasonOf(result.status));
+  if (!result.status.ok()) {
+    if (ReasonOf(result.status) != "PLAN_OUTDATED") Fail("plans", result.status.ToString());
+    server_.plans_wanted().insert(uid);
+    return;
+  }
+  for (const auto& [holder, generation] : GenerationsOf(registry(), uid)) {
+    const auto old = before.find(holder);
+    if (old != before.end() && old->second != generation) {
+      return Fail("5", absl::StrCat("a plan of ", assembly, " gave shard ", holder.second,
+                                    " anew to a node that has it"));
+    }
+  }
+  auto task = TakePlanTask(registry(), uid);
+  if (!task.has_value()) return Fail("6", "an assembly with a plan needs none");
+  const auto again = MakePlanCommands(*std::move(task));
+  if (!again.ok() || again->has_value()) {
+    Fail("6", absl::StrCat("planning on its own output changes something: ", assembly, " ",
+                           again.status().ToString()));
+  }
+}
+
+void World::DoTick() {
+  if (failed()) return;
+  Attempt tick;
+  tick.what = "tick";
+  tick.commands.push_back(Tick{});
+  server_.SubmitTick();
+  RunWithFaults({tick}, "");
+}
+
+bool World::RunWithFaults(const std::vector<Attempt>& attempts, const std::string& planned) {
+  if (Chance(fault_percent)) {
+    content_before_ = ContentOf(server_.store());
+    facts_before_ = DescribeFacts(registry(), "");
+    other_facts_before_ = DescribeFacts(registry(), planned);
+    const auto assembly = registry().assemblies().Find(planned);
+    generation_before_ =
+        assembly.ok() ? Generation((*assembly)->row().generation()) : Generation(0);
+    server_.FailCommit(1 + Below(3), Chance(50) ? SimulatedServer::Fault::kBeforeApply
+                                                : SimulatedServer::Fault::kAfterApply);
+  }
+  const absl::Status ran = server_.Run();
+  if (ran.ok()) {
+    server_.FailCommit(0, SimulatedServer::Fault::kBeforeApply);
+    return true;
+  }
+  if (!server_.has_failed()) {
+    Fail("8", absl::StrCat("the store refused a batch: ", ran.ToString()));
+    return false;
+  }
+  HandleCrash(attempts, planned);
+  return false;
+}
+
+void World::HandleCrash(const std::vector<Attempt>& attempts, const std::string& planned) {
+  Log("  the store failed, the process died");
+  server_.Stop();
+  bool from_store = planned.empty();
+  for (const Attempt& attempt : attempts) {
+    for (const Command& command : attempt.commands) {
+      from_store = from_store && !NeedsLiveMemory(command);
+    }
+  }
+  if (from_store) CheckStoredPrefix(attempts);
+  Restart();
+  if (!from_store && !failed()) CheckPlanCrash(planned);
+}
+
+// What is stored is what a number of whole commands have made of it, from the first on.
+void World::CheckStoredPrefix(const std::vector<Attempt>& attempts) {
+  const auto twin_store = StoreWith(content_before_);
+  Registry twin(SimulatedServer::RegistryOptions());
+  if (const auto loaded = twin.Load(*twin_store); !loaded.ok()) {
+    return Fail("1", loaded.status().ToString());
+  }
+  std::vector<StoreContent> contents = {content_before_};
+  twin.Apply(Tick{absl::ToUnixMicros(clock_.Now()), std::nullopt});
+  for (const Attempt& attempt : attempts) {
+    for (const Command& command : attempt.commands) {
+      if (!ApplyAndRecord(twin, command, contents)) break;
+    }
+  }
+  const StoreContent stored = ContentOf(server_.store());
+  for (StoreContent content : contents) {
+    // A batch carries the revision of its last command; which time it names depends on the clock
+    // alone.
+    if (content == stored) return;
+  }
+  Fail("1", absl::StrCat("after a crash the store holds none of the ", contents.size(),
+                         " states that whole commands lead to"));
+}
+
+void World::CheckPlanCrash(const std::string& planned) {
+  const auto assembly = registry().assemblies().Find(planned);
+  const bool flipped =
+      assembly.ok() && Generation((*assembly)->row().generation()) != generation_before_;
+  const std::string& before = flipped ? other_facts_before_ : facts_before_;
+  const std::string after = DescribeFacts(registry(), flipped ? planned : "");
+  if (before != after) {
+    Fail("1", absl::StrCat("a crash changed facts:", FirstDifference(before, after)));
+  }
+}
+
+void World::Restart() {
+  ++restarts_;
+  ++*process_;
+  server_.Stop();
+  events_seen_.clear();
+  if (const absl::Status started = server_.Start(); !started.ok()) {
+    return Fail("1", absl::StrCat("the server does not start again: ", started.ToString()));
+  }
+  // What an unacknowledged batch may have reached.
+  for (const auto& [name, assembly] : registry().assemblies().by_name()) {
+    if (assembly->row().was_ready()) was_ready_.insert(assembly->uid().value);
+  }
+}
+
+void World::RestartCleanly() {
+  if (failed()) return;
+  Log("restart");
+  const std::string before = DescribeAll(registry());
+  server_.Stop();
+  Registry loaded(SimulatedServer::RegistryOptions());
+  if (const auto applied = loaded.Load(server_.store()); !applied.ok()) {
+    return Fail("1", applied.status().ToString());
+  }
+  if (const std::string after = DescribeAll(loaded); after != before) {
+    return Fail("1", absl::StrCat("a restart changed the state:", FirstDifference(before, after)));
+  }
+  Restart();
+}
+
+void World::CheckInvariants() {
+  if (failed()) return;
+  for (const std::string& violation : server_.violations()) Fail("1", violation);
+  const Revision revision = registry().revision();
+  if (server_.stored_revision() != revision || server_.committer().durable() != revision) {
+    return Fail("1", absl::StrCat("revision ", revision.value, " is acknowledged, ",
+                                  server_.stored_revision().value, " is stored"));
+  }
+  if (revision < acknowledged_) {
+    return Fail("revisions",
+                absl::StrCat("went back from ", acknowledged_.value, " to ", revision.value));
+  }
+  acknowledged_ = revision;
+  if (std::string wrong = CheckNodes(registry()); !wrong.empty()) Fail("5", wrong);
+  CheckAssemblies();
+  CheckContents();
+  if (Chance(big ? 3 : 20)) CheckReload();
+}
+
+void World::NoteReady(const Assembly& assembly) {
+  const uint64_t uid = assembly.uid().value;
+  Revision& seen = events_seen_[uid];
+  const auto events = server_.feed().Read(KeyOf(assembly.uid()), seen, SIZE_MAX);
+  if (!events.ok()) {
+    // The ring has lost some: the row tells.
+    if (assembly.row().was_ready()) was_ready_.insert(uid);
+  } else {
+    for (const Feed::EventPtr& event : *events) {
+      const auto& what = std::get<AssemblyEvent>(event->what);
+      if (what.assembly != nullptr && what.assembly->state() == muster::v1::Assembly::READY) {
+        was_ready_.insert(uid);
+      }
+    }
+  }
+  seen = server_.feed().durable();
+}
+
+void World::CheckAssemblies() {
+  for (const auto& [name, assembly] : registry().assemblies().by_name()) {
+    NoteReady(*assembly);
+    const uint64_t uid = assembly->uid().value;
+    const std::string wrong = CheckBarrier(registry(), *assembly, was_ready_.count(uid) > 0);
+    if (!wrong.empty()) return Fail("5", absl::StrCat(name, " ", wrong));
+  }
+}
+
+void World::CheckContents() {
+  std::set<uint64_t> there;
+  for (const auto& [name, version] : registry().catalogue().by_name()) {
+    const uint64_t uid = version->uid.value;
+    there.insert(uid);
+    if (version->draft != nullptr) {
+      if (committed_.count(uid) > 0) Fail("2", absl::StrCat(name, " is a draft again"));
+      continue;
+    }
+    const auto known = committed_.find(uid);
+    if (known != committed_.end() && !Chance(20)) continue;
+    const std::string content = DescribeContent(registry(), *version, server_.store());
+    if (known == committed_.end()) {
+      if (std::string wrong = CheckComplete(*version, server_.store()); !wrong.empty()) {
+        return Fail("2", absl::StrCat(name, " was committed incomplete: ", wrong));
+      }
+      committed_[uid] = content;
+    } else if (known->second != content) {
+      return Fail("2", absl::StrCat(name, " changed:", FirstDifference(known->second, content)));
+    }
+  }
+  std::erase_if(committed_, [&](const auto& entry) { return there.count(entry.first) == 0; });
+}
+
+// Everything that was answered is in the store: a second server that reads it sees the same.
+void World::CheckReload() {
+  Registry loaded(SimulatedServer::RegistryOptions());
+  if (const auto applied = loaded.Load(server_.store()); !applied.ok()) {
+    return Fail("1", applied.status().ToString());
+  }
+  const std::string live = DescribeAll(registry());
+  const std::string stored = DescribeAll(loaded);
+  if (live != stored) {
+    Fail("1", absl::StrCat("the store tells another state:", FirstDifference(live, stored)));
+  }
+}
+
+}  // namespace muster

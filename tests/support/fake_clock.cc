@@ -1,0 +1,19 @@
+#include "tests/support/fake_clock.h"
+
+namespace muster {
+
+absl::Time FakeClock::Now() { return absl::FromUnixSeconds(1'700'000'000) + Monotonic(); }
+
+absl::Duration FakeClock::Monotonic() {
+  MutexLock lock(mutex_);
+  return elapsed_;
+}
+
+void FakeClock::SleepFor(absl::Duration duration) { Advance(duration); }
+
+void FakeClock::Advance(absl::Duration duration) {
+  MutexLock lock(mutex_);
+  elapsed_ += duration;
+}
+
+}  // namespace muster

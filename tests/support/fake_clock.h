@@ -1,0 +1,26 @@
+// A clock that moves only when it is told to.
+#ifndef MUSTER_TESTS_SUPPORT_FAKE_CLOCK_H_
+#define MUSTER_TESTS_SUPPORT_FAKE_CLOCK_H_
+
+#include "storage/base/clock.h"
+#include "storage/base/mutex.h"
+
+namespace muster {
+
+// Thread-safe. SleepFor advances the clock itself and returns at once.
+class FakeClock final : public Clock {
+ public:
+  absl::Time Now() override;
+  absl::Duration Monotonic() override;
+  void SleepFor(absl::Duration duration) override;
+
+  void Advance(absl::Duration duration);
+
+ private:
+  Mutex mutex_;
+  absl::Duration elapsed_ MUSTER_GUARDED_BY(mutex_);
+};
+
+}  // namespace muster
+
+#endif  // MUSTER_TESTS_SUPPORT_FAKE_CLOCK_H_

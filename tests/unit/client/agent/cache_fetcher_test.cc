@@ -1,0 +1,128 @@
+// The real fetcher: puller, cache and piece lists, on a memory store and a temporary directory.
+#include "client/agent/cache_fetcher.h"
+
+#include <atomic>
+#include <string>
+#include <vector>
+
+#include "client/transfer/pull_shard.h"
+#include "gtest/gtest.h"
+#include "storage/object/memory_object_store.h"
+#include "storage/object/object_store_registry.h"
+#include "tests/support/fake_channel.h"
+#include "tests/support/fake_clock.h"
+#include "tests/support/status_matchers.h"
+#include "tests/support/temporary_directory.h"
+
+namespace muster {
+namespace {
+
+constexpr char kListPieces[] = "/muster.v1.ModelService/ListPieces";
+constexpr char kUri[] = "memory://store/shard";
+
+class CacheFetcherTest : public testing::Test {
+ protected:
+  CacheFetcherTest() {
+    EXPECT_THAT(RegisterMemoryObjectStore(stores_), IsOk());
+    bytes_.assign((2 << 20) + 77, 'x');
+    bytes_[5] = 'y';
+    const absl::string_view all = bytes_;
+    pieces_ = {Md5Of(all.substr(0, 1 << 20)), Md5Of(all.substr(1 << 20, 1 << 20)),
+               Md5Of(all.substr(2 << 20))};
+    shard_.set_name("models/m/versions/v/shards/0");
+    shard_.set_index(0);
+    shard_.set_size_bytes(bytes_.size());
+    shard_.set_root(Md5ToHex(Md5Root(pieces_)));
+    shard_.set_piece_size_bytes(1 << 20);
+    shard_.set_piece_count(3);
+    shard_.add_locations()->set_uri(kUri);
+    Store(bytes_);
+    fake_.OnUnary<v1::ListPiecesRequest, v1::ListPiecesResponse>(
+        kListPieces, [this](const auto&, auto& response, const CallOptions&) {
+          response.set_piece_md5s(PackPieces(pieces_));
+          return list_pieces_status_;
+        });
+    cache_ = *ShardCache::Open(directory_.Join("cache"), {});
+    puller_ = std::make_unique<Puller>(stores_, clock_, *random_, PullerOptions());
+    fetcher_ = NewCacheFetcher(client_, *puller_, *cache_);
+  }
+
+  void Store(const std::string& bytes) {
+    const absl::StatusOr<ObjectRef> object = stores_.Open(kUri);
+    ASSERT_THAT(object, IsOk());
+    ASSERT_THAT(object->store->Put(object->key, bytes, {}), IsOk());
+  }
+
+  ShardFetcher::Outcome Fetch() {
+    return fetcher_->Fetch(shard_, std::stop_token(),
+                           [this](uint64_t done) { done_bytes_ = done; });
+  }
+
+  FakeClock clock_;
+  std::unique_ptr<Random> random_ = NewSeededRandom(9);
+  TemporaryDirectory directory_;
+  ObjectStoreRegistry stores_;
+  FakeChannel fake_;
+  Client client_{std::make_unique<ForwardingChannel>(fake_), *random_};
+  absl::Status list_pieces_status_;
+  std::string bytes_;
+  std::vector<Md5Digest> pieces_;
+  v1::Shard shard_;
+  std::unique_ptr<ShardCache> cache_;
+  std::unique_ptr<Puller> puller_;
+  std::unique_ptr<ShardFetcher> fetcher_;
+  std::atomic<uint64_t> done_bytes_{0};
+};
+
+TEST_F(CacheFetcherTest, FetchedShardIsHeldAfterwards) {
+  EXPECT_FALSE(fetcher_->Holds(shard_, std::stop_token()));
+
+  MUSTER_EXPECT_OK(Fetch().status);
+
+  EXPECT_TRUE(fetcher_->Holds(shard_, std::stop_token()));
+  EXPECT_EQ(done_bytes_, bytes_.size());
+  EXPECT_EQ(fake_.calls(kListPieces), 1);
+}
+
+TEST_F(CacheFetcherTest, WrongByteIsReportedAsCorruptWithBothDigests) {
+  std::string wrong = bytes_;
+  wrong[1'500'000] = 'z';
+  Store(wrong);
+
+  const ShardFetcher::Outcome outcome = Fetch();
+
+  EXPECT_THAT(outcome.status, StatusIs(absl::StatusCode::kDataLoss));
+  EXPECT_EQ(outcome.failure.code(), v1::ShardFailure::CORRUPT);
+  EXPECT_EQ(outcome.failure.expected_md5(), Md5ToHex(pieces_[1]));
+  EXPECT_NE(outcome.failure.found_md5(), outcome.failure.expected_md5());
+  EXPECT_FALSE(fetcher_->Holds(shard_, std::stop_token()));
+}
+
+TEST_F(CacheFetcherTest, PieceListOfAnotherShardIsNotUsed) {
+  pieces_[0][0] ^= 1;
+
+  const ShardFetcher::Outcome outcome = Fetch();
+
+  EXPECT_THAT(outcome.status, ErrorIs(absl::StatusCode::kDataLoss, "PIECES_DIFFER"));
+  EXPECT_EQ(outcome.failure.code(), v1::ShardFailure::NODE_ERROR);
+}
+
+TEST_F(CacheFetcherTest, ShardThatTheServerForgotIsAFailure) {
+  list_pieces_status_ =
+      MakeError(absl::StatusCode::kNotFound, "VERSION_UNKNOWN", "no such version");
+
+  EXPECT_THAT(Fetch().status, ErrorIs(absl::StatusCode::kNotFound, "VERSION_UNKNOWN"));
+}
+
+TEST_F(CacheFetcherTest, StopEndsAFetch) {
+  std::stop_source stop;
+  stop.request_stop();
+
+  const auto outcome = fetcher_->Fetch(shard_, stop.get_token(), [](uint64_t) {});
+
+  EXPECT_THAT(outcome.status, StatusIs(absl::StatusCode::kCancelled));
+  EXPECT_FALSE(fetcher_->Holds(shard_, std::stop_token()));
+}
+
+}  // namespace
+}  // namespace muster

@@ -1,0 +1,379 @@
+#include "tests/unit/client/agent/fake_muster.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "storage/base/status_macros.h"
+
+namespace muster {
+namespace {
+
+constexpr char kNodes[] = "/muster.v1.NodeService/";
+constexpr char kAssemblies[] = "/muster.v1.AssemblyService/";
+constexpr char kModels[] = "/muster.v1.ModelService/";
+
+}  // namespace
+
+FakeMuster::FakeMuster() {
+  v1::Assembly assembly;
+  assembly.set_name(kAssembly);
+  assembly.set_model_version("models/m/versions/v");
+  assembly.set_policy(v1::Assembly::BALANCED);
+  assembly.set_min_nodes(1);
+  assembly.set_replicas(1);
+  assembly_ = assembly;
+  ServeNodes();
+  ServeAssemblies();
+  ServeReports();
+}
+
+absl::Status FakeMuster::Enter(const std::string& method) {
+  if (down_) return MakeError(absl::StatusCode::kUnavailable, "SERVER_UNREACHABLE", "no server");
+  const auto refused = refused_.find(method);
+  return refused == refused_.end() ? absl::OkStatus() : refused->second;
+}
+
+absl::Status FakeMuster::Leave(const std::string& method) {
+  if (lost_replies_[method] == 0) return absl::OkStatus();
+  --lost_replies_[method];
+  return absl::UnavailableError("the reply got lost");
+}
+
+absl::Status FakeMuster::CheckEpoch(uint64_t epoch) {
+  if (!registered_)
+    return MakeError(absl::StatusCode::kNotFound, "NODE_UNKNOWN", "nodes/n1 is unknown");
+  if (epoch != epoch_) return MakeError(absl::StatusCode::kAborted, "NODE_FENCED", "stale epoch");
+  return absl::OkStatus();
+}
+
+void FakeMuster::ServeNodes() {
+  channel_.OnUnary<v1::RegisterNodeRequest, v1::RegisterNodeResponse>(
+      absl::StrCat(kNodes, "RegisterNode"),
+      [this](const auto& request, auto& response, const CallOptions&) {
+        MutexLock lock(mutex_);
+        MUSTER_RETURN_IF_ERROR(Enter("RegisterNode"));
+        registrations_.push_back(request);
+        auto& reply = replies_by_request_id_[request.request_id()];
+        if (reply.epoch() == 0) {
+          epoch_ = ++revision_;
+          registered_ = true;
+          reports_.clear();
+          reply.set_epoch(epoch_);
+          reply.mutable_heartbeat_interval()->set_seconds(3);
+          *reply.mutable_node() = request.node();
+        }
+        response = reply;
+        return Leave("RegisterNode");
+      });
+  channel_.OnUnary<v1::HeartbeatRequest, v1::HeartbeatResponse>(
+      absl::StrCat(kNodes, "Heartbeat"),
+      [this](const auto& request, auto& response, const CallOptions&) {
+        MutexLock lock(mutex_);
+        MUSTER_RETURN_IF_ERROR(Enter("Heartbeat"));
+        MUSTER_RETURN_IF_ERROR(CheckEpoch(request.epoch()));
+        heartbeats_.push_back(request);
+        response.mutable_heartbeat_interval()->set_seconds(3);
+        return absl::OkStatus();
+      });
+  channel_.OnUnary<v1::DeregisterNodeRequest, v1::DeregisterNodeResponse>(
+      absl::StrCat(kNodes, "DeregisterNode"),
+      [](const auto&, auto&, const CallOptions&) { return absl::OkStatus(); });
+}
+
+void FakeMuster::ServeAssemblies() {
+  channel_.OnUnary<v1::GetAssemblyRequest, v1::GetAssemblyResponse>(
+      absl::StrCat(kAssemblies, "GetAssembly"),
+      [this](const auto& request, auto& response, const CallOptions&) {
+        MutexLock lock(mutex_);
+        MUSTER_RETURN_IF_ERROR(Enter("GetAssembly"));
+        if (!assembly_.has_value() || request.name() != assembly_->name()) {
+          return MakeError(absl::StatusCode::kNotFound, "ASSEMBLY_UNKNOWN",
+                           absl::StrCat(request.name(), " is unknown"));
+        }
+        *response.mutable_assembly() = *assembly_;
+        return absl::OkStatus();
+      });
+  channel_.OnUnary<v1::CreateAssemblyRequest, v1::CreateAssemblyResponse>(
+      absl::StrCat(kAssemblies, "CreateAssembly"),
+      [this](const auto& request, auto& response, const CallOptions&) {
+        MutexLock lock(mutex_);
+        MUSTER_RETURN_IF_ERROR(Enter("CreateAssembly"));
+        if (assembly_.has_value())
+          return MakeError(absl::StatusCode::kAlreadyExists, "ASSEMBLY_EXISTS", "taken");
+        assembly_ = request.assembly();
+        *response.mutable_assembly() = *assembly_;
+        return Leave("CreateAssembly");
+      });
+  channel_.OnUnary<v1::JoinAssemblyRequest, v1::JoinAssemblyResponse>(
+      absl::StrCat(kAssemblies, "JoinAssembly"),
+      [this](const auto& request, auto& response, const CallOptions&) {
+        MutexLock lock(mutex_);
+        MUSTER_RETURN_IF_ERROR(Enter("JoinAssembly"));
+        MUSTER_RETURN_IF_ERROR(CheckEpoch(request.epoch()));
+        joins_.push_back(request);
+        *response.mutable_assembly() = assembly_.value_or(v1::Assembly());
+        return Leave("JoinAssembly");
+      });
+  channel_.OnUnary<v1::LeaveAssemblyRequest, v1::LeaveAssemblyResponse>(
+      absl::StrCat(kAssemblies, "LeaveAssembly"),
+      [](const auto&, auto&, const CallOptions&) { return absl::OkStatus(); });
+  channel_.OnStream<v1::WatchAssignmentsRequest, v1::WatchAssignmentsResponse>(
+      absl::StrCat(kAssemblies, "WatchAssignments"),
+      [this](const auto& request, const SendAssignments& send, const CallOptions& options) {
+        return Watch(request, send, options);
+      });
+}
+
+void FakeMuster::ServeReports() {
+  channel_.OnUnary<v1::ReportShardsRequest, v1::ReportShardsResponse>(
+      absl::StrCat(kAssemblies, "ReportShards"),
+      [this](const auto& request, auto& response, const CallOptions&) {
+        MutexLock lock(mutex_);
+        MUSTER_RETURN_IF_ERROR(Enter("ReportShards"));
+        MUSTER_RETURN_IF_ERROR(CheckEpoch(request.epoch()));
+        batch_sizes_.push_back(request.reports_size());
+        for (const v1::ShardReport& report : request.reports()) {
+          report_log_.push_back(
+              absl::StrCat(report.shard(), " ", v1::ShardReport::State_Name(report.state())));
+          const auto assigned = assigned_.find(report.shard());
+          if (assigned != assigned_.end() && assigned->second == report.generation()) {
+            reports_[report.shard()] = report;
+          } else {
+            response.add_rejected(report.shard());
+          }
+        }
+        return Leave("ReportShards");
+      });
+  channel_.OnUnary<v1::GetShardRequest, v1::GetShardResponse>(
+      absl::StrCat(kModels, "GetShard"),
+      [this](const auto& request, auto& response, const CallOptions&) {
+        MutexLock lock(mutex_);
+        MUSTER_RETURN_IF_ERROR(Enter("GetShard"));
+        const std::string& name = request.name();
+        const auto shard = static_cast<uint32_t>(std::stoul(name.substr(name.rfind('/') + 1)));
+        *response.mutable_shard() = AssignedShardOf(shard).shard();
+        return absl::OkStatus();
+      });
+}
+
+v1::AssignedShard FakeMuster::AssignedShardOf(uint32_t shard) {
+  v1::AssignedShard assigned;
+  assigned.set_assembly(kAssembly);
+  assigned.set_generation(assigned_[shard]);
+  assigned.mutable_shard()->set_name(absl::StrCat("models/m/versions/v/shards/", shard));
+  assigned.mutable_shard()->set_index(shard);
+  assigned.mutable_shard()->set_size_bytes(1'000);
+  assigned.mutable_shard()->set_md5(absl::StrCat("md5 of ", shard));
+  assigned.mutable_shard()->add_locations()->set_uri(location_);
+  return assigned;
+}
+
+absl::Status FakeMuster::Watch(const v1::WatchAssignmentsRequest& request,
+                               const SendAssignments& send, const CallOptions& options) {
+  const std::stop_callback wake(options.stop, [this] {
+    MutexLock lock(mutex_);
+    changed_.NotifyAll();
+  });
+  uint64_t cursor = request.start_revision();
+  bool first = true;
+  while (true) {
+    v1::WatchAssignmentsResponse message;
+    {
+      MutexLock lock(mutex_);
+      if (std::exchange(first, false)) watches_.push_back(request);
+      while (true) {
+        if (options.stop.stop_requested()) return absl::CancelledError("stopped");
+        MUSTER_RETURN_IF_ERROR(Enter("WatchAssignments"));
+        MUSTER_RETURN_IF_ERROR(CheckEpoch(request.epoch()));
+        if (cursor != 0 && cursor < compact_revision_) {
+          return MakeError(absl::StatusCode::kOutOfRange, "REVISION_COMPACTED", "too old");
+        }
+        const auto next = NextMessage(cursor);
+        if (next.has_value()) {
+          message = *next;
+          break;
+        }
+        changed_.Wait(mutex_);
+      }
+    }
+    if (!send(message)) return absl::OkStatus();
+  }
+}
+
+std::optional<v1::WatchAssignmentsResponse> FakeMuster::NextMessage(uint64_t& cursor) {
+  v1::WatchAssignmentsResponse message;
+  if (cursor == 0) {
+    message.set_snapshot(true);
+    for (const auto& [shard, generation] : assigned_)
+      *message.add_assigned() = AssignedShardOf(shard);
+    cursor = revision_;
+  } else {
+    const auto next = deltas_.upper_bound(cursor);
+    if (next == deltas_.end()) return std::nullopt;
+    message = next->second;
+    cursor = next->first;
+  }
+  message.set_revision(cursor);
+  message.set_complete(true);
+  return message;
+}
+
+void FakeMuster::SetDown(bool down) {
+  MutexLock lock(mutex_);
+  down_ = down;
+  changed_.NotifyAll();
+}
+
+void FakeMuster::ForgetNode() {
+  MutexLock lock(mutex_);
+  registered_ = false;
+  ++revision_;
+  changed_.NotifyAll();
+}
+
+void FakeMuster::Fence() {
+  MutexLock lock(mutex_);
+  epoch_ = ++revision_;
+  changed_.NotifyAll();
+}
+
+void FakeMuster::Compact() {
+  MutexLock lock(mutex_);
+  compact_revision_ = ++revision_;
+}
+
+void FakeMuster::SetAssembly(std::optional<v1::Assembly> assembly) {
+  MutexLock lock(mutex_);
+  assembly_ = std::move(assembly);
+}
+
+void FakeMuster::LoseReplies(const std::string& method, int times) {
+  MutexLock lock(mutex_);
+  lost_replies_[method] = times;
+}
+
+void FakeMuster::Refuse(const std::string& method, absl::Status status) {
+  MutexLock lock(mutex_);
+  refused_[method] = std::move(status);
+}
+
+void FakeMuster::Assign(uint32_t shard) {
+  MutexLock lock(mutex_);
+  assigned_[shard] = ++revision_;
+  *deltas_[revision_].add_assigned() = AssignedShardOf(shard);
+  changed_.NotifyAll();
+}
+
+void FakeMuster::Unassign(uint32_t shard) {
+  MutexLock lock(mutex_);
+  assigned_.erase(shard);
+  v1::UnassignedShard& unassigned = *deltas_[++revision_].add_unassigned();
+  unassigned.set_assembly(kAssembly);
+  unassigned.set_shard(shard);
+  changed_.NotifyAll();
+}
+
+void FakeMuster::SetLocation(const std::string& uri) {
+  MutexLock lock(mutex_);
+  location_ = uri;
+}
+
+std::map<uint32_t, v1::ShardReport> FakeMuster::reports() {
+  MutexLock lock(mutex_);
+  return reports_;
+}
+std::vector<std::string> FakeMuster::report_log() {
+  MutexLock lock(mutex_);
+  return report_log_;
+}
+std::vector<v1::HeartbeatRequest> FakeMuster::heartbeats() {
+  MutexLock lock(mutex_);
+  return heartbeats_;
+}
+std::vector<v1::WatchAssignmentsRequest> FakeMuster::watches() {
+  MutexLock lock(mutex_);
+  return watches_;
+}
+std::vector<v1::RegisterNodeRequest> FakeMuster::registrations() {
+  MutexLock lock(mutex_);
+  return registrations_;
+}
+std::vector<v1::JoinAssemblyRequest> FakeMuster::joins() {
+  MutexLock lock(mutex_);
+  return joins_;
+}
+std::vector<size_t> FakeMuster::batch_sizes() {
+  MutexLock lock(mutex_);
+  return batch_sizes_;
+}
+
+int FakeMuster::calls(const std::string& method) {
+  return channel_.calls(absl::StrCat(kNodes, method)) +
+         channel_.calls(absl::StrCat(kAssemblies, method)) +
+         channel_.calls(absl::StrCat(kModels, method));
+}
+
+bool FakeFetcher::Holds(const v1::Shard& shard, const std::stop_token&) {
+  MutexLock lock(mutex_);
+  return cached_.contains(shard.index());
+}
+
+ShardFetcher::Outcome FakeFetcher::Fetch(const v1::Shard& shard, const std::stop_token& stop,
+                                         const OnProgress& on_progress) {
+  on_progress(shard.size_bytes() / 2);
+  const std::stop_callback wake(stop, [this] {
+    MutexLock lock(mutex_);
+    changed_.NotifyAll();
+  });
+  MutexLock lock(mutex_);
+  const uint32_t index = shard.index();
+  ++fetches_[index];
+  last_location_ = shard.locations().empty() ? "" : shard.locations(0).uri();
+  while (held_.contains(index) && !stop.stop_requested()) changed_.Wait(mutex_);
+  if (stop.stop_requested()) {
+    ++stopped_[index];
+    return {absl::CancelledError("stopped"), {}};
+  }
+  if (failures_[index] > 0) {
+    --failures_[index];
+    v1::ShardFailure failure;
+    failure.set_code(v1::ShardFailure::MISSING);
+    failure.set_location(last_location_);
+    return {absl::NotFoundError("no such object"), failure};
+  }
+  cached_.insert(index);
+  return {absl::OkStatus(), {}};
+}
+
+void FakeFetcher::PutIntoCache(uint32_t shard) {
+  MutexLock lock(mutex_);
+  cached_.insert(shard);
+}
+void FakeFetcher::Fail(uint32_t shard, int times) {
+  MutexLock lock(mutex_);
+  failures_[shard] = times;
+}
+void FakeFetcher::Hold(uint32_t shard) {
+  MutexLock lock(mutex_);
+  held_.insert(shard);
+}
+void FakeFetcher::Release(uint32_t shard) {
+  MutexLock lock(mutex_);
+  held_.erase(shard);
+  changed_.NotifyAll();
+}
+int FakeFetcher::fetches(uint32_t shard) {
+  MutexLock lock(mutex_);
+  return fetches_[shard];
+}
+int FakeFetcher::stopped(uint32_t shard) {
+  MutexLock lock(mutex_);
+  return stopped_[shard];
+}
+std::string FakeFetcher::last_location() {
+  MutexLock lock(mutex_);
+  return last_location_;
+}
+
+}  // namespace muster

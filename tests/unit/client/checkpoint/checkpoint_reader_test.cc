@@ -1,0 +1,308 @@
+#include "client/checkpoint/checkpoint_reader.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "client/checkpoint/index_json.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/support/status_matchers.h"
+#include "tests/unit/client/checkpoint/checkpoint_fixtures.h"
+
+namespace muster {
+namespace {
+
+using testing::AllOf;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Pair;
+using testing::UnorderedElementsAre;
+
+constexpr char kIndex[] = "model.safetensors.index.json";
+
+std::vector<std::string> Paths(const std::vector<FoundFile>& files) {
+  std::vector<std::string> paths;
+  for (const FoundFile& file : files) paths.push_back(file.relative_path);
+  return paths;
+}
+
+std::vector<std::string> Names(const Checkpoint& checkpoint) {
+  std::vector<std::string> names;
+  for (const SourceTensor& tensor : checkpoint.tensors) names.emplace_back(tensor.name);
+  return names;
+}
+
+TEST(TensorCheckpointTest, SingleFileGivesItsTensors) {
+  TestDirectory directory;
+  const std::string path =
+      directory.Write("m.safetensors", FixtureFile({{"a", 3}, {"b", 2}}, R"({"format":"pt"})"));
+  directory.Write("config.json", "{}");
+
+  const auto checkpoint = OpenTensorCheckpoint(path, {});
+
+  MUSTER_ASSERT_OK(checkpoint);
+  EXPECT_THAT(Names(*checkpoint), ElementsAre("a", "b"));
+  EXPECT_THAT(checkpoint->metadata, ElementsAre(Pair("format", "pt")));
+  EXPECT_THAT(checkpoint->companions, IsEmpty());
+  EXPECT_EQ(checkpoint->TotalBytes(), 10);
+  const SourceTensor& b = checkpoint->tensors[1];
+  std::string bytes(static_cast<size_t>(b.size_bytes), ' ');
+  MUSTER_ASSERT_OK(checkpoint->files[b.file].bytes->Read(b.offset_bytes, absl::MakeSpan(bytes)));
+  EXPECT_EQ(bytes, FixtureTensorBytes({"b", 2}));
+}
+
+TEST(TensorCheckpointTest, IndexedDirectoryGivesTensorsCompanionsAndWarnings) {
+  TestDirectory directory;
+  directory.Write("model-1.safetensors", FixtureFile({{"a", 3}}, R"({"format":"pt","x":"1"})"));
+  directory.Write("model-2.safetensors", FixtureFile({{"b", 2}}, R"({"format":"pt","y":"2"})"));
+  directory.Write("consolidated.safetensors", FixtureFile({{"a", 3}}));
+  directory.Write("pytorch_model.bin", "PK");
+  directory.Write(kIndex,
+                  WriteIndexJson({{"a", "model-1.safetensors"}, {"b", "model-2.safetensors"}}, 10));
+  directory.Write("config.json", "{}");
+  directory.Write("1_Pooling/config.json", "{}");
+  directory.Write(".gitattributes", "x");
+  directory.Write(".git/config", "x");
+  directory.Write(".cache/huggingface/x", "x");
+  directory.Write(".config.json.swp", "x");
+  directory.Write(".model.tmp-12-0", "x");
+
+  const auto checkpoint = OpenTensorCheckpoint(directory.root(), {});
+
+  MUSTER_ASSERT_OK(checkpoint);
+  EXPECT_THAT(Names(*checkpoint), ElementsAre("a", "b"));
+  EXPECT_THAT(checkpoint->metadata,
+              ElementsAre(Pair("format", "pt"), Pair("x", "1"), Pair("y", "2")));
+  EXPECT_THAT(Paths(checkpoint->companions),
+              ElementsAre(".gitattributes", "1_Pooling/config.json", "config.json"));
+  EXPECT_THAT(checkpoint->warnings, UnorderedElementsAre(HasSubstr("\"consolidated.safetensors\""),
+                                                         HasSubstr("\"pytorch_model.bin\"")));
+}
+
+TEST(TensorCheckpointTest, DirectoryWithoutIndexTakesEveryFileOfItsTopLevel) {
+  TestDirectory directory;
+  directory.Write("y.safetensors", FixtureFile({{"b", 2}}));
+  directory.Write("x.safetensors", FixtureFile({{"a", 3}}));
+  directory.Write("deep/z.safetensors", FixtureFile({{"c", 3}}));
+
+  const auto checkpoint = OpenTensorCheckpoint(directory.root() + "/", {});
+
+  MUSTER_ASSERT_OK(checkpoint);
+  EXPECT_THAT(Names(*checkpoint), ElementsAre("a", "b"));
+  EXPECT_THAT(checkpoint->warnings, ElementsAre(HasSubstr("deep/z.safetensors")));
+}
+
+TEST(TensorCheckpointTest, NameInTwoFilesIsRefusedNamingBoth) {
+  TestDirectory directory;
+  directory.Write("x.safetensors", FixtureFile({{"a", 3}}));
+  directory.Write("y.safetensors", FixtureFile({{"a", 3}}));
+
+  EXPECT_THAT(
+      OpenTensorCheckpoint(directory.root(), {}),
+      StatusIs(absl::StatusCode::kInvalidArgument,
+               AllOf(HasSubstr("\"a\""), HasSubstr("x.safetensors"), HasSubstr("y.safetensors"))));
+}
+
+TEST(TensorCheckpointTest, MetadataWithTwoValuesIsRefusedNamingFilesAndValues) {
+  TestDirectory directory;
+  directory.Write("x.safetensors", FixtureFile({{"a", 3}}, R"({"format":"pt"})"));
+  directory.Write("y.safetensors", FixtureFile({{"b", 3}}, R"({"format":"tf"})"));
+
+  EXPECT_THAT(OpenTensorCheckpoint(directory.root(), {}),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       AllOf(HasSubstr("\"format\""), HasSubstr("\"pt\""), HasSubstr("\"tf\""),
+                             HasSubstr("x.safetensors"), HasSubstr("y.safetensors"))));
+}
+
+TEST(TensorCheckpointTest, IndexThatNamesAMissingFileIsNotFound) {
+  TestDirectory directory;
+  directory.Write("x.safetensors", FixtureFile({{"a", 3}}));
+  directory.Write(kIndex, WriteIndexJson({{"a", "x.safetensors"}, {"b", "gone.safetensors"}}, 10));
+
+  EXPECT_THAT(OpenTensorCheckpoint(directory.root(), {}),
+              StatusIs(absl::StatusCode::kNotFound,
+                       AllOf(HasSubstr(kIndex), HasSubstr("\"gone.safetensors\""))));
+}
+
+TEST(TensorCheckpointTest, IndexThatDisagreesWithItsFilesIsRefusedNamingTheTensor) {
+  TestDirectory directory;
+  directory.Write("x.safetensors", FixtureFile({{"a", 3}, {"b", 1}}));
+  directory.Write(kIndex, WriteIndexJson({{"a", "x.safetensors"}, {"c", "x.safetensors"}}, 10));
+  EXPECT_THAT(OpenTensorCheckpoint(directory.root(), {}),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       AllOf(HasSubstr("\"c\""), HasSubstr("lacks it"))));
+
+  directory.Write(kIndex, WriteIndexJson({{"a", "x.safetensors"}}, 10));
+  EXPECT_THAT(OpenTensorCheckpoint(directory.root(), {}),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       AllOf(HasSubstr("\"b\""), HasSubstr("does not list"))));
+
+  directory.Write(kIndex, WriteIndexJson({{"a", "../x.safetensors"}}, 10));
+  EXPECT_THAT(OpenTensorCheckpoint(directory.root(), {}),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("../x.safetensors")));
+}
+
+TEST(TensorCheckpointTest, LinkOutOfTheDirectoryIsNeverRead) {
+  TestDirectory directory;
+  directory.Write("secret", "s");
+  directory.Write("outside.safetensors", FixtureFile({{"o", 3}}));
+  directory.Write("m/x.safetensors", FixtureFile({{"a", 3}}));
+  directory.Write("m/real.json", "{}");
+  std::filesystem::create_symlink("../secret", directory.Path("m/leak.json"));
+  std::filesystem::create_symlink("real.json", directory.Path("m/inside.json"));
+  std::filesystem::create_symlink("nowhere", directory.Path("m/dangling.json"));
+  std::filesystem::create_symlink("..", directory.Path("m/up"));
+  ASSERT_EQ(::mkfifo(directory.Path("m/pipe").c_str(), 0600), 0);
+
+  const auto checkpoint = OpenTensorCheckpoint(directory.Path("m"), {});
+
+  MUSTER_ASSERT_OK(checkpoint);
+  EXPECT_THAT(Paths(checkpoint->companions), ElementsAre("inside.json", "real.json"));
+  EXPECT_EQ(checkpoint->warnings.size(), 4u);
+
+  std::filesystem::create_symlink("../outside.safetensors", directory.Path("m/o.safetensors"));
+  directory.Write(std::string("m/") + kIndex,
+                  WriteIndexJson({{"a", "x.safetensors"}, {"o", "o.safetensors"}}, 1));
+  EXPECT_THAT(OpenTensorCheckpoint(directory.Path("m"), {}),
+              StatusIs(absl::StatusCode::kNotFound, HasSubstr("link out of the directory")));
+}
+
+TEST(TensorCheckpointTest, OtherFormatsAreRefusedWithTheAdviceToUseRaw) {
+  TestDirectory directory;
+  const auto refused = [](absl::string_view what) {
+    return StatusIs(absl::StatusCode::kInvalidArgument,
+                    AllOf(HasSubstr(std::string(what)), HasSubstr("--strategy raw")));
+  };
+  EXPECT_THAT(OpenTensorCheckpoint(directory.Write("a.pth", "PK\x03\x04 zip zip zip zip"), {}),
+              refused("zip"));
+  EXPECT_THAT(
+      OpenTensorCheckpoint(directory.Write("a.bin", std::string("\x80\x02}q\0.....", 10)), {}),
+      refused("pickle"));
+  EXPECT_THAT(OpenTensorCheckpoint(directory.Write("a.gguf", "GGUF............"), {}),
+              refused("GGUF"));
+  EXPECT_THAT(OpenTensorCheckpoint(directory.Write("a.txt", "hello, this is text"), {}),
+              refused("format"));
+  EXPECT_THAT(OpenTensorCheckpoint(directory.root(), {}), refused("a.bin"));
+}
+
+// A header of 640 bytes begins with the bytes of a pickle.
+TEST(TensorCheckpointTest, HeaderThatLooksLikeAPickleIsRead) {
+  TestDirectory directory;
+  std::string json = "{}";
+  json.resize(640, ' ');
+  json = R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}})";
+  json.resize(640, ' ');
+
+  MUSTER_EXPECT_OK(OpenTensorCheckpoint(directory.Write("a.bin", SafetensorsBytes(json, "x")), {}));
+}
+
+TEST(TensorCheckpointTest, DamagedSafetensorsFileGetsThePreciseError) {
+  TestDirectory directory;
+
+  EXPECT_THAT(OpenTensorCheckpoint(directory.Write("a.safetensors", "1234"), {}),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("4 bytes, too few")));
+}
+
+TEST(TensorCheckpointTest, UnknownDtypeIsAWarningOrWithStrictAnError) {
+  TestDirectory directory;
+  const std::string path = directory.Write(
+      "m.safetensors",
+      SafetensorsBytes(R"({"a":{"dtype":"Q4","shape":[5],"data_offsets":[0,3]}})", "xyz"));
+
+  const auto checkpoint = OpenTensorCheckpoint(path, {});
+  MUSTER_ASSERT_OK(checkpoint);
+  EXPECT_THAT(checkpoint->warnings, ElementsAre(HasSubstr("\"Q4\"")));
+  EXPECT_THAT(OpenTensorCheckpoint(path, {.strict = true}),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("\"Q4\"")));
+}
+
+TEST(TensorCheckpointTest, MissingAndEmptySourcesAreRefused) {
+  TestDirectory directory;
+  EXPECT_THAT(OpenTensorCheckpoint(directory.Path("gone"), {}),
+              StatusIs(absl::StatusCode::kNotFound));
+  EXPECT_THAT(OpenTensorCheckpoint(directory.root(), {}),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("no weight files")));
+  EXPECT_THAT(OpenRawCheckpoint(directory.root()),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("no weight files")));
+}
+
+TEST(TensorCheckpointTest, TwoOtherIndexesAreRefusedNamingBoth) {
+  TestDirectory directory;
+  directory.Write("a.safetensors.index.json", "{}");
+  directory.Write("b.safetensors.index.json", "{}");
+
+  EXPECT_THAT(OpenTensorCheckpoint(directory.root(), {}),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       AllOf(HasSubstr("a.safetensors.index"), HasSubstr("b.safetensors.index"))));
+}
+
+TEST(TensorCheckpointTest, CompanionBeyondTheLimitsIsRefusedNamingIt) {
+  TestDirectory directory;
+  directory.Write("x.safetensors", FixtureFile({{"a", 3}}));
+  const std::string big = directory.Write("big.json", "{}");
+  std::filesystem::resize_file(big, kMaxCompanionBytes);
+  MUSTER_EXPECT_OK(OpenTensorCheckpoint(directory.root(), {}));
+
+  std::filesystem::resize_file(big, kMaxCompanionBytes + 1);
+  EXPECT_THAT(OpenTensorCheckpoint(directory.root(), {}),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("big.json")));
+
+  std::filesystem::remove(big);
+  directory.Write("bad\nname.json", "{}");
+  EXPECT_THAT(OpenTensorCheckpoint(directory.root(), {}),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("bad\\nname.json")));
+}
+
+TEST(TensorCheckpointTest, MoreThanAThousandCompanionsAreRefusedNamingOne) {
+  TestDirectory directory;
+  directory.Write("x.safetensors", FixtureFile({{"a", 3}}));
+  for (int i = 0; i < 1'000; ++i) directory.Write(absl::StrCat("c/", 1'000 + i), "");
+  MUSTER_EXPECT_OK(OpenTensorCheckpoint(directory.root(), {}));
+
+  directory.Write("c/last", "");
+
+  EXPECT_THAT(
+      OpenTensorCheckpoint(directory.root(), {}),
+      StatusIs(absl::StatusCode::kInvalidArgument, AllOf(HasSubstr("c/last"), HasSubstr("1001"))));
+}
+
+TEST(TensorCheckpointTest, ChangeOfASourceFileIsNoticed) {
+  TestDirectory directory;
+  directory.Write("x.safetensors", FixtureFile({{"a", 3}}));
+  const auto checkpoint = OpenTensorCheckpoint(directory.root(), {});
+  MUSTER_ASSERT_OK(checkpoint);
+  MUSTER_EXPECT_OK(checkpoint->CheckUnchanged());
+
+  directory.Write("x.safetensors", FixtureFile({{"a", 4}}));
+
+  EXPECT_THAT(checkpoint->CheckUnchanged(),
+              StatusIs(absl::StatusCode::kAborted, HasSubstr("x.safetensors")));
+}
+
+TEST(RawCheckpointTest, DirectoryGivesEveryWeightFileAndKeepsIndexes) {
+  TestDirectory directory;
+  directory.Write("b.gguf", "12345");
+  directory.Write("deep/a.pth", "123");
+  directory.Write("x.safetensors", "not even one");
+  directory.Write(kIndex, "{}");
+  directory.Write("config.json", "{}");
+
+  const auto checkpoint = OpenRawCheckpoint(directory.root());
+
+  MUSTER_ASSERT_OK(checkpoint);
+  ASSERT_EQ(checkpoint->files.size(), 3u);
+  EXPECT_EQ(checkpoint->files[0].relative_path, "b.gguf");
+  EXPECT_EQ(checkpoint->files[1].relative_path, "deep/a.pth");
+  EXPECT_EQ(checkpoint->TotalBytes(), 20);
+  EXPECT_THAT(Paths(checkpoint->companions), ElementsAre("config.json", kIndex));
+}
+
+}  // namespace
+}  // namespace muster

@@ -1,0 +1,134 @@
+#include "client/cli/command.h"
+
+#include <variant>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/support/fake_clock.h"
+#include "tests/support/status_matchers.h"
+
+namespace muster {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+// Runs a command in a world without a server: mistakes that are found before the first call end it.
+class CommandTest : public testing::Test {
+ protected:
+  absl::Status Run(const std::vector<std::string>& arguments) {
+    const auto parsed = ParseCommandLine(arguments);
+    if (!parsed.ok()) return parsed.status();
+    if (!std::holds_alternative<ParsedCommandLine>(*parsed)) return absl::InternalError("text");
+    const auto& line = std::get<ParsedCommandLine>(*parsed);
+    const Environment environment{.clock = clock_,
+                                  .random = *random_,
+                                  .stores = stores_,
+                                  .stop = {},
+                                  .working_directory = "/"};
+    Invocation invocation(environment, line.options);
+    return line.command(invocation);
+  }
+
+  GlobalOptions Globals(const std::vector<std::string>& arguments) {
+    const auto parsed = ParseCommandLine(arguments);
+    EXPECT_THAT(parsed, IsOk());
+    return std::get<ParsedCommandLine>(*parsed).options;
+  }
+
+  void ExpectUsageError(const std::vector<std::string>& arguments) {
+    EXPECT_THAT(Run(arguments), StatusIs(absl::StatusCode::kInvalidArgument))
+        << testing::PrintToString(arguments);
+  }
+
+  FakeClock clock_;
+  const std::unique_ptr<Random> random_ = NewSeededRandom(1);
+  ObjectStoreRegistry stores_;
+};
+
+TEST_F(CommandTest, GlobalOptionsStandBeforeOrAfterTheCommand) {
+  EXPECT_TRUE(Globals({"--json", "status"}).json);
+  EXPECT_TRUE(Globals({"status", "demo", "--json"}).json);
+  EXPECT_TRUE(Globals({"models", "show", "llama@v1", "--json"}).json);
+  EXPECT_THAT(Globals({"--server", "a:1,b:2", "status"}).servers, ElementsAre("a:1", "b:2"));
+  EXPECT_THAT(Globals({"status", "--server", "a:1", "--server", "b:2"}).servers,
+              ElementsAre("a:1", "b:2"));
+  EXPECT_THAT(Globals({"--server", "a:1", "status", "demo"}).servers, ElementsAre("a:1"));
+}
+
+TEST_F(CommandTest, ShapesThatScriptsRelyOnAreParsed) {
+  const std::vector<std::vector<std::string>> lines = {
+      {"sample", "--out", "F", "--size", "256MiB", "--seed", "3", "--layout", "hf"},
+      {"publish", "SRC", "--model", "llama@v1", "--to", "file:///DIR", "--strategy", "layer",
+       "--shards", "12", "--piece-size", "8MiB", "--zone", "z", "--strict", "--jobs", "2"},
+      {"assemblies"},
+      {"assemblies", "list"},
+      {"assemblies", "create", "demo", "--model", "llama@v1", "--policy", "balanced", "--min-nodes",
+       "3", "--replicas", "2"},
+      {"assemblies", "leave", "demo", "--node", "n1"},
+      {"agent", "--node",      "n1",       "--assembly",    "demo",  "--cache",
+       "DIR",   "--claim",     "0,3-5",    "--capacity",    "80GiB", "--zone",
+       "z",     "--address",   "A",        "--label",       "k=v",   "--label",
+       "l=w",   "--lease-ttl", "10s",      "--connections", "4",     "--memory-budget",
+       "1GiB",  "--model",     "llama@v1", "--policy",      "full",  "--min-nodes",
+       "3",     "--replicas",  "1"},
+      {"wait", "demo", "--node", "n1", "--timeout", "60s"},
+      {"status"},
+      {"models"},
+      {"models", "tensors", "llama@v1"},
+      {"models", "delete", "llama@v1"},
+      {"shards", "llama@v1", "--assembly", "demo"},
+      {"shards", "show", "llama@v1", "3"},
+      {"nodes"},
+      {"nodes", "deregister", "n1"},
+      {"assemble", "llama@v1", "--out", "DIR", "--cache", "A", "--cache", "B"},
+      {"assemble", "llama@v1", "--out", "DIR", "--cache", "A", "B"},
+      {"pull", "llama@v1", "--out", "DIR", "--shards", "0,3-5"},
+      {"verify", "llama@v1", "--dir", "DIR", "--whole"},
+      {"verify", "llama@v1", "--cache", "DIR"},
+  };
+  for (const auto& line : lines) {
+    EXPECT_THAT(ParseCommandLine(line), IsOk()) << testing::PrintToString(line);
+  }
+}
+
+TEST_F(CommandTest, MistakesAreUsageErrors) {
+  ExpectUsageError({});
+  ExpectUsageError({"nosuch"});
+  ExpectUsageError({"status", "--nosuch"});
+  ExpectUsageError({"publish", "SRC"});
+  ExpectUsageError({"shards"});
+  ExpectUsageError({"publish", "S", "--model", "a@b", "--to", "/d", "--strategy", "best"});
+  ExpectUsageError({"publish", "S", "--model", "a@b", "--to", "/d", "--shards", "0"});
+  ExpectUsageError({"publish", "S", "--model", "a@b", "--to", "/d", "--shards", "-1"});
+  ExpectUsageError({"publish", "S", "--model", "a@b", "--to", "/d", "--piece-size", "3MiB"});
+  ExpectUsageError({"publish", "S", "--model", "no version", "--to", "/d"});
+  ExpectUsageError({"agent", "--node", "n1", "--assembly", "d", "--cache", "C", "--claim", "none"});
+  ExpectUsageError({"agent", "--node", "-n", "--assembly", "d", "--cache", "C"});
+  ExpectUsageError({"agent", "--node", "n1", "--assembly", "d", "--cache", "C", "--model", "a@b"});
+  ExpectUsageError({"agent", "--node", "n1", "--assembly", "d", "--cache", "C", "--capacity", "0"});
+  ExpectUsageError({"verify", "a@b", "--dir", "D", "--cache", "C"});
+  ExpectUsageError({"wait", "demo", "--timeout", "soon"});
+  ExpectUsageError({"--server", "nocolon", "status"});
+  ExpectUsageError({"--timeout", "x", "status"});
+}
+
+TEST_F(CommandTest, EveryCommandHasHelpWithExamples) {
+  for (const char* const command : {"sample", "publish", "models", "shards", "assemblies", "nodes",
+                                    "agent", "wait", "status", "assemble", "pull", "verify"}) {
+    const auto help = ParseCommandLine({command, "--help"});
+    MUSTER_ASSERT_OK(help);
+    EXPECT_THAT(std::get<std::string>(*help), HasSubstr("Examples:\n  muster ")) << command;
+  }
+  const auto nested = ParseCommandLine({"nodes", "show", "--help"});
+  MUSTER_ASSERT_OK(nested);
+  EXPECT_THAT(std::get<std::string>(*nested), Not(HasSubstr("muster sample")));
+  const auto help = ParseCommandLine({"--help"});
+  MUSTER_ASSERT_OK(help);
+  EXPECT_THAT(std::get<std::string>(*help), HasSubstr("Exit codes:"));
+  EXPECT_THAT(std::get<std::string>(*ParseCommandLine({"--version"})), HasSubstr("muster "));
+}
+
+}  // namespace
+}  // namespace muster

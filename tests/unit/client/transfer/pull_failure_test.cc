@@ -1,0 +1,68 @@
+#include "client/transfer/pull_failure.h"
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/support/status_matchers.h"
+
+namespace muster {
+namespace {
+
+using muster::v1::ShardFailure;
+
+TEST(PullFailureTest, StoreErrorsGetTheirCodes) {
+  const auto code = [](const absl::Status& status) { return LocationFailure(status, "u").code; };
+
+  EXPECT_EQ(code(absl::NotFoundError("")), ShardFailure::MISSING);
+  EXPECT_EQ(code(absl::OutOfRangeError("")), ShardFailure::MISSING);
+  EXPECT_EQ(code(absl::DataLossError("")), ShardFailure::CORRUPT);
+  EXPECT_EQ(code(absl::AbortedError("")), ShardFailure::CORRUPT);
+  EXPECT_EQ(code(absl::DeadlineExceededError("")), ShardFailure::SLOW);
+  EXPECT_EQ(code(absl::UnavailableError("")), ShardFailure::UNREADABLE);
+  EXPECT_EQ(code(absl::PermissionDeniedError("")), ShardFailure::UNREADABLE);
+}
+
+TEST(PullFailureTest, NodeErrorsGetTheirCodes) {
+  EXPECT_EQ(NodeFailure(absl::ResourceExhaustedError("")).code, ShardFailure::NO_SPACE);
+  EXPECT_EQ(NodeFailure(absl::InternalError("")).code, ShardFailure::NODE_ERROR);
+}
+
+TEST(PullFailureTest, ProtoCarriesEverything) {
+  const PullFailure failure = {.code = ShardFailure::CORRUPT,
+                               .message = "bad",
+                               .location = "file:///x",
+                               .expected_md5 = "e",
+                               .found_md5 = "f"};
+
+  const ShardFailure proto = ToProto(failure);
+
+  EXPECT_EQ(proto.code(), ShardFailure::CORRUPT);
+  EXPECT_EQ(proto.message(), "bad");
+  EXPECT_EQ(proto.location(), "file:///x");
+  EXPECT_EQ(proto.expected_md5(), "e");
+  EXPECT_EQ(proto.found_md5(), "f");
+}
+
+TEST(PullFailureTest, LongMessageIsCutAtACharacter) {
+  PullFailure failure;
+  failure.message = std::string(1023, 'x') + "é";
+
+  EXPECT_EQ(ToProto(failure).message(), std::string(1023, 'x'));
+}
+
+TEST(PullFailureTest, StatusCarriesReasonAndValues) {
+  const PullFailure failure = {.code = ShardFailure::CORRUPT,
+                               .message = "bad",
+                               .location = "file:///x",
+                               .expected_md5 = "e",
+                               .found_md5 = "f",
+                               .status_code = absl::StatusCode::kDataLoss};
+
+  const absl::Status status = ToStatus(failure);
+
+  EXPECT_THAT(status, ErrorIs(absl::StatusCode::kDataLoss, "SHARD_CORRUPT"));
+  EXPECT_EQ(DetailOf(status).metadata.at("location"), "file:///x");
+  EXPECT_EQ(DetailOf(status).metadata.at("found_md5"), "f");
+}
+
+}  // namespace
+}  // namespace muster

@@ -1,0 +1,98 @@
+#include "server/commit/planner_thread.h"
+
+#include <string>
+
+#include "gtest/gtest.h"
+#include "server/commit/commit_thread.h"
+#include "server/commit/tick_thread.h"
+#include "storage/base/mutex.h"
+#include "storage/metadata/memory_metadata_store.h"
+#include "tests/support/core_requests.h"
+#include "tests/support/fake_clock.h"
+#include "tests/support/status_matchers.h"
+
+namespace muster {
+namespace {
+
+namespace v1 = muster::v1;
+
+TEST(PlannerThreadTest, WantedPlanIsMadeAndApplied) {
+  const auto store = NewMemoryMetadataStore(
+      {.batch_operations_max = 100, .batch_bytes_max = 1u << 20, .value_bytes_max = 256u << 10});
+  FakeClock clock;
+  Registry registry({});
+  Feed feed({});
+  PlannerThread planner(clock, absl::Milliseconds(100));
+  Committer committer(*store, registry, feed, {}, [&](AssemblyUid uid) { planner.Want(uid); });
+  MUSTER_ASSERT_OK(committer.Load());
+  CommitThread thread(committer, [](const absl::Status& status) { ADD_FAILURE() << status; });
+  planner.Start(committer, [](const absl::Status& status) { ADD_FAILURE() << status; });
+  Mutex mutex;
+  CondVar changed;
+  bool planned = false;
+
+  Job job;
+  job.commands = PublishCommands("models/m/versions/v", 4, 10);
+  job.commands.push_back(
+      CreateAssemblyRequestOf("assemblies/a", "models/m/versions/v", v1::Assembly::FULL));
+  // The versions, shards and assembly take revisions 1 to 7, and the node's is the next one.
+  job.commands.push_back(RegisterRequest("nodes/a", 0));
+  job.commands.push_back(JoinRequest("assemblies/a", "nodes/a", Epoch(8), v1::Claim::ANY));
+  job.done = [&](JobResult result) {
+    MUSTER_EXPECT_OK(result.status);
+    // The node's uid and epoch are one revision.
+    feed.Subscribe(KeyOf(NodeUid(8)), [&] {
+      MutexLock lock(mutex);
+      planned = true;
+      changed.NotifyAll();
+    });
+  };
+  committer.Submit(std::move(job));
+
+  MutexLock lock(mutex);
+  while (!planned) changed.Wait(mutex);
+  planner.Stop();
+}
+
+TEST(TickThreadTest, TickBringsTheTimeAndExpiresLeases) {
+  CoreUnderTest core;
+  core.AddNode("nodes/a", 0);
+  for (int i = 0; i < 10; ++i) core.AdvanceAndTick(absl::Seconds(1));
+  EXPECT_TRUE((*core.registry().nodes().Find("nodes/a"))->live());
+
+  core.AdvanceAndTick(absl::Milliseconds(100));
+
+  EXPECT_FALSE((*core.registry().nodes().Find("nodes/a"))->live());
+}
+
+TEST(TickThreadTest, StallGivesEveryLeaseItsWholeTtl) {
+  CoreUnderTest core;
+  core.AddNode("nodes/a", 0);
+  core.AdvanceAndTick(absl::Seconds(60));
+  EXPECT_TRUE((*core.registry().nodes().Find("nodes/a"))->live());
+  for (int i = 0; i < 10; ++i) core.AdvanceAndTick(absl::Seconds(1));
+  EXPECT_TRUE((*core.registry().nodes().Find("nodes/a"))->live());
+
+  core.AdvanceAndTick(absl::Milliseconds(100));
+
+  EXPECT_FALSE((*core.registry().nodes().Find("nodes/a"))->live());
+}
+
+TEST(TickThreadTest, HeartbeatBetweenTheTickAndItsCommitKeepsTheLease) {
+  CoreUnderTest core;
+  const Epoch epoch = core.AddNode("nodes/a", 0);
+  for (int i = 0; i < 10; ++i) core.AdvanceAndTick(absl::Seconds(1));
+  core.clock().Advance(absl::Milliseconds(100));
+  core.server().SubmitTick();
+  v1::HeartbeatRequest beat;
+  beat.set_name("nodes/a");
+  beat.set_epoch(epoch.value);
+
+  MUSTER_ASSERT_OK(core.server().leases().Heartbeat(beat).status());
+  MUSTER_ASSERT_OK(core.server().Run());
+
+  EXPECT_TRUE((*core.registry().nodes().Find("nodes/a"))->live());
+}
+
+}  // namespace
+}  // namespace muster

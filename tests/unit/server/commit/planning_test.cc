@@ -1,0 +1,170 @@
+// Plans on their way into the registry: small and staged ones, and planning on its own output
+// (invariant 6).
+
+#include "server/commit/planning.h"
+
+#include <set>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "gtest/gtest.h"
+#include "tests/support/status_matchers.h"
+#include "tests/unit/server/registry/registry_fixture.h"
+
+namespace muster {
+namespace {
+
+namespace v1 = muster::v1;
+using absl::StatusCode;
+
+class PlanningTest : public testing::Test {
+ protected:
+  void Create(uint32_t shards, v1::Assembly::Policy policy = v1::Assembly::BALANCED,
+              uint32_t min_nodes = 1) {
+    fixture_.Publish(kVersion, shards);
+    MUSTER_EXPECT_OK(fixture_.Do(CreateAssembly(kAssembly, kVersion, policy, min_nodes)));
+  }
+  void JoinNodes(int count) {
+    for (int i = 0; i < count; ++i) {
+      const std::string node = absl::StrCat("nodes/n", ++nodes_);
+      MUSTER_EXPECT_OK(fixture_.Do(Join(kAssembly, node, fixture_.Register(node))));
+    }
+  }
+  AssemblyUid Uid() { return (*fixture_.registry().assemblies().Find(kAssembly))->uid(); }
+  // The commands of a plan of the present state; none when it changes nothing.
+  std::vector<Command> Commands() {
+    auto task = TakePlanTask(fixture_.registry(), Uid());
+    EXPECT_TRUE(task.has_value());
+    if (!task.has_value()) return {};
+    auto commands = MakePlanCommands(*std::move(task));
+    EXPECT_THAT(commands, IsOk());
+    return commands.ok() && commands->has_value() ? **commands : std::vector<Command>();
+  }
+  void Plan() {
+    for (const Command& command : Commands()) MUSTER_ASSERT_OK(fixture_.Do(command));
+  }
+  // Every shard is assigned, once.
+  void ExpectWhole(uint32_t shards) {
+    std::set<uint32_t> assigned;
+    for (const auto& [name, member] :
+         (*fixture_.registry().assemblies().Find(kAssembly))->members()) {
+      for (const Assignment& assignment : member.assignments) {
+        EXPECT_TRUE(assigned.insert(assignment.shard).second);
+      }
+    }
+    EXPECT_EQ(assigned.size(), shards);
+  }
+
+  RegistryFixture fixture_;
+  int nodes_ = 0;
+};
+
+TEST_F(PlanningTest, NoTaskBeforeEnoughNodesHaveJoinedNorOfAGoneAssembly) {
+  Create(2, v1::Assembly::BALANCED, 2);
+  JoinNodes(1);
+  EXPECT_FALSE(TakePlanTask(fixture_.registry(), Uid()).has_value());
+  JoinNodes(1);
+  EXPECT_TRUE(TakePlanTask(fixture_.registry(), Uid()).has_value());
+  EXPECT_FALSE(TakePlanTask(fixture_.registry(), AssemblyUid(999)).has_value());
+}
+
+TEST_F(PlanningTest, SmallPlanIsOneCommandAndPlansNothingAgain) {
+  Create(4);
+  JoinNodes(2);
+  const auto commands = Commands();
+  ASSERT_EQ(commands.size(), 1u);
+  MUSTER_EXPECT_OK(fixture_.Do(commands[0]));
+  ExpectWhole(4);
+  EXPECT_TRUE(Commands().empty()) << "planning on its own output moves nothing";
+}
+
+TEST_F(PlanningTest, PlanOfAPastStateIsRefused) {
+  Create(4);
+  JoinNodes(2);
+  const auto commands = Commands();
+  JoinNodes(1);
+  EXPECT_THAT(fixture_.Do(commands[0]), ErrorIs(StatusCode::kAborted, "PLAN_OUTDATED"));
+  Plan();
+  ExpectWhole(4);
+}
+
+TEST_F(PlanningTest, PlanOverMoreMembersThanATransactionHoldsIsStagedAndArrivesWhole) {
+  Create(120);
+  JoinNodes(100);
+  const auto commands = Commands();
+  ASSERT_EQ(commands.size(), 4u) << "three stages of 42 at most, and the flip";
+  for (const Command& command : commands) {
+    EXPECT_EQ(fixture_.Shown(kAssembly).replicas_required(), 0u) << "visible by the last one only";
+    const Applied applied = fixture_.Apply(command);
+    MUSTER_ASSERT_OK(applied.status);
+    EXPECT_LE(applied.operations.size(), 50u);
+  }
+  ExpectWhole(120);
+  EXPECT_TRUE(Commands().empty());
+  const std::string before = Describe(fixture_.registry());
+  MUSTER_ASSERT_OK(fixture_.Restart());
+  EXPECT_EQ(Describe(fixture_.registry()), before);
+}
+
+TEST_F(PlanningTest, FortyTwoMembersAreOneTransactionAndOneMoreIsStaged) {
+  Create(43);
+  JoinNodes(42);
+  EXPECT_EQ(Commands().size(), 1u);
+  JoinNodes(1);
+  EXPECT_EQ(Commands().size(), 3u);
+}
+
+TEST_F(PlanningTest, StagedPlanInterruptedByAChangeIsRefusedAndLeavesTheOldPlan) {
+  Create(60);
+  JoinNodes(60);
+  const auto commands = Commands();
+  ASSERT_GT(commands.size(), 2u);
+  MUSTER_EXPECT_OK(fixture_.Do(commands[0]));
+  JoinNodes(1);
+  EXPECT_THAT(fixture_.Do(commands[1]), ErrorIs(StatusCode::kAborted, "PLAN_OUTDATED"));
+  EXPECT_THAT(fixture_.Do(commands.back()), ErrorIs(StatusCode::kAborted, "PLAN_OUTDATED"));
+  EXPECT_EQ(fixture_.Shown(kAssembly).generation(), 0u);
+  Plan();
+  ExpectWhole(60);
+}
+
+TEST_F(PlanningTest, StagedPlanReplacesTheRowsOfTheOneBefore) {
+  Create(120);
+  JoinNodes(50);
+  Plan();
+  JoinNodes(50);
+  Plan();
+  ExpectWhole(120);
+  const auto assembly = fixture_.registry().assemblies().Find(kAssembly);
+  const std::string before = Describe(fixture_.registry());
+  MUSTER_ASSERT_OK(fixture_.Restart());
+  EXPECT_EQ(Describe(fixture_.registry()), before);
+}
+
+TEST_F(PlanningTest, UnclaimedShardsBecomeReasons) {
+  Create(3, v1::Assembly::DECLARED);
+  MUSTER_EXPECT_OK(fixture_.Do(Join(kAssembly, "nodes/a", fixture_.Register("nodes/a"), {1})));
+  Plan();
+  const v1::Assembly shown = fixture_.Shown(kAssembly);
+  EXPECT_EQ(shown.state(), v1::Assembly::WAITING);
+  ASSERT_GT(shown.reasons_size(), 0);
+  EXPECT_EQ(shown.reasons(0).code(), v1::AssemblyReason::SHARDS_UNCLAIMED);
+  EXPECT_EQ(shown.reasons(0).shards_size(), 2);
+  EXPECT_TRUE(Commands().empty());
+}
+
+TEST_F(PlanningTest, ShardsWithoutRoomBecomeReasons) {
+  Create(3);
+  v1::RegisterNodeRequest request = RegisterNode("nodes/a");
+  request.mutable_node()->set_capacity_bytes(2'500);
+  const uint64_t epoch = fixture_.Ask<v1::RegisterNodeResponse>(request).epoch();
+  MUSTER_EXPECT_OK(fixture_.Do(Join(kAssembly, "nodes/a", epoch)));
+  Plan();
+  const v1::Assembly shown = fixture_.Shown(kAssembly);
+  EXPECT_EQ(shown.state(), v1::Assembly::WAITING);
+  EXPECT_EQ(shown.reasons(0).code(), v1::AssemblyReason::NO_ROOM);
+  EXPECT_LE(fixture_.Member(kAssembly, "nodes/a").assigned_bytes(), 2'500u);
+}
+
+}  // namespace
+}  // namespace muster

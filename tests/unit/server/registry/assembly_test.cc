@@ -1,0 +1,267 @@
+// Assemblies: membership, plans and the barrier (invariants 4 and 5).
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/support/status_matchers.h"
+#include "tests/unit/server/registry/registry_fixture.h"
+
+namespace muster {
+namespace {
+
+namespace v1 = muster::v1;
+using absl::StatusCode;
+using testing::Contains;
+
+constexpr char kN1[] = "nodes/n1";
+constexpr char kN2[] = "nodes/n2";
+
+// A committed version of two shards and two nodes.
+class AssemblyTest : public testing::Test {
+ protected:
+  AssemblyTest() {
+    fixture_.Publish(kVersion, 2);
+    e1_ = fixture_.Register(kN1);
+    e2_ = fixture_.Register(kN2);
+  }
+  void Create(v1::Assembly::Policy policy, uint32_t min_nodes = 1) {
+    MUSTER_EXPECT_OK(fixture_.Do(CreateAssembly(kAssembly, kVersion, policy, min_nodes)));
+  }
+  // BALANCED over both nodes, one shard each.
+  uint64_t CreatePlanned() {
+    Create(v1::Assembly::BALANCED);
+    MUSTER_EXPECT_OK(fixture_.Do(Join(kAssembly, kN1, e1_)));
+    MUSTER_EXPECT_OK(fixture_.Do(Join(kAssembly, kN2, e2_)));
+    return fixture_.Plan(kAssembly, {{kN1, {0}}, {kN2, {1}}});
+  }
+  void Ready(const std::string& node, uint64_t epoch, uint64_t generation,
+             const std::vector<uint32_t>& shards) {
+    MUSTER_EXPECT_OK(fixture_.Do(Report(kAssembly, node, epoch, generation, shards)));
+  }
+  v1::Assembly Shown() { return fixture_.Shown(kAssembly); }
+  std::vector<int> ReasonCodes() {
+    std::vector<int> codes;
+    const v1::Assembly shown = Shown();
+    for (const auto& reason : shown.reasons()) codes.push_back(reason.code());
+    return codes;
+  }
+  absl::Status DoesNothing(const Command& command) {
+    const std::string before = Describe(fixture_.registry());
+    const absl::Status status = fixture_.Do(command);
+    EXPECT_EQ(Describe(fixture_.registry()), before);
+    return status;
+  }
+
+  RegistryFixture fixture_;
+  uint64_t e1_, e2_;
+};
+
+TEST_F(AssemblyTest, CreateNeedsACommittedVersion) {
+  EXPECT_THAT(DoesNothing(CreateAssembly(kAssembly, "models/m/versions/v9", v1::Assembly::FULL)),
+              ErrorIs(StatusCode::kNotFound, "VERSION_UNKNOWN"));
+  MUSTER_EXPECT_OK(fixture_.Do(CreateVersion("models/m/versions/v9", 1)));
+  EXPECT_THAT(DoesNothing(CreateAssembly(kAssembly, "models/m/versions/v9", v1::Assembly::FULL)),
+              ErrorIs(StatusCode::kFailedPrecondition, "VERSION_NOT_COMMITTED"));
+}
+
+TEST_F(AssemblyTest, CreateOfAPresentNameSaysWhatIsThere) {
+  Create(v1::Assembly::BALANCED, 3);
+  const absl::Status status = DoesNothing(CreateAssembly(kAssembly, kVersion, v1::Assembly::FULL));
+  EXPECT_THAT(status, ErrorIs(StatusCode::kAlreadyExists, "ASSEMBLY_EXISTS"));
+  const auto metadata = DetailOf(status).metadata;
+  EXPECT_EQ(metadata.at("policy"), "BALANCED");
+  EXPECT_EQ(metadata.at("min_nodes"), "3");
+  EXPECT_EQ(metadata.at("replicas"), "1");
+  EXPECT_EQ(metadata.at("model_version"), kVersion);
+}
+
+TEST_F(AssemblyTest, ValidateOnlyStoresNothing) {
+  v1::CreateAssemblyRequest create = CreateAssembly(kAssembly, kVersion, v1::Assembly::FULL);
+  create.set_validate_only(true);
+  MUSTER_EXPECT_OK(DoesNothing(create));
+  Create(v1::Assembly::FULL);
+  v1::DeleteAssemblyRequest remove = DeleteAssembly(kAssembly);
+  remove.set_validate_only(true);
+  MUSTER_EXPECT_OK(DoesNothing(remove));
+}
+
+TEST_F(AssemblyTest, UnknownAssemblyOrNodeIsNotFound) {
+  EXPECT_THAT(DoesNothing(Join(kAssembly, kN1, e1_)),
+              ErrorIs(StatusCode::kNotFound, "ASSEMBLY_UNKNOWN"));
+  EXPECT_THAT(DoesNothing(Leave(kAssembly, kN1)),
+              ErrorIs(StatusCode::kNotFound, "ASSEMBLY_UNKNOWN"));
+  EXPECT_THAT(DoesNothing(DeleteAssembly(kAssembly)),
+              ErrorIs(StatusCode::kNotFound, "ASSEMBLY_UNKNOWN"));
+  Create(v1::Assembly::FULL);
+  EXPECT_THAT(DoesNothing(Join(kAssembly, "nodes/n9", 1)),
+              ErrorIs(StatusCode::kNotFound, "NODE_UNKNOWN"));
+  v1::JoinAssemblyRequest without_epoch = Join(kAssembly, kN1, e1_);
+  without_epoch.clear_epoch();
+  EXPECT_THAT(DoesNothing(without_epoch), ErrorIs(StatusCode::kInvalidArgument, "INVALID_FIELD"));
+}
+
+TEST_F(AssemblyTest, SameClaimAgainChangesNothingAndAnotherIsRefused) {
+  Create(v1::Assembly::DECLARED);
+  MUSTER_EXPECT_OK(fixture_.Do(Join(kAssembly, kN1, e1_, {1, 0})));
+  MUSTER_EXPECT_OK(DoesNothing(Join(kAssembly, kN1, e1_, {0, 1, 1})));
+  EXPECT_THAT(DoesNothing(Join(kAssembly, kN1, e1_, {0})),
+              ErrorIs(StatusCode::kFailedPrecondition, "CLAIM_DIFFERS"));
+}
+
+TEST_F(AssemblyTest, ClaimBeyondTheShardsNamesThem) {
+  Create(v1::Assembly::DECLARED);
+  const absl::Status status = DoesNothing(Join(kAssembly, kN1, e1_, {0, 2, 7}));
+  EXPECT_THAT(status, ErrorIs(StatusCode::kInvalidArgument, "SHARD_OUT_OF_RANGE"));
+  EXPECT_EQ(DetailOf(status).metadata.at("shards"), "2,7");
+}
+
+TEST_F(AssemblyTest, LeaveForgetsTheMemberAndRepeatsHarmlessly) {
+  CreatePlanned();
+  v1::LeaveAssemblyRequest fenced = Leave(kAssembly, kN1);
+  fenced.set_epoch(e1_ - 1);
+  EXPECT_THAT(DoesNothing(fenced), ErrorIs(StatusCode::kAborted, "NODE_FENCED"));
+  MUSTER_EXPECT_OK(fixture_.Do(Leave(kAssembly, kN1)));
+  EXPECT_EQ(Shown().nodes_joined(), 1u);
+  EXPECT_EQ(Shown().replicas_required(), 1u);
+  MUSTER_EXPECT_OK(DoesNothing(Leave(kAssembly, kN1)));
+}
+
+TEST_F(AssemblyTest, TooFewNodesWaitWithTheirCount) {
+  Create(v1::Assembly::BALANCED, 2);
+  MUSTER_EXPECT_OK(fixture_.Do(Join(kAssembly, kN1, e1_)));
+  EXPECT_EQ(Shown().state(), v1::Assembly::WAITING);
+  ASSERT_EQ(Shown().reasons_size(), 1);
+  EXPECT_EQ(Shown().reasons(0).code(), v1::AssemblyReason::TOO_FEW_NODES);
+  EXPECT_EQ(Shown().reasons(0).message(), "1 of 2 nodes joined");
+  EXPECT_TRUE(fixture_.plans_wanted().empty());
+  MUSTER_EXPECT_OK(fixture_.Do(Join(kAssembly, kN2, e2_)));
+  EXPECT_EQ(fixture_.plans_wanted().size(), 1u);
+  EXPECT_THAT(ReasonCodes(), Contains(int{v1::AssemblyReason::PLANNING}));
+}
+
+TEST_F(AssemblyTest, MinNodesIsAGateForTheFirstPlanOnly) {
+  Create(v1::Assembly::BALANCED, 2);
+  MUSTER_EXPECT_OK(fixture_.Do(Join(kAssembly, kN1, e1_)));
+  MUSTER_EXPECT_OK(fixture_.Do(Join(kAssembly, kN2, e2_)));
+  const uint64_t generation = fixture_.Plan(kAssembly, {{kN1, {0}}, {kN2, {1}}});
+  Ready(kN1, e1_, generation, {0});
+  Ready(kN2, e2_, generation, {1});
+  fixture_.SetLost(kN2, true);
+  EXPECT_EQ(Shown().state(), v1::Assembly::DEGRADED);
+}
+
+TEST_F(AssemblyTest, ReadyExactlyWhenEveryReplicaIsCounted) {
+  const uint64_t generation = CreatePlanned();
+  EXPECT_EQ(Shown().state(), v1::Assembly::LOADING);
+  Ready(kN1, e1_, generation, {0});
+  EXPECT_EQ(Shown().state(), v1::Assembly::LOADING);
+  EXPECT_FALSE(Shown().complete());
+  EXPECT_TRUE(fixture_.Member(kAssembly, kN1).ready());
+  Ready(kN2, e2_, generation, {1});
+  EXPECT_EQ(Shown().state(), v1::Assembly::READY);
+  EXPECT_TRUE(Shown().complete());
+  EXPECT_EQ(Shown().reasons_size(), 0);
+}
+
+TEST_F(AssemblyTest, CompleteComesBeforeReadyWhenReplicasAreOpen) {
+  Create(v1::Assembly::FULL);
+  MUSTER_EXPECT_OK(fixture_.Do(Join(kAssembly, kN1, e1_)));
+  MUSTER_EXPECT_OK(fixture_.Do(Join(kAssembly, kN2, e2_)));
+  const uint64_t generation = fixture_.Plan(kAssembly, {{kN1, {0, 1}}, {kN2, {0, 1}}});
+  Ready(kN1, e1_, generation, {0, 1});
+  EXPECT_TRUE(Shown().complete());
+  EXPECT_EQ(Shown().state(), v1::Assembly::LOADING);
+  EXPECT_EQ(Shown().replicas_ready(), 2u);
+  EXPECT_EQ(Shown().replicas_required(), 4u);
+}
+
+TEST_F(AssemblyTest, LostNodeDegradesAndItsRevivalRestores) {
+  const uint64_t generation = CreatePlanned();
+  Ready(kN1, e1_, generation, {0});
+  Ready(kN2, e2_, generation, {1});
+  fixture_.SetLost(kN2, true);
+  EXPECT_EQ(Shown().state(), v1::Assembly::DEGRADED);
+  EXPECT_FALSE(Shown().complete());
+  EXPECT_THAT(ReasonCodes(), Contains(int{v1::AssemblyReason::NODE_LOST}));
+  EXPECT_EQ(Shown().reasons(0).node(), kN2);
+  EXPECT_FALSE(fixture_.Member(kAssembly, kN2).ready());
+  fixture_.SetLost(kN2, false);
+  EXPECT_EQ(Shown().state(), v1::Assembly::READY);
+}
+
+TEST_F(AssemblyTest, NewEpochResetsReportsToPending) {
+  const uint64_t generation = CreatePlanned();
+  Ready(kN1, e1_, generation, {0});
+  Ready(kN2, e2_, generation, {1});
+  const uint64_t epoch = fixture_.Register(kN2);
+  EXPECT_EQ(Shown().state(), v1::Assembly::DEGRADED);
+  EXPECT_EQ(fixture_.Member(kAssembly, kN2).shards_ready(), 0u);
+  Ready(kN2, epoch, generation, {1});
+  EXPECT_EQ(Shown().state(), v1::Assembly::READY);
+}
+
+TEST_F(AssemblyTest, UnclaimedShardWaitsWithItsReason) {
+  Create(v1::Assembly::DECLARED);
+  MUSTER_EXPECT_OK(fixture_.Do(Join(kAssembly, kN1, e1_, {0})));
+  v1::AssemblyReason unclaimed;
+  unclaimed.set_code(v1::AssemblyReason::SHARDS_UNCLAIMED);
+  unclaimed.add_shards(1);
+  const uint64_t generation = fixture_.Plan(kAssembly, {{kN1, {0}}}, {unclaimed});
+  Ready(kN1, e1_, generation, {0});
+  EXPECT_EQ(Shown().state(), v1::Assembly::WAITING);
+  EXPECT_THAT(ReasonCodes(), Contains(int{v1::AssemblyReason::SHARDS_UNCLAIMED}));
+}
+
+TEST_F(AssemblyTest, AssignmentKeptByAPlanCarriesItsReadyAlong) {
+  const uint64_t first = CreatePlanned();
+  Ready(kN1, e1_, first, {0});
+  Ready(kN2, e2_, first, {1});
+  const uint64_t second = fixture_.Plan(kAssembly, {{kN1, {0, 1}}, {kN2, {}}});
+  EXPECT_GT(second, first);
+  EXPECT_EQ(Shown().replicas_ready(), 1u);
+  EXPECT_EQ(Shown().state(), v1::Assembly::DEGRADED);
+  Ready(kN1, e1_, second, {1});
+  EXPECT_EQ(Shown().state(), v1::Assembly::READY);
+}
+
+TEST_F(AssemblyTest, MemberWithAssignmentsThatLeavesEndsReadyAtOnce) {
+  const uint64_t generation = CreatePlanned();
+  Ready(kN1, e1_, generation, {0});
+  Ready(kN2, e2_, generation, {1});
+  MUSTER_EXPECT_OK(fixture_.Do(Leave(kAssembly, kN2)));
+  EXPECT_NE(Shown().state(), v1::Assembly::READY) << "nobody holds shard 1";
+}
+
+TEST_F(AssemblyTest, PlanOfAPastStateIsRefused) {
+  Create(v1::Assembly::BALANCED);
+  MUSTER_EXPECT_OK(fixture_.Do(Join(kAssembly, kN1, e1_)));
+  const auto plan = std::make_shared<PlannedAssembly>(fixture_.PlanOf(kAssembly, {{kN1, {0, 1}}}));
+  MUSTER_EXPECT_OK(fixture_.Do(Join(kAssembly, kN2, e2_)));
+  EXPECT_THAT(DoesNothing(ApplyPlan{plan, false}), ErrorIs(StatusCode::kAborted, "PLAN_OUTDATED"));
+  EXPECT_THAT(DoesNothing(StagePlan{plan, 0, 1}), ErrorIs(StatusCode::kAborted, "PLAN_OUTDATED"));
+  const auto present =
+      std::make_shared<PlannedAssembly>(fixture_.PlanOf(kAssembly, {{kN1, {0, 1}}}));
+  EXPECT_THAT(DoesNothing(ApplyPlan{present, true}), ErrorIs(StatusCode::kAborted, "PLAN_OUTDATED"))
+      << "it was never staged";
+  MUSTER_EXPECT_OK(fixture_.Do(DeleteAssembly(kAssembly)));
+  EXPECT_THAT(DoesNothing(ApplyPlan{present, false}),
+              ErrorIs(StatusCode::kAborted, "PLAN_OUTDATED"));
+}
+
+TEST_F(AssemblyTest, DeletedAssemblyLeavesNoRowsAndReturnsRoom) {
+  const size_t rows = RowsOf(fixture_.store()).size();
+  const uint64_t generation = CreatePlanned();
+  Ready(kN1, e1_, generation, {0});
+  MUSTER_EXPECT_OK(fixture_.Do(DeleteAssembly(kAssembly)));
+  EXPECT_EQ(RowsOf(fixture_.store()).size(), rows);
+  for (const auto& [name, node] : fixture_.registry().nodes().by_name()) {
+    EXPECT_EQ(node->assigned_bytes, 0u);
+    EXPECT_TRUE(node->memberships.empty());
+  }
+}
+
+}  // namespace
+}  // namespace muster

@@ -1,0 +1,136 @@
+// Request ids, and what a nearly full store still does.
+
+#include "server/registry/request_log.h"
+
+#include <string>
+
+#include "gtest/gtest.h"
+#include "server/registry/limits.h"
+#include "tests/support/status_matchers.h"
+#include "tests/unit/server/registry/registry_fixture.h"
+
+namespace muster {
+namespace {
+
+namespace v1 = muster::v1;
+using absl::StatusCode;
+
+class RequestLogTest : public testing::Test {
+ protected:
+  static v1::RegisterNodeRequest Request(const std::string& id, const std::string& zone = "") {
+    v1::RegisterNodeRequest request = RegisterNode("nodes/n1");
+    request.mutable_node()->set_zone(zone);
+    request.set_request_id(id);
+    return request;
+  }
+
+  RegistryFixture fixture_;
+};
+
+TEST_F(RequestLogTest, RepeatGetsTheSameReplyAndChangesNothing) {
+  const auto first = fixture_.Ask<v1::RegisterNodeResponse>(Request("id"));
+  fixture_.Register("nodes/n2");
+  const Revision before = fixture_.revision();
+  const auto second = fixture_.Ask<v1::RegisterNodeResponse>(Request("id"));
+  EXPECT_EQ(second.SerializeAsString(), first.SerializeAsString());
+  EXPECT_EQ(fixture_.revision(), before);
+}
+
+TEST_F(RequestLogTest, IdWithAnotherBodyOrCallIsRefused) {
+  MUSTER_EXPECT_OK(fixture_.Do(Request("id")));
+  EXPECT_THAT(fixture_.Do(Request("id", "z1")),
+              ErrorIs(StatusCode::kInvalidArgument, "REQUEST_ID_REUSED"));
+  v1::CreateModelVersionRequest other = CreateVersion(kVersion, 1);
+  other.set_request_id("id");
+  EXPECT_THAT(fixture_.Do(other), ErrorIs(StatusCode::kInvalidArgument, "REQUEST_ID_REUSED"));
+}
+
+TEST_F(RequestLogTest, IdIsForgottenAfterTenMinutesWithItsRow) {
+  MUSTER_EXPECT_OK(fixture_.Do(Request("id")));
+  const size_t rows = RowsOf(fixture_.store()).size();
+  fixture_.TickTo(kSecondUs + kRequestIdTtlUs - 1);
+  EXPECT_EQ(RowsOf(fixture_.store()).size(), rows);
+  fixture_.TickTo(kSecondUs + kRequestIdTtlUs);
+  EXPECT_EQ(RowsOf(fixture_.store()).size(), rows - 1);
+  const Revision before = fixture_.revision();
+  MUSTER_EXPECT_OK(fixture_.Do(Request("id", "z1")));
+  EXPECT_GT(fixture_.revision(), before);
+}
+
+TEST_F(RequestLogTest, RefusedCallIsNotRemembered) {
+  v1::CreateAssemblyRequest request = CreateAssembly(kAssembly, kVersion, v1::Assembly::FULL);
+  request.set_request_id("id");
+  EXPECT_THAT(fixture_.Do(request), ErrorIs(StatusCode::kNotFound, "VERSION_UNKNOWN"));
+  fixture_.Publish(kVersion, 1);
+  MUSTER_EXPECT_OK(fixture_.Do(request));
+}
+
+TEST_F(RequestLogTest, ValidateOnlyIsNotRemembered) {
+  v1::RegisterNodeRequest request = Request("id");
+  request.set_validate_only(true);
+  const Revision before = fixture_.revision();
+  MUSTER_EXPECT_OK(fixture_.Do(request));
+  EXPECT_EQ(fixture_.revision(), before);
+  MUSTER_EXPECT_OK(fixture_.Do(Request("id")));
+  EXPECT_GT(fixture_.revision(), before);
+}
+
+TEST_F(RequestLogTest, IdThatIsTooLongIsRefused) {
+  MUSTER_EXPECT_OK(fixture_.Do(Request(std::string(kMaxIdBytes, 'x'))));
+  EXPECT_THAT(fixture_.Do(Request(std::string(kMaxIdBytes + 1, 'x'))),
+              ErrorIs(StatusCode::kInvalidArgument, "INVALID_FIELD"));
+}
+
+TEST_F(RequestLogTest, FullLogRefusesFurtherIdsAndStillKnowsTheOld) {
+  RequestLog log;
+  for (size_t i = 0; i < kMaxRequestIds; ++i) {
+    muster::store::RequestRow row;
+    row.set_request_id(std::to_string(i));
+    row.set_digest("digest");
+    row.set_expire_time_us(1'000 + static_cast<int64_t>(i));
+    log.Load(row);
+  }
+  v1::RegisterNodeResponse reply;
+  EXPECT_THAT(log.Find("0", "digest", reply), IsOkAndHolds(true));
+  const auto refused = log.Find("another", "digest", reply);
+  EXPECT_THAT(refused, ErrorIs(StatusCode::kResourceExhausted, "TOO_MANY_REQUEST_IDS"));
+  EXPECT_TRUE(DetailOf(refused.status()).retry_delay.has_value());
+  Transaction tx(Revision(1), 1'000);
+  log.Tick(tx);
+  EXPECT_THAT(log.Find("another", "digest", reply), IsOkAndHolds(false));
+}
+
+// Invariant 8: below the floor only what adds data is refused.
+TEST_F(RequestLogTest, NearlyFullStoreRefusesOnlyWhatAddsData) {
+  fixture_.Publish(kVersion, 1);
+  const uint64_t epoch = fixture_.Register("nodes/n1");
+  MUSTER_EXPECT_OK(fixture_.Do(CreateAssembly(kAssembly, kVersion, v1::Assembly::BALANCED)));
+  MUSTER_EXPECT_OK(fixture_.Do(Join(kAssembly, "nodes/n1", epoch)));
+  const uint64_t generation = fixture_.Plan(kAssembly, {{"nodes/n1", {0}}});
+  const int64_t floor = int64_t{256} << 20;
+  fixture_.TickTo(kSecondUs, floor - 1);
+  const std::string before = Describe(fixture_.registry());
+  for (const Command& command :
+       {Command(CreateVersion("models/m/versions/v2", 1)), Command(ShardOf(kVersion, 0)),
+        Command(TensorsOf(kVersion, 0, 0, {"a"})), Command(CompanionOf(kVersion, "a")),
+        Command(LocationOf(kVersion, 0, "file:///x")), Command(RegisterNode("nodes/n2")),
+        Command(CreateAssembly("assemblies/b", kVersion, v1::Assembly::FULL)),
+        Command(Join(kAssembly, "nodes/n1", epoch)),
+        Command(StagePieces{kVersion, ShardIndex(0), 0, ""})}) {
+    const absl::Status status = fixture_.Do(command);
+    EXPECT_THAT(status, ErrorIs(StatusCode::kResourceExhausted, "STORE_FULL")) << command.index();
+    EXPECT_TRUE(DetailOf(status).retry_delay.has_value());
+  }
+  EXPECT_EQ(Describe(fixture_.registry()), before);
+  MUSTER_EXPECT_OK(fixture_.Do(Report(kAssembly, "nodes/n1", epoch, generation, {0})));
+  EXPECT_EQ(fixture_.Shown(kAssembly).state(), v1::Assembly::READY);
+  MUSTER_EXPECT_OK(fixture_.Do(Leave(kAssembly, "nodes/n1")));
+  MUSTER_EXPECT_OK(fixture_.Do(DeleteAssembly(kAssembly)));
+  MUSTER_EXPECT_OK(fixture_.Do(DeregisterNode("nodes/n1")));
+  MUSTER_EXPECT_OK(fixture_.Do(DeleteVersion(kVersion)));
+  fixture_.TickTo(kSecondUs, floor);
+  MUSTER_EXPECT_OK(fixture_.Do(RegisterNode("nodes/n2")));
+}
+
+}  // namespace
+}  // namespace muster

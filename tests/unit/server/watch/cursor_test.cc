@@ -1,0 +1,236 @@
+#include <string>
+
+#include "gtest/gtest.h"
+#include "server/registry/limits.h"
+#include "server/watch/assembly_cursor.h"
+#include "server/watch/assignment_cursor.h"
+#include "tests/support/core_requests.h"
+#include "tests/support/status_matchers.h"
+
+namespace muster {
+namespace {
+
+namespace v1 = muster::v1;
+
+constexpr char kVersion[] = "models/m/versions/v";
+constexpr char kAssembly[] = "assemblies/a";
+constexpr char kNode[] = "nodes/a";
+
+// A node in a FULL assembly of `shards` shards, planned.
+class CursorTest : public testing::Test {
+ protected:
+  void SetUpShards(uint32_t shards) {
+    MUSTER_ASSERT_OK(core_.Do(PublishCommands(kVersion, shards, 10)).status);
+    MUSTER_ASSERT_OK(
+        core_.Do(CreateAssemblyRequestOf(kAssembly, kVersion, v1::Assembly::FULL)).status);
+    epoch_ = core_.AddNode(kNode, 0);
+    core_.Join(kAssembly, kNode, v1::Claim::ANY);
+    core_.Plan();
+  }
+  absl::StatusOr<AssignmentCursor> Open(uint64_t start) {
+    v1::WatchAssignmentsRequest request;
+    request.set_node(kNode);
+    request.set_epoch(epoch_.value);
+    request.set_start_revision(start);
+    return AssignmentCursor::Open(request, core_.registry(), core_.server().feed());
+  }
+  absl::StatusOr<bool> Next(AssignmentCursor& cursor) {
+    return cursor.Next(core_.registry(), core_.server().feed(), assignments_);
+  }
+  absl::StatusOr<AssemblyCursor> Watch(v1::Assembly::State until, absl::string_view node) {
+    v1::WatchAssemblyRequest request;
+    request.set_name(kAssembly);
+    request.set_until(until);
+    request.set_node(std::string(node));
+    return AssemblyCursor::Open(request, core_.registry(), core_.server().feed());
+  }
+  absl::StatusOr<bool> Next(AssemblyCursor& cursor) {
+    return cursor.Next(core_.registry(), core_.server().feed(), state_);
+  }
+  void DeleteAssembly() {
+    v1::DeleteAssemblyRequest request;
+    request.set_name(kAssembly);
+    MUSTER_ASSERT_OK(core_.Do(request).status);
+  }
+
+  CoreUnderTest core_;
+  Epoch epoch_;
+  v1::WatchAssignmentsResponse assignments_;
+  v1::WatchAssemblyResponse state_;
+};
+
+using AssignmentCursorTest = CursorTest;
+using AssemblyCursorTest = CursorTest;
+
+TEST_F(AssignmentCursorTest, SnapshotOfManyShardsComesInMessagesWithinTheirLimits) {
+  SetUpShards(2'500);
+  auto cursor = Open(0);
+  MUSTER_ASSERT_OK(cursor);
+
+  int shards = 0;
+  do {
+    ASSERT_THAT(Next(*cursor), IsOkAndHolds(true));
+    EXPECT_TRUE(assignments_.snapshot());
+    EXPECT_LE(assignments_.assigned_size(), static_cast<int>(kMaxItemsPerCall));
+    EXPECT_LE(assignments_.ByteSizeLong(), kMaxPageBytes);
+    EXPECT_EQ(assignments_.revision(), core_.registry().revision().value);
+    shards += assignments_.assigned_size();
+  } while (!assignments_.complete());
+
+  EXPECT_EQ(shards, 2'500);
+  EXPECT_THAT(Next(*cursor), IsOkAndHolds(false));
+}
+
+TEST_F(AssignmentCursorTest, SnapshotWithoutAssignmentsIsOneEmptyMessage) {
+  epoch_ = core_.AddNode(kNode, 0);
+  auto cursor = Open(0);
+  MUSTER_ASSERT_OK(cursor);
+
+  ASSERT_THAT(Next(*cursor), IsOkAndHolds(true));
+
+  EXPECT_TRUE(assignments_.snapshot() && assignments_.complete());
+  EXPECT_EQ(assignments_.assigned_size(), 0);
+}
+
+TEST_F(AssignmentCursorTest, DeletionOfTheAssemblyTakesItsShardsAway) {
+  SetUpShards(3);
+  auto cursor = Open(0);
+  MUSTER_ASSERT_OK(cursor);
+  ASSERT_THAT(Next(*cursor), IsOkAndHolds(true));
+
+  DeleteAssembly();
+
+  ASSERT_THAT(Next(*cursor), IsOkAndHolds(true));
+  EXPECT_FALSE(assignments_.snapshot());
+  EXPECT_EQ(assignments_.unassigned_size(), 3);
+  EXPECT_TRUE(assignments_.complete());
+}
+
+TEST_F(AssignmentCursorTest, NewRegistrationEndsTheWatch) {
+  SetUpShards(3);
+  auto cursor = Open(0);
+  MUSTER_ASSERT_OK(cursor);
+  ASSERT_THAT(Next(*cursor), IsOkAndHolds(true));
+
+  core_.AddNode(kNode, 0);
+
+  EXPECT_THAT(Next(*cursor), ErrorIs(absl::StatusCode::kAborted, "NODE_FENCED"));
+  EXPECT_THAT(Open(0), ErrorIs(absl::StatusCode::kAborted, "NODE_FENCED"));
+}
+
+TEST_F(AssignmentCursorTest, DeregistrationEndsTheWatch) {
+  SetUpShards(3);
+  auto cursor = Open(0);
+  MUSTER_ASSERT_OK(cursor);
+  ASSERT_THAT(Next(*cursor), IsOkAndHolds(true));
+  v1::DeregisterNodeRequest request;
+  request.set_name(kNode);
+  MUSTER_ASSERT_OK(core_.Do(request).status);
+
+  EXPECT_THAT(Next(*cursor), ErrorIs(absl::StatusCode::kNotFound, "NODE_UNKNOWN"));
+  EXPECT_THAT(Open(0), ErrorIs(absl::StatusCode::kNotFound, "NODE_UNKNOWN"));
+}
+
+TEST_F(AssignmentCursorTest, ResumeReadsPastTheEventsOfOlderEpochs) {
+  SetUpShards(3);
+  const uint64_t before = epoch_.value - 1;
+  core_.AddNode(kNode, 0);
+  epoch_ = core_.AddNode(kNode, 0);
+
+  auto cursor = Open(before);
+
+  MUSTER_ASSERT_OK(cursor);
+  ASSERT_THAT(Next(*cursor), IsOkAndHolds(true));
+  EXPECT_EQ(assignments_.assigned_size(), 3);
+}
+
+TEST_F(AssignmentCursorTest, RevisionThatTheServerDoesNotKnowIsCompacted) {
+  SetUpShards(3);
+
+  EXPECT_THAT(Open(core_.registry().revision().value + 1),
+              ErrorIs(absl::StatusCode::kOutOfRange, "REVISION_COMPACTED"));
+}
+
+TEST_F(AssignmentCursorTest, ResumeFromBeforeARestartIsCompacted) {
+  SetUpShards(3);
+  core_.Restart();
+
+  EXPECT_THAT(Open(1), ErrorIs(absl::StatusCode::kOutOfRange, "REVISION_COMPACTED"));
+  MUSTER_EXPECT_OK(Open(core_.registry().revision().value));
+}
+
+TEST_F(AssignmentCursorTest, RequestWithoutAnEpochIsInvalid) {
+  SetUpShards(1);
+  v1::WatchAssignmentsRequest request;
+  request.set_node(kNode);
+
+  EXPECT_THAT(AssignmentCursor::Open(request, core_.registry(), core_.server().feed()),
+              ErrorIs(absl::StatusCode::kInvalidArgument, "INVALID_FIELD"));
+}
+
+TEST_F(AssemblyCursorTest, WatchEndsWhenTheStateIsReached) {
+  SetUpShards(3);
+  auto cursor = Watch(v1::Assembly::READY, "");
+  MUSTER_ASSERT_OK(cursor);
+  ASSERT_THAT(Next(*cursor), IsOkAndHolds(true));
+  EXPECT_EQ(state_.assembly().state(), v1::Assembly::LOADING);
+  EXPECT_THAT(Next(*cursor), IsOkAndHolds(false));
+
+  MUSTER_ASSERT_OK(core_.ReportAll(kAssembly, kNode, v1::ShardReport::READY).status);
+
+  ASSERT_THAT(Next(*cursor), IsOkAndHolds(true));
+  EXPECT_EQ(state_.assembly().state(), v1::Assembly::READY);
+  EXPECT_TRUE(cursor->reached());
+}
+
+TEST_F(AssemblyCursorTest, NodesOwnReadinessIsEnoughWhenItWasAskedFor) {
+  SetUpShards(3);
+  core_.AddNode("nodes/b", 0);
+  core_.Join(kAssembly, "nodes/b", v1::Claim::ANY);
+  core_.Plan();
+  auto cursor = Watch(v1::Assembly::READY, kNode);
+  MUSTER_ASSERT_OK(cursor);
+  ASSERT_THAT(Next(*cursor), IsOkAndHolds(true));
+  EXPECT_FALSE(cursor->reached());
+
+  MUSTER_ASSERT_OK(core_.ReportAll(kAssembly, kNode, v1::ShardReport::READY).status);
+
+  ASSERT_THAT(Next(*cursor), IsOkAndHolds(true));
+  EXPECT_TRUE(cursor->reached());
+  EXPECT_TRUE(state_.member().ready());
+  EXPECT_EQ(state_.assembly().state(), v1::Assembly::LOADING);
+}
+
+TEST_F(AssemblyCursorTest, DeletionEndsTheWatch) {
+  SetUpShards(3);
+  auto cursor = Watch(v1::Assembly::STATE_UNSPECIFIED, "");
+  MUSTER_ASSERT_OK(cursor);
+  ASSERT_THAT(Next(*cursor), IsOkAndHolds(true));
+
+  DeleteAssembly();
+
+  EXPECT_THAT(Next(*cursor), ErrorIs(absl::StatusCode::kNotFound, "ASSEMBLY_UNKNOWN"));
+}
+
+TEST_F(AssemblyCursorTest, NameGivenToAnotherAssemblyEndsTheWatch) {
+  SetUpShards(3);
+  auto cursor = Watch(v1::Assembly::STATE_UNSPECIFIED, "");
+  MUSTER_ASSERT_OK(cursor);
+  DeleteAssembly();
+  MUSTER_ASSERT_OK(
+      core_.Do(CreateAssemblyRequestOf(kAssembly, kVersion, v1::Assembly::FULL)).status);
+
+  EXPECT_THAT(Next(*cursor), ErrorIs(absl::StatusCode::kNotFound, "ASSEMBLY_UNKNOWN"));
+}
+
+TEST_F(AssemblyCursorTest, NodeWithoutReadyIsInvalid) {
+  SetUpShards(1);
+
+  EXPECT_THAT(Watch(v1::Assembly::DEGRADED, kNode),
+              ErrorIs(absl::StatusCode::kInvalidArgument, "INVALID_FIELD"));
+  EXPECT_THAT(Watch(v1::Assembly::READY, "bad"),
+              ErrorIs(absl::StatusCode::kInvalidArgument, "INVALID_NAME"));
+}
+
+}  // namespace
+}  // namespace muster
