@@ -38,7 +38,8 @@ enum ExitCode { kOk = 0, kBadDataDir = 3, kBadListen = 4, kStoreFailed = 5, kSto
 constexpr absl::Duration kTickInterval = absl::Milliseconds(100);
 constexpr absl::Duration kPlanInterval = absl::Milliseconds(100);
 constexpr absl::Duration kCallGrace = absl::Seconds(2);
-// A stop is promised within 5 s; what is acknowledged is durable already, so ending the hard way loses nothing.
+// A stop is promised within 5 s; what is acknowledged is durable already, so ending the hard way
+// loses nothing.
 constexpr absl::Duration kStopLimit = absl::Milliseconds(4'500);
 
 void LogFatal(const char* what, const absl::Status& status) {
@@ -46,14 +47,16 @@ void LogFatal(const char* what, const absl::Status& status) {
                    absl::StatusCodeToString(status.code()), absl::CHexEscape(status.message()));
 }
 
-// Ends the process at once: whether the last write took place is unknown, so nothing more may be said.
+// Ends the process at once: whether the last write took place is unknown, so nothing more may be
+// said.
 [[noreturn]] void StopRatherThanLie(const absl::Status& status) {
   LogFatal("the store failed; restart the server once its data directory is in order", status);
   spdlog::default_logger()->flush();
   _exit(kStoreFailed);
 }
 
-// Blocks SIGTERM and SIGINT in this thread and those that it starts, and returns a descriptor that reads them.
+// Blocks SIGTERM and SIGINT in this thread and those that it starts, and returns a descriptor that
+// reads them.
 int BlockStopSignals() {
   sigset_t signals;
   sigemptyset(&signals);
@@ -67,15 +70,17 @@ int BlockStopSignals() {
 // Ends the process if the stop hangs.
 class StopWatchdog {
  public:
-  StopWatchdog() : thread_([this] {
-    absl::Duration left = kStopLimit;
-    constexpr absl::Duration kStep = absl::Milliseconds(50);
-    for (; left > absl::ZeroDuration() && !done_; left -= kStep) SystemClock().SleepFor(kStep);
-    if (done_) return;
-    spdlog::error("stop=forced reason=\"calls did not end in time\"");
-    spdlog::default_logger()->flush();
-    _exit(kStopTookTooLong);
-  }) {}
+  StopWatchdog()
+      : thread_([this] {
+          absl::Duration left = kStopLimit;
+          constexpr absl::Duration kStep = absl::Milliseconds(50);
+          for (; left > absl::ZeroDuration() && !done_; left -= kStep)
+            SystemClock().SleepFor(kStep);
+          if (done_) return;
+          spdlog::error("stop=forced reason=\"calls did not end in time\"");
+          spdlog::default_logger()->flush();
+          _exit(kStopTookTooLong);
+        }) {}
   ~StopWatchdog() {
     done_ = true;
     thread_.join();
@@ -122,10 +127,10 @@ int Serve(const ServerOptions& options, int signals, MetadataStore& store,
   committer.SubmitInternal(TickThread::MakeTick(clock, registry.leases(), store));
   auto commit_thread = std::make_unique<CommitThread>(committer, StopRatherThanLie);
   planner.Start(committer, [](const absl::Status& status) { LogFatal("planning failed", status); });
-  auto ticker = std::make_unique<TickThread>(clock, registry.leases(), store, committer,
-                                             kTickInterval);
-  auto server = StartRpcServer(options.listen, clock, committer, feed, registry.leases(), store,
-                               stats);
+  auto ticker =
+      std::make_unique<TickThread>(clock, registry.leases(), store, committer, kTickInterval);
+  auto server =
+      StartRpcServer(options.listen, clock, committer, feed, registry.leases(), store, stats);
   int exit_code = kOk;
   if (!server.ok()) {
     LogFatal("can't serve", server.status());

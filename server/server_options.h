@@ -21,7 +21,8 @@ struct ServerOptions {
   std::string log_level = "info";
 };
 
-// The options, or the exit code with which to end at once: --help, --version, or a mistake, which was explained on stderr.
+// The options, or the exit code with which to end at once: --help, --version, or a mistake, which
+// was explained on stderr.
 std::variant<ServerOptions, int> ParseServerOptions(int argc, char** argv);
 
 }  // namespace muster

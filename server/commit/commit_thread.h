@@ -12,8 +12,8 @@ namespace muster {
 
 class CommitThread {
  public:
-  // Runs the committer, which outlives it, until it is stopped and its queue is empty. `fatal` is called, on the thread,
-  // when the store has failed: it must end the process.
+  // Runs the committer, which outlives it, until it is stopped and its queue is empty. `fatal` is
+  // called, on the thread, when the store has failed: it must end the process.
   CommitThread(Committer& committer, std::function<void(const absl::Status&)> fatal);
 
   // Stops the committer and waits for the last group.

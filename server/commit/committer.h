@@ -1,12 +1,16 @@
-// The one place where state changes: applies commands in order, makes them durable in groups, publishes, replies.
+// The one place where state changes: applies commands in order, makes them durable in groups,
+// publishes, replies.
 //
 // 1. Handlers Submit jobs to a bounded queue and return.
-// 2. RunOnce takes all that has queued up, applies each command under the exclusive lock, and collects the rows.
-// 3. The rows of the group are committed as one synced batch (or several, where the store's limits ask for it).
-// 4. Then, and only then, the events are published and the jobs are answered; so are the reads that saw the state.
+// 2. RunOnce takes all that has queued up, applies each command under the exclusive lock, and
+//    collects the rows.
+// 3. The rows of the group are committed as one synced batch (or several, where the store's limits
+//    ask for it).
+// 4. Then, and only then, the events are published and the jobs are answered; so are the reads that
+//    saw the state.
 //
-// Reads run under the shared lock at any time. They may see what is not durable yet, and so are answered only once the
-// revision that they saw is.
+// Reads run under the shared lock at any time. They may see what is not durable yet, and so are
+// answered only once the revision that they saw is.
 #ifndef MUSTER_SERVER_COMMIT_COMMITTER_H_
 #define MUSTER_SERVER_COMMIT_COMMITTER_H_
 
@@ -43,7 +47,8 @@ struct JobResult {
 // Commands that are carried out one after the other, up to the first that fails.
 struct Job {
   std::vector<Command> commands;
-  // Called exactly once; on the committer's thread, or inside Submit when the job is refused. Must not block.
+  // Called exactly once; on the committer's thread, or inside Submit when the job is refused. Must
+  // not block.
   std::function<void(JobResult)> done = [](JobResult) {};
 };
 
@@ -55,7 +60,8 @@ class Committer {
     size_t queue_limit = 4'096;
   };
 
-  // All outlive the committer. `plan_wanted` is called on the committer's thread, after the group is durable.
+  // All outlive the committer. `plan_wanted` is called on the committer's thread, after the group
+  // is durable.
   Committer(MetadataStore& store, Registry& registry, Feed& feed, const Options& options,
             std::function<void(AssemblyUid)> plan_wanted);
 
@@ -67,16 +73,19 @@ class Committer {
   // The same for the server's own commands, which no limit refuses.
   void SubmitInternal(Job job) MUSTER_EXCLUDES(queue_mutex_);
 
-  // Runs `read` at once under the shared lock, and `reply` as soon as what it saw is durable: before Read returns, or
-  // later on the committer's thread. `read` is bounded to about 1,000 items; neither may block.
+  // Runs `read` at once under the shared lock, and `reply` as soon as what it saw is durable:
+  // before Read returns, or later on the committer's thread. `read` is bounded to about 1,000
+  // items; neither may block.
   void Read(const std::function<void(const Registry&)>& read, std::function<void(Revision)> reply)
       MUSTER_EXCLUDES(registry_mutex_, parked_mutex_);
 
-  // Carries out what has queued up; false when there was nothing. An error means that the store failed or that this
-  // process no longer leads it: nothing of the group was answered, and the process has to end.
+  // Carries out what has queued up; false when there was nothing. An error means that the store
+  // failed or that this process no longer leads it: nothing of the group was answered, and the
+  // process has to end.
   absl::StatusOr<bool> RunOnce();
 
-  // Blocks until there is a job, or Stop was called; false in the latter case, once the queue is empty.
+  // Blocks until there is a job, or Stop was called; false in the latter case, once the queue is
+  // empty.
   bool WaitForWork() MUSTER_EXCLUDES(queue_mutex_);
   // Refuses further jobs (UNAVAILABLE SHUTTING_DOWN) and lets WaitForWork end.
   void Stop() MUSTER_EXCLUDES(queue_mutex_);

@@ -15,8 +15,7 @@ PlannerThread::PlannerThread(Clock& clock, absl::Duration min_interval)
 PlannerThread::~PlannerThread() { Stop(); }
 
 void PlannerThread::Start(Committer& committer, std::function<void(const absl::Status&)> failed) {
-  thread_ = std::thread(
-      [this, &committer, failed = std::move(failed)] { Run(committer, failed); });
+  thread_ = std::thread([this, &committer, failed = std::move(failed)] { Run(committer, failed); });
 }
 
 void PlannerThread::Stop() {
@@ -43,9 +42,9 @@ void PlannerThread::Run(Committer& committer,
     {
       MutexLock lock(mutex_);
       if (stopped_) return;
-      const auto first = std::min_element(
-          wanted_.begin(), wanted_.end(),
-          [](const auto& a, const auto& b) { return a.second < b.second; });
+      const auto first =
+          std::min_element(wanted_.begin(), wanted_.end(),
+                           [](const auto& a, const auto& b) { return a.second < b.second; });
       if (first == wanted_.end()) {
         wanted_changed_.Wait(mutex_);
         continue;

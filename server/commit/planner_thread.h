@@ -23,8 +23,8 @@ class PlannerThread {
   PlannerThread(const PlannerThread&) = delete;
   PlannerThread& operator=(const PlannerThread&) = delete;
 
-  // Begins to plan, also what was wanted before. The committer outlives the thread's work, which Stop ends. `failed` is
-  // told of plans that can't be made, which is a defect.
+  // Begins to plan, also what was wanted before. The committer outlives the thread's work, which
+  // Stop ends. `failed` is told of plans that can't be made, which is a defect.
   void Start(Committer& committer, std::function<void(const absl::Status&)> failed);
   void Stop();
 

@@ -1,4 +1,5 @@
-// From an assembly's state to a plan, in two steps: an immutable input is taken under the lock, the plan is made without it.
+// From an assembly's state to a plan, in two steps: an immutable input is taken under the lock, the
+// plan is made without it.
 //
 // Thread-safe: pure functions.
 #ifndef MUSTER_SERVER_COMMIT_PLANNING_H_
@@ -26,7 +27,8 @@ struct PlanTask {
   PlanInput input;
 };
 
-// What a plan of the assembly has to know; nullopt when it needs none (gone, or too few nodes for the first).
+// What a plan of the assembly has to know; nullopt when it needs none (gone, or too few nodes for
+// the first).
 std::optional<PlanTask> TakePlanTask(const Registry& registry, AssemblyUid assembly);
 
 // Makes the plan and the commands that bring it in; nullopt when it changes nothing.

@@ -4,8 +4,8 @@
 
 namespace muster {
 
-TickThread::TickThread(Clock& clock, LeaseTable& leases, MetadataStore& store,
-                       Committer& committer, absl::Duration interval)
+TickThread::TickThread(Clock& clock, LeaseTable& leases, MetadataStore& store, Committer& committer,
+                       absl::Duration interval)
     : clock_(clock),
       leases_(leases),
       store_(store),

@@ -34,7 +34,8 @@ class TickThread {
   LeaseTable& leases_;
   MetadataStore& store_;
   Committer& committer_;
-  // A tick is under way; another one would only queue up behind it. Shared with the job, which may end after the thread.
+  // A tick is under way; another one would only queue up behind it. Shared with the job, which may
+  // end after the thread.
   const std::shared_ptr<std::atomic<bool>> pending_ = std::make_shared<std::atomic<bool>>(false);
   Mutex mutex_;
   CondVar stop_changed_;

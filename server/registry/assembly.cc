@@ -71,8 +71,8 @@ class ReasonList {
     if (count_ < kMaxReasons) return;
     v1::AssemblyReason* reason = out_.add_reasons();
     reason->set_code(v1::AssemblyReason::SHARDS_LOADING);
-    reason->set_message(absl::StrCat(full() ? "at least " : "", count_ - kMaxReasons + 1,
-                                     " more reasons"));
+    reason->set_message(
+        absl::StrCat(full() ? "at least " : "", count_ - kMaxReasons + 1, " more reasons"));
   }
 
  private:
@@ -263,7 +263,8 @@ v1::Assembly::State Assembly::state() const {
   const bool planned = row_.generation() != 0;
   const bool whole = planned && row_.plan_reasons().empty() && covered();
   if (whole && replicas_ready_ == replicas_required_) return v1::Assembly::READY;
-  // min_nodes is a gate for the first plan: once it was passed, losing nodes makes DEGRADED, not WAITING.
+  // min_nodes is a gate for the first plan: once it was passed, losing nodes makes DEGRADED, not
+  // WAITING.
   if (planned ? !row_.plan_reasons().empty() : nodes_live_ < row_.min_nodes()) {
     return v1::Assembly::WAITING;
   }
@@ -280,9 +281,9 @@ void Assembly::AddReasons(v1::Assembly& out) const {
     const bool waiting = nodes_live_ < row_.min_nodes();
     v1::AssemblyReason* reason =
         reasons.Add(waiting ? v1::AssemblyReason::TOO_FEW_NODES : v1::AssemblyReason::PLANNING);
-    reason->set_message(waiting ? absl::StrCat(nodes_live_, " of ", row_.min_nodes(),
-                                               " nodes joined")
-                                : "a plan is being made");
+    reason->set_message(waiting
+                            ? absl::StrCat(nodes_live_, " of ", row_.min_nodes(), " nodes joined")
+                            : "a plan is being made");
   } else if (row_.plan_reasons().empty() && !covered()) {
     reasons.Add(v1::AssemblyReason::PLANNING)
         ->set_message("a plan is being made, as members have come or gone");
@@ -309,8 +310,8 @@ void Assembly::AddReasons(v1::Assembly& out) const {
   const uint64_t open = replicas_required_ - replicas_ready_;
   if (open > 0) {
     v1::AssemblyReason* reason = reasons.Add(v1::AssemblyReason::SHARDS_LOADING);
-    reason->set_message(absl::StrCat(replicas_ready_, " of ", replicas_required_,
-                                     " shard replicas are ready"));
+    reason->set_message(
+        absl::StrCat(replicas_ready_, " of ", replicas_required_, " shard replicas are ready"));
   }
   reasons.Finish();
 }

@@ -1,7 +1,8 @@
 // One assembly: its members, its plan, their reports, and the barrier.
 //
-// The barrier (design invariant 5) is kept by counting: each change of an assignment, a report or a node's life adjusts
-// the counters by what it changed, so that the state is known at every revision at no cost.
+// The barrier (design invariant 5) is kept by counting: each change of an assignment, a report or a
+// node's life adjusts the counters by what it changed, so that the state is known at every revision
+// at no cost.
 #ifndef MUSTER_SERVER_REGISTRY_ASSEMBLY_H_
 #define MUSTER_SERVER_REGISTRY_ASSEMBLY_H_
 
@@ -63,7 +64,8 @@ class Assembly {
   void SetLive(const std::string& node, bool live);
   // Starts the reports of another epoch: all are PENDING again.
   void ResetReports(const std::string& node, Epoch epoch);
-  // Replaces a member's assignments; those that stay keep their state. Returns the difference for the node.
+  // Replaces a member's assignments; those that stay keep their state. Returns the difference for
+  // the node.
   AssignmentEvent SetAssignments(const std::string& node, std::vector<Assignment> assignments);
   ReportOutcome Report(const std::string& node, const muster::v1::ShardReport& report);
 

@@ -157,8 +157,7 @@ absl::Status AssemblyTable::Join(const v1::JoinAssemblyRequest& request, Transac
   const auto shard_count = static_cast<uint32_t>(assembly->version().shards.size());
   MUSTER_RETURN_IF_ERROR(CheckClaim(request.claim(), shard_count));
   v1::Claim claim = Normalised(request.claim());
-  if (const Assembly::Member* present = assembly->FindMember(request.node());
-      present != nullptr) {
+  if (const Assembly::Member* present = assembly->FindMember(request.node()); present != nullptr) {
     if (!SameClaim(present->claim, claim)) {
       return MakeError(absl::StatusCode::kFailedPrecondition, "CLAIM_DIFFERS",
                        absl::StrCat(request.node(), " is in ", request.name(),
@@ -271,12 +270,11 @@ absl::Status AssemblyTable::Report(const v1::ReportShardsRequest& request, Trans
     std::vector<uint32_t> shards(response.rejected().begin(), response.rejected().end());
     std::sort(shards.begin(), shards.end());
     const std::string list = RunsToText(shards, 1'000);
-    return MakeError(absl::StatusCode::kAborted, "ASSIGNMENT_GONE",
-                     absl::StrCat(request.node(), " does not hold shard ", list, " of ",
-                                  request.assembly(), " under the generation that it reports"),
-                     {{"node", request.node()},
-                      {"assembly", request.assembly()},
-                      {"shards", list}});
+    return MakeError(
+        absl::StatusCode::kAborted, "ASSIGNMENT_GONE",
+        absl::StrCat(request.node(), " does not hold shard ", list, " of ", request.assembly(),
+                     " under the generation that it reports"),
+        {{"node", request.node()}, {"assembly", request.assembly()}, {"shards", list}});
   }
   if (!changed) return absl::OkStatus();
   const Assembly::Member& reporter = *assembly->FindMember(request.node());
@@ -425,8 +423,8 @@ absl::Status AssemblyTable::LoadMember(AssemblyUid uid, NodeUid node_uid,
                                        const store::MemberRow& row, Transaction& tx) {
   Assembly* assembly = FindByUid(uid);
   if (assembly == nullptr) {
-    return absl::DataLossError(absl::StrCat("a member of assembly uid ", uid.value,
-                                            " has no assembly"));
+    return absl::DataLossError(
+        absl::StrCat("a member of assembly uid ", uid.value, " has no assembly"));
   }
   Node* node = nodes_.FindByUid(node_uid);
   if (node == nullptr) {
@@ -468,8 +466,7 @@ absl::Status AssemblyTable::LoadAssignments(AssemblyUid uid, Generation director
   const auto same_shard = [](const Assignment& a, const Assignment& b) {
     return a.shard == b.shard;
   };
-  if (std::adjacent_find(assignments.begin(), assignments.end(), same_shard) !=
-      assignments.end()) {
+  if (std::adjacent_find(assignments.begin(), assignments.end(), same_shard) != assignments.end()) {
     return absl::DataLossError(absl::StrCat("a shard is assigned twice to ", name));
   }
   Transaction unused(tx.revision(), tx.now_us());
@@ -492,7 +489,8 @@ void AssemblyTable::FinishLoad(Revision revision, Transaction& tx) {
       assembly->mutable_row().set_was_ready(true);
       tx.Follow(RememberReady{assembly->uid()});
     }
-    // A plan that was being made when the server stopped is made again; planning on its own output changes nothing.
+    // A plan that was being made when the server stopped is made again; planning on its own output
+    // changes nothing.
     if (assembly->WantsPlan()) tx.WantPlan(assembly->uid());
   }
   orphaned_directories_.clear();

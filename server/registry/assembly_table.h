@@ -58,8 +58,8 @@ class AssemblyTable {
   const std::map<std::string, std::unique_ptr<Assembly>>& by_name() const { return by_name_; }
   muster::v1::Assembly Describe(const Assembly& assembly) const;
 
-  // While the store is loaded: assemblies, then members, assignments, readiness. A row that belongs to nothing any more
-  // makes a command that removes it.
+  // While the store is loaded: assemblies, then members, assignments, readiness. A row that belongs
+  // to nothing any more makes a command that removes it.
   absl::Status Load(muster::store::AssemblyRow row);
   absl::Status LoadMember(AssemblyUid assembly, NodeUid node, const muster::store::MemberRow& row,
                           Transaction& tx);
@@ -78,8 +78,8 @@ class AssemblyTable {
   // What one assembly has on a node is room that the node's other assemblies lack: their plans have
   // to be made anew.
   void NoteRoom(const Node& node, AssemblyUid changed, Transaction& tx) const;
-  // Announces a change: the state as it is, with the members that it concerns; stores the first READY; asks for a plan
-  // when `inputs_changed`.
+  // Announces a change: the state as it is, with the members that it concerns; stores the first
+  // READY; asks for a plan when `inputs_changed`.
   void Announce(Assembly& assembly, const std::vector<std::string>& members, bool inputs_changed,
                 Transaction& tx);
   void DeleteMemberRows(const Assembly& assembly, NodeUid node, Transaction& tx) const;

@@ -120,13 +120,13 @@ absl::StatusOr<Version*> Catalogue::FindDraft(absl::string_view name) {
 
 absl::Status Catalogue::CheckShardExists(const Version& version, uint32_t index) const {
   if (index < version.shards.size() && !version.shards[index].row.empty()) return absl::OkStatus();
-  return MakeError(absl::StatusCode::kNotFound, "SHARD_UNKNOWN",
-                   absl::StrCat(version.row.name(), " has no shard ", index, " (",
-                                version.shards_added, " of ", version.row.shard_count(),
-                                " are there)"),
-                   {{"name", version.row.name()},
-                    {"shard", absl::StrCat(index)},
-                    {"shard_count", absl::StrCat(version.row.shard_count())}});
+  return MakeError(
+      absl::StatusCode::kNotFound, "SHARD_UNKNOWN",
+      absl::StrCat(version.row.name(), " has no shard ", index, " (", version.shards_added, " of ",
+                   version.row.shard_count(), " are there)"),
+      {{"name", version.row.name()},
+       {"shard", absl::StrCat(index)},
+       {"shard_count", absl::StrCat(version.row.shard_count())}});
 }
 
 const Version* Catalogue::FindByUid(VersionUid uid) const {
@@ -146,11 +146,10 @@ absl::Status Catalogue::Create(const v1::CreateModelVersionRequest& request, Tra
   const auto present = by_name_.find(wanted.name());
   if (present != by_name_.end()) {
     const std::string state = v1::ModelVersion::State_Name(present->second->row.state());
-    return MakeError(
-        absl::StatusCode::kAlreadyExists, "VERSION_EXISTS",
-        absl::StrCat(wanted.name(), " exists and is ", state,
-                     ": publish under another version, or delete it first"),
-        {{"name", wanted.name()}, {"state", state}});
+    return MakeError(absl::StatusCode::kAlreadyExists, "VERSION_EXISTS",
+                     absl::StrCat(wanted.name(), " exists and is ", state,
+                                  ": publish under another version, or delete it first"),
+                     {{"name", wanted.name()}, {"state", state}});
   }
   auto version = std::make_unique<Version>();
   store::VersionRow& row = version->row;
@@ -215,11 +214,10 @@ absl::Status Catalogue::Add(const AddShard& command, Transaction& tx) {
     store::ShardRow present = UnpackShard(*version, index);
     if (!SameContent(present, row)) {
       if (version->draft == nullptr) return NotDraft(*version);
-      return MakeError(
-          absl::StatusCode::kAlreadyExists, "SHARD_EXISTS",
-          absl::StrCat(version->row.name(), " has a shard ", index,
-                       " with other content: delete the draft to start anew"),
-          {{"name", version->row.name()}, {"shard", absl::StrCat(index)}});
+      return MakeError(absl::StatusCode::kAlreadyExists, "SHARD_EXISTS",
+                       absl::StrCat(version->row.name(), " has a shard ", index,
+                                    " with other content: delete the draft to start anew"),
+                       {{"name", version->row.name()}, {"shard", absl::StrCat(index)}});
     }
     bool merged = false;
     const std::string name = absl::StrCat(version->row.name(), "/shards/", index);
@@ -231,16 +229,16 @@ absl::Status Catalogue::Add(const AddShard& command, Transaction& tx) {
   }
   if (version->draft == nullptr) return NotDraft(*version);
   if (index >= version->shards.size()) {
-    return InvalidField("index", absl::StrCat(index),
-                        absl::StrCat("0 to ", version->shards.size() - 1,
-                                     ", as the model version announced ", version->shards.size(),
-                                     " shards"));
+    return InvalidField(
+        "index", absl::StrCat(index),
+        absl::StrCat("0 to ", version->shards.size() - 1, ", as the model version announced ",
+                     version->shards.size(), " shards"));
   }
   if (row.size_bytes() > kMaxVersionBytes - version->size_bytes) {
-    return InvalidField("size_bytes", absl::StrCat(row.size_bytes()),
-                        absl::StrCat("at most ", kMaxVersionBytes,
-                                     " bytes over all shards, of which ", version->size_bytes,
-                                     " are there"));
+    return InvalidField(
+        "size_bytes", absl::StrCat(row.size_bytes()),
+        absl::StrCat("at most ", kMaxVersionBytes, " bytes over all shards, of which ",
+                     version->size_bytes, " are there"));
   }
   row.set_revision(tx.Change().value);
   std::string packed = row.SerializeAsString();
@@ -279,8 +277,8 @@ absl::Status Catalogue::Add(const v1::AddTensorsRequest& request, Transaction& t
   MUSTER_RETURN_IF_ERROR(CheckTensorBatch(request, content_bytes));
   const auto rank = shard.has_rank() ? std::optional<uint32_t>(shard.rank()) : std::nullopt;
   bool repeat = false;
-  MUSTER_RETURN_IF_ERROR(version->draft->CheckTensors(index, rank, shard.tensor_count(), request,
-                                                      &repeat));
+  MUSTER_RETURN_IF_ERROR(
+      version->draft->CheckTensors(index, rank, shard.tensor_count(), request, &repeat));
   if (!repeat) {
     store::TensorsRow row;
     *row.mutable_tensors() = request.tensors();
@@ -329,8 +327,7 @@ absl::Status Catalogue::Add(const AddLocation& command, Transaction& tx) {
   MUSTER_RETURN_IF_ERROR(CheckShardExists(*version, index));
   store::ShardRow row = UnpackShard(*version, index);
   const std::string name = absl::StrCat(version->row.name(), "/shards/", index);
-  MUSTER_ASSIGN_OR_RETURN(const bool changed,
-                          MergeLocation(name, command.entry.location(), row));
+  MUSTER_ASSIGN_OR_RETURN(const bool changed, MergeLocation(name, command.entry.location(), row));
   return changed ? ReplaceLocations(*version, index, std::move(row), tx) : absl::OkStatus();
 }
 
@@ -344,12 +341,13 @@ absl::Status Catalogue::Remove(const RemoveLocation& command, Transaction& tx) {
   for (int i = 0; i < locations.size(); ++i) {
     if (locations[i].uri() != command.entry.uri()) continue;
     if (locations.size() == 1) {
-      return MakeError(absl::StatusCode::kFailedPrecondition, "LAST_LOCATION",
-                       absl::StrCat(version->row.name(), "/shards/", index, " has only the location ",
-                                    command.entry.uri(), ": add another one first"),
-                       {{"name", version->row.name()},
-                        {"shard", absl::StrCat(index)},
-                        {"uri", command.entry.uri()}});
+      return MakeError(
+          absl::StatusCode::kFailedPrecondition, "LAST_LOCATION",
+          absl::StrCat(version->row.name(), "/shards/", index, " has only the location ",
+                       command.entry.uri(), ": add another one first"),
+          {{"name", version->row.name()},
+           {"shard", absl::StrCat(index)},
+           {"uri", command.entry.uri()}});
     }
     locations.DeleteSubrange(i, 1);
     return ReplaceLocations(*version, index, std::move(row), tx);
@@ -381,13 +379,13 @@ absl::Status Catalogue::CheckComplete(const Version& version) const {
   }
   if (!short_of_tensors.empty()) {
     metadata["shards_short_of_tensors"] = RunsToText(short_of_tensors, kMaxListBytes);
-    problems.push_back(absl::StrCat("tensors are missing in shards ",
-                                    RunsToText(short_of_tensors, 200)));
+    problems.push_back(
+        absl::StrCat("tensors are missing in shards ", RunsToText(short_of_tensors, 200)));
   }
   if (tensors != version.row.tensor_count() ||
       (missing_shards.empty() && announced != version.row.tensor_count())) {
-    metadata["missing_tensors"] = absl::StrCat(
-        version.row.tensor_count() - std::min(tensors, version.row.tensor_count()));
+    metadata["missing_tensors"] =
+        absl::StrCat(version.row.tensor_count() - std::min(tensors, version.row.tensor_count()));
     problems.push_back(absl::StrCat(tensors, " tensors are there and ", version.row.tensor_count(),
                                     " were announced"));
   }
@@ -399,7 +397,8 @@ absl::Status Catalogue::CheckComplete(const Version& version) const {
   if (problems.empty()) return absl::OkStatus();
   return MakeError(
       absl::StatusCode::kFailedPrecondition, "VERSION_INCOMPLETE",
-      absl::StrCat(version.row.name(), " is incomplete: ", absl::StrJoin(problems, "; ")), metadata);
+      absl::StrCat(version.row.name(), " is incomplete: ", absl::StrJoin(problems, "; ")),
+      metadata);
 }
 
 absl::Status Catalogue::Commit(const v1::CommitModelVersionRequest& request, Transaction& tx,
@@ -426,10 +425,11 @@ absl::Status Catalogue::Delete(const v1::DeleteModelVersionRequest& request, Tra
   MUSTER_ASSIGN_OR_RETURN(Version * version, FindMutable(request.name()));
   if (!version->assemblies.empty()) {
     const std::string list = absl::StrJoin(version->assemblies, ",");
-    return MakeError(absl::StatusCode::kFailedPrecondition, "VERSION_IN_USE",
-                     absl::StrCat(version->row.name(), " is used by ", list.substr(0, 500),
-                                  ": delete these assemblies first"),
-                     {{"name", version->row.name()}, {"assemblies", list.substr(0, kMaxListBytes)}});
+    return MakeError(
+        absl::StatusCode::kFailedPrecondition, "VERSION_IN_USE",
+        absl::StrCat(version->row.name(), " is used by ", list.substr(0, 500),
+                     ": delete these assemblies first"),
+        {{"name", version->row.name()}, {"assemblies", list.substr(0, kMaxListBytes)}});
   }
   if (!request.validate_only()) Erase(*version, tx);
   return absl::OkStatus();
@@ -448,7 +448,8 @@ void Catalogue::Erase(Version& version, Transaction& tx) {
 
 void Catalogue::Tick(Transaction& tx) const {
   for (const auto& [name, version] : by_name_) {
-    // Loaded: its day begins with the first tick, as the time that the store knows may be long past.
+    // Loaded: its day begins with the first tick, as the time that the store knows may be long
+    // past.
     if (version->draft != nullptr && version->draft->last_addition_us() == 0) {
       version->draft->Touch(tx.now_us());
     }
@@ -485,8 +486,8 @@ v1::ModelVersion Catalogue::Describe(const Version& version) const {
   out.set_shards_added(version.shards_added);
   const bool draft = version.draft != nullptr;
   out.set_tensors_added(draft ? version.draft->tensors_added() : row.tensors_added());
-  out.set_companions_added(static_cast<uint32_t>(draft ? version.companions.size()
-                                                       : row.companion_count()));
+  out.set_companions_added(
+      static_cast<uint32_t>(draft ? version.companions.size() : row.companion_count()));
   out.set_revision(row.revision());
   return out;
 }
@@ -556,8 +557,7 @@ absl::Status Catalogue::LoadTensors(VersionUid uid, uint32_t shard, uint32_t sta
     return absl::DataLossError(absl::StrCat("tensors of shard ", shard, " have no draft"));
   }
   const store::ShardRow shard_row = UnpackShard(*version, shard);
-  const auto rank =
-      shard_row.has_rank() ? std::optional<uint32_t>(shard_row.rank()) : std::nullopt;
+  const auto rank = shard_row.has_rank() ? std::optional<uint32_t>(shard_row.rank()) : std::nullopt;
   version->draft->AddTensors(shard, rank, start, row.tensors());
   return absl::OkStatus();
 }

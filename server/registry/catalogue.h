@@ -1,6 +1,7 @@
 // The model versions: what the server knows of their shards and companions.
 //
-// Keeps each shard as its packed row; tensor tables, piece digests and companions are in the store only.
+// Keeps each shard as its packed row; tensor tables, piece digests and companions are in the store
+// only.
 #ifndef MUSTER_SERVER_REGISTRY_CATALOGUE_H_
 #define MUSTER_SERVER_REGISTRY_CATALOGUE_H_
 
@@ -98,8 +99,8 @@ class Catalogue {
   absl::StatusOr<Version*> FindDraft(absl::string_view name);
   void Erase(Version& version, Transaction& tx);
   absl::Status CheckComplete(const Version& version) const;
-  absl::Status ReplaceLocations(Version& version, uint32_t index,
-                                muster::store::ShardRow row, Transaction& tx);
+  absl::Status ReplaceLocations(Version& version, uint32_t index, muster::store::ShardRow row,
+                                Transaction& tx);
   static void SetShard(Version& version, uint32_t index, const muster::store::ShardRow& row,
                        std::string packed);
 

@@ -20,7 +20,8 @@
 
 namespace muster {
 
-// Stores a run of kPiecesPerRow digests of a shard that AddShard makes visible afterwards; nothing shows it before.
+// Stores a run of kPiecesPerRow digests of a shard that AddShard makes visible afterwards; nothing
+// shows it before.
 struct StagePieces {
   std::string version;
   ShardIndex shard;
@@ -69,7 +70,8 @@ struct ReviveNode {
   Epoch epoch;
 };
 
-// Writes one run of members of a plan that is too big for one transaction under the plan's new directory.
+// Writes one run of members of a plan that is too big for one transaction under the plan's new
+// directory.
 struct StagePlan {
   std::shared_ptr<const PlannedAssembly> plan;
   size_t begin = 0;
@@ -111,8 +113,8 @@ using Command =
                  muster::v1::RegisterNodeRequest, muster::v1::DeregisterNodeRequest,
                  muster::v1::CreateAssemblyRequest, muster::v1::JoinAssemblyRequest,
                  muster::v1::LeaveAssemblyRequest, muster::v1::DeleteAssemblyRequest,
-                 muster::v1::ReportShardsRequest, Tick, ExpireLease, ReviveNode, StagePlan, ApplyPlan,
-                 ExpireDraft, ForgetMember, ForgetPlanDirectory, RememberReady>;
+                 muster::v1::ReportShardsRequest, Tick, ExpireLease, ReviveNode, StagePlan,
+                 ApplyPlan, ExpireDraft, ForgetMember, ForgetPlanDirectory, RememberReady>;
 
 }  // namespace muster
 

@@ -20,8 +20,7 @@ Draft::Fingerprint Draft::FingerprintOf(absl::string_view bytes) {
 }
 
 Draft::Fingerprint Draft::NameFingerprint(std::optional<uint32_t> rank, absl::string_view name) {
-  return FingerprintOf(
-      absl::StrCat(rank.has_value() ? absl::StrCat(*rank) : "-", ":", name));
+  return FingerprintOf(absl::StrCat(rank.has_value() ? absl::StrCat(*rank) : "-", ":", name));
 }
 
 Draft::Fingerprint Draft::BatchFingerprint(
@@ -58,20 +57,21 @@ absl::Status Draft::CheckTensors(uint32_t shard, std::optional<uint32_t> rank, u
                      {{"name", batch.name()}, {"tensors_added", absl::StrCat(present.count)}});
   }
   if (batch.start() > present.count) {
-    return MakeError(absl::StatusCode::kFailedPrecondition, "TENSORS_OUT_OF_ORDER",
-                     absl::StrCat(batch.name(), " has ", present.count, " tensors, and a batch starts at ",
-                                  batch.start(), ": continue at ", present.count),
-                     {{"name", batch.name()}, {"tensors_added", absl::StrCat(present.count)}});
+    return MakeError(
+        absl::StatusCode::kFailedPrecondition, "TENSORS_OUT_OF_ORDER",
+        absl::StrCat(batch.name(), " has ", present.count, " tensors, and a batch starts at ",
+                     batch.start(), ": continue at ", present.count),
+        {{"name", batch.name()}, {"tensors_added", absl::StrCat(present.count)}});
   }
   if (uint64_t{present.count} + batch.tensors_size() > announced) {
     return InvalidField("tensors", absl::StrCat(present.count + batch.tensors_size()),
                         absl::StrCat("at most the ", announced, " that the shard announced"));
   }
   if (batch.tensors(0).begin_bytes() < present.end_bytes) {
-    return InvalidField(absl::StrCat("range of tensor '", batch.tensors(0).name(), "'"),
-                        absl::StrCat(batch.tensors(0).begin_bytes()),
-                        absl::StrCat("at or after ", present.end_bytes,
-                                     ", where the tensor before it ends"));
+    return InvalidField(
+        absl::StrCat("range of tensor '", batch.tensors(0).name(), "'"),
+        absl::StrCat(batch.tensors(0).begin_bytes()),
+        absl::StrCat("at or after ", present.end_bytes, ", where the tensor before it ends"));
   }
   absl::flat_hash_set<Fingerprint> in_batch;
   for (const v1::Tensor& tensor : batch.tensors()) {

@@ -1,4 +1,5 @@
-// What is known of a model version only while it is a DRAFT: enough for Commit to check it without reading.
+// What is known of a model version only while it is a DRAFT: enough for Commit to check it without
+// reading.
 #ifndef MUSTER_SERVER_REGISTRY_DRAFT_H_
 #define MUSTER_SERVER_REGISTRY_DRAFT_H_
 
@@ -26,8 +27,8 @@ class Draft {
   // Tensors of a shard that are there.
   uint32_t TensorsOf(uint32_t shard) const;
 
-  // Checks a batch of a shard that announced `announced` tensors. Sets `*repeat` when the very same batch is there.
-  // Errors as AddTensors; nothing is changed.
+  // Checks a batch of a shard that announced `announced` tensors. Sets `*repeat` when the very same
+  // batch is there. Errors as AddTensors; nothing is changed.
   absl::Status CheckTensors(uint32_t shard, std::optional<uint32_t> rank, uint32_t announced,
                             const muster::v1::AddTensorsRequest& batch, bool* repeat) const;
 

@@ -1,7 +1,8 @@
 // Who is alive: leases and progress, in memory only.
 //
-// Stands beside the registry with a lock of its own, so that a heartbeat never waits behind commands, plans or an fsync.
-// It learns of nodes only from committed transactions, so what a heartbeat is told is durable.
+// Stands beside the registry with a lock of its own, so that a heartbeat never waits behind
+// commands, plans or an fsync. It learns of nodes only from committed transactions, so what a
+// heartbeat is told is durable.
 #ifndef MUSTER_SERVER_REGISTRY_LEASE_TABLE_H_
 #define MUSTER_SERVER_REGISTRY_LEASE_TABLE_H_
 
@@ -48,7 +49,8 @@ class LeaseTable {
   absl::StatusOr<HeartbeatResult> Heartbeat(const muster::v1::HeartbeatRequest& request)
       MUSTER_EXCLUDES(mutex_);
 
-  // Takes the time over and returns the leases that have run out. After a stall every lease gets its full TTL first.
+  // Takes the time over and returns the leases that have run out. After a stall every lease gets
+  // its full TTL first.
   std::vector<Lease> Tick(absl::Duration monotonic) MUSTER_EXCLUDES(mutex_);
 
   // Whether the lease has run out and was not renewed since.

@@ -1,4 +1,5 @@
-// Every limit of the API that the registry checks, with its reason. The protos and the README state the same numbers.
+// Every limit of the API that the registry checks, with its reason. The protos and the README state
+// the same numbers.
 #ifndef MUSTER_SERVER_REGISTRY_LIMITS_H_
 #define MUSTER_SERVER_REGISTRY_LIMITS_H_
 
@@ -23,7 +24,8 @@ inline constexpr uint64_t kMinPieceSizeBytes = 1u << 20;
 inline constexpr uint64_t kMaxPieceSizeBytes = 64u << 20;
 // 8,192 digests of 16 bytes: 128 KiB, so that two such rows fit into one transaction of 512 KiB.
 inline constexpr uint32_t kPiecesPerRow = 8'192;
-// Of all shards of a version, so that placement can add up the versions of several assemblies in 64 bits.
+// Of all shards of a version, so that placement can add up the versions of several assemblies in 64
+// bits.
 inline constexpr uint64_t kMaxVersionBytes = uint64_t{1} << 60;
 inline constexpr uint32_t kMaxTensorsPerShard = 1'000'000;
 inline constexpr size_t kMaxTensorNameBytes = 1'024;
@@ -48,8 +50,9 @@ inline constexpr int kMaxClaimedShards = 50'000;
 inline constexpr int kMaxReasons = 16;
 inline constexpr int kMaxReasonShards = 1'000;
 inline constexpr int kMaxMembersShown = 1'000;
-// A node's reports in one assembly are one row. 100,000 shards in runs of one take up to 200 KiB of it, so that this many
-// failures with details of 2.2 KiB keep it below 256 KiB; the rest keep their code alone.
+// A node's reports in one assembly are one row. 100,000 shards in runs of one take up to 200 KiB of
+// it, so that this many failures with details of 2.2 KiB keep it below 256 KiB; the rest keep their
+// code alone.
 inline constexpr size_t kMaxFailureMessageBytes = 1'024;
 inline constexpr size_t kMaxDetailedFailures = 16;
 

@@ -1,4 +1,5 @@
-// Reads the registry's state back from the store: once, in key order per kind, bounded memory per step.
+// Reads the registry's state back from the store: once, in key order per kind, bounded memory per
+// step.
 
 #include <functional>
 #include <string>
@@ -16,8 +17,8 @@ namespace {
 constexpr size_t kRowsPerScan = 1'000;
 
 absl::Status DamagedRow(absl::string_view key) {
-  return absl::DataLossError(
-      absl::StrCat("the row '", absl::CHexEscape(key), "' can't be read: restore the data directory"));
+  return absl::DataLossError(absl::StrCat("the row '", absl::CHexEscape(key),
+                                          "' can't be read: restore the data directory"));
 }
 
 absl::Status ForEachRow(
@@ -47,9 +48,8 @@ absl::Status ForEach(MetadataStore& store, const std::string& prefix,
 
 absl::Status LoadCatalogue(MetadataStore& store, Catalogue& catalogue) {
   MUSTER_RETURN_IF_ERROR(ForEach<store::VersionRow>(
-      store, "v", [&](const std::string&, store::VersionRow& row) {
-        return catalogue.Load(std::move(row));
-      }));
+      store, "v",
+      [&](const std::string&, store::VersionRow& row) { return catalogue.Load(std::move(row)); }));
   MUSTER_RETURN_IF_ERROR(
       ForEachRow(store, "s", [&](const std::string& key, std::string& value) -> absl::Status {
         const auto parsed = ParseShardKey(key);
@@ -74,10 +74,12 @@ absl::Status LoadCatalogue(MetadataStore& store, Catalogue& catalogue) {
 }
 
 absl::Status LoadAssemblies(MetadataStore& store, AssemblyTable& assemblies, Transaction& tx) {
-  MUSTER_RETURN_IF_ERROR(ForEach<store::AssemblyRow>(
-      store, "a",
-      [&](const std::string&, store::AssemblyRow& row) { return assemblies.Load(std::move(row)); }));
-  // Within an assembly the rows are in the order in which they build on one another: members, plan, readiness.
+  MUSTER_RETURN_IF_ERROR(
+      ForEach<store::AssemblyRow>(store, "a", [&](const std::string&, store::AssemblyRow& row) {
+        return assemblies.Load(std::move(row));
+      }));
+  // Within an assembly the rows are in the order in which they build on one another: members, plan,
+  // readiness.
   return ForEachRow(store, "b", [&](const std::string& key, std::string& value) -> absl::Status {
     const auto parsed = ParseAssemblyRowKey(key);
     if (!parsed.has_value()) return DamagedRow(key);
@@ -116,8 +118,8 @@ absl::StatusOr<Applied> Registry::Load(MetadataStore& store) {
       store, "n",
       [&](const std::string&, store::NodeRow& row) { return nodes_.Load(std::move(row)); }));
   MUSTER_RETURN_IF_ERROR(LoadAssemblies(store, assemblies_, tx));
-  MUSTER_RETURN_IF_ERROR(ForEach<store::RequestRow>(
-      store, "q", [&](const std::string&, store::RequestRow& row) {
+  MUSTER_RETURN_IF_ERROR(
+      ForEach<store::RequestRow>(store, "q", [&](const std::string&, store::RequestRow& row) {
         requests_.Load(std::move(row));
         return absl::OkStatus();
       }));

@@ -22,14 +22,14 @@ absl::Status NodeUnknown(absl::string_view name) {
 }
 
 absl::Status NodeFenced(absl::string_view name, Epoch sent, Epoch present) {
-  return MakeError(absl::StatusCode::kAborted, "NODE_FENCED",
-                   absl::StrCat("stale epoch: ", name, " sent ", sent.value, ", now ",
-                                present.value,
-                                "; another process registered under this name, or it was stopped "
-                                "and registered anew"),
-                   {{"node", std::string(name)},
-                    {"sent_epoch", absl::StrCat(sent.value)},
-                    {"present_epoch", absl::StrCat(present.value)}});
+  return MakeError(
+      absl::StatusCode::kAborted, "NODE_FENCED",
+      absl::StrCat("stale epoch: ", name, " sent ", sent.value, ", now ", present.value,
+                   "; another process registered under this name, or it was stopped "
+                   "and registered anew"),
+      {{"node", std::string(name)},
+       {"sent_epoch", absl::StrCat(sent.value)},
+       {"present_epoch", absl::StrCat(present.value)}});
 }
 
 absl::StatusOr<Node*> NodeTable::Register(const v1::RegisterNodeRequest& request, Transaction& tx) {
@@ -133,8 +133,8 @@ absl::Status NodeTable::Load(store::NodeRow row) {
 }
 
 NodeEvent NodeTable::EventOf(const Node& node) {
-  return NodeEvent{node.uid,        node.row.name(), node.epoch(), node.row.lease_ttl_us(),
-                   node.row.lost(), false};
+  return NodeEvent{
+      node.uid, node.row.name(), node.epoch(), node.row.lease_ttl_us(), node.row.lost(), false};
 }
 
 }  // namespace muster

@@ -23,11 +23,13 @@ struct PageStart {
 // 1 to kMaxPageSize; 0 asks for kDefaultPageSize.
 size_t PageSize(uint32_t asked);
 
-// Makes the token that continues a list after the item `after`. `list` names the call and its filter. Thread-safe.
+// Makes the token that continues a list after the item `after`. `list` names the call and its
+// filter. Thread-safe.
 std::string MakePageToken(absl::string_view list, const PageStart& start);
 
-// Takes a token apart; an empty one is the first page at `present`. INVALID_ARGUMENT INVALID_PAGE_TOKEN when it is
-// damaged, of another list, or of a revision that this store has not reached.
+// Takes a token apart; an empty one is the first page at `present`. INVALID_ARGUMENT
+// INVALID_PAGE_TOKEN when it is damaged, of another list, or of a revision that this store has not
+// reached.
 absl::StatusOr<PageStart> ParsePageToken(absl::string_view list, absl::string_view token,
                                          Revision present);
 

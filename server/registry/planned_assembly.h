@@ -14,14 +14,16 @@ namespace muster {
 struct PlannedAssembly {
   struct Member {
     NodeUid node;
-    // All of the member's assignments, in shard order. Generation 0 marks those that this plan makes.
+    // All of the member's assignments, in shard order. Generation 0 marks those that this plan
+    // makes.
     std::vector<Assignment> assignments;
   };
 
   AssemblyUid assembly;
   // What the plan was made from; the registry refuses it once that has changed.
   uint64_t inputs_version = 0;
-  // The members whose assignments differ from the present plan's; for a staged plan, all members that have any.
+  // The members whose assignments differ from the present plan's; for a staged plan, all members
+  // that have any.
   std::vector<Member> members;
   // The plan is written whole into a directory of its own, in several transactions.
   bool staged = false;

@@ -67,9 +67,13 @@ struct ReplyOf<v1::ReportShardsRequest> {
 };
 
 template <typename Request>
-concept HasRequestId = requires(const Request& request) { request.request_id(); };
+concept HasRequestId = requires(const Request& request) {
+  request.request_id();
+};
 template <typename Request>
-concept HasValidateOnly = requires(const Request& request) { request.validate_only(); };
+concept HasValidateOnly = requires(const Request& request) {
+  request.validate_only();
+};
 
 }  // namespace
 
@@ -90,14 +94,13 @@ MetadataBatch::Put Registry::RevisionRow(Revision revision) const {
 
 absl::Status Registry::CheckSpace() const {
   if (!free_bytes_.has_value() || *free_bytes_ >= options_.min_free_bytes) return absl::OkStatus();
-  return WithDetail(
-      absl::ResourceExhaustedError(absl::StrCat(
-          "the server's store has ", *free_bytes_, " bytes left, below its floor of ",
-          options_.min_free_bytes, ": free space on the device of its --data-dir")),
-      ErrorDetail{"STORE_FULL",
-                  {{"free_bytes", absl::StrCat(*free_bytes_)},
-                   {"floor_bytes", absl::StrCat(options_.min_free_bytes)}},
-                  absl::Seconds(5)});
+  return WithDetail(absl::ResourceExhaustedError(absl::StrCat(
+                        "the server's store has ", *free_bytes_, " bytes left, below its floor of ",
+                        options_.min_free_bytes, ": free space on the device of its --data-dir")),
+                    ErrorDetail{"STORE_FULL",
+                                {{"free_bytes", absl::StrCat(*free_bytes_)},
+                                 {"floor_bytes", absl::StrCat(options_.min_free_bytes)}},
+                                absl::Seconds(5)});
 }
 
 template <typename Reply, typename Request>
@@ -184,15 +187,13 @@ absl::Status Registry::Do(const v1::RegisterNodeRequest& request, Transaction& t
   assemblies_.NodeRegistered(*node, tx);
   *reply.mutable_node() = nodes_.Describe(*node);
   reply.set_epoch(node->epoch().value);
-  *reply.mutable_heartbeat_interval() =
-      ToDuration(node->row.lease_ttl_us() / kHeartbeatsPerTtl);
+  *reply.mutable_heartbeat_interval() = ToDuration(node->row.lease_ttl_us() / kHeartbeatsPerTtl);
   return absl::OkStatus();
 }
 
 absl::Status Registry::Do(const v1::DeregisterNodeRequest& request, Transaction& tx,
                           v1::DeregisterNodeResponse&) {
-  const auto epoch =
-      request.has_epoch() ? std::optional<uint64_t>(request.epoch()) : std::nullopt;
+  const auto epoch = request.has_epoch() ? std::optional<uint64_t>(request.epoch()) : std::nullopt;
   MUSTER_ASSIGN_OR_RETURN(Node * node, nodes_.Find(request.name(), epoch));
   if (request.validate_only()) return absl::OkStatus();
   assemblies_.NodeRemoved(*node, tx);
@@ -252,7 +253,8 @@ absl::Status Registry::Do(const RemoveLocation& command, Transaction& tx) {
 }
 
 absl::Status Registry::Do(const Tick& command, Transaction& tx) {
-  // Records show the time of day as it is told, but it never goes back, so that what follows is not older.
+  // Records show the time of day as it is told, but it never goes back, so that what follows is not
+  // older.
   now_us_ = std::max(now_us_, command.time_us);
   free_bytes_ = command.free_bytes;
   Transaction at_now(tx.revision(), now_us_);

@@ -1,10 +1,11 @@
 // The core: commands in; replies, row changes and events out.
 //
-// Pure: no I/O, no clock, no gRPC. Time comes in as Tick commands. The committer applies commands one after the other and
-// makes their rows durable; reads run beside that under a shared lock (server/commit).
+// Pure: no I/O, no clock, no gRPC. Time comes in as Tick commands. The committer applies commands
+// one after the other and makes their rows durable; reads run beside that under a shared lock
+// (server/commit).
 //
-// Reading order: command.h, transaction.h, then one file pair per noun: catalogue, node_table, assembly,
-// assembly_table, lease_table, request_log.
+// Reading order: command.h, transaction.h, then one file pair per noun: catalogue, node_table,
+// assembly, assembly_table, lease_table, request_log.
 #ifndef MUSTER_SERVER_REGISTRY_REGISTRY_H_
 #define MUSTER_SERVER_REGISTRY_REGISTRY_H_
 
@@ -61,8 +62,9 @@ class Registry {
 
   explicit Registry(const Options& options);
 
-  // Reads the whole state back. Once, before anything else; the result holds follow-ups and plans wanted, and
-  // node events for the lease table were applied already. kDataLoss: a row that can't be read or fits nothing.
+  // Reads the whole state back. Once, before anything else; the result holds follow-ups and plans
+  // wanted, and node events for the lease table were applied already. kDataLoss: a row that can't
+  // be read or fits nothing.
   absl::StatusOr<Applied> Load(MetadataStore& store);
 
   // Carries out one command.

@@ -47,9 +47,8 @@ absl::StatusOr<bool> RequestLog::Find(absl::string_view request_id, absl::string
     return WithDetail(
         absl::ResourceExhaustedError(absl::StrCat("the server remembers ", rows_.size(),
                                                   " request ids, and has no room for another")),
-        ErrorDetail{"TOO_MANY_REQUEST_IDS",
-                    {{"limit", absl::StrCat(kMaxRequestIds)}},
-                    absl::Seconds(1)});
+        ErrorDetail{
+            "TOO_MANY_REQUEST_IDS", {{"limit", absl::StrCat(kMaxRequestIds)}}, absl::Seconds(1)});
   }
   if (found->second.digest() != digest) {
     return MakeError(absl::StatusCode::kInvalidArgument, "REQUEST_ID_REUSED",

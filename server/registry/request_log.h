@@ -22,14 +22,15 @@ class RequestLog {
   // Digest of a request without its request_id: equal for equal calls.
   static std::string DigestOf(const google::protobuf::Message& request);
 
-  // True, with `reply` filled, when the call was answered before. INVALID_ARGUMENT REQUEST_ID_REUSED when the id came
-  // with another call; RESOURCE_EXHAUSTED TOO_MANY_REQUEST_IDS when a new id has no room.
+  // True, with `reply` filled, when the call was answered before. INVALID_ARGUMENT
+  // REQUEST_ID_REUSED when the id came with another call; RESOURCE_EXHAUSTED TOO_MANY_REQUEST_IDS
+  // when a new id has no room.
   absl::StatusOr<bool> Find(absl::string_view request_id, absl::string_view digest,
                             google::protobuf::Message& reply) const;
 
   // Remembers a reply, in the transaction that it is the reply of.
-  void Add(absl::string_view request_id, std::string digest,
-           const google::protobuf::Message& reply, Transaction& tx);
+  void Add(absl::string_view request_id, std::string digest, const google::protobuf::Message& reply,
+           Transaction& tx);
 
   // Forgets what has expired by tx.now_us().
   void Tick(Transaction& tx);

@@ -1,18 +1,13 @@
-// Where each row of the metadata store is. Numbers are big-endian, so that key order is number order and every prefix
-// is a range.
+// Where each row of the metadata store is. Numbers are big-endian, so that key order is number
+// order and every prefix is a range.
 //
-//   "!revision"                                    RevisionRow
-//   "a" assembly                                   AssemblyRow
-//   "b" assembly "m" node                          MemberRow
-//   "b" assembly "p" directory node                AssignmentRow
-//   "b" assembly "r" node                          ReadinessRow
-//   "c" version companion path                     CompanionRow
-//   "n" node                                       NodeRow
-//   "p" version shard chunk                        PiecesRow
-//   "q" expiry request id                          RequestRow
-//   "s" version shard                              ShardRow
-//   "t" version shard start                        TensorsRow
-//   "v" version                                    VersionRow
+//   "!revision"                                    RevisionRow "a" assembly
+//   AssemblyRow "b" assembly "m" node                          MemberRow "b" assembly "p" directory
+//   node                AssignmentRow "b" assembly "r" node                          ReadinessRow
+//   "c" version companion path                     CompanionRow "n" node
+//   NodeRow "p" version shard chunk                        PiecesRow "q" expiry request id
+//   RequestRow "s" version shard                              ShardRow "t" version shard start
+//   TensorsRow "v" version                                    VersionRow
 //
 // Versions, nodes and assemblies stand by their uid. Thread-safe: pure functions.
 #ifndef MUSTER_SERVER_REGISTRY_ROW_KEYS_H_

@@ -1,4 +1,5 @@
-// The registry's own references: one number per resource, taken from the revision that made it, never used twice.
+// The registry's own references: one number per resource, taken from the revision that made it,
+// never used twice.
 #ifndef MUSTER_SERVER_REGISTRY_UID_H_
 #define MUSTER_SERVER_REGISTRY_UID_H_
 

@@ -6,8 +6,8 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
-#include "absl/strings/str_cat.h"
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "server/registry/limits.h"
@@ -102,9 +102,9 @@ absl::Status CheckMap(absl::string_view field, const Map& map, size_t max_total_
   size_t total = 0;
   for (const auto& [key, value] : map) total += key.size() + value.size();
   if (map.size() > static_cast<size_t>(kMaxMapEntries) || total > max_total_bytes) {
-    return InvalidField(field, absl::StrCat(map.size(), " entries, ", total, " bytes"),
-                        absl::StrCat("at most ", kMaxMapEntries, " entries and ", max_total_bytes,
-                                     " bytes"));
+    return InvalidField(
+        field, absl::StrCat(map.size(), " entries, ", total, " bytes"),
+        absl::StrCat("at most ", kMaxMapEntries, " entries and ", max_total_bytes, " bytes"));
   }
   return absl::OkStatus();
 }
@@ -293,10 +293,11 @@ absl::Status CheckClaim(const v1::Claim& claim, uint32_t shard_count) {
       }
       if (missing.empty()) return absl::OkStatus();
       const std::string list = absl::StrJoin(missing, ",");
-      return MakeError(absl::StatusCode::kInvalidArgument, "SHARD_OUT_OF_RANGE",
-                       absl::StrCat("claimed shard ", list, " does not exist: the model version has ",
-                                    shard_count, " shards, 0 to ", shard_count - 1),
-                       {{"shards", list}, {"shard_count", absl::StrCat(shard_count)}});
+      return MakeError(
+          absl::StatusCode::kInvalidArgument, "SHARD_OUT_OF_RANGE",
+          absl::StrCat("claimed shard ", list, " does not exist: the model version has ",
+                       shard_count, " shards, 0 to ", shard_count - 1),
+          {{"shards", list}, {"shard_count", absl::StrCat(shard_count)}});
     }
     case v1::Claim::RANKS:
       if (claim.ranks().empty()) return InvalidField("ranks", "", "at least one with RANKS");

@@ -1,7 +1,7 @@
 // Checks of requests that need no state: forms, ranges and limits.
 //
-// Thread-safe: pure functions. Errors are kInvalidArgument INVALID_FIELD (metadata `field`, `value`, `rule`) or
-// kResourceExhausted TOO_MANY_ITEMS.
+// Thread-safe: pure functions. Errors are kInvalidArgument INVALID_FIELD (metadata `field`,
+// `value`, `rule`) or kResourceExhausted TOO_MANY_ITEMS.
 #ifndef MUSTER_SERVER_REGISTRY_VALIDATION_H_
 #define MUSTER_SERVER_REGISTRY_VALIDATION_H_
 
@@ -25,11 +25,13 @@ absl::Status CheckItemCount(absl::string_view field, size_t count);
 absl::Status CheckRequestId(absl::string_view request_id);
 absl::Status CheckModelVersion(const muster::v1::ModelVersion& version);
 
-// `shard_count` is what the model version announced. Checks the piece list against size and root too.
+// `shard_count` is what the model version announced. Checks the piece list against size and root
+// too.
 absl::Status CheckShard(const muster::v1::Shard& shard, uint32_t shard_count);
 
 // The batch by itself; ranges against the shard's size, and order within the batch.
-absl::Status CheckTensorBatch(const muster::v1::AddTensorsRequest& request, uint64_t shard_size_bytes);
+absl::Status CheckTensorBatch(const muster::v1::AddTensorsRequest& request,
+                              uint64_t shard_size_bytes);
 absl::Status CheckCompanion(const muster::v1::Companion& companion);
 absl::Status CheckLocation(const muster::v1::Location& location);
 absl::Status CheckRegistration(const muster::v1::RegisterNodeRequest& request);

@@ -110,8 +110,7 @@ class AssemblyServiceRpc final : public v1::AssemblyService::CallbackService {
             if (out.members_size() == kMaxMembersShown) break;
             v1::AssemblyMember* item = out.add_members();
             *item = assembly->DescribeMember(node, member);
-            item->set_fetching_bytes(
-                registry.leases().ProgressOf(member.node, assembly->name()));
+            item->set_fetching_bytes(registry.leases().ProgressOf(member.node, assembly->name()));
           }
           return absl::OkStatus();
         });

@@ -30,7 +30,8 @@ class CallStats {
 
   Call Begin(const char* method, std::string peer);
 
-  // Counts the call and logs a failure: method, code, reason, time, peer, message. Values that a caller sent are escaped.
+  // Counts the call and logs a failure: method, code, reason, time, peer, message. Values that a
+  // caller sent are escaped.
   void End(const Call& call, const absl::Status& status);
 
   // One line a method: count, errors, and percentiles of the times.

@@ -1,4 +1,5 @@
-// How a unary call is carried out: one way for mutations, one for reads, one for reads of the store.
+// How a unary call is carried out: one way for mutations, one for reads, one for reads of the
+// store.
 #ifndef MUSTER_SERVER_RPC_CALLS_H_
 #define MUSTER_SERVER_RPC_CALLS_H_
 
@@ -100,8 +101,9 @@ grpc::ServerUnaryReactor* Read(
   return call.reactor();
 }
 
-// A read that needs rows of a model version: `find` runs under the shared lock and says which version; once that is durable,
-// `fetch` runs on a reader thread. A version that was deleted meanwhile is NOT_FOUND VERSION_UNKNOWN.
+// A read that needs rows of a model version: `find` runs under the shared lock and says which
+// version; once that is durable, `fetch` runs on a reader thread. A version that was deleted
+// meanwhile is NOT_FOUND VERSION_UNKNOWN.
 template <typename Response>
 grpc::ServerUnaryReactor* ReadStore(
     ServiceContext& services, grpc::CallbackServerContext* context, const char* method,
@@ -119,13 +121,12 @@ grpc::ServerUnaryReactor* ReadStore(
         },
         [call, status](Revision) { call.Finish(*status); });
   };
-  services.committer.Read(
-      [&](const Registry& registry) { *version = find(registry, *response); },
-      [&services, call, version, work = std::move(work)](Revision) {
-        absl::Status status = version->status();
-        if (status.ok()) status = services.readers.Submit(work);
-        if (!status.ok()) call.Finish(status);
-      });
+  services.committer.Read([&](const Registry& registry) { *version = find(registry, *response); },
+                          [&services, call, version, work = std::move(work)](Revision) {
+                            absl::Status status = version->status();
+                            if (status.ok()) status = services.readers.Submit(work);
+                            if (!status.ok()) call.Finish(status);
+                          });
   return call.reactor();
 }
 

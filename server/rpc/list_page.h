@@ -13,9 +13,10 @@
 
 namespace muster {
 
-// Walks `items`, a map by name, from the token on and calls `add(item)`, which returns the bytes that it added to the response or
-// 0 where a filter leaves the item out. Sets the token where the page is full. A step is bounded: it looks at no more than
-// ten pages' worth of items that the filter leaves out.
+// Walks `items`, a map by name, from the token on and calls `add(item)`, which returns the bytes
+// that it added to the response or 0 where a filter leaves the item out. Sets the token where the
+// page is full. A step is bounded: it looks at no more than ten pages' worth of items that the
+// filter leaves out.
 template <typename Map, typename Request, typename Response, typename Add>
 absl::Status FillPage(const Map& items, const std::string& list, Revision present,
                       const Request& request, Response& response, Add add) {

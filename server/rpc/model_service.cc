@@ -29,7 +29,8 @@ namespace v1 = muster::v1;
 using grpc::CallbackServerContext;
 using grpc::ServerUnaryReactor;
 
-// Commands for one shard: its digests, staged where they need more than one row, then the shard itself.
+// Commands for one shard: its digests, staged where they need more than one row, then the shard
+// itself.
 void AppendShard(const std::string& version, const v1::Shard& shard, std::vector<Command>& out) {
   AddShard add{version, shard, false};
   constexpr size_t kRowBytes = size_t{kPiecesPerRow} * 16;
@@ -45,8 +46,8 @@ void AppendShard(const std::string& version, const v1::Shard& shard, std::vector
   out.push_back(std::move(add));
 }
 
-// Everything about the shards that needs no state, for all of them before any is stored. Indices are checked against
-// the announced count when the shard is added.
+// Everything about the shards that needs no state, for all of them before any is stored. Indices
+// are checked against the announced count when the shard is added.
 absl::StatusOr<std::vector<Command>> AddShardsCommands(const v1::AddShardsRequest& request) {
   MUSTER_RETURN_IF_ERROR(ParseModelVersionName(request.name()).status());
   MUSTER_RETURN_IF_ERROR(CheckItemCount("shards", request.shards_size()));
@@ -74,13 +75,13 @@ class ModelServiceRpc final : public v1::ModelService::CallbackService {
     return Mutate(services_, context, "CreateModelVersion", request, response);
   }
 
-  ServerUnaryReactor* AddShards(CallbackServerContext* context,
-                                const v1::AddShardsRequest* request,
+  ServerUnaryReactor* AddShards(CallbackServerContext* context, const v1::AddShardsRequest* request,
                                 v1::AddShardsResponse* response) override {
-    return MutateItems<v1::AddShardsResponse>(context, "AddShards", AddShardsCommands(*request), response,
-                       [](const JobResult& result, v1::AddShardsResponse& out) {
-                         out.set_added(static_cast<uint32_t>(result.changed));
-                       });
+    return MutateItems<v1::AddShardsResponse>(
+        context, "AddShards", AddShardsCommands(*request), response,
+        [](const JobResult& result, v1::AddShardsResponse& out) {
+          out.set_added(static_cast<uint32_t>(result.changed));
+        });
   }
 
   ServerUnaryReactor* AddTensors(CallbackServerContext* context,
@@ -102,10 +103,11 @@ class ModelServiceRpc final : public v1::ModelService::CallbackService {
       }
       return out;
     };
-    return MutateItems<v1::AddCompanionsResponse>(context, "AddCompanions", commands(), response,
-                       [](const JobResult& result, v1::AddCompanionsResponse& out) {
-                         out.set_added(static_cast<uint32_t>(result.changed));
-                       });
+    return MutateItems<v1::AddCompanionsResponse>(
+        context, "AddCompanions", commands(), response,
+        [](const JobResult& result, v1::AddCompanionsResponse& out) {
+          out.set_added(static_cast<uint32_t>(result.changed));
+        });
   }
 
   ServerUnaryReactor* CommitModelVersion(CallbackServerContext* context,
@@ -153,8 +155,8 @@ class ModelServiceRpc final : public v1::ModelService::CallbackService {
         [request](const Registry& registry, v1::ListModelVersionsResponse& out) {
           const std::string prefix = absl::StrCat("models/", request->model(), "/");
           return FillPage(registry.catalogue().by_name(),
-                          absl::StrCat("ListModelVersions ", request->model()),
-                          registry.revision(), *request, out, [&](const Version& version) -> size_t {
+                          absl::StrCat("ListModelVersions ", request->model()), registry.revision(),
+                          *request, out, [&](const Version& version) -> size_t {
                             if (!request->model().empty() &&
                                 version.row.name().compare(0, prefix.size(), prefix) != 0) {
                               return 0;
@@ -219,8 +221,8 @@ class ModelServiceRpc final : public v1::ModelService::CallbackService {
                                v1::ListTensorsResponse&) -> absl::StatusOr<VersionUid> {
           MUSTER_ASSIGN_OR_RETURN(const Version* version,
                                   registry.catalogue().Find(request->name()));
-          MUSTER_ASSIGN_OR_RETURN(
-              *start, ParsePageToken(list, request->page_token(), registry.revision()));
+          MUSTER_ASSIGN_OR_RETURN(*start,
+                                  ParsePageToken(list, request->page_token(), registry.revision()));
           if (request->has_shard()) {
             MUSTER_RETURN_IF_ERROR(
                 registry.catalogue().CheckShardExists(*version, request->shard()));
@@ -247,8 +249,8 @@ class ModelServiceRpc final : public v1::ModelService::CallbackService {
                                v1::ListCompanionsResponse&) -> absl::StatusOr<VersionUid> {
           MUSTER_ASSIGN_OR_RETURN(const Version* version,
                                   registry.catalogue().Find(request->name()));
-          MUSTER_ASSIGN_OR_RETURN(
-              *start, ParsePageToken(list, request->page_token(), registry.revision()));
+          MUSTER_ASSIGN_OR_RETURN(*start,
+                                  ParsePageToken(list, request->page_token(), registry.revision()));
           return version->uid;
         },
         [request, list, start](MetadataStore& store, VersionUid version,
@@ -300,8 +302,7 @@ class ModelServiceRpc final : public v1::ModelService::CallbackService {
   // A mutation of many items: one command an item, up to the first that fails.
   template <typename Response>
   ServerUnaryReactor* MutateItems(CallbackServerContext* context, const char* method,
-                                  absl::StatusOr<std::vector<Command>> commands,
-                                  Response* response,
+                                  absl::StatusOr<std::vector<Command>> commands, Response* response,
                                   std::function<void(const JobResult&, Response&)> fill) {
     if (!commands.ok()) {
       const UnaryCall call(services_, context, method);

@@ -23,13 +23,13 @@ class RpcServer {
   // "host:port" with the port that was bound.
   virtual std::string address() const = 0;
 
-  // Refuses what is new, ends the watches with UNAVAILABLE SHUTTING_DOWN, and waits up to `grace` for calls that are under
-  // way. Once.
+  // Refuses what is new, ends the watches with UNAVAILABLE SHUTTING_DOWN, and waits up to `grace`
+  // for calls that are under way. Once.
   virtual void Stop(absl::Duration grace) = 0;
 };
 
-// Serves on `listen`, "host:port"; port 0 takes a free one. All arguments outlive the server. kUnavailable when the address
-// can't be bound.
+// Serves on `listen`, "host:port"; port 0 takes a free one. All arguments outlive the server.
+// kUnavailable when the address can't be bound.
 absl::StatusOr<std::unique_ptr<RpcServer>> StartRpcServer(const std::string& listen, Clock& clock,
                                                           Committer& committer, Feed& feed,
                                                           LeaseTable& leases, MetadataStore& store,

@@ -17,7 +17,8 @@ static_assert(static_cast<int>(absl::StatusCode::kDataLoss) == grpc::StatusCode:
 static_assert(static_cast<int>(absl::StatusCode::kUnauthenticated) ==
               grpc::StatusCode::UNAUTHENTICATED);
 
-// The message travels twice, percent-encoded and in the details, the metadata once in base64: together below 8 KiB.
+// The message travels twice, percent-encoded and in the details, the metadata once in base64:
+// together below 8 KiB.
 constexpr size_t kMaxMessageBytes = 800;
 constexpr size_t kMaxMetadataBytes = 2'000;
 

@@ -8,8 +8,9 @@
 
 namespace muster {
 
-// Code and message as they are, with google.rpc.ErrorInfo (always) and RetryInfo (where the detail has a delay) as
-// details. kUnknown becomes INTERNAL. Long values are cut, so that the trailers stay below gRPC's 8 KiB. Thread-safe.
+// Code and message as they are, with google.rpc.ErrorInfo (always) and RetryInfo (where the detail
+// has a delay) as details. kUnknown becomes INTERNAL. Long values are cut, so that the trailers
+// stay below gRPC's 8 KiB. Thread-safe.
 grpc::Status StatusToGrpc(const absl::Status& status);
 
 }  // namespace muster

@@ -92,8 +92,7 @@ absl::Status FetchTensors(MetadataStore& store, VersionUid version, const std::s
       const auto key = ParseTensorsKey(stored.key);
       store::TensorsRow row;
       if (!key.has_value() || !row.ParseFromString(stored.value)) return Damaged("tensors");
-      const bool resumed =
-          key->shard.value == position.shard && key->start == position.row_start;
+      const bool resumed = key->shard.value == position.shard && key->start == position.row_start;
       // Whoever knows the form can make a token: what it names need not be there.
       const auto count = static_cast<uint32_t>(row.tensors_size());
       int next = resumed ? static_cast<int>(std::min(position.next, count)) : 0;
@@ -120,7 +119,8 @@ absl::Status FetchCompanions(MetadataStore& store, VersionUid version, const std
                              const PageStart& start, size_t page_size,
                              muster::v1::ListCompanionsResponse& response) {
   const std::string prefix = AllCompanionsPrefix(version);
-  const std::string begin = start.after.empty() ? prefix : CompanionKey(version, start.after) + '\0';
+  const std::string begin =
+      start.after.empty() ? prefix : CompanionKey(version, start.after) + '\0';
   MUSTER_ASSIGN_OR_RETURN(const std::vector<MetadataStore::Row> rows,
                           store.Scan(begin, PrefixEnd(prefix), page_size + 1));
   size_t bytes = 0;

@@ -69,7 +69,8 @@ void WatchHub::Run() {
       if (scheduled_.empty()) return;
       const auto found = watches_.find(scheduled_.front());
       scheduled_.pop_front();
-      // Removed meanwhile, or removed and another one made at its address, which is scheduled by itself.
+      // Removed meanwhile, or removed and another one made at its address, which is scheduled by
+      // itself.
       if (found == watches_.end() || !found->second.scheduled) continue;
       found->second.scheduled = false;
       next = found->second.watch;

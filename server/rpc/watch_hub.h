@@ -1,4 +1,5 @@
-// Runs the open watches on a thread of its own, so that neither the committer nor gRPC's threads do their work.
+// Runs the open watches on a thread of its own, so that neither the committer nor gRPC's threads do
+// their work.
 #ifndef MUSTER_SERVER_RPC_WATCH_HUB_H_
 #define MUSTER_SERVER_RPC_WATCH_HUB_H_
 

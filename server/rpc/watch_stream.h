@@ -1,10 +1,13 @@
 // A server stream that follows a cursor through the feed.
 //
-// 1. Pump (the hub's thread) asks the cursor for the next message, under the registry's shared lock; no two at once.
+// 1. Pump (the hub's thread) asks the cursor for the next message, under the registry's shared
+//    lock; no two at once.
 // 2. The message is written once what it shows is durable.
 // 3. OnWriteDone has the hub pump again; when the cursor has nothing, the feed's next wake does.
-// 4. Finish is called exactly once: by the cursor's error or end, by a cancel, or by End. What comes later is dropped.
-// 5. The hub lets go of the stream in OnDone; callbacks that are under way keep it alive until they have returned.
+// 4. Finish is called exactly once: by the cursor's error or end, by a cancel, or by End. What
+//    comes later is dropped.
+// 5. The hub lets go of the stream in OnDone; callbacks that are under way keep it alive until they
+//    have returned.
 #ifndef MUSTER_SERVER_RPC_WATCH_STREAM_H_
 #define MUSTER_SERVER_RPC_WATCH_STREAM_H_
 
@@ -34,10 +37,10 @@ bool HasReachedEnd(const Cursor& cursor) {
 }
 
 template <typename Cursor, typename Request, typename Response>
-class WatchStream final : public Watch,
-                          public grpc::ServerWriteReactor<Response>,
-                          public std::enable_shared_from_this<
-                              WatchStream<Cursor, Request, Response>> {
+class WatchStream final
+    : public Watch,
+      public grpc::ServerWriteReactor<Response>,
+      public std::enable_shared_from_this<WatchStream<Cursor, Request, Response>> {
  public:
   WatchStream(ServiceContext& services, WatchHub& hub, grpc::CallbackServerContext* context,
               const char* method, const Request& request)

@@ -33,16 +33,14 @@ absl::StatusOr<AssemblyCursor> AssemblyCursor::Open(const v1::WatchAssemblyReque
   if (request.start_revision() != 0) {
     cursor.position_ = Revision(request.start_revision());
     cursor.begun_ = true;
-    MUSTER_RETURN_IF_ERROR(
-        feed.CheckResume(cursor.key(), cursor.position_, registry.revision()));
+    MUSTER_RETURN_IF_ERROR(feed.CheckResume(cursor.key(), cursor.position_, registry.revision()));
   }
   return cursor;
 }
 
 absl::Status AssemblyCursor::Deleted() const {
   return MakeError(absl::StatusCode::kNotFound, "ASSEMBLY_UNKNOWN",
-                   absl::StrCat(request_.name(), " was deleted"),
-                   {{"assembly", request_.name()}});
+                   absl::StrCat(request_.name(), " was deleted"), {{"assembly", request_.name()}});
 }
 
 void AssemblyCursor::Fill(const v1::Assembly& assembly, Revision revision,
@@ -68,8 +66,7 @@ absl::StatusOr<bool> AssemblyCursor::Next(const Registry& registry, const Feed& 
     Fill(registry.assemblies().Describe(*assembly), registry.revision(), message);
     return true;
   }
-  MUSTER_ASSIGN_OR_RETURN(const std::vector<Feed::EventPtr> events,
-                          feed.Read(key(), position_, 1));
+  MUSTER_ASSIGN_OR_RETURN(const std::vector<Feed::EventPtr> events, feed.Read(key(), position_, 1));
   if (events.empty()) return false;
   // The last one of a revision has all that the revision changed.
   const AssemblyEvent* last = nullptr;

@@ -15,11 +15,13 @@ namespace muster {
 // Not thread-safe; every call runs under the registry's shared lock.
 class AssemblyCursor {
  public:
-  // Checks the request: NOT_FOUND ASSEMBLY_UNKNOWN, INVALID_ARGUMENT, OUT_OF_RANGE REVISION_COMPACTED.
+  // Checks the request: NOT_FOUND ASSEMBLY_UNKNOWN, INVALID_ARGUMENT, OUT_OF_RANGE
+  // REVISION_COMPACTED.
   static absl::StatusOr<AssemblyCursor> Open(const muster::v1::WatchAssemblyRequest& request,
                                              const Registry& registry, const Feed& feed);
 
-  // Fills the next message; false when there is none until the feed has more. An error ends the watch.
+  // Fills the next message; false when there is none until the feed has more. An error ends the
+  // watch.
   absl::StatusOr<bool> Next(const Registry& registry, const Feed& feed,
                             muster::v1::WatchAssemblyResponse& message);
 

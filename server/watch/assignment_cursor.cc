@@ -26,8 +26,7 @@ absl::StatusOr<AssignmentCursor> AssignmentCursor::Open(const v1::WatchAssignmen
     return cursor;
   }
   cursor.position_ = Revision(request.start_revision());
-  MUSTER_RETURN_IF_ERROR(
-      feed.CheckResume(cursor.key(), cursor.position_, registry.revision()));
+  MUSTER_RETURN_IF_ERROR(feed.CheckResume(cursor.key(), cursor.position_, registry.revision()));
   return cursor;
 }
 
@@ -50,8 +49,8 @@ absl::Status AssignmentCursor::TakeEvents(const std::vector<Feed::EventPtr>& eve
       // A resumed watch also reads what happened under older epochs.
       if (node->epoch > epoch_) return NodeFenced(name_, epoch_, node->epoch);
     } else if (const auto* change = std::get_if<AssignmentEvent>(&event->what)) {
-      pending_.push_back(Pending{change->assembly, change->version, change->assigned,
-                                 change->unassigned, 0, 0});
+      pending_.push_back(
+          Pending{change->assembly, change->version, change->assigned, change->unassigned, 0, 0});
     }
     position_ = event->revision;
   }
@@ -62,7 +61,8 @@ void AssignmentCursor::FillFromPending(const Registry& registry,
                                        v1::WatchAssignmentsResponse& message) {
   size_t items = 0;
   size_t bytes = 0;
-  while (!pending_.empty() && items < kMaxItemsPerCall && bytes < kMaxPageBytes - kMaxPageBytes / 8) {
+  while (!pending_.empty() && items < kMaxItemsPerCall &&
+         bytes < kMaxPageBytes - kMaxPageBytes / 8) {
     Pending& run = pending_.front();
     if (run.next_unassigned < run.unassigned.size()) {
       v1::UnassignedShard* gone = message.add_unassigned();
@@ -85,7 +85,8 @@ void AssignmentCursor::FillFromPending(const Registry& registry,
       pending_.pop_front();
     }
   }
-  while (!pending_.empty() && pending_.front().next_unassigned == pending_.front().unassigned.size() &&
+  while (!pending_.empty() &&
+         pending_.front().next_unassigned == pending_.front().unassigned.size() &&
          pending_.front().next_assigned == pending_.front().assigned.size()) {
     pending_.pop_front();
   }

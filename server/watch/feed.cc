@@ -89,20 +89,20 @@ absl::StatusOr<std::vector<Feed::EventPtr>> Feed::Read(FeedKey key, Revision aft
                                                        size_t limit) const {
   MutexLock lock(mutex_);
   if (after < compacted_) {
-    return MakeError(absl::StatusCode::kOutOfRange, "REVISION_COMPACTED",
-                     absl::StrCat("revision ", after.value,
-                                  " is too old to resume from: the oldest is ", compacted_.value,
-                                  "; start from a snapshot"),
-                     {{"revision", absl::StrCat(after.value)},
-                      {"compact_revision", absl::StrCat(compacted_.value)}});
+    return MakeError(
+        absl::StatusCode::kOutOfRange, "REVISION_COMPACTED",
+        absl::StrCat("revision ", after.value, " is too old to resume from: the oldest is ",
+                     compacted_.value, "; start from a snapshot"),
+        {{"revision", absl::StrCat(after.value)},
+         {"compact_revision", absl::StrCat(compacted_.value)}});
   }
   std::vector<EventPtr> events;
   const auto found = positions_.find(key);
   if (found == positions_.end()) return events;
   const auto& positions = found->second;
-  auto position = std::partition_point(
-      positions.begin(), positions.end(),
-      [&](uint64_t at) { return slots_[at - first_].event->revision <= after; });
+  auto position = std::partition_point(positions.begin(), positions.end(), [&](uint64_t at) {
+    return slots_[at - first_].event->revision <= after;
+  });
   for (; position != positions.end(); ++position) {
     const EventPtr& event = slots_[*position - first_].event;
     if (events.size() >= limit && event->revision != events.back()->revision) break;
@@ -113,11 +113,11 @@ absl::StatusOr<std::vector<Feed::EventPtr>> Feed::Read(FeedKey key, Revision aft
 
 absl::Status Feed::CheckResume(FeedKey key, Revision start, Revision newest) const {
   if (start <= newest) return Read(key, start, 1).status();
-  return MakeError(absl::StatusCode::kOutOfRange, "REVISION_COMPACTED",
-                   absl::StrCat("revision ", start.value, " is beyond the newest, ", newest.value,
-                                "; start from a snapshot"),
-                   {{"revision", absl::StrCat(start.value)},
-                    {"compact_revision", absl::StrCat(newest.value)}});
+  return MakeError(
+      absl::StatusCode::kOutOfRange, "REVISION_COMPACTED",
+      absl::StrCat("revision ", start.value, " is beyond the newest, ", newest.value,
+                   "; start from a snapshot"),
+      {{"revision", absl::StrCat(start.value)}, {"compact_revision", absl::StrCat(newest.value)}});
 }
 
 Revision Feed::durable() const {

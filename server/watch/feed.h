@@ -44,28 +44,31 @@ class Feed {
 
   explicit Feed(const Options& options) : options_(options) {}
 
-  // Sets where the feed begins: what happened up to `revision` is not in it. Once, before the first Publish.
+  // Sets where the feed begins: what happened up to `revision` is not in it. Once, before the first
+  // Publish.
   void Start(Revision revision) MUSTER_EXCLUDES(mutex_);
 
-  // Adds the events of a group of commits, in revision order, and wakes the watchers of the keys that they touch.
-  // `durable` is the group's last revision.
+  // Adds the events of a group of commits, in revision order, and wakes the watchers of the keys
+  // that they touch. `durable` is the group's last revision.
   void Publish(std::vector<Event> events, Revision durable) MUSTER_EXCLUDES(mutex_);
 
-  // The key's events with a revision above `after`, in order: whole revisions, and at least one if there is any, until
-  // `limit` events are there. OUT_OF_RANGE REVISION_COMPACTED when events above `after` may have left the ring.
+  // The key's events with a revision above `after`, in order: whole revisions, and at least one if
+  // there is any, until `limit` events are there. OUT_OF_RANGE REVISION_COMPACTED when events above
+  // `after` may have left the ring.
   absl::StatusOr<std::vector<EventPtr>> Read(FeedKey key, Revision after, size_t limit) const
       MUSTER_EXCLUDES(mutex_);
 
-  // Whether a watch can resume after `start`, where `newest` is the registry's revision. OUT_OF_RANGE REVISION_COMPACTED as
-  // Read; also when the revision is beyond the newest, as after a store was replaced.
+  // Whether a watch can resume after `start`, where `newest` is the registry's revision.
+  // OUT_OF_RANGE REVISION_COMPACTED as Read; also when the revision is beyond the newest, as after
+  // a store was replaced.
   absl::Status CheckResume(FeedKey key, Revision start, Revision newest) const
       MUSTER_EXCLUDES(mutex_);
 
   // The newest durable revision; a watcher that has read up to here has seen everything.
   Revision durable() const MUSTER_EXCLUDES(mutex_);
 
-  // Calls `wake` after each Publish that touches the key, on the publisher's thread: it must not block, nor call the
-  // feed. Ends with Unsubscribe, after which no call is under way.
+  // Calls `wake` after each Publish that touches the key, on the publisher's thread: it must not
+  // block, nor call the feed. Ends with Unsubscribe, after which no call is under way.
   uint64_t Subscribe(FeedKey key, std::function<void()> wake) MUSTER_EXCLUDES(wake_mutex_);
   void Unsubscribe(FeedKey key, uint64_t subscription) MUSTER_EXCLUDES(wake_mutex_);
 

@@ -12,7 +12,8 @@ namespace {
 
 constexpr char kPayloadUrl[] = "muster/error-detail";
 
-// The payload is a list of length-prefixed strings: reason, retry delay in ns or "", key, value, key, value …
+// The payload is a list of length-prefixed strings: reason, retry delay in ns or "", key, value,
+// key, value …
 void Append(std::string& out, absl::string_view part) {
   absl::StrAppend(&out, part.size(), ":", part);
 }

@@ -1,7 +1,7 @@
 // std::mutex and std::shared_mutex with annotations that clang's -Wthread-safety checks.
 //
-// absl::Mutex from Debian's packages is not built for ThreadSanitizer and makes it report races that are
-// not there, so the project locks with these.
+// absl::Mutex from Debian's packages is not built for ThreadSanitizer and makes it report races
+// that are not there, so the project locks with these.
 #ifndef MUSTER_STORAGE_BASE_MUTEX_H_
 #define MUSTER_STORAGE_BASE_MUTEX_H_
 
@@ -18,7 +18,8 @@
 #endif
 #define MUSTER_GUARDED_BY(x) MUSTER_THREAD_ANNOTATION(guarded_by(x))
 #define MUSTER_REQUIRES(...) MUSTER_THREAD_ANNOTATION(requires_capability(__VA_ARGS__))
-#define MUSTER_REQUIRES_SHARED(...) MUSTER_THREAD_ANNOTATION(requires_shared_capability(__VA_ARGS__))
+#define MUSTER_REQUIRES_SHARED(...) \
+  MUSTER_THREAD_ANNOTATION(requires_shared_capability(__VA_ARGS__))
 #define MUSTER_EXCLUDES(...) MUSTER_THREAD_ANNOTATION(locks_excluded(__VA_ARGS__))
 
 namespace muster {

@@ -43,7 +43,8 @@ constexpr char kNodeForm[] =
     "nodes/{node}, the part 1 to 253 letters, digits, '.', '_' or '-', beginning and ending with a "
     "letter or digit";
 constexpr char kAssemblyForm[] =
-    "assemblies/{assembly}, the part 1 to 63 letters, digits, '.', '_' or '-', beginning and ending "
+    "assemblies/{assembly}, the part 1 to 63 letters, digits, '.', '_' or '-', beginning and "
+    "ending "
     "with a letter or digit";
 
 absl::StatusOr<std::string> ParseOnePart(absl::string_view name, absl::string_view collection,
@@ -104,10 +105,10 @@ std::string AssemblyName(absl::string_view assembly) {
 
 absl::StatusOr<std::string> FullModelVersionName(absl::string_view text) {
   const size_t at = text.find('@');
-  const std::string full = at == absl::string_view::npos
-                               ? std::string(text)
-                               : absl::StrCat("models/", text.substr(0, at), "/versions/",
-                                              text.substr(at + 1));
+  const std::string full =
+      at == absl::string_view::npos
+          ? std::string(text)
+          : absl::StrCat("models/", text.substr(0, at), "/versions/", text.substr(at + 1));
   auto parsed = ParseModelVersionName(full);
   if (!parsed.ok()) return BadName(text, absl::StrCat("MODEL@VERSION or ", kVersionForm));
   return full;

@@ -1,7 +1,7 @@
 // Resource names: how models, nodes and assemblies are written on the wire.
 //
-// Thread-safe: pure functions. Parsing returns kInvalidArgument with reason INVALID_NAME, quoting the
-// name and the rule that it breaks.
+// Thread-safe: pure functions. Parsing returns kInvalidArgument with reason INVALID_NAME, quoting
+// the name and the rule that it breaks.
 #ifndef MUSTER_STORAGE_BASE_RESOURCE_NAME_H_
 #define MUSTER_STORAGE_BASE_RESOURCE_NAME_H_
 
@@ -49,8 +49,8 @@ absl::StatusOr<std::string> ParseAssemblyName(absl::string_view name);
 std::string NodeName(absl::string_view node);
 std::string AssemblyName(absl::string_view assembly);
 
-// For the command line: accepts the short forms "llama@v1", "n1", "demo" and the full names, and returns the
-// full name, checked.
+// For the command line: accepts the short forms "llama@v1", "n1", "demo" and the full names, and
+// returns the full name, checked.
 absl::StatusOr<std::string> FullModelVersionName(absl::string_view text);
 absl::StatusOr<std::string> FullNodeName(absl::string_view text);
 absl::StatusOr<std::string> FullAssemblyName(absl::string_view text);

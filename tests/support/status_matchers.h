@@ -33,7 +33,8 @@ MATCHER_P2(StatusIs, code, message_matcher, "has status code " + absl::StatusCod
          ::testing::Matches(message_matcher)(std::string(StatusOf(arg).message()));
 }
 
-MATCHER_P2(ErrorIs, code, reason, "has status code " + absl::StatusCodeToString(code) + " and reason " + reason) {
+MATCHER_P2(ErrorIs, code, reason,
+           "has status code " + absl::StatusCodeToString(code) + " and reason " + reason) {
   *result_listener << StatusOf(arg).ToString() << " reason " << ReasonOf(StatusOf(arg));
   return StatusOf(arg).code() == code && ReasonOf(StatusOf(arg)) == reason;
 }

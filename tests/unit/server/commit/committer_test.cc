@@ -101,7 +101,9 @@ class Flag {
 
 struct Core {
   explicit Core(MetadataStore& store, size_t queue_limit = 100)
-      : registry({}), feed({}), committer(store, registry, feed, {queue_limit}, [](AssemblyUid) {}) {
+      : registry({}),
+        feed({}),
+        committer(store, registry, feed, {queue_limit}, [](AssemblyUid) {}) {
     MUSTER_EXPECT_OK(committer.Load());
   }
 

@@ -33,8 +33,9 @@ TEST(StatusToGrpcTest, ReasonAndMetadataBecomeErrorInfo) {
 }
 
 TEST(StatusToGrpcTest, DelayBecomesRetryInfo) {
-  const grpc::Status status = StatusToGrpc(WithDetail(
-      absl::ResourceExhaustedError("busy"), ErrorDetail{"QUEUE_FULL", {}, absl::Milliseconds(1'250)}));
+  const grpc::Status status =
+      StatusToGrpc(WithDetail(absl::ResourceExhaustedError("busy"),
+                              ErrorDetail{"QUEUE_FULL", {}, absl::Milliseconds(1'250)}));
 
   const google::rpc::Status details = DetailsOf(status);
   ASSERT_EQ(details.details_size(), 2);

@@ -7,9 +7,9 @@ namespace muster {
 namespace {
 
 TEST(ErrorInfoTest, DetailSurvivesAnnotation) {
-  absl::Status status = WithDetail(
-      absl::UnavailableError("full"),
-      ErrorDetail{"QUEUE_FULL", {{"a:b", "1:2"}, {"", ""}}, absl::Milliseconds(250)});
+  absl::Status status =
+      WithDetail(absl::UnavailableError("full"),
+                 ErrorDetail{"QUEUE_FULL", {{"a:b", "1:2"}, {"", ""}}, absl::Milliseconds(250)});
 
   status = Annotate(status, "nodes/n1");
 

@@ -29,9 +29,10 @@ TEST(Md5Test, RootIsMd5OfConcatenatedDigests) {
 }
 
 TEST(Md5Test, HexRoundTripAndRefusals) {
-  EXPECT_THAT(Md5FromHex("f96b697d7cb7938d525a2f31aaf161d0"), IsOkAndHolds(Md5Of("message digest")));
-  for (const char* bad : {"", "f9", "F96B697D7CB7938D525A2F31AAF161D0",
-                          "g96b697d7cb7938d525a2f31aaf161d0"}) {
+  EXPECT_THAT(Md5FromHex("f96b697d7cb7938d525a2f31aaf161d0"),
+              IsOkAndHolds(Md5Of("message digest")));
+  for (const char* bad :
+       {"", "f9", "F96B697D7CB7938D525A2F31AAF161D0", "g96b697d7cb7938d525a2f31aaf161d0"}) {
     EXPECT_THAT(Md5FromHex(bad), StatusIs(absl::StatusCode::kInvalidArgument)) << bad;
   }
 }

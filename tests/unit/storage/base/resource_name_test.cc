@@ -24,7 +24,8 @@ TEST(ResourceNameTest, RefusesNamesOutsideTheRule) {
   for (const std::string bad :
        {"", "models/a", "models//versions/v", "models/a/versions/", "models/a./versions/v",
         "models/-a/versions/v", "models/a b/versions/v", "models/a/versions/v/shards/1"}) {
-    EXPECT_THAT(ParseModelVersionName(bad), ErrorIs(absl::StatusCode::kInvalidArgument, "INVALID_NAME"))
+    EXPECT_THAT(ParseModelVersionName(bad),
+                ErrorIs(absl::StatusCode::kInvalidArgument, "INVALID_NAME"))
         << bad;
   }
   EXPECT_FALSE(ParseAssemblyName("assemblies/" + std::string(64, 'a')).ok());
