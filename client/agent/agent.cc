@@ -1,28 +1,26 @@
 // A node's life is this state machine; Run is its loop, Enter its first three states and Session
 // its fourth.
 //
-// 1. CHECKING: every assembly is looked up, and created where that was asked for. It comes before
-// REGISTERING, so that
-//    an agent that was started with a wrong name or against a server that is down does not fence
-//    off a good one.
+// 1. CHECKING: every assembly is looked up, and created where that was asked for. At first it comes
+//    before REGISTERING, so that an agent that was started with a wrong name or against a server
+//    that is down does not fence off a good one; after NODE_UNKNOWN it comes behind.
 // 2. REGISTERING: the node gets an epoch; the server resets its reports. What the agent holds is
-// reported anew: READY only
-//    after the cache has vouched for it again, without a fetch.
+//    reported anew: READY only after the cache has vouched for it again, without a fetch.
 // 3. JOINING: the node joins each assembly with its claim; the same claim again changes nothing.
 // 4. RUNNING, three loops at once, beside the fetch threads that outlive them:
 //    a. watch: one stream for all assemblies, snapshot then deltas; resumed after the last whole
-//    revision, and from a
-//       snapshot when that revision is compacted;
+//       revision, and from a snapshot when that revision is compacted;
 //    b. heartbeats, on a thread of their own, with the applied revision and the bytes of the
-//    fetches under way; c. reports: changes of state, gathered shortly, at most 1,000 a call, sent
-//    again until the server has answered.
+//       fetches under way;
+//    c. reports: changes of state, gathered shortly, at most 1,000 a call, sent again until the
+//       server has answered.
 // 5. STOPPED, by the caller, or by an error that no later attempt changes.
 //
-// Transitions out of 2, 3 and 4: NODE_UNKNOWN leads to 1 with another registration, since the
-// server has forgotten the node; NODE_FENCED to 5, since another process has the name; errors that
-// a retry may cure stay in the state, with a growing wait, except before the first registration,
-// when they lead to 5. A shard that can't be fetched changes nothing here: it is FAILED, reported,
-// and tried again by the fetch threads.
+// Transitions out of 2, 3 and 4: NODE_UNKNOWN leads to 2, since the server has forgotten the node;
+// NODE_FENCED to 5, since another process has the name; errors that a retry may cure (an assembly
+// that a server without its store has yet to get again is one) stay in the state, with a growing
+// wait, except before the first registration, when they lead to 5. A shard that can't be fetched
+// changes nothing here: it is FAILED, reported, and tried again by the fetch threads.
 #include "client/agent/agent.h"
 
 #include <algorithm>
@@ -114,6 +112,9 @@ absl::Status Agent::Enter(const std::stop_token& stop) {
   CallOptions call;
   call.stop = stop;
   std::vector<bool> created;
+  // A server that forgot the node may have lost its store: the node comes back first, and waits for
+  // its assemblies.
+  if (registered_once_ && !registration_.has_value()) MUSTER_RETURN_IF_ERROR(Register(call));
   for (const auto& membership : options_.memberships) {
     MUSTER_ASSIGN_OR_RETURN(created.emplace_back(), EnsureAssembly(membership, call));
   }

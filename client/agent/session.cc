@@ -34,7 +34,6 @@ Verdict JudgeError(const absl::Status& status) {
     case absl::StatusCode::kPermissionDenied:
     case absl::StatusCode::kUnauthenticated:
     case absl::StatusCode::kUnimplemented:
-    case absl::StatusCode::kNotFound:
       return Verdict::kFatal;
     default:
       return Verdict::kRetry;

@@ -233,6 +233,24 @@ TEST_F(AgentTest, UnknownNodeRegistersAgainAndReportsItsCache) {
   EXPECT_NE(registrations[0].request_id(), registrations[1].request_id());
 }
 
+TEST_F(AgentTest, ServerThatLostItsStoreIsRegisteredWithAndJoinedOnceItHasTheAssemblyAgain) {
+  server_.Assign(0);
+  StartAgent();
+  ASSERT_TRUE(BecomesReported(0, v1::ShardReport::READY));
+
+  const v1::Assembly assembly = server_.SetAssembly(std::nullopt).value();
+  server_.ForgetNode();
+  ASSERT_TRUE(Eventually([&] { return server_.registrations().size() == 2; }));
+  const int looks = server_.calls("GetAssembly");
+  ASSERT_TRUE(Eventually([&] { return server_.calls("GetAssembly") > looks + 2; }));
+  EXPECT_FALSE(ended_.load());
+  server_.SetAssembly(assembly);
+
+  EXPECT_TRUE(Eventually([&] { return server_.joins().size() == 2; }));
+  EXPECT_TRUE(BecomesReported(0, v1::ShardReport::READY));
+  EXPECT_EQ(server_.registrations().size(), 2);
+}
+
 TEST_F(AgentTest, FencedNodeStopsAndNeverRegistersAgain) {
   StartAgent();
   ASSERT_TRUE(Eventually([&] { return !server_.heartbeats().empty(); }));

@@ -243,9 +243,9 @@ void FakeMuster::Compact() {
   compact_revision_ = ++revision_;
 }
 
-void FakeMuster::SetAssembly(std::optional<v1::Assembly> assembly) {
+std::optional<v1::Assembly> FakeMuster::SetAssembly(std::optional<v1::Assembly> assembly) {
   MutexLock lock(mutex_);
-  assembly_ = std::move(assembly);
+  return std::exchange(assembly_, std::move(assembly));
 }
 
 void FakeMuster::LoseReplies(const std::string& method, int times) {

@@ -35,7 +35,8 @@ class FakeMuster {
   void Fence();
   // Streams that resume before the present revision are refused.
   void Compact();
-  void SetAssembly(std::optional<v1::Assembly> assembly);
+  // Returns what was there.
+  std::optional<v1::Assembly> SetAssembly(std::optional<v1::Assembly> assembly);
   // Fails the next `times` calls of `method` ("ReportShards") after they took effect.
   void LoseReplies(const std::string& method, int times);
   // Makes calls of `method` fail with `status` without any effect, until OK is set.
