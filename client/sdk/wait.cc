@@ -97,18 +97,28 @@ class Waiter {
     return true;
   }
 
+  // What was last heard of what is waited for.
+  std::string LastState() const {
+    if (!last_.has_assembly()) return "the server sent no state";
+    const std::string assembly = DescribeState(last_.assembly());
+    if (options_.node.empty()) return assembly;
+    if (!last_.has_member()) return absl::StrCat("it has not joined; the assembly is ", assembly);
+    const v1::AssemblyMember& member = last_.member();
+    return absl::StrCat(member.live() ? "" : "it is lost; ", member.shards_ready(), " of its ",
+                        member.shards_assigned(), " shards are ready, ", member.shards_failed(),
+                        " failed; the assembly is ", assembly);
+  }
+
   absl::Status TimedOut() const {
     const std::string what = options_.node.empty()
                                  ? options_.assembly
                                  : absl::StrCat(options_.node, " in ", options_.assembly);
-    return MakeError(
-        absl::StatusCode::kDeadlineExceeded, "WAIT_TIMED_OUT",
-        absl::StrCat(
-            what, " is not READY after ", absl::FormatDuration(options_.timeout), ": ",
-            last_.has_assembly() ? DescribeState(last_.assembly()) : "the server sent no state"),
-        {{"assembly", options_.assembly},
-         {"node", options_.node},
-         {"timeout", absl::FormatDuration(options_.timeout)}});
+    return MakeError(absl::StatusCode::kDeadlineExceeded, "WAIT_TIMED_OUT",
+                     absl::StrCat(what, " is not READY after ",
+                                  absl::FormatDuration(options_.timeout), ": ", LastState()),
+                     {{"assembly", options_.assembly},
+                      {"node", options_.node},
+                      {"timeout", absl::FormatDuration(options_.timeout)}});
   }
 
   Client& client_;

@@ -128,6 +128,25 @@ TEST_F(WaitTest, TimeoutNamesTheReasonsAndKeepsTheLastState) {
   EXPECT_EQ(result.last.assembly().state(), v1::Assembly::WAITING);
 }
 
+TEST_F(WaitTest, TimeoutOfANodeSaysWhatTheNodeLacks) {
+  options_.timeout = absl::Seconds(30);
+  options_.node = "nodes/n9";
+  v1::WatchAssemblyResponse state = StateAt(3, v1::Assembly::READY);
+  plays_.assign(1, [&](const Send& send) {
+    send(state);
+    clock_.Advance(absl::Seconds(30));
+    return absl::DeadlineExceededError("deadline");
+  });
+
+  EXPECT_THAT(std::string(Wait().status.message()), testing::HasSubstr("it has not joined"));
+
+  state.mutable_member()->set_shards_assigned(4);
+  state.mutable_member()->set_shards_ready(3);
+  requests_.clear();
+  EXPECT_THAT(std::string(Wait().status.message()),
+              testing::HasSubstr("it is lost; 3 of its 4 shards are ready"));
+}
+
 TEST_F(WaitTest, ServerThatIsNeverReachedIsAnErrorOfItsOwn) {
   options_.first_contact_timeout = absl::Seconds(10);
 
