@@ -24,10 +24,13 @@ constexpr int kMaxMessageBytes = 4 << 20;
 // server allows pings from every 5 s on; oftener would make it cut the connection.
 constexpr int kKeepaliveTimeMs = 20'000;
 constexpr int kKeepaliveTimeoutMs = 10'000;
-// Also bounds one attempt to connect, so an address that swallows packets does not hold up the ones
-// after it.
+// Attempts to connect begin at most this far apart once a few have failed. An attempt may last as
+// long as the wait after it, so an address that swallows packets does not hold up the ones behind
+// it.
 constexpr int kMaxReconnectBackoffMs = 2'000;
-constexpr int kInitialReconnectBackoffMs = 100;
+// gRPC waits at least this long from one attempt to the next, also after one that was refused at
+// once: longer, and a restart of the server would cost a node with a short lease its life.
+constexpr int kMinReconnectBackoffMs = 300;
 
 using google::protobuf::MessageLite;
 
@@ -40,8 +43,8 @@ grpc::ChannelArguments Arguments() {
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
   arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
-  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, kInitialReconnectBackoffMs);
-  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, kMaxReconnectBackoffMs);
+  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, kMinReconnectBackoffMs);
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, kMinReconnectBackoffMs);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kMaxReconnectBackoffMs);
   // Servers are inside the cluster; an http_proxy that is set for the outside must not swallow the
   // calls.
