@@ -4,6 +4,7 @@
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/impl/codegen/proto_utils.h>
 
+#include <algorithm>
 #include <atomic>
 #include <optional>
 #include <utility>
@@ -31,6 +32,10 @@ constexpr int kMaxReconnectBackoffMs = 2'000;
 // gRPC waits at least this long from one attempt to the next, also after one that was refused at
 // once: longer, and a restart of the server would cost a node with a short lease its life.
 constexpr int kMinReconnectBackoffMs = 300;
+// How long a call waits for a connection that is to come back, and how soon it notices its stop
+// meanwhile.
+constexpr absl::Duration kReconnectWait = absl::Milliseconds(kMinReconnectBackoffMs);
+constexpr absl::Duration kReconnectWaitSlice = absl::Milliseconds(50);
 
 using google::protobuf::MessageLite;
 
@@ -50,6 +55,23 @@ grpc::ChannelArguments Arguments() {
   // calls.
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   return arguments;
+}
+
+// gRPC's connections get on only while a thread polls them, and a call that fails at once, because
+// the last attempt to connect failed, does not. So where that is the state, the caller polls here
+// until the next attempt has succeeded or its turn is over.
+void AwaitReconnect(grpc::Channel& channel, const CallOptions& options) {
+  const gpr_timespec now = gpr_now(GPR_CLOCK_MONOTONIC);
+  const auto after = [&now](absl::Duration duration) {
+    return gpr_time_add(now,
+                        gpr_time_from_millis(absl::ToInt64Milliseconds(duration), GPR_TIMESPAN));
+  };
+  const absl::Duration most = std::min(options.timeout.value_or(kReconnectWait), kReconnectWait);
+  for (absl::Duration waited; waited < most && !options.stop.stop_requested();) {
+    if (channel.GetState(/*try_to_connect=*/true) != GRPC_CHANNEL_TRANSIENT_FAILURE) return;
+    waited += kReconnectWaitSlice;
+    channel.WaitForStateChange(GRPC_CHANNEL_TRANSIENT_FAILURE, after(waited));
+  }
 }
 
 // A private queue per call lets the calling thread block for its own events, with no thread of ours
@@ -160,7 +182,7 @@ class GrpcChannel final : public Channel {
                      const CallOptions& options) override {
     const std::string path(method);
     const bool began = false;
-    return OnFirstReachable(began, [&](const std::shared_ptr<grpc::Channel>& channel) {
+    return OnFirstReachable(began, options, [&](const std::shared_ptr<grpc::Channel>& channel) {
       return UnaryOnce(channel, path, request, response, options);
     });
   }
@@ -173,7 +195,7 @@ class GrpcChannel final : public Channel {
       began = true;
       return on_message();
     };
-    return OnFirstReachable(began, [&](const std::shared_ptr<grpc::Channel>& channel) {
+    return OnFirstReachable(began, options, [&](const std::shared_ptr<grpc::Channel>& channel) {
       return StreamOnce(channel, path, request, message, deliver, options);
     });
   }
@@ -183,12 +205,13 @@ class GrpcChannel final : public Channel {
   // that has delivered a message: where it breaks afterwards its reader resumes it, and nothing is
   // begun again elsewhere.
   absl::Status OnFirstReachable(
-      const bool& began,
+      const bool& began, const CallOptions& options,
       absl::FunctionRef<absl::Status(const std::shared_ptr<grpc::Channel>&)> call) {
     const size_t first = current_.load(std::memory_order_relaxed);
     absl::Status last;
     for (size_t i = 0; i < channels_.size(); ++i) {
       const size_t server = (first + i) % channels_.size();
+      AwaitReconnect(*channels_[server], options);
       last = call(channels_[server]);
       if (absl::IsUnavailable(last) && !began) continue;
       // A server that is too slow is passed over by the next call.
