@@ -61,16 +61,13 @@ grpc::ChannelArguments Arguments() {
 // the last attempt to connect failed, does not. So where that is the state, the caller polls here
 // until the next attempt has succeeded or its turn is over.
 void AwaitReconnect(grpc::Channel& channel, const CallOptions& options) {
-  const gpr_timespec now = gpr_now(GPR_CLOCK_MONOTONIC);
-  const auto after = [&now](absl::Duration duration) {
-    return gpr_time_add(now,
-                        gpr_time_from_millis(absl::ToInt64Milliseconds(duration), GPR_TIMESPAN));
-  };
-  const absl::Duration most = std::min(options.timeout.value_or(kReconnectWait), kReconnectWait);
-  for (absl::Duration waited; waited < most && !options.stop.stop_requested();) {
-    if (channel.GetState(/*try_to_connect=*/true) != GRPC_CHANNEL_TRANSIENT_FAILURE) return;
-    waited += kReconnectWaitSlice;
-    channel.WaitForStateChange(GRPC_CHANNEL_TRANSIENT_FAILURE, after(waited));
+  absl::Duration left = std::min(options.timeout.value_or(kReconnectWait), kReconnectWait);
+  while (left > absl::ZeroDuration() && !options.stop.stop_requested() &&
+         channel.GetState(/*try_to_connect=*/true) == GRPC_CHANNEL_TRANSIENT_FAILURE) {
+    channel.WaitForStateChange(
+        GRPC_CHANNEL_TRANSIENT_FAILURE,
+        gpr_time_from_millis(absl::ToInt64Milliseconds(kReconnectWaitSlice), GPR_TIMESPAN));
+    left -= kReconnectWaitSlice;
   }
 }
 

@@ -10,8 +10,8 @@ from harness.api import ApiError
 from harness.conditions import eventually
 from harness.ledger import Writer, check_ledger
 
-KILLS_PER_PHASE = 25
-KILLS_OF_AGENTS = 15
+KILLS_PER_PHASE = 50
+KILLS_OF_AGENTS = 50
 WRITERS = 3
 SHARDS = 6
 # Kills come from the beginning until a little after the end of what they are to hit, as long as that took when measured.
