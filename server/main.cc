@@ -111,6 +111,7 @@ int Serve(const ServerOptions& options, int signals, MetadataStore& store,
   Registry::Options registry_options;
   registry_options.cluster_id = cluster_id;
   registry_options.default_lease_ttl_us = static_cast<int64_t>(options.lease_ttl_s * 1e6);
+  registry_options.leases.move_grace = absl::Seconds(options.move_grace_s);
   registry_options.min_free_bytes = static_cast<int64_t>(options.min_free_bytes);
   Registry registry(registry_options);
   Feed feed({});

@@ -61,6 +61,11 @@ std::variant<ServerOptions, int> ParseServerOptions(int argc, char** argv) {
       ->envname("MUSTER_LEASE_TTL")
       ->check(CLI::Range(1.0, 3600.0))
       ->capture_default_str();
+  app.add_option("--move-grace", options.move_grace_s,
+                 "Seconds after the loss of a node until other nodes get its shards")
+      ->envname("MUSTER_MOVE_GRACE")
+      ->check(CLI::Range(0.0, 86400.0))
+      ->capture_default_str();
   app.add_option(
          "--min-free", options.min_free_bytes,
          "Refuse calls that add data while the data directory's device has fewer bytes free")

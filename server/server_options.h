@@ -16,6 +16,7 @@ struct ServerOptions {
   // Where the bound address is written once the server serves; "" means nowhere.
   std::string address_file;
   double lease_ttl_s = 10;
+  double move_grace_s = 30;
   uint64_t min_free_bytes = uint64_t{256} << 20;
   uint64_t queue_limit = 4'096;
   std::string log_level = "info";

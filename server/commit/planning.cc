@@ -61,6 +61,7 @@ PlanNode PlanNodeOf(const Node& node, const Assembly::Member& member) {
   out.capacity_bytes = node.row.capacity_bytes();
   out.used_bytes = node.assigned_bytes - member.assigned_bytes;
   out.live = node.live();
+  out.keeps_assignments = !node.row.released();
   out.claim = ClaimOf(member.claim);
   out.present.reserve(member.assignments.size());
   for (const Assignment& assignment : member.assignments) {

@@ -29,8 +29,12 @@ Job TickThread::MakeTick(Clock& clock, LeaseTable& leases, MetadataStore& store)
   if (free_bytes.ok()) tick.free_bytes = *free_bytes;
   Job job;
   job.commands.push_back(tick);
-  for (const LeaseTable::Lease& lease : leases.Tick(clock.Monotonic())) {
+  const LeaseTable::Due due = leases.Tick(clock.Monotonic());
+  for (const LeaseTable::Lease& lease : due.expired) {
     job.commands.push_back(ExpireLease{lease.node, lease.epoch});
+  }
+  for (const LeaseTable::Lease& lease : due.released) {
+    job.commands.push_back(ReleaseNode{lease.node, lease.epoch});
   }
   return job;
 }

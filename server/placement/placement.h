@@ -31,6 +31,8 @@ struct PlanShard {
   uint64_t size_bytes = 0;
   ContentId content;
   std::optional<uint32_t> rank;
+  // Position in PlanInput::location_zones: the zones in which the shard has locations.
+  uint32_t location_zones = 0;
 };
 
 // What a node asks for. It counts under DECLARED; FULL and BALANCED treat all members alike.
@@ -45,9 +47,17 @@ struct PlanClaim {
 
 // `generation` marks the plan that made the assignment. In a plan, kNewGeneration marks what the
 // plan adds; the caller writes its own generation there.
+//
+// A move is made before it is broken: the new replica names in `replaces` the node whose replica it
+// will take over from, and is not required until it is ready. The first plan that finds it ready
+// drops the old replica and clears `replaces`.
 struct PlanAssignment {
   ShardIndex shard;
   Generation generation;
+  // Uid of the node that holds the replica to be replaced; 0 for an ordinary replica.
+  uint64_t replaces = 0;
+  // Of present assignments: the node has reported it READY, and the report counts.
+  bool ready = false;
 
   bool operator==(const PlanAssignment&) const = default;
 };
@@ -68,12 +78,19 @@ struct PlanNode {
   // Shards of this model version whose bytes `used_bytes` holds already; assigning them costs no
   // room.
   std::vector<ShardIndex> already_counted;
-  // Shards are added only to nodes that are live and schedulable.
+  // Shards are added only to nodes that are live, selected and not draining.
   bool live = true;
-  bool schedulable = true;
-  // False, on a node that is not live or not schedulable, releases what it has, so that other nodes
-  // get it.
+  // Its labels fit the assembly's selector. What it has nevertheless leaves as if it were draining.
+  bool selected = true;
+  // What the node has stays until a replacement elsewhere is ready.
+  bool draining = false;
+  // False, on a node that is not live, releases what it has at once, so that other nodes get it.
   bool keeps_assignments = true;
+  // Shards whose bytes its cache holds, ascending; it is preferred for them.
+  std::vector<ShardIndex> cached;
+  // Shards that failed here too often, ascending: the node gets them only if no other one can, and
+  // what it has of them, not ready, goes elsewhere.
+  std::vector<ShardIndex> unfit;
   PlanClaim claim;
   // What the node has, each shard once, in any order.
   std::vector<PlanAssignment> present;
@@ -83,13 +100,16 @@ struct PlanInput {
   PlacementPolicy policy = PlacementPolicy::kBalanced;
   // Must outlive the call.
   absl::Span<const PlanShard> shards;
+  // What PlanShard::location_zones points into; each list is sorted. Empty: no shard prefers a zone.
+  std::vector<std::vector<std::string>> location_zones;
   // The members, in any order.
   std::vector<PlanNode> nodes;
-  // Nodes that are to hold each shard under BALANCED, and each shard that no claim covers under
-  // DECLARED; 0 means 1.
+  // Nodes that are to hold each shard under BALANCED and CONTIGUOUS, and each shard that no claim
+  // covers under DECLARED; 0 means 1.
   uint32_t replicas = 1;
-  // How many bytes of present assignments may change their node to even out the loads; 0 moves
-  // nothing.
+  // How many bytes of replicas may be on the move at once to even out the loads, those included
+  // that present assignments are moving already; 0 moves nothing. Moves off draining nodes are not
+  // bounded by it.
   uint64_t move_budget_bytes = 0;
   // Loads count as even while the fullest node is below (1 + epsilon) of the mean.
   double move_epsilon = 0.05;
@@ -123,11 +143,23 @@ struct Unplaced {
   std::vector<ShardIndex> shards;
 };
 
+// A replica that is to leave its node and can't yet.
+struct BlockedMove {
+  // Position in the input of the node that is to be left.
+  size_t node = 0;
+  // Why; one sentence about the largest of the shards, with names and numbers.
+  std::string message;
+  // Ascending.
+  std::vector<ShardIndex> shards;
+};
+
 struct Plan {
   // Parallel to the input's nodes.
   std::vector<NodePlan> nodes;
   // Empty when every shard is placed as often as wanted.
   std::vector<Unplaced> unplaced;
+  // What waits for room, or for another member, elsewhere; it takes nothing from the barrier.
+  std::vector<BlockedMove> blocked;
   // False when every node keeps exactly what it has.
   bool changed = false;
   // Sizes of the assignments that the plan adds and drops, and of those among them that go from one
@@ -139,9 +171,9 @@ struct Plan {
 
 // Makes a plan.
 //
-// kUnimplemented for CONTIGUOUS and RANKED. kInvalidArgument for an input that contradicts itself:
-// a node uid or a present shard twice, a shard index out of range, a present assignment of
-// kNewGeneration.
+// kInvalidArgument for an input that contradicts itself: a node uid or a present shard twice, a
+// shard index out of range, a present assignment of kNewGeneration, RANKED with a shard that has no
+// rank.
 absl::StatusOr<Plan> MakePlan(const PlanInput& input);
 
 }  // namespace muster

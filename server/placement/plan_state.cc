@@ -113,7 +113,7 @@ absl::Status PlanState::SortClaims() {
 absl::Status PlanState::KeepAssignments(NodeIndex index) {
   const PlanNode& from = input_->nodes[index];
   Node& node = nodes_[index];
-  node.open = from.live && from.schedulable;
+  node.open = from.live && from.selected && !from.draining;
   node.capacity_bytes = from.capacity_bytes == 0 ? kUnbounded : from.capacity_bytes;
   node.load_bytes = std::min(from.used_bytes, kMaxTotalBytes);
   std::vector<PlanAssignment> present = from.present;

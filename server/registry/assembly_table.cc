@@ -367,6 +367,15 @@ void AssemblyTable::NodeLostOrRevived(const Node& node, Transaction& tx) {
   }
 }
 
+void AssemblyTable::NodeReleased(const Node& node, Transaction& tx) {
+  for (const AssemblyUid uid : node.memberships) {
+    Assembly& assembly = *FindByUid(uid);
+    if (assembly.FindMember(node.row.name())->assignments.empty()) continue;
+    assembly.TouchInputs();
+    if (assembly.WantsPlan()) tx.WantPlan(uid);
+  }
+}
+
 void AssemblyTable::NodeRemoved(Node& node, Transaction& tx) {
   const std::set<AssemblyUid> memberships = node.memberships;
   for (const AssemblyUid uid : memberships) {

@@ -43,6 +43,8 @@ class AssemblyTable {
   // A node was registered (again): its reports start anew.
   void NodeRegistered(const Node& node, Transaction& tx);
   void NodeLostOrRevived(const Node& node, Transaction& tx);
+  // A lost node's shards are to go elsewhere.
+  void NodeReleased(const Node& node, Transaction& tx);
   // A node goes: its memberships go, in transactions that follow.
   void NodeRemoved(Node& node, Transaction& tx);
 

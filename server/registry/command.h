@@ -64,6 +64,12 @@ struct ExpireLease {
   Epoch epoch;
 };
 
+// Gives a lost node's shards to others, unless it has come back.
+struct ReleaseNode {
+  NodeUid node;
+  Epoch epoch;
+};
+
 // Takes a lost node back after a heartbeat of its present epoch.
 struct ReviveNode {
   NodeUid node;
@@ -111,10 +117,11 @@ using Command =
                  muster::v1::AddTensorsRequest, AddCompanion, muster::v1::CommitModelVersionRequest,
                  muster::v1::DeleteModelVersionRequest, AddLocation, RemoveLocation,
                  muster::v1::RegisterNodeRequest, muster::v1::DeregisterNodeRequest,
-                 muster::v1::CreateAssemblyRequest, muster::v1::JoinAssemblyRequest,
-                 muster::v1::LeaveAssemblyRequest, muster::v1::DeleteAssemblyRequest,
-                 muster::v1::ReportShardsRequest, Tick, ExpireLease, ReviveNode, StagePlan,
-                 ApplyPlan, ExpireDraft, ForgetMember, ForgetPlanDirectory, RememberReady>;
+                 muster::v1::ResumeMovesRequest, muster::v1::CreateAssemblyRequest,
+                 muster::v1::JoinAssemblyRequest, muster::v1::LeaveAssemblyRequest,
+                 muster::v1::DeleteAssemblyRequest, muster::v1::ReportShardsRequest, Tick,
+                 ExpireLease, ReleaseNode, ReviveNode, StagePlan, ApplyPlan, ExpireDraft,
+                 ForgetMember, ForgetPlanDirectory, RememberReady>;
 
 }  // namespace muster
 

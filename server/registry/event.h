@@ -22,14 +22,16 @@ struct Assignment {
   auto operator<=>(const Assignment&) const = default;
 };
 
-// A node was registered, lost, revived or removed.
+// A node was registered, lost, released, revived or removed.
 struct NodeEvent {
   NodeUid uid;
   std::string name;
   Epoch epoch;
   int64_t lease_ttl_us = 0;
   bool lost = false;
+  bool released = false;
   bool removed = false;
+  std::string zone;
 };
 
 // One node's assignments in one assembly changed.

@@ -8,6 +8,15 @@
 #include "server/registry/validation.h"
 
 namespace muster {
+namespace {
+
+// The order of a hash map differs from run to run; a simulation must not.
+void SortByNode(std::vector<LeaseTable::Lease>& leases) {
+  std::sort(leases.begin(), leases.end(),
+            [](const LeaseTable::Lease& a, const LeaseTable::Lease& b) { return a.node < b.node; });
+}
+
+}  // namespace
 
 absl::StatusOr<LeaseTable::HeartbeatResult> LeaseTable::Heartbeat(
     const muster::v1::HeartbeatRequest& request) {
@@ -32,20 +41,69 @@ absl::StatusOr<LeaseTable::HeartbeatResult> LeaseTable::Heartbeat(
   return result;
 }
 
-std::vector<LeaseTable::Lease> LeaseTable::Tick(absl::Duration monotonic) {
+bool LeaseTable::IsDue(const Entry& entry) const {
+  return entry.lost && !entry.released && entry.release_at <= now_ && entry.deadline < now_;
+}
+
+LeaseTable::Zones LeaseTable::BrakedZones() {
+  struct Count {
+    size_t nodes = 0;
+    size_t lost = 0;
+  };
+  absl::flat_hash_map<absl::string_view, Count> counts;
+  for (const auto& [name, entry] : by_name_) {
+    Count& count = counts[entry.zone];
+    ++count.nodes;
+    if (entry.lost && !entry.released) ++count.lost;
+  }
+  Zones braked;
+  for (const auto& [zone, count] : counts) {
+    if (count.lost >= options_.brake_min_nodes &&
+        static_cast<double>(count.lost) >=
+            options_.brake_share * static_cast<double>(count.nodes)) {
+      braked.emplace(zone);
+    }
+  }
+  return braked;
+}
+
+std::vector<LeaseTable::Lease> LeaseTable::Braked(const std::optional<std::string>& zone) {
+  MutexLock lock(mutex_);
+  const Zones braked = BrakedZones();
+  std::vector<Lease> leases;
+  for (const auto& [name, entry] : by_name_) {
+    if (!IsDue(entry) || !braked.contains(entry.zone)) continue;
+    if (!zone.has_value() || *zone == entry.zone) leases.push_back(Lease{entry.uid, entry.epoch});
+  }
+  SortByNode(leases);
+  return leases;
+}
+
+LeaseTable::Due LeaseTable::Tick(absl::Duration monotonic) {
   MutexLock lock(mutex_);
   const bool stalled = !ticked_ || monotonic - now_ > options_.stall_threshold;
   ticked_ = true;
   now_ = monotonic;
-  std::vector<Lease> expired;
+  Due due;
+  bool any_due = false;
   for (auto& [name, entry] : by_name_) {
-    if (stalled) entry.deadline = now_ + entry.ttl;
-    if (!entry.lost && entry.deadline < now_) expired.push_back(Lease{entry.uid, entry.epoch});
+    if (stalled) {
+      entry.deadline = now_ + entry.ttl;
+      entry.release_at = entry.deadline + options_.move_grace;
+    }
+    if (!entry.lost && entry.deadline < now_) due.expired.push_back(Lease{entry.uid, entry.epoch});
+    any_due = any_due || IsDue(entry);
   }
-  // The order of a hash map differs from run to run; a simulation must not.
-  std::sort(expired.begin(), expired.end(),
-            [](const Lease& a, const Lease& b) { return a.node < b.node; });
-  return expired;
+  if (any_due) {
+    const Zones braked = BrakedZones();
+    for (const auto& [name, entry] : by_name_) {
+      if (!IsDue(entry) || braked.contains(entry.zone)) continue;
+      due.released.push_back(Lease{entry.uid, entry.epoch});
+    }
+  }
+  SortByNode(due.expired);
+  SortByNode(due.released);
+  return due;
 }
 
 LeaseTable::Entry* LeaseTable::Find(NodeUid node) {
@@ -76,7 +134,10 @@ void LeaseTable::Apply(const NodeEvent& event) {
     entry.ttl = absl::Microseconds(event.lease_ttl_us);
     entry.deadline = now_ + entry.ttl;
   }
+  if (event.lost && !entry.lost) entry.release_at = now_ + options_.move_grace;
   entry.lost = event.lost;
+  entry.released = event.released;
+  entry.zone = event.zone;
 }
 
 uint64_t LeaseTable::ProgressOf(NodeUid node, absl::string_view assembly, uint32_t shard) {

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "muster/v1/node.pb.h"
@@ -31,10 +32,23 @@ class LeaseTable {
   struct Options {
     // Two ticks further apart than this mean that the server itself was stopped or stalled.
     absl::Duration stall_threshold = absl::Seconds(1);
+    // How long a lost node's shards wait for its return before other nodes get them.
+    absl::Duration move_grace = absl::Seconds(30);
+    // The brake: nothing moves out of a zone while at least this many of its nodes, and this share
+    // of them, are lost and not yet released. A zone that is cut off is not a zone of dead nodes.
+    size_t brake_min_nodes = 5;
+    double brake_share = 0.55;
   };
   struct Lease {
     NodeUid node;
     Epoch epoch;
+  };
+  // What a tick finds.
+  struct Due {
+    // Leases that have run out.
+    std::vector<Lease> expired;
+    // Lost nodes whose shards are to move.
+    std::vector<Lease> released;
   };
   struct HeartbeatResult {
     int64_t lease_ttl_us = 0;
@@ -49,12 +63,15 @@ class LeaseTable {
   absl::StatusOr<HeartbeatResult> Heartbeat(const muster::v1::HeartbeatRequest& request)
       MUSTER_EXCLUDES(mutex_);
 
-  // Takes the time over and returns the leases that have run out. After a stall every lease gets
-  // its full TTL first.
-  std::vector<Lease> Tick(absl::Duration monotonic) MUSTER_EXCLUDES(mutex_);
+  // Takes the time over. After a stall every lease gets its full TTL first, and the grace of lost
+  // nodes begins again behind that.
+  Due Tick(absl::Duration monotonic) MUSTER_EXCLUDES(mutex_);
 
   // Whether the lease has run out and was not renewed since.
   bool HasExpired(NodeUid node, Epoch epoch) MUSTER_EXCLUDES(mutex_);
+
+  // The lost nodes whose shards the brake holds back, in one zone or in all.
+  std::vector<Lease> Braked(const std::optional<std::string>& zone) MUSTER_EXCLUDES(mutex_);
 
   // Takes over what a committed transaction says of a node.
   void Apply(const NodeEvent& event) MUSTER_EXCLUDES(mutex_);
@@ -72,10 +89,18 @@ class LeaseTable {
     absl::Duration ttl;
     absl::Duration deadline;
     bool lost = false;
+    bool released = false;
+    // When the shards of a lost node are to move.
+    absl::Duration release_at;
+    std::string zone;
     std::vector<muster::v1::ShardProgress> progress;
   };
+  using Zones = absl::flat_hash_set<std::string>;
 
   Entry* Find(NodeUid node) MUSTER_REQUIRES(mutex_);
+  bool IsDue(const Entry& entry) const MUSTER_REQUIRES(mutex_);
+  // The zones in which the brake is on.
+  Zones BrakedZones() MUSTER_REQUIRES(mutex_);
 
   const Options options_;
   Mutex mutex_;

@@ -53,6 +53,7 @@ absl::StatusOr<Node*> NodeTable::Register(const v1::RegisterNodeRequest& request
   row.set_instance_id(wanted.instance_id());
   row.set_epoch(revision.value);
   row.set_lost(false);
+  row.set_released(false);
   row.set_register_time_us(tx.now_us());
   row.set_lease_ttl_us(request.has_lease_ttl() ? FromDuration(request.lease_ttl())
                                                : default_lease_ttl_us_);
@@ -66,6 +67,19 @@ bool NodeTable::SetLost(NodeUid uid, Epoch epoch, bool lost, Transaction& tx) {
   Node* node = FindByUid(uid);
   if (node == nullptr || node->epoch() != epoch || node->row.lost() == lost) return false;
   node->row.set_lost(lost);
+  node->row.set_released(false);
+  node->row.set_revision(tx.Change().value);
+  tx.Put(NodeKey(uid), node->row);
+  tx.Emit(EventOf(*node));
+  return true;
+}
+
+bool NodeTable::Release(NodeUid uid, Epoch epoch, Transaction& tx) {
+  Node* node = FindByUid(uid);
+  if (node == nullptr || node->epoch() != epoch || !node->row.lost() || node->row.released()) {
+    return false;
+  }
+  node->row.set_released(true);
   node->row.set_revision(tx.Change().value);
   tx.Put(NodeKey(uid), node->row);
   tx.Emit(EventOf(*node));
@@ -116,6 +130,7 @@ v1::Node NodeTable::Describe(const Node& node) const {
   *out.mutable_register_time() = ToTimestamp(row.register_time_us());
   *out.mutable_lease_ttl() = ToDuration(row.lease_ttl_us());
   out.set_assigned_bytes(node.assigned_bytes);
+  out.set_released(row.released());
   out.set_revision(row.revision());
   return out;
 }
@@ -133,8 +148,8 @@ absl::Status NodeTable::Load(store::NodeRow row) {
 }
 
 NodeEvent NodeTable::EventOf(const Node& node) {
-  return NodeEvent{
-      node.uid, node.row.name(), node.epoch(), node.row.lease_ttl_us(), node.row.lost(), false};
+  return NodeEvent{node.uid,        node.row.name(),     node.epoch(), node.row.lease_ttl_us(),
+                   node.row.lost(), node.row.released(), false,        node.row.zone()};
 }
 
 }  // namespace muster

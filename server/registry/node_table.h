@@ -41,6 +41,8 @@ class NodeTable {
   absl::StatusOr<Node*> Register(const muster::v1::RegisterNodeRequest& request, Transaction& tx);
   // Marks a node lost or live; false when it is so already, or the epoch has passed.
   bool SetLost(NodeUid uid, Epoch epoch, bool lost, Transaction& tx);
+  // Gives a lost node's shards away; false when it is not lost, or released already.
+  bool Release(NodeUid uid, Epoch epoch, Transaction& tx);
   // Removes its row; the assemblies must have let go of it.
   void Erase(Node& node, Transaction& tx);
 

@@ -46,6 +46,10 @@ struct ReplyOf<v1::DeregisterNodeRequest> {
   using Type = v1::DeregisterNodeResponse;
 };
 template <>
+struct ReplyOf<v1::ResumeMovesRequest> {
+  using Type = v1::ResumeMovesResponse;
+};
+template <>
 struct ReplyOf<v1::CreateAssemblyRequest> {
   using Type = v1::CreateAssemblyResponse;
 };
@@ -201,6 +205,19 @@ absl::Status Registry::Do(const v1::DeregisterNodeRequest& request, Transaction&
   return absl::OkStatus();
 }
 
+absl::Status Registry::Do(const v1::ResumeMovesRequest& request, Transaction& tx,
+                          v1::ResumeMovesResponse& reply) {
+  MUSTER_RETURN_IF_ERROR(CheckText("zone", request.zone(), kMaxShortTextBytes));
+  const auto zone = request.has_zone() ? std::optional<std::string>(request.zone()) : std::nullopt;
+  for (const LeaseTable::Lease& lease : leases_.Braked(zone)) {
+    const Node* node = nodes_.FindByUid(lease.node);
+    if (node == nullptr) continue;
+    if (reply.nodes_size() < static_cast<int>(kMaxItemsPerCall)) reply.add_nodes(node->row.name());
+    if (!request.validate_only()) tx.Follow(ReleaseNode{lease.node, lease.epoch});
+  }
+  return absl::OkStatus();
+}
+
 absl::Status Registry::Do(const v1::CreateAssemblyRequest& request, Transaction& tx,
                           v1::CreateAssemblyResponse& reply) {
   MUSTER_RETURN_IF_ERROR(CheckSpace());
@@ -268,6 +285,14 @@ absl::Status Registry::Do(const ExpireLease& command, Transaction& tx) {
   if (!leases_.HasExpired(command.node, command.epoch)) return absl::OkStatus();
   if (nodes_.SetLost(command.node, command.epoch, true, tx)) {
     assemblies_.NodeLostOrRevived(*nodes_.FindByUid(command.node), tx);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Registry::Do(const ReleaseNode& command, Transaction& tx) {
+  if (!leases_.HasExpired(command.node, command.epoch)) return absl::OkStatus();
+  if (nodes_.Release(command.node, command.epoch, tx)) {
+    assemblies_.NodeReleased(*nodes_.FindByUid(command.node), tx);
   }
   return absl::OkStatus();
 }

@@ -94,6 +94,8 @@ class Registry {
                   muster::v1::RegisterNodeResponse& reply);
   absl::Status Do(const muster::v1::DeregisterNodeRequest& request, Transaction& tx,
                   muster::v1::DeregisterNodeResponse& reply);
+  absl::Status Do(const muster::v1::ResumeMovesRequest& request, Transaction& tx,
+                  muster::v1::ResumeMovesResponse& reply);
   absl::Status Do(const muster::v1::CreateAssemblyRequest& request, Transaction& tx,
                   muster::v1::CreateAssemblyResponse& reply);
   absl::Status Do(const muster::v1::JoinAssemblyRequest& request, Transaction& tx,
@@ -111,6 +113,7 @@ class Registry {
   absl::Status Do(const RemoveLocation& command, Transaction& tx);
   absl::Status Do(const Tick& command, Transaction& tx);
   absl::Status Do(const ExpireLease& command, Transaction& tx);
+  absl::Status Do(const ReleaseNode& command, Transaction& tx);
   absl::Status Do(const ReviveNode& command, Transaction& tx);
   absl::Status Do(const StagePlan& command, Transaction& tx);
   absl::Status Do(const ApplyPlan& command, Transaction& tx);

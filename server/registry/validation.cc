@@ -28,15 +28,6 @@ bool HasControlCharacter(absl::string_view text) {
   return false;
 }
 
-absl::Status CheckText(absl::string_view field, absl::string_view text, size_t max_bytes) {
-  if (text.size() > max_bytes) {
-    return InvalidField(field, absl::StrCat(text.size(), " bytes"),
-                        absl::StrCat("at most ", max_bytes, " bytes"));
-  }
-  if (HasControlCharacter(text)) return InvalidField(field, text, "no control characters");
-  return absl::OkStatus();
-}
-
 absl::Status CheckRange(absl::string_view field, uint64_t value, uint64_t min, uint64_t max) {
   if (value >= min && value <= max) return absl::OkStatus();
   return InvalidField(field, absl::StrCat(value), absl::StrCat(min, " to ", max));
@@ -124,6 +115,15 @@ absl::Status CheckLocations(const google::protobuf::RepeatedPtrField<v1::Locatio
 }
 
 }  // namespace
+
+absl::Status CheckText(absl::string_view field, absl::string_view text, size_t max_bytes) {
+  if (text.size() > max_bytes) {
+    return InvalidField(field, absl::StrCat(text.size(), " bytes"),
+                        absl::StrCat("at most ", max_bytes, " bytes"));
+  }
+  if (HasControlCharacter(text)) return InvalidField(field, text, "no control characters");
+  return absl::OkStatus();
+}
 
 absl::Status InvalidField(absl::string_view field, absl::string_view value,
                           absl::string_view rule) {

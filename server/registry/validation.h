@@ -19,6 +19,9 @@ namespace muster {
 // The error for one field out of its range.
 absl::Status InvalidField(absl::string_view field, absl::string_view value, absl::string_view rule);
 
+// At most `max_bytes` of UTF-8 without control characters.
+absl::Status CheckText(absl::string_view field, absl::string_view text, size_t max_bytes);
+
 // `count` items of a repeated field `field`: 1 to kMaxItemsPerCall.
 absl::Status CheckItemCount(absl::string_view field, size_t count);
 

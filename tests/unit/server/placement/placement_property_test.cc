@@ -19,7 +19,7 @@ constexpr uint64_t kSeeds = 200;
 
 using SampleCheck = void (*)(PlanSample& sample, const Plan& plan, Random& random);
 
-bool IsOpen(const PlanNode& node) { return node.live && node.schedulable; }
+bool IsOpen(const PlanNode& node) { return node.live && node.selected && !node.draining; }
 
 // Runs `check` on first plans and on plans after churn.
 void ForRandomPlans(PlacementPolicy policy, SampleCheck check) {

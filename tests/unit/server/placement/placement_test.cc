@@ -229,7 +229,7 @@ TEST(PlacementTest, FullGivesEveryLiveNodeEverything) {
   AddNode(sample, "n1");
   AddNode(sample, "n2", 60).claim = ClaimShards({1});
   AddNode(sample, "lost").live = false;
-  AddNode(sample, "draining").schedulable = false;
+  AddNode(sample, "draining").draining = true;
 
   const Plan plan = sample.Make();
 

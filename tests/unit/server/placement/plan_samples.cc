@@ -143,7 +143,7 @@ void AddRandomNode(PlanSample& sample, Random& random, uint64_t zones, uint64_t 
     }
   }
   node.live = random.Below(10) > 0;
-  node.schedulable = random.Below(10) > 0;
+  node.draining = random.Below(10) == 0;
   node.claim = RandomClaim(random, shard_count);
 }
 

@@ -1,7 +1,11 @@
 #include "server/registry/lease_table.h"
 
+#include <set>
 #include <string>
+#include <vector>
 
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/support/status_matchers.h"
 
@@ -11,6 +15,8 @@ namespace {
 using absl::Milliseconds;
 using absl::Seconds;
 using absl::StatusCode;
+using testing::ElementsAre;
+using testing::IsEmpty;
 
 // One node with a lease of ten seconds; ticks come as often as the server's.
 class LeaseTableTest : public testing::Test {
@@ -25,7 +31,7 @@ class LeaseTableTest : public testing::Test {
     size_t expired = 0;
     while (now_ < now) {
       now_ += Milliseconds(100);
-      expired = table_.Tick(now_).size();
+      expired = table_.Tick(now_).expired.size();
     }
     return expired;
   }
@@ -36,8 +42,41 @@ class LeaseTableTest : public testing::Test {
     return request;
   }
 
+  static NodeEvent NodeOf(uint64_t number, const std::string& zone) {
+    NodeEvent event;
+    event.uid = NodeUid(number);
+    event.name = absl::StrCat("nodes/n", number);
+    event.epoch = Epoch(number + 4);
+    event.lease_ttl_us = 10'000'000;
+    event.zone = zone;
+    return event;
+  }
+  // Says of the node, as a committed transaction does, that it is lost.
+  void Lose(NodeEvent& node) {
+    node.lost = true;
+    table_.Apply(node);
+  }
+  // Ticks up to `now` and returns the nodes that some tick on the way released.
+  std::vector<uint64_t> ReleasedUntil(absl::Duration now) {
+    std::set<uint64_t> released;
+    while (now_ < now) {
+      now_ += Milliseconds(100);
+      for (const auto& lease : table_.Tick(now_).released) released.insert(lease.node.value);
+    }
+    return {released.begin(), released.end()};
+  }
+  // Nodes 2 to `last` of zone "z", all lost at the present time.
+  std::vector<NodeEvent> LoseZone(uint64_t last, uint64_t live) {
+    std::vector<NodeEvent> nodes;
+    for (uint64_t i = 2; i <= last + live; ++i) nodes.push_back(NodeOf(i, "z"));
+    for (NodeEvent& node : nodes) table_.Apply(node);
+    TickTo(now_ + Seconds(11));
+    for (uint64_t i = 0; i + live < nodes.size(); ++i) Lose(nodes[i]);
+    return nodes;
+  }
+
   LeaseTable table_{LeaseTable::Options{}};
-  NodeEvent node_{NodeUid(1), "nodes/n1", Epoch(5), 10'000'000, false, false};
+  NodeEvent node_ = NodeOf(1, "");
   absl::Duration now_;
 };
 
@@ -86,15 +125,17 @@ TEST_F(LeaseTableTest, HeartbeatWithTooMuchProgressIsRefused) {
 TEST_F(LeaseTableTest, StallGivesEveryLeaseItsFullTtl) {
   TickTo(Seconds(9));
   now_ += Seconds(60);
-  EXPECT_TRUE(table_.Tick(now_).empty());
+  EXPECT_TRUE(table_.Tick(now_).expired.empty());
   const absl::Duration after_stall = now_;
   EXPECT_EQ(TickTo(after_stall + Seconds(10)), 0u);
   EXPECT_EQ(TickTo(after_stall + Milliseconds(10'100)), 1u);
 }
 
 TEST_F(LeaseTableTest, TicksOneSecondApartAreNoStall) {
-  for (int i = 0; i < 10; ++i) EXPECT_TRUE(table_.Tick(now_ += Seconds(1)).empty());
-  EXPECT_EQ(table_.Tick(now_ += Seconds(1)).size(), 1u);
+  for (int i = 0; i < 10; ++i) {
+    EXPECT_TRUE(table_.Tick(now_ += Seconds(1)).expired.empty());
+  }
+  EXPECT_EQ(table_.Tick(now_ += Seconds(1)).expired.size(), 1u);
 }
 
 TEST_F(LeaseTableTest, HeartbeatOfALostNodeAsksForItsRevival) {
@@ -133,6 +174,66 @@ TEST_F(LeaseTableTest, RemovedNodeIsUnknown) {
   table_.Apply(node_);
   EXPECT_THAT(table_.Heartbeat(Heartbeat(5)), ErrorIs(StatusCode::kNotFound, "NODE_UNKNOWN"));
   EXPECT_EQ(TickTo(Seconds(20)), 0u);
+}
+
+TEST_F(LeaseTableTest, LostNodeIsReleasedAfterTheGrace) {
+  TickTo(Seconds(11));
+  Lose(node_);
+  EXPECT_THAT(ReleasedUntil(Seconds(40)), IsEmpty());
+  EXPECT_THAT(ReleasedUntil(Seconds(42)), ElementsAre(1));
+  node_.released = true;
+  table_.Apply(node_);
+  EXPECT_THAT(ReleasedUntil(Seconds(60)), IsEmpty());
+}
+
+TEST_F(LeaseTableTest, NodeThatReturnsWithinTheGraceIsNotReleased) {
+  TickTo(Seconds(11));
+  Lose(node_);
+  TickTo(Seconds(39));
+  ASSERT_THAT(table_.Heartbeat(Heartbeat(5)), IsOk());
+  // Its revival is on its way to the store.
+  EXPECT_THAT(ReleasedUntil(Seconds(48)), IsEmpty());
+  node_.lost = false;
+  table_.Apply(node_);
+  EXPECT_THAT(ReleasedUntil(Seconds(100)), IsEmpty());
+}
+
+TEST_F(LeaseTableTest, StallBeginsTheGraceAgain) {
+  TickTo(Seconds(11));
+  Lose(node_);
+  TickTo(Seconds(40));
+  now_ += Seconds(100);
+  const absl::Duration after_stall = now_;
+  EXPECT_THAT(table_.Tick(now_).released, IsEmpty());
+  EXPECT_THAT(ReleasedUntil(after_stall + Seconds(39)), IsEmpty());
+  EXPECT_THAT(ReleasedUntil(after_stall + Seconds(41)), ElementsAre(1));
+}
+
+TEST_F(LeaseTableTest, BrakeHoldsBackAZoneThatIsLostAtOnce) {
+  const std::vector<NodeEvent> nodes = LoseZone(6, 4);
+  EXPECT_THAT(ReleasedUntil(Seconds(100)), IsEmpty());
+  EXPECT_EQ(table_.Braked(std::nullopt).size(), 5u);
+  EXPECT_EQ(table_.Braked("z").size(), 5u);
+  EXPECT_THAT(table_.Braked("other"), IsEmpty());
+}
+
+TEST_F(LeaseTableTest, BrakeLiftsWhenEnoughNodesReturn) {
+  std::vector<NodeEvent> nodes = LoseZone(6, 4);
+  TickTo(Seconds(60));
+  nodes[0].lost = false;
+  table_.Apply(nodes[0]);
+  EXPECT_THAT(table_.Braked(std::nullopt), IsEmpty());
+  EXPECT_THAT(ReleasedUntil(Seconds(61)), ElementsAre(3, 4, 5, 6));
+}
+
+TEST_F(LeaseTableTest, FewLostNodesOrASmallShareOfAZoneAreNotHeldBack) {
+  LoseZone(5, 0);
+  EXPECT_THAT(ReleasedUntil(Seconds(60)), ElementsAre(2, 3, 4, 5));
+}
+
+TEST_F(LeaseTableTest, SmallShareOfALargeZoneIsNotHeldBack) {
+  LoseZone(6, 5);
+  EXPECT_THAT(ReleasedUntil(Seconds(60)), ElementsAre(2, 3, 4, 5, 6));
 }
 
 }  // namespace
