@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "server/registry/limits.h"
 #include "server/registry/row_keys.h"
 #include "server/registry/timestamps.h"
 #include "server/registry/validation.h"
