@@ -17,6 +17,9 @@ struct CallOptions {
   // Bounds the whole call, with its retries. Unset: the channel's default for unary calls, no bound
   // for streams.
   std::optional<absl::Duration> timeout;
+  // For a unary call whose answer the server holds back on purpose, how long: added to the bounds
+  // that the channel sets by itself, not to `timeout`.
+  absl::Duration server_wait = absl::ZeroDuration();
   // Ends the call with kCancelled.
   std::stop_token stop;
 };

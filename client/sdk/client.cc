@@ -141,10 +141,37 @@ absl::StatusOr<v1::HeartbeatResponse> Client::Heartbeat(const v1::HeartbeatReque
                                      options);
 }
 
+absl::StatusOr<v1::DrainNodeResponse> Client::DrainNode(const v1::DrainNodeRequest& request,
+                                                        const CallOptions& options) {
+  return CallOnce<v1::DrainNodeResponse>(*channel_, random_, "/muster.v1.NodeService/DrainNode",
+                                         request, options);
+}
+
+absl::StatusOr<v1::AcquireReadResponse> Client::AcquireRead(const v1::AcquireReadRequest& request,
+                                                            const CallOptions& options) {
+  CallOptions waiting = options;
+  waiting.server_wait =
+      absl::Seconds(request.max_wait().seconds()) + absl::Nanoseconds(request.max_wait().nanos());
+  return Call<v1::AcquireReadResponse>(*channel_, "/muster.v1.NodeService/AcquireRead", request,
+                                       waiting);
+}
+
+absl::StatusOr<v1::ReleaseReadResponse> Client::ReleaseRead(const v1::ReleaseReadRequest& request,
+                                                            const CallOptions& options) {
+  return Call<v1::ReleaseReadResponse>(*channel_, "/muster.v1.NodeService/ReleaseRead", request,
+                                       options);
+}
+
 absl::StatusOr<v1::DeregisterNodeResponse> Client::DeregisterNode(
     const v1::DeregisterNodeRequest& request, const CallOptions& options) {
   return CallOnce<v1::DeregisterNodeResponse>(
       *channel_, random_, "/muster.v1.NodeService/DeregisterNode", request, options);
+}
+
+absl::StatusOr<v1::ResumeMovesResponse> Client::ResumeMoves(const v1::ResumeMovesRequest& request,
+                                                            const CallOptions& options) {
+  return CallOnce<v1::ResumeMovesResponse>(*channel_, random_, "/muster.v1.NodeService/ResumeMoves",
+                                           request, options);
 }
 
 absl::StatusOr<v1::GetNodeResponse> Client::GetNode(const v1::GetNodeRequest& request,
@@ -200,10 +227,22 @@ absl::StatusOr<v1::ReportShardsResponse> Client::ReportShards(
                                         request, options);
 }
 
+absl::StatusOr<v1::ExplainAssignmentResponse> Client::ExplainAssignment(
+    const v1::ExplainAssignmentRequest& request, const CallOptions& options) {
+  return Call<v1::ExplainAssignmentResponse>(
+      *channel_, "/muster.v1.AssemblyService/ExplainAssignment", request, options);
+}
+
 absl::StatusOr<v1::GetShardStatusResponse> Client::GetShardStatus(
     const v1::GetShardStatusRequest& request, const CallOptions& options) {
   return Call<v1::GetShardStatusResponse>(*channel_, "/muster.v1.AssemblyService/GetShardStatus",
                                           request, options);
+}
+
+absl::StatusOr<v1::ListEventsResponse> Client::ListEvents(const v1::ListEventsRequest& request,
+                                                          const CallOptions& options) {
+  return Call<v1::ListEventsResponse>(*channel_, "/muster.v1.EventService/ListEvents", request,
+                                      options);
 }
 
 absl::Status Client::WatchAssignments(const v1::WatchAssignmentsRequest& request,
@@ -222,6 +261,15 @@ absl::Status Client::WatchAssembly(const v1::WatchAssemblyRequest& request,
   return channel_->Stream(
       "/muster.v1.AssemblyService/WatchAssembly", request, message,
       [&] { return on_message(message); }, options);
+}
+
+absl::Status Client::WatchEvents(const v1::WatchEventsRequest& request,
+                                 OnMessage<v1::WatchEventsResponse> on_message,
+                                 const CallOptions& options) {
+  v1::WatchEventsResponse message;
+  return channel_->Stream(
+      "/muster.v1.EventService/WatchEvents", request, message, [&] { return on_message(message); },
+      options);
 }
 
 }  // namespace muster

@@ -11,6 +11,7 @@
 #include "client/sdk/channel.h"
 #include "client/sdk/retrying_channel.h"
 #include "muster/v1/assembly.pb.h"
+#include "muster/v1/event.pb.h"
 #include "muster/v1/model.pb.h"
 #include "muster/v1/node.pb.h"
 
@@ -79,8 +80,17 @@ class Client {
                                                         const CallOptions& options = {});
   absl::StatusOr<v1::HeartbeatResponse> Heartbeat(const v1::HeartbeatRequest& request,
                                                   const CallOptions& options = {});
+  absl::StatusOr<v1::DrainNodeResponse> DrainNode(const v1::DrainNodeRequest& request,
+                                                  const CallOptions& options = {});
+  // The server may hold its answer back for `request.max_wait`; the call's timeouts allow for that.
+  absl::StatusOr<v1::AcquireReadResponse> AcquireRead(const v1::AcquireReadRequest& request,
+                                                      const CallOptions& options = {});
+  absl::StatusOr<v1::ReleaseReadResponse> ReleaseRead(const v1::ReleaseReadRequest& request,
+                                                      const CallOptions& options = {});
   absl::StatusOr<v1::DeregisterNodeResponse> DeregisterNode(
       const v1::DeregisterNodeRequest& request, const CallOptions& options = {});
+  absl::StatusOr<v1::ResumeMovesResponse> ResumeMoves(const v1::ResumeMovesRequest& request,
+                                                      const CallOptions& options = {});
   absl::StatusOr<v1::GetNodeResponse> GetNode(const v1::GetNodeRequest& request,
                                               const CallOptions& options = {});
   absl::StatusOr<v1::ListNodesResponse> ListNodes(const v1::ListNodesRequest& request,
@@ -101,8 +111,14 @@ class Client {
       const v1::DeleteAssemblyRequest& request, const CallOptions& options = {});
   absl::StatusOr<v1::ReportShardsResponse> ReportShards(const v1::ReportShardsRequest& request,
                                                         const CallOptions& options = {});
+  absl::StatusOr<v1::ExplainAssignmentResponse> ExplainAssignment(
+      const v1::ExplainAssignmentRequest& request, const CallOptions& options = {});
   absl::StatusOr<v1::GetShardStatusResponse> GetShardStatus(
       const v1::GetShardStatusRequest& request, const CallOptions& options = {});
+
+  // EventService.
+  absl::StatusOr<v1::ListEventsResponse> ListEvents(const v1::ListEventsRequest& request,
+                                                    const CallOptions& options = {});
 
   // One stream each: it is not resumed here. `on_message` runs on the calling thread; false ends
   // the stream with OK.
@@ -112,6 +128,9 @@ class Client {
   absl::Status WatchAssembly(const v1::WatchAssemblyRequest& request,
                              OnMessage<v1::WatchAssemblyResponse> on_message,
                              const CallOptions& options = {});
+  absl::Status WatchEvents(const v1::WatchEventsRequest& request,
+                           OnMessage<v1::WatchEventsResponse> on_message,
+                           const CallOptions& options = {});
 
  private:
   const std::unique_ptr<Channel> channel_;

@@ -60,6 +60,19 @@ absl::Status ForEachTensor(Client& client, absl::string_view model_version,
       [](const auto& page) -> const auto& { return page.tensors(); }, on_item);
 }
 
+absl::StatusOr<Revision> ForEachEvent(Client& client, const v1::ListEventsRequest& request,
+                                      OnItem<v1::Event> on_item, const CallOptions& options) {
+  Revision revision;
+  const auto list = [&](const v1::ListEventsRequest& page) {
+    auto response = client.ListEvents(page, options);
+    if (response.ok()) revision = Revision(response->revision());
+    return response;
+  };
+  MUSTER_RETURN_IF_ERROR(ForEach(
+      request, list, [](const auto& page) -> const auto& { return page.events(); }, on_item));
+  return revision;
+}
+
 absl::StatusOr<std::vector<v1::Shard>> ListAllShards(Client& client,
                                                      absl::string_view model_version,
                                                      const CallOptions& options) {

@@ -22,7 +22,7 @@ namespace muster {
 template <typename Item>
 using OnItem = absl::FunctionRef<absl::Status(const Item&)>;
 
-// Shards run to 100,000 and tensors to millions: these two hold no more than a page in memory.
+// Shards run to 100,000, tensors and events to millions: these hold no more than a page in memory.
 // `model_version` is a full resource name everywhere.
 absl::Status ForEachShard(Client& client, absl::string_view model_version,
                           OnItem<v1::Shard> on_item, const CallOptions& options = {});
@@ -30,6 +30,11 @@ absl::Status ForEachShard(Client& client, absl::string_view model_version,
 absl::Status ForEachTensor(Client& client, absl::string_view model_version,
                            std::optional<ShardIndex> shard, OnItem<v1::Tensor> on_item,
                            const CallOptions& options = {});
+
+// `request` says which events; its page fields are set here. Returns the revision of the last page:
+// Client::WatchEvents goes on behind it.
+absl::StatusOr<Revision> ForEachEvent(Client& client, const v1::ListEventsRequest& request,
+                                      OnItem<v1::Event> on_item, const CallOptions& options = {});
 
 absl::StatusOr<std::vector<v1::Shard>> ListAllShards(Client& client,
                                                      absl::string_view model_version,

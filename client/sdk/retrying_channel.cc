@@ -17,14 +17,16 @@ class RetryingChannel final : public Channel {
 
   absl::Status Unary(absl::string_view method, const Message& request, Message& response,
                      const CallOptions& options) override {
-    const absl::Duration timeout = options.timeout.value_or(options_.call_timeout);
+    const absl::Duration timeout =
+        options.timeout.value_or(options_.call_timeout + options.server_wait);
+    const absl::Duration attempt_timeout = options_.attempt_timeout + options.server_wait;
     const absl::Duration end = clock_.Monotonic() + timeout;
     Backoff backoff(random_, options_.backoff);
     for (int attempt = 1;; ++attempt) {
       const absl::Duration left = end - clock_.Monotonic();
-      const bool last = left <= options_.attempt_timeout;
+      const bool last = left <= attempt_timeout;
       CallOptions once = options;
-      once.timeout = last ? left : options_.attempt_timeout;
+      once.timeout = last ? left : attempt_timeout;
       response.Clear();
       const absl::Status status = inner_->Unary(method, request, response, once);
       const bool attempt_too_long = !last && absl::IsDeadlineExceeded(status);

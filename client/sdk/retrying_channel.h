@@ -10,7 +10,7 @@
 namespace muster {
 
 struct RetryOptions {
-  // For unary calls without a timeout of their own.
+  // For unary calls without a timeout of their own. Both grow by CallOptions.server_wait.
   absl::Duration call_timeout = absl::Seconds(60);
   // One attempt that takes longer is given up and made again, at another server where there are
   // several.

@@ -8,6 +8,7 @@ namespace muster {
 namespace {
 
 constexpr char kListShards[] = "/muster.v1.ModelService/ListShards";
+constexpr char kListEvents[] = "/muster.v1.EventService/ListEvents";
 constexpr char kListTensors[] = "/muster.v1.ModelService/ListTensors";
 
 class PagesTest : public testing::Test {
@@ -79,6 +80,33 @@ TEST_F(PagesTest, ErrorOfALaterPageIsReturned) {
 
   EXPECT_THAT(ListAllShards(client_, "models/m/versions/v"),
               ErrorIs(absl::StatusCode::kInvalidArgument, "INVALID_PAGE_TOKEN"));
+}
+
+TEST_F(PagesTest, EventsKeepTheirFilterOverThePagesAndEndWithTheLastPagesRevision) {
+  fake_.OnUnary<v1::ListEventsRequest, v1::ListEventsResponse>(
+      kListEvents, [](const auto& request, auto& response, const CallOptions&) {
+        EXPECT_EQ(request.filter().node(), "nodes/n1");
+        EXPECT_EQ(request.tail(), 7);
+        const bool first = request.page_token().empty();
+        // The first page is empty and yet not the last one.
+        if (first) response.set_next_page_token("more");
+        if (!first) response.add_events()->set_revision(41);
+        response.set_revision(first ? 50 : 52);
+        return absl::OkStatus();
+      });
+  v1::ListEventsRequest request;
+  request.mutable_filter()->set_node("nodes/n1");
+  request.set_tail(7);
+  std::vector<uint64_t> seen;
+
+  const auto revision = ForEachEvent(client_, request, [&](const v1::Event& event) {
+    seen.push_back(event.revision());
+    return absl::OkStatus();
+  });
+
+  MUSTER_ASSERT_OK(revision);
+  EXPECT_EQ(*revision, Revision(52));
+  EXPECT_EQ(seen, std::vector<uint64_t>{41});
 }
 
 }  // namespace

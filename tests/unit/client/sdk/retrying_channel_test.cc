@@ -11,6 +11,7 @@
 namespace muster {
 namespace {
 
+constexpr char kAcquireRead[] = "/muster.v1.NodeService/AcquireRead";
 constexpr char kGetNode[] = "/muster.v1.NodeService/GetNode";
 constexpr char kRegister[] = "/muster.v1.NodeService/RegisterNode";
 
@@ -105,6 +106,24 @@ TEST_F(RetryingChannelTest, AttemptThatTakesTooLongIsMadeAgain) {
   MUSTER_EXPECT_OK(GetNode());
 
   EXPECT_EQ(timeouts_.front(), absl::Seconds(15));
+}
+
+TEST_F(RetryingChannelTest, AcquireReadMayTakeItsWaitOnTop) {
+  std::vector<absl::Duration> timeouts;
+  fake_.OnUnary<v1::AcquireReadRequest, v1::AcquireReadResponse>(
+      kAcquireRead, [&](const auto&, auto&, const CallOptions& options) -> absl::Status {
+        timeouts.push_back(*options.timeout);
+        clock_.Advance(absl::Milliseconds(30'500));
+        if (timeouts.size() < 2) return absl::UnavailableError("restarting");
+        return absl::OkStatus();
+      });
+  v1::AcquireReadRequest request;
+  request.mutable_max_wait()->set_seconds(30);
+  request.mutable_max_wait()->set_nanos(500'000'000);
+
+  MUSTER_EXPECT_OK(client_.AcquireRead(request));
+
+  EXPECT_EQ(timeouts, std::vector<absl::Duration>(2, absl::Milliseconds(45'500)));
 }
 
 TEST_F(RetryingChannelTest, DeadlineOfTheLastAttemptIsFinal) {
