@@ -56,9 +56,23 @@ struct AssemblyEvent {
   std::vector<std::string> left;
 };
 
+// A location of a shard became suspect, or is trusted again.
+struct LocationEvent {
+  VersionUid version;
+  // The model version's full name.
+  std::string version_name;
+  uint32_t shard = 0;
+  std::string uri;
+  bool suspect = false;
+  // Full name of the node whose report made the difference, and what it found; unspecified where it
+  // verified what it read.
+  std::string node;
+  muster::v1::ShardFailure::Code found = muster::v1::ShardFailure::CODE_UNSPECIFIED;
+};
+
 struct Event {
   Revision revision;
-  std::variant<NodeEvent, AssignmentEvent, AssemblyEvent> what;
+  std::variant<NodeEvent, AssignmentEvent, AssemblyEvent, LocationEvent> what;
 };
 
 }  // namespace muster

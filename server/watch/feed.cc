@@ -11,12 +11,14 @@
 namespace muster {
 namespace {
 
+// Nullopt for an event that nobody who follows a node or an assembly is told of.
 std::optional<FeedKey> KeyOfEvent(const Event& event) {
   if (const auto* node = std::get_if<NodeEvent>(&event.what)) return KeyOf(node->uid);
   if (const auto* assignment = std::get_if<AssignmentEvent>(&event.what)) {
     return KeyOf(assignment->node);
   }
-  return KeyOf(std::get<AssemblyEvent>(event.what).uid);
+  if (const auto* assembly = std::get_if<AssemblyEvent>(&event.what)) return KeyOf(assembly->uid);
+  return std::nullopt;
 }
 
 // About what the event holds in memory.
@@ -55,8 +57,7 @@ void Feed::DropOldest() {
   ++first_;
 }
 
-void Feed::Append(Event event) {
-  const FeedKey key = *KeyOfEvent(event);
+void Feed::Append(FeedKey key, Event event) {
   const size_t bytes = BytesOf(event);
   positions_[key].push_back(first_ + slots_.size());
   slots_.push_back(Slot{key, std::make_shared<const Event>(std::move(event)), bytes});
@@ -72,8 +73,10 @@ void Feed::Publish(std::vector<Event> events, Revision durable) {
   {
     MutexLock lock(mutex_);
     for (Event& event : events) {
-      touched.insert(*KeyOfEvent(event));
-      Append(std::move(event));
+      const std::optional<FeedKey> key = KeyOfEvent(event);
+      if (!key.has_value()) continue;
+      touched.insert(*key);
+      Append(*key, std::move(event));
     }
     durable_ = std::max(durable_, durable);
   }

@@ -79,7 +79,7 @@ class Feed {
     size_t bytes = 0;
   };
 
-  void Append(Event event) MUSTER_REQUIRES(mutex_);
+  void Append(FeedKey key, Event event) MUSTER_REQUIRES(mutex_);
   void DropOldest() MUSTER_REQUIRES(mutex_);
 
   const Options options_;
