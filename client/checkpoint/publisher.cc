@@ -61,7 +61,9 @@ class Publication {
  private:
   static bool IsNameTaken(const absl::Status& status) { return absl::IsAlreadyExists(status); }
 
-  CallOptions Call(absl::Duration timeout) const { return {timeout, options_.stop}; }
+  CallOptions Call(absl::Duration timeout) const {
+    return {.timeout = timeout, .stop = options_.stop};
+  }
 
   absl::Status Plan() {
     const bool raw = options_.strategy == CutStrategy::kRaw;
