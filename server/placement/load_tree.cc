@@ -209,4 +209,9 @@ void LoadTree::Remove(uint32_t index, uint64_t size_bytes) {
   Refresh(index);
 }
 
+void LoadTree::AddExtra(uint32_t index, int64_t size_bytes) {
+  leaves_[index].extra_bytes += static_cast<uint64_t>(size_bytes);
+  Refresh(index);
+}
+
 }  // namespace muster

@@ -15,14 +15,18 @@
 namespace muster {
 
 struct LoadLeaf {
+  // What it has once the moves under way have ended; ratios are of this.
   uint64_t load_bytes = 0;
   // The highest value means unbounded.
   uint64_t capacity_bytes = 0;
   // What loads are compared by: the capacity, or what stands for it. At least 1.
   uint64_t weight = 1;
+  // What takes room besides: replicas that are moving away, and room that is kept free.
+  uint64_t extra_bytes = 0;
 
   uint64_t free_bytes() const {
-    return capacity_bytes > load_bytes ? capacity_bytes - load_bytes : 0;
+    const uint64_t taken_bytes = load_bytes + extra_bytes;
+    return capacity_bytes > taken_bytes ? capacity_bytes - taken_bytes : 0;
   }
 };
 
@@ -60,6 +64,8 @@ class LoadTree {
   void Add(uint32_t index, uint64_t size_bytes);
   // The load must hold that much.
   void Remove(uint32_t index, uint64_t size_bytes);
+  // Takes room without counting as load; a negative number gives it back.
+  void AddExtra(uint32_t index, int64_t size_bytes);
 
  private:
   struct Vertex {

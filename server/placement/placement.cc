@@ -1,162 +1,27 @@
 #include "server/placement/placement.h"
 
 #include <numeric>
-#include <utility>
 
-#include "absl/status/status.h"
-#include "absl/strings/str_cat.h"
-#include "absl/strings/string_view.h"
+#include "server/placement/claims.h"
+#include "server/placement/moves.h"
 #include "server/placement/plan_state.h"
-#include "server/placement/shard_pool.h"
+#include "server/placement/pool_plan.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
 namespace {
 
-std::vector<uint32_t> AllShards(const PlanState& state) {
+void PlanBalanced(PlanState& state) {
   std::vector<uint32_t> shards(state.shard_count());
   std::iota(shards.begin(), shards.end(), 0);
-  return shards;
-}
-
-Unplaced MakeUnplaced(Unplaced::Cause cause, const std::vector<uint32_t>& shards,
-                      absl::string_view message) {
-  Unplaced unplaced;
-  unplaced.cause = cause;
-  unplaced.message = absl::StrCat(message, FormatOthers(shards.size()));
-  unplaced.shards.reserve(shards.size());
-  for (const uint32_t shard : shards) unplaced.shards.push_back(ShardIndex(shard));
-  return unplaced;
-}
-
-// The largest; the first of equals.
-uint32_t LargestOf(const PlanState& state, const std::vector<uint32_t>& shards) {
-  uint32_t largest = shards.front();
-  for (const uint32_t shard : shards) {
-    if (state.size_of(shard) > state.size_of(largest)) largest = shard;
-  }
-  return largest;
-}
-
-// Gives an open node those of `shards` that it lacks, in index order, as far as there is room.
-// Returns those for which there is none, and names them in the plan.
-std::vector<uint32_t> GiveShards(PlanState& state, NodeIndex node,
-                                 const std::vector<uint32_t>& shards) {
-  std::vector<uint32_t> refused;
-  for (const uint32_t shard : shards) {
-    if (state.Keeps(node, shard)) continue;
-    if (state.CostOn(node, shard) <= state.FreeBytes(node)) {
-      state.Add(node, shard);
-    } else {
-      refused.push_back(shard);
-    }
-  }
-  if (!refused.empty()) {
-    const uint32_t largest = LargestOf(state, refused);
-    const std::string who = absl::StrCat("node ", state.input().nodes[node].name);
-    Unplaced unplaced = MakeUnplaced(
-        Unplaced::Cause::kNoRoom, refused,
-        absl::StrCat("shard ", largest, " ",
-                     FormatNeed(state.CostOn(node, largest), state.FreeBytes(node), who)));
-    unplaced.node = node;
-    state.AddUnplaced(std::move(unplaced));
-  }
-  return refused;
-}
-
-void PlanPool(PlanState& state, const std::vector<NodeIndex>& members,
-              const std::vector<uint32_t>& shards) {
-  ShardPool pool(state, members, shards);
-  pool.Fill();
-  if (state.input().move_budget_bytes > 0) {
-    pool.Improve();
-    pool.Fill();
-  }
-  pool.ReportUnplaced();
-}
-
-void PlanFull(PlanState& state) {
-  const std::vector<uint32_t> shards = AllShards(state);
-  bool anyone = false;
-  for (const NodeIndex node : state.order()) {
-    anyone |= state.node(node).open || !state.node(node).kept.empty();
-    if (state.node(node).open) GiveShards(state, node, shards);
-  }
-  if (!anyone && !shards.empty()) {
-    state.AddUnplaced(MakeUnplaced(Unplaced::Cause::kTooFewNodes, shards,
-                                   "shard 0 has no node: no live member takes shards"));
-  }
-}
-
-// How far the claims of a DECLARED assembly, other than "any", cover a shard.
-struct Coverage {
-  bool claimed = false;
-  bool held = false;
-  bool refused = false;
-};
-
-std::vector<Coverage> PlanClaims(PlanState& state) {
-  std::vector<Coverage> coverage(state.shard_count());
-  for (const NodeIndex node : state.order()) {
-    const std::vector<uint32_t> claimed = state.ClaimedShards(node);
-    std::vector<uint32_t> refused;
-    if (state.node(node).open) refused = GiveShards(state, node, claimed);
-    auto next_refused = refused.begin();
-    for (const uint32_t shard : claimed) {
-      coverage[shard].claimed = true;
-      if (next_refused != refused.end() && *next_refused == shard) {
-        coverage[shard].refused = true;
-        ++next_refused;
-      } else if (state.node(node).open || state.Keeps(node, shard)) {
-        coverage[shard].held = true;
-      }
-    }
-  }
-  return coverage;
-}
-
-// Names the shards that nobody holds, except those that PlanClaims has named already.
-void ReportGaps(PlanState& state, const std::vector<Coverage>& coverage) {
-  std::vector<uint32_t> unclaimed;
-  std::vector<uint32_t> waiting;
-  for (uint32_t shard = 0; shard < coverage.size(); ++shard) {
-    if (coverage[shard].held || coverage[shard].refused) continue;
-    (coverage[shard].claimed ? waiting : unclaimed).push_back(shard);
-  }
-  if (!unclaimed.empty()) {
-    state.AddUnplaced(MakeUnplaced(Unplaced::Cause::kUnclaimed, unclaimed,
-                                   absl::StrCat("no node claims shard ", unclaimed.front(),
-                                                ", and no node joined with the claim any")));
-  }
-  if (!waiting.empty()) {
-    state.AddUnplaced(
-        MakeUnplaced(Unplaced::Cause::kTooFewNodes, waiting,
-                     absl::StrCat("shard ", waiting.front(),
-                                  " is claimed only by nodes that are lost or draining")));
-  }
-}
-
-void PlanDeclared(PlanState& state) {
-  const std::vector<Coverage> coverage = PlanClaims(state);
-  std::vector<NodeIndex> any_members;
-  for (const NodeIndex node : state.order()) {
-    if (state.input().nodes[node].claim.kind == PlanClaim::Kind::kAny) any_members.push_back(node);
-  }
-  if (any_members.empty()) {
-    ReportGaps(state, coverage);
-    return;
-  }
-  std::vector<uint32_t> gaps;
-  for (uint32_t shard = 0; shard < coverage.size(); ++shard) {
-    if (!coverage[shard].held) gaps.push_back(shard);
-  }
-  PlanPool(state, any_members, gaps);
+  PlanPool(state, state.order(), shards);
 }
 
 }  // namespace
 
 absl::StatusOr<Plan> MakePlan(const PlanInput& input) {
   MUSTER_ASSIGN_OR_RETURN(PlanState state, PlanState::Create(input));
+  SettleMoves(state);
   switch (input.policy) {
     case PlacementPolicy::kDeclared:
       PlanDeclared(state);
@@ -165,7 +30,7 @@ absl::StatusOr<Plan> MakePlan(const PlanInput& input) {
       PlanFull(state);
       break;
     case PlacementPolicy::kBalanced:
-      PlanPool(state, state.order(), AllShards(state));
+      PlanBalanced(state);
       break;
     case PlacementPolicy::kContiguous:
       return absl::UnimplementedError("the policy CONTIGUOUS is not planned by this server");

@@ -1,8 +1,8 @@
 // Decides which node of an assembly gets which shards.
 //
 // A pure function: no clock, no I/O, no state. The same input gives the same plan, also when the
-// nodes come in another order. Planning on a plan's own output changes nothing (with a move budget,
-// once no move is left that pays). Thread-safe.
+// nodes come in another order. Planning on a plan's own output changes nothing; once replicas on the
+// move have become ready, it ends those moves and starts the next ones. Thread-safe.
 #ifndef MUSTER_SERVER_PLACEMENT_PLACEMENT_H_
 #define MUSTER_SERVER_PLACEMENT_PLACEMENT_H_
 
@@ -50,7 +50,8 @@ struct PlanClaim {
 //
 // A move is made before it is broken: the new replica names in `replaces` the node whose replica it
 // will take over from, and is not required until it is ready. The first plan that finds it ready
-// drops the old replica and clears `replaces`.
+// drops the old replica and clears `replaces`; the first that finds the old one gone clears
+// `replaces` at once. Until then both take room.
 struct PlanAssignment {
   ShardIndex shard;
   Generation generation;

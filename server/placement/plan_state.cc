@@ -106,6 +106,24 @@ absl::Status PlanState::SortClaims() {
         nodes_[index].already_counted,
         SortedShards(node.already_counted, shard_count(),
                      absl::StrCat("other assemblies are said to have on node ", node.name)));
+    MUSTER_RETURN_IF_ERROR(CheckSorted(node.cached, "caches", node.name));
+    MUSTER_RETURN_IF_ERROR(CheckSorted(node.unfit, "is unfit for", node.name));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status PlanState::CheckSorted(const std::vector<ShardIndex>& shards, absl::string_view what,
+                                    absl::string_view node) const {
+  for (size_t i = 0; i < shards.size(); ++i) {
+    if (shards[i].value >= shard_count()) {
+      return absl::InvalidArgumentError(absl::StrCat("node ", node, " ", what, " shard ",
+                                                     shards[i].value, "; the model version has ",
+                                                     shard_count()));
+    }
+    if (i > 0 && !(shards[i - 1] < shards[i])) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "what node ", node, " ", what, " is not ascending at shard ", shards[i].value));
+    }
   }
   return absl::OkStatus();
 }
@@ -113,7 +131,8 @@ absl::Status PlanState::SortClaims() {
 absl::Status PlanState::KeepAssignments(NodeIndex index) {
   const PlanNode& from = input_->nodes[index];
   Node& node = nodes_[index];
-  node.open = from.live && from.selected && !from.draining;
+  node.leaving = from.draining || !from.selected;
+  node.open = from.live && !node.leaving;
   node.capacity_bytes = from.capacity_bytes == 0 ? kUnbounded : from.capacity_bytes;
   node.load_bytes = std::min(from.used_bytes, kMaxTotalBytes);
   std::vector<PlanAssignment> present = from.present;
@@ -135,13 +154,18 @@ absl::Status PlanState::KeepAssignments(NodeIndex index) {
           absl::StrCat("node ", from.name, " has shard ", shard, " twice"));
     }
   }
-  if (!from.keeps_assignments && !node.open) return absl::OkStatus();
-  const bool any =
-      input_->policy != PlacementPolicy::kDeclared || from.claim.kind == PlanClaim::Kind::kAny;
+  if (!from.keeps_assignments && !from.live) {
+    node.touched = !present.empty();
+    return absl::OkStatus();
+  }
+  const bool any = (input_->policy != PlacementPolicy::kDeclared &&
+                    input_->policy != PlacementPolicy::kRanked) ||
+                   from.claim.kind == PlanClaim::Kind::kAny;
   if (!any) {
     std::erase_if(present, [&](const PlanAssignment& assignment) {
       return !Claims(index, assignment.shard.value);
     });
+    node.touched = present.size() != from.present.size();
   }
   for (const PlanAssignment& assignment : present) {
     node.load_bytes += CostOn(index, assignment.shard.value);
@@ -189,22 +213,66 @@ uint64_t PlanState::FreeBytes(NodeIndex index) const {
   return node.capacity_bytes > node.load_bytes ? node.capacity_bytes - node.load_bytes : 0;
 }
 
-bool PlanState::Keeps(NodeIndex index, uint32_t shard) const {
+const PlanAssignment* PlanState::FindKept(NodeIndex index, uint32_t shard) const {
   const std::vector<PlanAssignment>& kept = nodes_[index].kept;
-  return std::binary_search(kept.begin(), kept.end(), PlanAssignment{ShardIndex(shard), {}},
-                            ShardBefore);
+  const auto found = std::lower_bound(kept.begin(), kept.end(), shard,
+                                      [](const PlanAssignment& assignment, uint32_t value) {
+                                        return assignment.shard.value < value;
+                                      });
+  return found != kept.end() && found->shard.value == shard ? &*found : nullptr;
 }
 
-void PlanState::Add(NodeIndex index, uint32_t shard) {
-  nodes_[index].load_bytes += CostOn(index, shard);
-  nodes_[index].added.push_back(shard);
+bool PlanState::Unfit(NodeIndex index, uint32_t shard) const {
+  const std::vector<ShardIndex>& unfit = input_->nodes[index].unfit;
+  return !unfit.empty() && std::binary_search(unfit.begin(), unfit.end(), ShardIndex(shard));
+}
+
+void PlanState::Add(NodeIndex index, uint32_t shard, NodeIndex replaces) {
+  Node& node = nodes_[index];
+  node.load_bytes += CostOn(index, shard);
+  node.added.push_back({shard, replaces});
+  node.touched = true;
+  if (replaces != kNobody) NoteMove({shard, replaces, index});
+}
+
+void PlanState::NoteMove(const Move& move) {
+  moves_.push_back(move);
+  nodes_[move.from].replaced.insert(move.shard);
+  nodes_[move.from].leaving_bytes += CostOn(move.from, move.shard);
+}
+
+void PlanState::EndMove(NodeIndex index, uint32_t shard) {
+  std::vector<PlanAssignment>& kept = nodes_[index].kept;
+  kept[static_cast<size_t>(FindKept(index, shard) - kept.data())].replaces = 0;
+  nodes_[index].touched = true;
 }
 
 void PlanState::Remove(NodeIndex index, uint32_t shard) {
   Node& node = nodes_[index];
   node.load_bytes -= CostOn(index, shard);
-  if (std::erase(node.added, shard) > 0) return;
+  node.touched = true;
+  const auto move = std::find_if(moves_.begin(), moves_.end(), [&](const Move& candidate) {
+    return candidate.to == index && candidate.shard == shard;
+  });
+  if (move != moves_.end()) {
+    nodes_[move->from].replaced.erase(shard);
+    nodes_[move->from].leaving_bytes -= CostOn(move->from, shard);
+    moves_.erase(move);
+  }
+  if (std::erase_if(node.added, [&](const Added& added) { return added.shard == shard; }) > 0) {
+    return;
+  }
   std::erase_if(node.kept, [&](const PlanAssignment& kept) { return kept.shard.value == shard; });
+}
+
+void PlanState::RemoveKept(NodeIndex index, absl::Span<const uint32_t> shards) {
+  if (shards.empty()) return;
+  Node& node = nodes_[index];
+  for (const uint32_t shard : shards) node.load_bytes -= CostOn(index, shard);
+  node.touched = true;
+  std::erase_if(node.kept, [&](const PlanAssignment& kept) {
+    return std::binary_search(shards.begin(), shards.end(), kept.shard.value);
+  });
 }
 
 NodePlan PlanState::FinishNode(Node& node) const {
@@ -213,10 +281,14 @@ NodePlan PlanState::FinishNode(Node& node) const {
     plan.assignments = std::move(node.kept);
     return plan;
   }
-  std::sort(node.added.begin(), node.added.end());
+  std::sort(node.added.begin(), node.added.end(),
+            [](const Added& a, const Added& b) { return a.shard < b.shard; });
   std::vector<PlanAssignment> added;
   added.reserve(node.added.size());
-  for (const uint32_t shard : node.added) added.push_back({ShardIndex(shard), kNewGeneration});
+  for (const Added& entry : node.added) {
+    const uint64_t replaces = entry.replaces == kNobody ? 0 : input_->nodes[entry.replaces].uid;
+    added.push_back({ShardIndex(entry.shard), kNewGeneration, replaces});
+  }
   plan.assignments.reserve(node.kept.size() + added.size());
   std::merge(node.kept.begin(), node.kept.end(), added.begin(), added.end(),
              std::back_inserter(plan.assignments), ShardBefore);
@@ -228,25 +300,30 @@ NodePlan PlanState::FinishNode(Node& node) const {
 void PlanState::CountChanges(Plan& plan) const {
   std::vector<uint32_t> dropped(shard_count(), 0);
   for (NodeIndex index = 0; index < nodes_.size(); ++index) {
+    if (!nodes_[index].touched) continue;
     const std::vector<PlanAssignment>& after = plan.nodes[index].assignments;
-    const std::vector<PlanAssignment>& before = input_->nodes[index].present;
-    const size_t kept = after.size() - nodes_[index].added.size();
-    plan.nodes[index].changed = !nodes_[index].added.empty() || kept != before.size();
+    std::vector<PlanAssignment> before = input_->nodes[index].present;
+    std::sort(before.begin(), before.end(), ShardBefore);
+    plan.nodes[index].changed = after != before;
     plan.changed |= plan.nodes[index].changed;
-    if (kept == before.size()) continue;
     for (const PlanAssignment& assignment : before) {
       const auto found = std::lower_bound(after.begin(), after.end(), assignment, ShardBefore);
-      if (found != after.end() && *found == assignment) continue;
+      if (found != after.end() && found->shard == assignment.shard &&
+          found->generation == assignment.generation) {
+        continue;
+      }
       ++dropped[assignment.shard.value];
       plan.removed_bytes = SaturatingAdd(plan.removed_bytes, size_of(assignment.shard.value));
     }
   }
   for (const Node& node : nodes_) {
-    for (const uint32_t shard : node.added) {
-      plan.added_bytes = SaturatingAdd(plan.added_bytes, size_of(shard));
-      if (dropped[shard] == 0) continue;
-      --dropped[shard];
-      plan.moved_bytes = SaturatingAdd(plan.moved_bytes, size_of(shard));
+    for (const Added& added : node.added) {
+      plan.added_bytes = SaturatingAdd(plan.added_bytes, size_of(added.shard));
+      if (added.replaces == kNobody) {
+        if (dropped[added.shard] == 0) continue;
+        --dropped[added.shard];
+      }
+      plan.moved_bytes = SaturatingAdd(plan.moved_bytes, size_of(added.shard));
     }
   }
 }
@@ -257,6 +334,7 @@ Plan PlanState::Finish() {
   for (Node& node : nodes_) plan.nodes.push_back(FinishNode(node));
   CountChanges(plan);
   plan.unplaced = std::move(unplaced_);
+  plan.blocked = std::move(blocked_);
   return plan;
 }
 

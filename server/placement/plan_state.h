@@ -10,32 +10,55 @@
 #include <utility>
 #include <vector>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/types/span.h"
 #include "server/placement/placement.h"
 
 namespace muster {
 
 // A node of the input, by its position there.
 using NodeIndex = uint32_t;
+// No node: of the input's positions none is that high.
+inline constexpr NodeIndex kNobody = ~NodeIndex{0};
 
 class PlanState {
  public:
+  struct Added {
+    uint32_t shard = 0;
+    // The node whose replica it will replace, or kNobody.
+    NodeIndex replaces = kNobody;
+  };
   struct Node {
-    // Of all assemblies.
+    // Of all assemblies. A replica on the move counts on both of its nodes.
     uint64_t load_bytes = 0;
+    // How much of that goes away when the moves under way have ended.
+    uint64_t leaving_bytes = 0;
     // The highest value where the input says unbounded.
     uint64_t capacity_bytes = 0;
-    // Shards may be added.
+    // Shards may be added: live, selected and not draining.
     bool open = false;
+    // Draining or not selected: what it has is to go elsewhere.
+    bool leaving = false;
+    // May differ from what is present.
+    bool touched = false;
     // Equal numbers for equal zones, in the order of their names.
     uint32_t zone = 0;
     // By shard index, ascending.
     std::vector<PlanAssignment> kept;
     std::vector<uint32_t> already_counted;
     // In the order in which they were placed.
-    std::vector<uint32_t> added;
+    std::vector<Added> added;
+    // Kept shards that another node is to take over.
+    absl::flat_hash_set<uint32_t> replaced;
+  };
+  // A replica of `shard` on `to` will replace the one on `from` once it is ready.
+  struct Move {
+    uint32_t shard = 0;
+    NodeIndex from = kNobody;
+    NodeIndex to = kNobody;
   };
 
   // Checks the input and keeps what each node may keep. `input` must outlive the state.
@@ -47,6 +70,8 @@ class PlanState {
   const Node& node(NodeIndex index) const { return nodes_[index]; }
   // All nodes, by uid.
   const std::vector<NodeIndex>& order() const { return order_; }
+  // Those under way: the present ones that were noted, and the added ones.
+  const std::vector<Move>& moves() const { return moves_; }
 
   // Whether the node's claim covers the shard; a claim "any" covers none.
   bool Claims(NodeIndex index, uint32_t shard) const;
@@ -56,14 +81,27 @@ class PlanState {
   // What the shard would add to the node's load.
   uint64_t CostOn(NodeIndex index, uint32_t shard) const;
   uint64_t FreeBytes(NodeIndex index) const;
-  bool Keeps(NodeIndex index, uint32_t shard) const;
+  // What the node keeps of the shard, or null.
+  const PlanAssignment* FindKept(NodeIndex index, uint32_t shard) const;
+  bool Keeps(NodeIndex index, uint32_t shard) const { return FindKept(index, shard) != nullptr; }
+  // Whether the shard failed there too often.
+  bool Unfit(NodeIndex index, uint32_t shard) const;
 
-  // The node must not have the shard.
-  void Add(NodeIndex index, uint32_t shard);
-  // The node must have the shard, kept or added.
+  // The node must not have the shard. `replaces` must keep it, on no other move.
+  void Add(NodeIndex index, uint32_t shard, NodeIndex replaces = kNobody);
+  // The node must have the shard, kept or added, and no move may take it over. Ends the move that
+  // brings it, if there is one.
   void Remove(NodeIndex index, uint32_t shard);
+  // The same for many kept shards, ascending, whose moves were not noted.
+  void RemoveKept(NodeIndex index, absl::Span<const uint32_t> shards);
+
+  // A kept replica that was to replace another is an ordinary one from now on.
+  void EndMove(NodeIndex index, uint32_t shard);
+  // Of a present move that goes on.
+  void NoteMove(const Move& move);
 
   void AddUnplaced(Unplaced unplaced) { unplaced_.push_back(std::move(unplaced)); }
+  void AddBlocked(BlockedMove blocked) { blocked_.push_back(std::move(blocked)); }
 
   // Turns the state into the plan. Ends the state's use.
   Plan Finish();
@@ -74,6 +112,8 @@ class PlanState {
   absl::Status CheckShards() const;
   absl::Status SortNodes();
   absl::Status SortClaims();
+  absl::Status CheckSorted(const std::vector<ShardIndex>& shards, absl::string_view what,
+                           absl::string_view node) const;
   absl::Status KeepAssignments(NodeIndex index);
   NodePlan FinishNode(Node& node) const;
   void CountChanges(Plan& plan) const;
@@ -83,7 +123,9 @@ class PlanState {
   std::vector<NodeIndex> order_;
   // Per node the claimed shards or ranks, ascending, once each.
   std::vector<std::vector<uint32_t>> claimed_;
+  std::vector<Move> moves_;
   std::vector<Unplaced> unplaced_;
+  std::vector<BlockedMove> blocked_;
 };
 
 // "12.4 GiB".

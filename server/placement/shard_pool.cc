@@ -1,23 +1,23 @@
 #include "server/placement/shard_pool.h"
 
 #include <algorithm>
-#include <limits>
-#include <queue>
 #include <string>
 #include <tuple>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "server/placement/hash.h"
 
 namespace muster {
 namespace {
 
-// No node: of the input's positions none is that high.
-constexpr NodeIndex kNobody = std::numeric_limits<NodeIndex>::max();
-
 uint64_t TieHash(const PlanShard& shard, uint32_t index) {
   return MixBits(shard.content.high ^ MixBits(shard.content.low ^ MixBits(index)));
+}
+
+bool Covers(const ShardPool::Exclusions& excluded, uint32_t leaf) {
+  return std::any_of(excluded.begin(), excluded.end(), [&](const LeafRange& range) {
+    return range.begin <= leaf && leaf < range.end;
+  });
 }
 
 }  // namespace
@@ -35,7 +35,9 @@ ShardPool::ShardPool(PlanState& state, const std::vector<NodeIndex>& members,
   }
   BuildLeaves(members);
   FindHolders(members);
-  FindCheapNodes();
+  FindSpecialLeaves();
+  FindFarLeaves();
+  SetPreferenceLimit();
 }
 
 // Unbounded nodes weigh as much as the largest bounded one, so that unbounded nodes among
@@ -64,16 +66,16 @@ void ShardPool::BuildLeaves(const std::vector<NodeIndex>& members) {
   zone_leaves_.resize(zone_count);
   uint32_t open_zones = 0;
   for (uint32_t leaf = 0; leaf < leaf_nodes_.size(); ++leaf) {
-    const NodeIndex node = leaf_nodes_[leaf];
-    leaf_of_node_[node] = leaf;
-    LeafRange& zone = zone_leaves_[state_.node(node).zone];
+    const PlanState::Node& node = state_.node(leaf_nodes_[leaf]);
+    leaf_of_node_[leaf_nodes_[leaf]] = leaf;
+    LeafRange& zone = zone_leaves_[node.zone];
     if (zone.end == 0) {
       zone.begin = leaf;
       ++open_zones;
     }
     zone.end = leaf + 1;
-    leaves.push_back(
-        {state_.node(node).load_bytes, state_.node(node).capacity_bytes, weight(node)});
+    leaves.push_back({node.load_bytes - node.leaving_bytes, node.capacity_bytes,
+                      weight(leaf_nodes_[leaf]), node.leaving_bytes});
   }
   zones_are_hard_ = open_zones >= replicas_;
   tree_.emplace(std::move(leaves));
@@ -81,55 +83,124 @@ void ShardPool::BuildLeaves(const std::vector<NodeIndex>& members) {
 
 void ShardPool::FindHolders(const std::vector<NodeIndex>& members) {
   for (const NodeIndex member : members) {
-    for (const PlanAssignment& kept : state_.node(member).kept) {
+    const PlanState::Node& node = state_.node(member);
+    for (const PlanAssignment& kept : node.kept) {
       const uint32_t slot = slots_[kept.shard.value];
-      if (slot != kNone) AddHolder(shards_[slot], member);
+      if (slot == kNone) continue;
+      Holder holder;
+      holder.node = member;
+      holder.extra = kept.replaces != 0;
+      holder.moving = !node.replaced.empty() && node.replaced.contains(kept.shard.value);
+      holder.ready = kept.ready;
+      holder.kept = true;
+      AddHolder(slot, holder);
     }
   }
 }
 
-void ShardPool::FindCheapNodes() {
+void ShardPool::FindSpecialLeaves() {
+  const auto note = [&](uint32_t shard, uint32_t leaf, LeavesByShard& leaves) {
+    if (slots_[shard] != kNone) leaves[shard].push_back(leaf);
+  };
   for (uint32_t leaf = 0; leaf < leaf_nodes_.size(); ++leaf) {
+    const PlanNode& node = state_.input().nodes[leaf_nodes_[leaf]];
     for (const uint32_t shard : state_.node(leaf_nodes_[leaf]).already_counted) {
-      if (slots_[shard] != kNone) cheap_leaves_[shard].push_back(leaf);
+      note(shard, leaf, free_leaves_);
     }
+    for (const ShardIndex shard : node.cached) note(shard.value, leaf, cached_leaves_);
+    for (const ShardIndex shard : node.unfit) note(shard.value, leaf, unfit_leaves_);
   }
 }
 
-void ShardPool::AddHolder(PoolShard& shard, NodeIndex node) {
-  holders_.push_back({node, shard.first_holder});
-  shard.first_holder = static_cast<uint32_t>(holders_.size() - 1);
-  ++shard.holders;
-  if (state_.input().nodes[node].live) ++shard.live;
+void ShardPool::FindFarLeaves() {
+  std::vector<const std::string*> names(zone_leaves_.size(), nullptr);
+  for (const NodeIndex node : leaf_nodes_) {
+    names[state_.node(node).zone] = &state_.input().nodes[node].zone;
+  }
+  for (const std::vector<std::string>& zones : state_.input().location_zones) {
+    std::vector<LeafRange>& far = far_leaves_.emplace_back();
+    bool any_near = false;
+    for (uint32_t zone = 0; zone < names.size(); ++zone) {
+      if (names[zone] == nullptr) continue;
+      if (std::binary_search(zones.begin(), zones.end(), *names[zone])) {
+        any_near = true;
+      } else if (!far.empty() && far.back().end == zone_leaves_[zone].begin) {
+        far.back().end = zone_leaves_[zone].end;
+      } else {
+        far.push_back(zone_leaves_[zone]);
+      }
+    }
+    if (!any_near) far.clear();
+  }
 }
 
-void ShardPool::RemoveHolder(PoolShard& shard, NodeIndex node) {
+void ShardPool::SetPreferenceLimit() {
+  double load = 0;
+  double weight = 0;
+  for (uint32_t leaf = 0; leaf < tree_->size(); ++leaf) {
+    load += static_cast<double>(tree_->leaf(leaf).load_bytes);
+    weight += static_cast<double>(tree_->leaf(leaf).weight);
+  }
+  for (const Shard& shard : shards_) {
+    if (shard.holders >= replicas_) continue;
+    load += static_cast<double>(replicas_ - shard.holders) *
+            static_cast<double>(state_.size_of(shard.shard));
+  }
+  preference_limit_ = (1 + std::max(0.0, state_.input().move_epsilon)) * load / weight;
+}
+
+ShardPool::Holder* ShardPool::MutableHolder(uint32_t slot, NodeIndex node) {
+  uint32_t at = shards_[slot].first_holder;
+  while (at != kNone && holders_[at].node != node) at = holders_[at].next;
+  return at == kNone ? nullptr : &holders_[at];
+}
+
+const ShardPool::Holder* ShardPool::FindHolder(uint32_t slot, NodeIndex node) const {
+  return const_cast<ShardPool*>(this)->MutableHolder(slot, node);
+}
+
+void ShardPool::AddHolder(uint32_t slot, const Holder& holder) {
+  Shard& shard = shards_[slot];
+  holders_.push_back(holder);
+  holders_.back().next = shard.first_holder;
+  shard.first_holder = static_cast<uint32_t>(holders_.size() - 1);
+  if (holder.extra) return;
+  ++shard.holders;
+  if (state_.input().nodes[holder.node].live) ++shard.live;
+}
+
+void ShardPool::RemoveHolder(uint32_t slot, NodeIndex node) {
+  Shard& shard = shards_[slot];
   uint32_t* link = &shard.first_holder;
   while (*link != kNone && holders_[*link].node != node) link = &holders_[*link].next;
   if (*link == kNone) return;
-  *link = holders_[*link].next;
+  const Holder& holder = holders_[*link];
+  *link = holder.next;
+  if (holder.extra) return;
   --shard.holders;
   if (state_.input().nodes[node].live) --shard.live;
 }
 
-uint32_t ShardPool::HoldersInZone(const PoolShard& shard, uint32_t zone, NodeIndex moving) const {
+// Both replicas of a move count: for as long as it lasts, neither zone is free.
+uint32_t ShardPool::HoldersInZone(uint32_t slot, uint32_t zone, NodeIndex moving) const {
   uint32_t count = 0;
-  for (uint32_t at = shard.first_holder; at != kNone; at = holders_[at].next) {
+  for (uint32_t at = shards_[slot].first_holder; at != kNone; at = holders_[at].next) {
     const NodeIndex node = holders_[at].node;
     if (node != moving && state_.node(node).zone == zone) ++count;
   }
   return count;
 }
 
-ShardPool::Exclusions ShardPool::Excluded(const PoolShard& shard, uint32_t per_zone,
-                                          NodeIndex moving) const {
+// The holders' nodes, the zones that have more than `per_zone` holders, and the unfit nodes.
+ShardPool::Exclusions ShardPool::Excluded(uint32_t slot, uint32_t per_zone,
+                                          const Search& search) const {
   Exclusions excluded;
-  for (uint32_t at = shard.first_holder; at != kNone; at = holders_[at].next) {
+  for (uint32_t at = shards_[slot].first_holder; at != kNone; at = holders_[at].next) {
     const NodeIndex node = holders_[at].node;
     const uint32_t zone = state_.node(node).zone;
     // With none per zone, each holder that counts closes its zone: no need to count.
     const uint32_t in_zone =
-        per_zone == 0 && node != moving ? 1 : HoldersInZone(shard, zone, moving);
+        per_zone == 0 && node != search.moving ? 1 : HoldersInZone(slot, zone, search.moving);
     const uint32_t leaf = leaf_of_node_[node];
     if (in_zone > per_zone) {
       excluded.push_back(zone_leaves_[zone]);
@@ -137,207 +208,129 @@ ShardPool::Exclusions ShardPool::Excluded(const PoolShard& shard, uint32_t per_z
       excluded.push_back({leaf, leaf + 1});
     }
   }
+  if (search.only_fit && !unfit_leaves_.empty()) {
+    const auto unfit = unfit_leaves_.find(shards_[slot].shard);
+    if (unfit != unfit_leaves_.end()) {
+      for (const uint32_t leaf : unfit->second) excluded.push_back({leaf, leaf + 1});
+    }
+  }
   return excluded;
 }
 
-uint32_t ShardPool::LeastPerZone(const PoolShard& shard, NodeIndex moving) const {
-  if (zones_are_hard_ || shard.first_holder == kNone) return 0;
+ShardPool::Exclusions ShardPool::Closed(uint32_t slot, const Search& search) const {
+  return Excluded(slot, search.max_per_zone, search);
+}
+
+// How many holders the zone of a further replica has at least.
+uint32_t ShardPool::LeastPerZone(uint32_t slot, NodeIndex moving) const {
+  if (zones_are_hard_ || shards_[slot].first_holder == kNone) return 0;
   uint32_t least = kNone;
   for (uint32_t zone = 0; zone < zone_leaves_.size(); ++zone) {
     if (zone_leaves_[zone].end == 0) continue;
-    least = std::min(least, HoldersInZone(shard, zone, moving));
+    least = std::min(least, HoldersInZone(slot, zone, moving));
   }
   return least == kNone ? 0 : least;
 }
 
-std::optional<uint32_t> ShardPool::CheapLeaf(const PoolShard& shard,
-                                             const Exclusions& excluded) const {
-  const auto found = cheap_leaves_.find(shard.shard);
-  if (found == cheap_leaves_.end()) return std::nullopt;
+std::optional<uint32_t> ShardPool::CachedLeaf(uint32_t slot, const Exclusions& excluded) const {
+  const auto found = cached_leaves_.find(shards_[slot].shard);
+  if (found == cached_leaves_.end()) return std::nullopt;
   std::optional<uint32_t> best;
+  double best_ratio = 0;
   for (const uint32_t leaf : found->second) {
-    const bool closed = std::any_of(excluded.begin(), excluded.end(), [&](const LeafRange& range) {
-      return range.begin <= leaf && leaf < range.end;
-    });
-    if (closed) continue;
-    if (!best || tree_->RatioWith(leaf, 0) < tree_->RatioWith(*best, 0)) best = leaf;
+    const uint64_t cost = state_.CostOn(leaf_nodes_[leaf], shards_[slot].shard);
+    const double ratio = tree_->RatioWith(leaf, cost);
+    if (cost > tree_->leaf(leaf).free_bytes() || Covers(excluded, leaf)) continue;
+    if (ratio > preference_limit_ || (best && ratio >= best_ratio)) continue;
+    best = leaf;
+    best_ratio = ratio;
   }
   return best;
 }
 
-// Zones with fewer holders come first; among their nodes the load decides.
-std::optional<uint32_t> ShardPool::BestLeaf(const PoolShard& shard, uint32_t max_per_zone,
-                                            NodeIndex moving) const {
-  const uint64_t size = state_.size_of(shard.shard);
-  const uint64_t tie_hash = TieHash(state_.input().shards[shard.shard], shard.shard);
-  for (uint32_t per_zone = LeastPerZone(shard, moving); per_zone <= max_per_zone; ++per_zone) {
-    const Exclusions excluded = Excluded(shard, per_zone, moving);
-    const std::optional<uint32_t> leaf = tree_->Least(size, tie_hash, excluded);
-    const std::optional<uint32_t> cheap = CheapLeaf(shard, excluded);
-    if (cheap && (!leaf || tree_->RatioWith(*cheap, 0) <= tree_->RatioWith(*leaf, size))) {
-      return cheap;
-    }
+std::optional<uint32_t> ShardPool::NearLeaf(uint32_t slot, const Exclusions& excluded) const {
+  const uint32_t index = shards_[slot].shard;
+  const PlanShard& shard = state_.input().shards[index];
+  if (shard.location_zones >= far_leaves_.size()) return std::nullopt;
+  const std::vector<LeafRange>& far = far_leaves_[shard.location_zones];
+  if (far.empty()) return std::nullopt;
+  Exclusions all = excluded;
+  all.insert(all.end(), far.begin(), far.end());
+  const std::optional<uint32_t> leaf = tree_->Least(shard.size_bytes, TieHash(shard, index), all);
+  if (!leaf || tree_->RatioWith(*leaf, shard.size_bytes) > preference_limit_) return std::nullopt;
+  return leaf;
+}
+
+std::optional<uint32_t> ShardPool::LeastLoaded(uint32_t slot, const Exclusions& excluded) const {
+  const uint32_t index = shards_[slot].shard;
+  const PlanShard& shard = state_.input().shards[index];
+  const std::optional<uint32_t> leaf =
+      tree_->Least(shard.size_bytes, TieHash(shard, index), excluded);
+  const auto found = free_leaves_.find(index);
+  if (found == free_leaves_.end()) return leaf;
+  std::optional<uint32_t> best;
+  for (const uint32_t free : found->second) {
+    if (Covers(excluded, free)) continue;
+    if (!best || tree_->RatioWith(free, 0) < tree_->RatioWith(*best, 0)) best = free;
+  }
+  if (!best) return leaf;
+  const bool better =
+      !leaf || tree_->RatioWith(*best, 0) <= tree_->RatioWith(*leaf, shard.size_bytes);
+  return better ? best : leaf;
+}
+
+std::optional<uint32_t> ShardPool::BestLeaf(uint32_t slot, const Search& search) const {
+  // No zone has more holders than there are, so that the last round closes none.
+  uint32_t last = 0;
+  for (uint32_t at = shards_[slot].first_holder; at != kNone; at = holders_[at].next) ++last;
+  last = std::min(last, search.max_per_zone);
+  for (uint32_t per_zone = LeastPerZone(slot, search.moving); per_zone <= last; ++per_zone) {
+    const Exclusions excluded = Excluded(slot, per_zone, search);
+    std::optional<uint32_t> leaf;
+    if (!cached_leaves_.empty()) leaf = CachedLeaf(slot, excluded);
+    if (!leaf && !far_leaves_.empty()) leaf = NearLeaf(slot, excluded);
+    if (!leaf) leaf = LeastLoaded(slot, excluded);
     if (leaf) return leaf;
   }
   return std::nullopt;
 }
 
-bool ShardPool::PlaceOne(PoolShard& shard) {
-  const std::optional<uint32_t> leaf =
-      BestLeaf(shard, zones_are_hard_ ? 0 : shard.holders, kNobody);
-  if (!leaf) return false;
-  const NodeIndex node = leaf_nodes_[*leaf];
-  tree_->Add(*leaf, state_.CostOn(node, shard.shard));
-  state_.Add(node, shard.shard);
-  AddHolder(shard, node);
-  return true;
-}
-
-void ShardPool::Fill() {
-  struct Wanted {
-    uint64_t size_bytes;
-    uint32_t slot;
-  };
-  std::vector<Wanted> wanted;
-  for (uint32_t slot = 0; slot < shards_.size(); ++slot) {
-    shards_[slot].unplaced = false;
-    if (shards_[slot].holders < replicas_) {
-      wanted.push_back({state_.size_of(shards_[slot].shard), slot});
-    }
-  }
-  std::sort(wanted.begin(), wanted.end(), [](const Wanted& a, const Wanted& b) {
-    return a.size_bytes != b.size_bytes ? a.size_bytes > b.size_bytes : a.slot < b.slot;
-  });
-  for (uint32_t live = 0; !wanted.empty(); ++live) {
-    for (const Wanted& entry : wanted) {
-      PoolShard& shard = shards_[entry.slot];
-      if (shard.live != live) continue;
-      tree_->ExpectSize(entry.size_bytes);
-      shard.unplaced = !PlaceOne(shard);
-    }
-    std::erase_if(wanted, [&](const Wanted& entry) {
-      return shards_[entry.slot].unplaced || shards_[entry.slot].holders >= replicas_;
-    });
-  }
-}
-
-std::optional<ShardPool::Move> ShardPool::BestMove(uint32_t leaf, uint64_t budget_bytes) const {
+void ShardPool::Place(uint32_t slot, uint32_t leaf, NodeIndex replaces) {
+  const uint32_t shard = shards_[slot].shard;
   const NodeIndex node = leaf_nodes_[leaf];
-  const double ratio = tree_->RatioWith(leaf, 0);
-  std::optional<Move> best;
-  const auto consider = [&](uint32_t shard, bool kept) {
-    const uint32_t slot = slots_[shard];
-    const uint64_t cost = state_.CostOn(node, shard);
-    if (slot == kNone || cost == 0 || (kept && cost > budget_bytes)) return;
-    const uint32_t max_per_zone =
-        zones_are_hard_ ? 0 : HoldersInZone(shards_[slot], state_.node(node).zone, node);
-    const std::optional<uint32_t> target = BestLeaf(shards_[slot], max_per_zone, node);
-    if (!target) return;
-    const double peak =
-        std::max(tree_->RatioWith(*target, state_.CostOn(leaf_nodes_[*target], shard)),
-                 tree_->RatioWithout(leaf, cost));
-    if (peak < ratio && (!best || peak < best->peak)) best = Move{slot, *target, peak};
-  };
-  for (const PlanAssignment& kept : state_.node(node).kept) consider(kept.shard.value, true);
-  for (const uint32_t added : state_.node(node).added) consider(added, false);
-  return best;
+  tree_->Add(leaf, state_.CostOn(node, shard));
+  state_.Add(node, shard, replaces);
+  Holder holder;
+  holder.node = node;
+  holder.extra = replaces != kNobody;
+  AddHolder(slot, holder);
+  if (replaces == kNobody) return;
+  MutableHolder(slot, replaces)->moving = true;
+  const uint32_t from = leaf_of_node_[replaces];
+  if (from == kNone) return;
+  const uint64_t cost = state_.CostOn(replaces, shard);
+  tree_->Remove(from, cost);
+  tree_->AddExtra(from, static_cast<int64_t>(cost));
 }
 
-uint64_t ShardPool::Apply(const Move& move, uint32_t from_leaf) {
-  PoolShard& shard = shards_[move.slot];
-  const NodeIndex from = leaf_nodes_[from_leaf];
-  const NodeIndex to = leaf_nodes_[move.target_leaf];
-  const uint64_t cost = state_.CostOn(from, shard.shard);
-  const bool kept = state_.Keeps(from, shard.shard);
-  tree_->Remove(from_leaf, cost);
-  tree_->Add(move.target_leaf, state_.CostOn(to, shard.shard));
-  state_.Remove(from, shard.shard);
-  state_.Add(to, shard.shard);
-  RemoveHolder(shard, from);
-  AddHolder(shard, to);
-  return kept ? cost : 0;
-}
-
-void ShardPool::Improve() {
-  struct Entry {
-    double ratio;
-    uint32_t leaf;
-    bool operator<(const Entry& other) const {
-      return ratio != other.ratio ? ratio < other.ratio : leaf > other.leaf;
-    }
-  };
-  uint64_t budget_bytes = state_.input().move_budget_bytes;
-  double load = 0;
-  double weight = 0;
-  std::priority_queue<Entry> fullest;
-  for (uint32_t leaf = 0; leaf < tree_->size(); ++leaf) {
-    load += static_cast<double>(tree_->leaf(leaf).load_bytes);
-    weight += static_cast<double>(tree_->leaf(leaf).weight);
-    fullest.push({tree_->RatioWith(leaf, 0), leaf});
-  }
-  const double even = (1 + std::max(0.0, state_.input().move_epsilon)) * load / weight;
-  while (!fullest.empty() && fullest.top().ratio > even && budget_bytes > 0) {
-    const Entry top = fullest.top();
-    fullest.pop();
-    // A leaf is queued again whenever its load changes, so entries may be out of date.
-    if (top.ratio != tree_->RatioWith(top.leaf, 0)) continue;
-    const std::optional<Move> move = BestMove(top.leaf, budget_bytes);
-    if (!move) continue;
-    budget_bytes -= Apply(*move, top.leaf);
-    fullest.push({tree_->RatioWith(top.leaf, 0), top.leaf});
-    fullest.push({tree_->RatioWith(move->target_leaf, 0), move->target_leaf});
-  }
-}
-
-Unplaced ShardPool::Describe(Unplaced::Cause cause, const std::vector<uint32_t>& slots) const {
-  Unplaced unplaced;
-  unplaced.cause = cause;
-  uint32_t largest = slots.front();
-  for (const uint32_t slot : slots) {
-    unplaced.shards.push_back(ShardIndex(shards_[slot].shard));
-    if (state_.size_of(shards_[slot].shard) > state_.size_of(shards_[largest].shard)) {
-      largest = slot;
+void ShardPool::Drop(uint32_t slot, NodeIndex node) {
+  const uint32_t shard = shards_[slot].shard;
+  const auto& moves = state_.moves();
+  const auto move = std::find_if(moves.begin(), moves.end(), [&](const PlanState::Move& candidate) {
+    return candidate.to == node && candidate.shard == shard;
+  });
+  if (move != moves.end()) {
+    if (Holder* source = MutableHolder(slot, move->from)) source->moving = false;
+    const uint32_t from = leaf_of_node_[move->from];
+    if (from != kNone) {
+      const uint64_t cost = state_.CostOn(move->from, shard);
+      tree_->AddExtra(from, -static_cast<int64_t>(cost));
+      tree_->Add(from, cost);
     }
   }
-  const PoolShard& shard = shards_[largest];
-  if (cause == Unplaced::Cause::kTooFewNodes) {
-    unplaced.message = absl::StrCat("shard ", shard.shard, " has ", shard.holders, " of ",
-                                    replicas_, " replicas, and no further node can take one");
-  } else {
-    const Exclusions excluded = Excluded(shard, zones_are_hard_ ? 0 : kNone, kNobody);
-    const std::optional<uint32_t> roomiest = tree_->Roomiest(excluded);
-    const NodeIndex node = leaf_nodes_[roomiest.value_or(0)];
-    const bool in_zones = zones_are_hard_ && shard.holders > 0;
-    unplaced.message = absl::StrCat(
-        "shard ", shard.shard, " ",
-        FormatNeed(state_.size_of(shard.shard), state_.FreeBytes(node),
-                   absl::StrCat("the roomiest node ", in_zones ? "outside its zones " : "",
-                                state_.input().nodes[node].name)));
-  }
-  absl::StrAppend(&unplaced.message, FormatOthers(slots.size()));
-  return unplaced;
-}
-
-void ShardPool::ReportUnplaced() {
-  std::vector<uint32_t> no_room;
-  std::vector<uint32_t> too_few_nodes;
-  for (uint32_t slot = 0; slot < shards_.size(); ++slot) {
-    if (!shards_[slot].unplaced) continue;
-    Exclusions excluded = Excluded(shards_[slot], zones_are_hard_ ? 0 : kNone, kNobody);
-    std::sort(excluded.begin(), excluded.end(),
-              [](const LeafRange& a, const LeafRange& b) { return a.begin < b.begin; });
-    uint32_t closed_up_to = 0;
-    for (const LeafRange& range : excluded) {
-      if (range.begin <= closed_up_to) closed_up_to = std::max(closed_up_to, range.end);
-    }
-    (closed_up_to == tree_->size() ? too_few_nodes : no_room).push_back(slot);
-  }
-  if (!no_room.empty()) {
-    state_.AddUnplaced(Describe(Unplaced::Cause::kNoRoom, no_room));
-  }
-  if (!too_few_nodes.empty()) {
-    state_.AddUnplaced(Describe(Unplaced::Cause::kTooFewNodes, too_few_nodes));
-  }
+  if (leaf_of_node_[node] != kNone) tree_->Remove(leaf_of_node_[node], state_.CostOn(node, shard));
+  state_.Remove(node, shard);
+  RemoveHolder(slot, node);
 }
 
 }  // namespace muster

@@ -371,8 +371,280 @@ TEST(PlacementTest, ImprovementMovesStayWithinTheBudget) {
   const Plan plan = sample.Make();
 
   EXPECT_EQ(plan.moved_bytes, 50);
-  EXPECT_THAT(ShardsOf(sample, plan, "n1"), SizeIs(35));
+  EXPECT_EQ(plan.removed_bytes, 0);
+  EXPECT_THAT(ShardsOf(sample, plan, "n1"), SizeIs(40));
   EXPECT_THAT(ShardsOf(sample, plan, "n2"), SizeIs(5));
+}
+
+TEST(PlacementTest, MovesOnTheWayUseUpTheBudget) {
+  PlanSample sample = SampleWithSizes(PlacementPolicy::kBalanced, std::vector<uint64_t>(40, 10));
+  AddNode(sample, "n1");
+  sample.Accept(sample.Make(), 1);
+  AddNode(sample, "n2");
+  sample.input.move_budget_bytes = 55;
+  sample.Accept(sample.Make(), 2);
+
+  EXPECT_FALSE(sample.Make().changed);
+  sample.input.move_budget_bytes = 70;
+  EXPECT_EQ(sample.Make().moved_bytes, 20);
+}
+
+TEST(PlacementTest, ReadyReplacementDropsWhatItReplacesAndKeepsItsGeneration) {
+  PlanSample sample = SampleWithSizes(PlacementPolicy::kBalanced, {10});
+  AddNode(sample, "old").present = {{ShardIndex(0), Generation(3), 0, true}};
+  const uint64_t old_uid = sample.input.nodes[0].uid;
+  AddNode(sample, "new").present = {{ShardIndex(0), Generation(5), old_uid, true}};
+
+  const Plan plan = sample.Make();
+
+  EXPECT_THAT(plan.nodes[0].assignments, IsEmpty());
+  EXPECT_THAT(plan.nodes[1].assignments,
+              ElementsAre(PlanAssignment{ShardIndex(0), Generation(5), 0, true}));
+  EXPECT_TRUE(plan.nodes[1].changed);
+  EXPECT_EQ(plan.removed_bytes, 10);
+  EXPECT_EQ(plan.added_bytes, 0);
+}
+
+TEST(PlacementTest, ReplacementThatIsNotReadyChangesNothing) {
+  PlanSample sample = SampleWithSizes(PlacementPolicy::kBalanced, {10});
+  AddNode(sample, "old").present = {{ShardIndex(0), Generation(3), 0, true}};
+  const uint64_t old_uid = sample.input.nodes[0].uid;
+  AddNode(sample, "new").present = {{ShardIndex(0), Generation(5), old_uid, false}};
+
+  EXPECT_FALSE(sample.Make().changed);
+
+  // A report of a node that is lost does not count.
+  sample.input.nodes[1].present[0].ready = true;
+  sample.input.nodes[1].live = false;
+  EXPECT_FALSE(sample.Make().changed);
+}
+
+TEST(PlacementTest, ReplacementWhoseSourceIsGoneIsOrdinaryAtOnce) {
+  PlanSample sample = SampleWithSizes(PlacementPolicy::kBalanced, {10});
+  PlanNode& released = AddNode(sample, "released");
+  released.present = {{ShardIndex(0), Generation(3), 0, true}};
+  released.live = false;
+  released.keeps_assignments = false;
+  const uint64_t uid = released.uid;
+  AddNode(sample, "new").present = {{ShardIndex(0), Generation(5), uid, false}};
+
+  const Plan plan = sample.Make();
+
+  EXPECT_THAT(plan.nodes[1].assignments,
+              ElementsAre(PlanAssignment{ShardIndex(0), Generation(5), 0, false}));
+  EXPECT_THAT(plan.unplaced, IsEmpty());
+}
+
+TEST(PlacementTest, DrainedNodeKeepsItsShardsUntilTheReplacementsAreReady) {
+  PlanSample sample = SampleWithSizes(PlacementPolicy::kBalanced, {10, 20});
+  AddNode(sample, "n1");
+  sample.Accept(sample.Make(), 1);
+  sample.Complete();
+  AddNode(sample, "n2");
+  sample.input.nodes[0].draining = true;
+
+  const Plan started = sample.Make();
+
+  const uint64_t n1 = sample.input.nodes[0].uid;
+  EXPECT_FALSE(started.nodes[0].changed);
+  EXPECT_THAT(started.nodes[1].assignments,
+              ElementsAre(PlanAssignment{ShardIndex(0), kNewGeneration, n1},
+                          PlanAssignment{ShardIndex(1), kNewGeneration, n1}));
+  EXPECT_EQ(started.moved_bytes, 30);
+  EXPECT_THAT(started.blocked, IsEmpty());
+  sample.Accept(started, 2);
+  sample.input.nodes[1].present[1].ready = true;
+  EXPECT_THAT(ShardsOf(sample, sample.Make(), "n1"), ElementsAre(0));
+  sample.Complete();
+  EXPECT_THAT(ShardsOf(sample, sample.Make(), "n1"), IsEmpty());
+}
+
+TEST(PlacementTest, UnselectedNodeIsLeftAsIfItWereDraining) {
+  PlanSample sample = SampleWithSizes(PlacementPolicy::kBalanced, {10, 20});
+  AddNode(sample, "n1");
+  sample.Accept(sample.Make(), 1);
+  AddNode(sample, "n2");
+  sample.input.nodes[0].selected = false;
+
+  sample.Settle();
+
+  EXPECT_THAT(ShardsOf(sample, sample.Make(), "n1"), IsEmpty());
+  EXPECT_THAT(ShardsOf(sample, sample.Make(), "n2"), ElementsAre(0, 1));
+}
+
+TEST(PlacementTest, DrainWithoutRoomElsewhereIsBlockedWithNumbers) {
+  PlanSample sample = SampleWithSizes(PlacementPolicy::kBalanced, {kGiB, 12 * kGiB + 400'000'000});
+  AddNode(sample, "n1");
+  sample.Accept(sample.Make(), 1);
+  AddNode(sample, "n2", 10 * kGiB);
+  sample.input.nodes[0].draining = true;
+
+  const Plan plan = sample.Make();
+
+  ASSERT_THAT(plan.blocked, SizeIs(1));
+  EXPECT_EQ(plan.blocked[0].node, 0);
+  EXPECT_THAT(Indices(plan.blocked[0].shards), ElementsAre(1));
+  EXPECT_EQ(plan.blocked[0].message,
+            "shard 1 (12.4 GiB) can't leave n1: it needs 12.4 GiB, the roomiest node n2 has 9.0 "
+            "GiB left");
+}
+
+TEST(PlacementTest, DrainOfTheOnlyNodeSaysThatNoOtherMayTakeTheShard) {
+  PlanSample sample = SampleWithSizes(PlacementPolicy::kBalanced, {10});
+  AddNode(sample, "n1");
+  sample.Accept(sample.Make(), 1);
+  sample.input.nodes[0].draining = true;
+
+  const Plan plan = sample.Make();
+
+  ASSERT_THAT(plan.blocked, SizeIs(1));
+  EXPECT_EQ(plan.blocked[0].message, "shard 0 (10 B) can't leave n1: no other node may take it");
+}
+
+TEST(PlacementTest, MoveToANodeThatIsDrainedTooStartsAgainElsewhere) {
+  PlanSample sample = SampleWithSizes(PlacementPolicy::kBalanced, {10});
+  AddNode(sample, "n1");
+  sample.Accept(sample.Make(), 1);
+  sample.Complete();
+  AddNode(sample, "n2");
+  sample.input.nodes[0].draining = true;
+  sample.Accept(sample.Make(), 2);
+  sample.input.nodes[1].draining = true;
+  AddNode(sample, "n3");
+
+  const Plan plan = sample.Make();
+
+  EXPECT_THAT(ShardsOf(sample, plan, "n1"), ElementsAre(0));
+  EXPECT_THAT(ShardsOf(sample, plan, "n2"), IsEmpty());
+  EXPECT_THAT(ShardsOf(sample, plan, "n3"), ElementsAre(0));
+}
+
+TEST(PlacementTest, DrainUnderFullDropsWhatAnotherMemberHasReady) {
+  PlanSample sample = SampleWithSizes(PlacementPolicy::kFull, {10, 20});
+  AddNode(sample, "n1");
+  AddNode(sample, "n2");
+  sample.Accept(sample.Make(), 1);
+  sample.input.nodes[0].draining = true;
+  sample.input.nodes[1].present[0].ready = true;
+
+  const Plan plan = sample.Make();
+
+  EXPECT_THAT(ShardsOf(sample, plan, "n1"), ElementsAre(1));
+  ASSERT_THAT(plan.blocked, SizeIs(1));
+  EXPECT_EQ(plan.blocked[0].message, "shard 1 (20 B) stays on n1 until n2 has it READY");
+}
+
+TEST(PlacementTest, DrainOfTheOnlyClaimantIsBlocked) {
+  PlanSample sample = SampleWithSizes(PlacementPolicy::kDeclared, {10, 20});
+  AddNode(sample, "n1").claim = ClaimAll();
+  AddNode(sample, "n2").claim = ClaimShards({1});
+  sample.Accept(sample.Make(), 1);
+  sample.Complete();
+  sample.input.nodes[0].draining = true;
+
+  const Plan plan = sample.Make();
+
+  EXPECT_THAT(ShardsOf(sample, plan, "n1"), ElementsAre(0));
+  ASSERT_THAT(plan.blocked, SizeIs(1));
+  EXPECT_EQ(plan.blocked[0].message,
+            "shard 0 (10 B) can't leave n1: no live member that stays is to hold it");
+}
+
+TEST(PlacementTest, ClaimsOfADrainedNodeGoToTheNodesThatTakeAnything) {
+  PlanSample sample = SampleWithSizes(PlacementPolicy::kDeclared, {10, 20});
+  AddNode(sample, "n1").claim = ClaimAll();
+  sample.Accept(sample.Make(), 1);
+  sample.Complete();
+  AddNode(sample, "any");
+  sample.input.nodes[0].draining = true;
+
+  sample.Settle();
+
+  EXPECT_THAT(ShardsOf(sample, sample.Make(), "n1"), IsEmpty());
+  EXPECT_THAT(ShardsOf(sample, sample.Make(), "any"), ElementsAre(0, 1));
+}
+
+TEST(PlacementTest, SmallerShardMakesRoomForOneThatFitsNowhere) {
+  PlanSample sample = SampleWithSizes(PlacementPolicy::kBalanced, {40, 90});
+  AddNode(sample, "large", 100).present = {{ShardIndex(0), Generation(1), 0, true}};
+  AddNode(sample, "small", 50);
+
+  const Plan waiting = sample.Make();
+
+  EXPECT_THAT(ShardsOf(sample, waiting, "large"), ElementsAre(0));
+  EXPECT_THAT(ShardsOf(sample, waiting, "small"), ElementsAre(0));
+  ASSERT_THAT(waiting.unplaced, SizeIs(1));
+  EXPECT_EQ(waiting.unplaced[0].message,
+            "shard 1 needs 90 B, the roomiest node large has 60 B left; room is being made on "
+            "large");
+  sample.Accept(waiting, 2);
+  EXPECT_FALSE(sample.Make().changed);
+  sample.Settle();
+  EXPECT_THAT(ShardsOf(sample, sample.Make(), "large"), ElementsAre(1));
+  EXPECT_THAT(sample.Make().unplaced, IsEmpty());
+}
+
+TEST(PlacementTest, ShardThatIsNotReadyMakesRoomAtOnce) {
+  PlanSample sample = SampleWithSizes(PlacementPolicy::kBalanced, {40, 90});
+  AddNode(sample, "large", 100).present = {{ShardIndex(0), Generation(1)}};
+  AddNode(sample, "small", 50);
+
+  const Plan plan = sample.Make();
+
+  EXPECT_THAT(ShardsOf(sample, plan, "large"), ElementsAre(1));
+  EXPECT_THAT(ShardsOf(sample, plan, "small"), ElementsAre(0));
+}
+
+TEST(PlacementTest, NodeWithTheShardInItsCacheComesFirst) {
+  PlanSample sample = SampleWithSizes(PlacementPolicy::kBalanced, {10, 10, 10, 10});
+  AddNode(sample, "n1").cached = {ShardIndex(1), ShardIndex(3)};
+  AddNode(sample, "n2").cached = {ShardIndex(0), ShardIndex(2)};
+
+  const Plan plan = sample.Make();
+
+  EXPECT_THAT(ShardsOf(sample, plan, "n1"), ElementsAre(1, 3));
+  EXPECT_THAT(ShardsOf(sample, plan, "n2"), ElementsAre(0, 2));
+}
+
+TEST(PlacementTest, CachesDoNotBreakTheBalance) {
+  PlanSample sample = SampleWithSizes(PlacementPolicy::kBalanced, {10, 10, 10, 10});
+  AddNode(sample, "n1").cached = {ShardIndex(0), ShardIndex(1), ShardIndex(2), ShardIndex(3)};
+  AddNode(sample, "n2");
+
+  const Plan plan = sample.Make();
+
+  EXPECT_THAT(ShardsOf(sample, plan, "n1"), SizeIs(2));
+  EXPECT_THAT(ShardsOf(sample, plan, "n2"), SizeIs(2));
+}
+
+TEST(PlacementTest, NodeInAZoneOfALocationComesBeforeALessLoadedOne) {
+  PlanSample sample = SampleWithSizes(PlacementPolicy::kBalanced, {30, 10, 10, 10});
+  sample.input.location_zones = {{}, {"b"}};
+  for (PlanShard& shard : sample.shards) shard.location_zones = 1;
+  sample.shards[0].location_zones = 0;
+  AddNode(sample, "n1", 0, "a");
+  AddNode(sample, "n2", 0, "b");
+  sample.input.nodes[1].used_bytes = 20;
+  sample.input.nodes[0].used_bytes = 10;
+
+  const Plan plan = sample.Make();
+
+  EXPECT_THAT(ShardsOf(sample, plan, "n1"), testing::Contains(0));
+  EXPECT_THAT(ShardsOf(sample, plan, "n2"), testing::IsSupersetOf({1, 2}));
+}
+
+TEST(PlacementTest, ShardGoesWhereItDidNotFail) {
+  PlanSample sample = SampleWithSizes(PlacementPolicy::kBalanced, {10});
+  PlanNode& failing = AddNode(sample, "failing");
+  failing.unfit = {ShardIndex(0)};
+  failing.present = {{ShardIndex(0), Generation(1)}};
+  EXPECT_FALSE(sample.Make().changed);
+  AddNode(sample, "fit").used_bytes = 1000;
+
+  const Plan plan = sample.Make();
+
+  EXPECT_THAT(ShardsOf(sample, plan, "failing"), IsEmpty());
+  EXPECT_THAT(ShardsOf(sample, plan, "fit"), ElementsAre(0));
 }
 
 TEST(PlacementTest, ImprovementMovesStopOnceLoadsAreEven) {
@@ -385,9 +657,11 @@ TEST(PlacementTest, ImprovementMovesStopOnceLoadsAreEven) {
 
   const Plan plan = sample.Make();
 
-  EXPECT_THAT(ShardsOf(sample, plan, "n1"), SizeIs(21));
+  EXPECT_THAT(ShardsOf(sample, plan, "n2"), SizeIs(19));
   sample.Accept(plan, 2);
   EXPECT_FALSE(sample.Make().changed);
+  sample.Settle();
+  EXPECT_THAT(ShardsOf(sample, sample.Make(), "n1"), SizeIs(21));
 }
 
 TEST(PlacementTest, WithoutABudgetNothingMoves) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 #include <utility>
 
 #include "gtest/gtest.h"
@@ -27,6 +28,30 @@ void PlanSample::Accept(const Plan& plan, uint64_t generation) {
       if (assignment.generation == kNewGeneration) assignment.generation = Generation(generation);
     }
   }
+}
+
+void PlanSample::Complete() {
+  for (PlanNode& node : input.nodes) {
+    for (PlanAssignment& assignment : node.present) assignment.ready |= node.live;
+  }
+}
+
+void PlanSample::CompleteSome(Random& random, uint64_t odds) {
+  for (PlanNode& node : input.nodes) {
+    for (PlanAssignment& assignment : node.present) {
+      assignment.ready |= node.live && random.Below(odds) == 0;
+    }
+  }
+}
+
+void PlanSample::Settle() {
+  for (uint64_t generation = 1000; generation < 1200; ++generation) {
+    const Plan plan = Make();
+    Accept(plan, generation);
+    Complete();
+    if (!plan.changed && !Make().changed) return;
+  }
+  ADD_FAILURE() << "moves never end";
 }
 
 size_t PlanSample::Find(const std::string& name) const {
@@ -127,6 +152,15 @@ PlanClaim RandomClaim(Random& random, uint32_t shard_count) {
   }
 }
 
+// Ascending.
+std::vector<ShardIndex> RandomShards(Random& random, uint32_t shard_count) {
+  std::set<ShardIndex> shards;
+  for (uint64_t n = random.Below(20); n > 0 && shard_count > 0; --n) {
+    shards.insert(ShardIndex(static_cast<uint32_t>(random.Below(shard_count))));
+  }
+  return {shards.begin(), shards.end()};
+}
+
 void AddRandomNode(PlanSample& sample, Random& random, uint64_t zones, uint64_t capacity_scale) {
   PlanNode& node = AddNode(sample, "n" + std::to_string(random.Below(1'000'000)));
   node.uid = node.uid + random.Below(1000);
@@ -142,8 +176,11 @@ void AddRandomNode(PlanSample& sample, Random& random, uint64_t zones, uint64_t 
       node.already_counted.push_back(ShardIndex(shard));
     }
   }
+  if (random.Below(4) == 0) node.cached = RandomShards(random, shard_count);
+  if (random.Below(8) == 0) node.unfit = RandomShards(random, shard_count);
   node.live = random.Below(10) > 0;
   node.draining = random.Below(10) == 0;
+  node.selected = random.Below(20) > 0;
   node.claim = RandomClaim(random, shard_count);
 }
 
@@ -162,6 +199,13 @@ PlanSample RandomSample(Random& random, PlacementPolicy policy) {
     if (random.Below(2) == 0) shard.rank = static_cast<uint32_t>(random.Below(4));
   }
   sample.input.replicas = static_cast<uint32_t>(random.Below(4));
+  if (random.Below(2) == 0) sample.input.move_budget_bytes = 1 + random.Below(20'000);
+  if (random.Below(3) == 0) {
+    sample.input.location_zones = {{}, {"z0"}, {"z1", "z3"}, {"elsewhere"}};
+    for (PlanShard& shard : sample.shards) {
+      shard.location_zones = static_cast<uint32_t>(random.Below(4));
+    }
+  }
   const uint64_t nodes = random.Below(25);
   const uint64_t zones = random.Below(6);
   // From far too little to more than enough for all replicas.
@@ -174,7 +218,7 @@ PlanSample RandomSample(Random& random, PlacementPolicy policy) {
 void Churn(PlanSample& sample, Random& random) {
   std::vector<PlanNode>& nodes = sample.input.nodes;
   for (size_t i = 0; i < nodes.size();) {
-    switch (random.Below(8)) {
+    switch (random.Below(10)) {
       case 0:
         nodes[i].live = !nodes[i].live;
         break;
@@ -186,6 +230,12 @@ void Churn(PlanSample& sample, Random& random) {
         break;
       case 3:
         nodes[i].capacity_bytes /= 2;
+        break;
+      case 4:
+        nodes[i].draining = !nodes[i].draining;
+        break;
+      case 5:
+        nodes[i].selected = random.Below(3) > 0;
         break;
       default:
         break;

@@ -23,6 +23,13 @@ struct PlanSample {
   // What the plan says becomes what is present, as of `generation`.
   void Accept(const Plan& plan, uint64_t generation);
 
+  // Everything on live nodes becomes ready.
+  void Complete();
+  // The same for some of it, one in `odds`.
+  void CompleteSome(Random& random, uint64_t odds);
+  // Plans and completes until nothing is on the move. Failures of the test if that never ends.
+  void Settle();
+
   // The node's position by name; the node must exist.
   size_t Find(const std::string& name) const;
 };
@@ -41,17 +48,19 @@ std::vector<uint32_t> ShardsOf(const PlanSample& sample, const Plan& plan, const
 
 std::vector<uint32_t> Indices(const std::vector<ShardIndex>& shards);
 
-// Bytes on the node under the plan, those of other assemblies included.
+// Bytes on the node under the plan, those of other assemblies included. A replica on the move counts
+// on both of its nodes.
 uint64_t LoadOf(const PlanSample& sample, const Plan& plan, size_t node);
 
 // Log-normal around `median_bytes`.
 uint64_t RandomSize(Random& random, double median_bytes, double sigma);
 
-// Anything that may happen: few or many nodes, zones or none, tight or no capacity, lost and
-// draining nodes, shards that other assemblies hold, all claims.
+// Anything that may happen: few or many nodes, zones or none, tight or no capacity, lost, draining
+// and unselected nodes, shards that other assemblies hold, that are in caches or failed somewhere,
+// all claims, with a move budget or without.
 PlanSample RandomSample(Random& random, PlacementPolicy policy);
 
-// Changes some nodes: lost, back, gone, joined, released.
+// Changes some nodes: lost, back, gone, joined, released, drained, not selected.
 void Churn(PlanSample& sample, Random& random);
 
 void Shuffle(std::vector<PlanNode>& nodes, Random& random);
