@@ -13,6 +13,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 from harness.cluster import Cluster  # noqa: E402
 from harness.conditions import cannot_run  # noqa: E402
+from harness.hosts import Hosts  # noqa: E402
 
 DEFAULT_LIMIT_SECONDS = 120
 
@@ -24,6 +25,12 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     config.addinivalue_line("markers", "limit(seconds): how long the test may take; 120 s without it")
     faulthandler.enable()
+
+
+def pytest_generate_tests(metafunc):
+    """A test that takes `repetition` runs so often as MUSTER_REPEAT says, once without it."""
+    if "repetition" in metafunc.fixturenames:
+        metafunc.parametrize("repetition", range(int(os.environ.get("MUSTER_REPEAT", "1"))))
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -72,6 +79,20 @@ def cluster(new_cluster):
     made = new_cluster()
     made.start_server()
     return made
+
+
+@pytest.fixture
+def hosts():
+    """hosts("a", "b") makes hosts with a network between them, which are gone at the end of the test."""
+    made = []
+
+    def make(*names):
+        made.append(Hosts(names))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
 
 
 @pytest.fixture

@@ -74,8 +74,8 @@ class Cluster:
 
     # --- server
 
-    def start_server(self, *args, listen=None, data_dir=None, wait=True, env=None):
-        """Starts musterd on its earlier address, or on a free one."""
+    def start_server(self, *args, listen=None, data_dir=None, wait=True, env=None, host=None):
+        """Starts musterd on its earlier address, or on a free one; on a host of harness/hosts.py where one is given."""
         listen = listen or self.address or f"127.0.0.1:{free_port()}"
         address_file = self.directory / "address"
         address_file.unlink(missing_ok=True)
@@ -85,6 +85,7 @@ class Cluster:
             [binary("musterd"), "--data-dir", data_dir or self.data_dir, "--listen", listen]
             + ["--address-file", address_file, *self._server_args],
             env=env,
+            host=host,
         )
         if wait:
 
@@ -99,15 +100,17 @@ class Cluster:
     def kill_server(self):
         self.server.kill()
 
-    def api(self):
-        """A gRPC client of the server's address; one channel each."""
-        api = Api(self.address)
+    def api(self, address=None):
+        """A gRPC client of the server's address, or of another one; one channel each."""
+        api = Api(address or self.address)
         self._apis.append(api)
         return api
 
     # --- processes
 
-    def spawn(self, name, command, env=None):
+    def spawn(self, name, command, env=None, host=None):
+        if host is not None:
+            command = host.command(command)
         process = Process(name, command, self.logs / f"{name}.log", env)
         self.processes.append(process)
         return process
@@ -115,11 +118,12 @@ class Cluster:
     def cache(self, node):
         return self.directory / f"cache-{node}"
 
-    def start_agent(self, node, assembly, *args, cache=None, server=None, name=None):
+    def start_agent(self, node, assembly, *args, cache=None, server=None, name=None, host=None):
         return self.spawn(
             name or f"agent-{node}",
             self.muster_command("agent", "--node", node, "--assembly", assembly, server=server)
             + ["--cache", str(cache or self.cache(node)), *map(str, args)],
+            host=host,
         )
 
     def start_agents(self, count, assembly, *args):

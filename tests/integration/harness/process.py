@@ -59,6 +59,14 @@ class Process:
             self._process.send_signal(signal.SIGKILL)
         self._process.wait()
 
+    def pause(self):
+        """SIGSTOP: the process stands still, as under a hypervisor that does not schedule it."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self):
+        """SIGCONT."""
+        self._process.send_signal(signal.SIGCONT)
+
     def terminate(self, timeout=10.0):
         """SIGTERM; returns (exit code, seconds that it took)."""
         begin = time.monotonic()
@@ -68,10 +76,16 @@ class Process:
 
     def peak_resident_bytes(self):
         """The high-water mark of a process that still runs; 0 once it is gone."""
+        return self._memory_bytes("VmHWM:")
+
+    def resident_bytes(self):
+        return self._memory_bytes("VmRSS:")
+
+    def _memory_bytes(self, label):
         try:
             with open(f"/proc/{self.pid}/status", encoding="ascii") as status:
                 for line in status:
-                    if line.startswith("VmHWM:"):
+                    if line.startswith(label):
                         return int(line.split()[1]) * 1024
         except OSError:
             pass
