@@ -112,6 +112,8 @@ int Serve(const ServerOptions& options, int signals, MetadataStore& store,
   registry_options.cluster_id = cluster_id;
   registry_options.default_lease_ttl_us = static_cast<int64_t>(options.lease_ttl_s * 1e6);
   registry_options.leases.move_grace = absl::Seconds(options.move_grace_s);
+  registry_options.event_log.max_age_us = static_cast<int64_t>(options.event_log_age_s * 1e6);
+  registry_options.event_log.max_events = options.event_log_max;
   registry_options.min_free_bytes = static_cast<int64_t>(options.min_free_bytes);
   Registry registry(registry_options);
   Feed feed({});
@@ -130,8 +132,11 @@ int Serve(const ServerOptions& options, int signals, MetadataStore& store,
   planner.Start(committer, [](const absl::Status& status) { LogFatal("planning failed", status); });
   auto ticker =
       std::make_unique<TickThread>(clock, registry.leases(), store, committer, kTickInterval);
+  RpcOptions rpc_options;
+  rpc_options.listen = options.listen;
+  rpc_options.watches.progress_interval = absl::Seconds(options.progress_interval_s);
   auto server =
-      StartRpcServer(options.listen, clock, committer, feed, registry.leases(), store, stats);
+      StartRpcServer(rpc_options, clock, committer, feed, registry.leases(), store, stats);
   int exit_code = kOk;
   if (!server.ok()) {
     LogFatal("can't serve", server.status());

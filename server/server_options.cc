@@ -20,6 +20,22 @@ std::string CheckNotNegative(const std::string& value) {
   return value.find('-') == std::string::npos ? "" : "'" + value + "' is negative";
 }
 
+void AddEventOptions(CLI::App& app, ServerOptions& options) {
+  app.add_option("--event-log-age", options.event_log_age_s, "Seconds for which events are kept")
+      ->envname("MUSTER_EVENT_LOG_AGE")
+      ->check(CLI::Range(1.0, 30.0 * 86400))
+      ->capture_default_str();
+  app.add_option("--event-log-max", options.event_log_max, "How many events are kept at most")
+      ->envname("MUSTER_EVENT_LOG_MAX")
+      ->check(CLI::Range(64, 100'000'000))
+      ->capture_default_str();
+  app.add_option("--progress-interval", options.progress_interval_s,
+                 "Seconds after which a watch that had nothing to send says so")
+      ->envname("MUSTER_PROGRESS_INTERVAL")
+      ->check(CLI::Range(0.2, 3600.0))
+      ->capture_default_str();
+}
+
 }  // namespace
 
 std::variant<ServerOptions, int> ParseServerOptions(int argc, char** argv) {
@@ -66,6 +82,7 @@ std::variant<ServerOptions, int> ParseServerOptions(int argc, char** argv) {
       ->envname("MUSTER_MOVE_GRACE")
       ->check(CLI::Range(0.0, 86400.0))
       ->capture_default_str();
+  AddEventOptions(app, options);
   app.add_option(
          "--min-free", options.min_free_bytes,
          "Refuse calls that add data while the data directory's device has fewer bytes free")

@@ -17,6 +17,9 @@ struct ServerOptions {
   std::string address_file;
   double lease_ttl_s = 10;
   double move_grace_s = 30;
+  double event_log_age_s = 3'600;
+  uint64_t event_log_max = 1'000'000;
+  double progress_interval_s = 10;
   uint64_t min_free_bytes = uint64_t{256} << 20;
   uint64_t queue_limit = 4'096;
   std::string log_level = "info";

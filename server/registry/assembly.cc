@@ -8,6 +8,7 @@
 #include "server/registry/index_runs.h"
 #include "server/registry/limits.h"
 #include "server/registry/timestamps.h"
+#include "server/registry/validation.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
@@ -37,16 +38,10 @@ v1::ShardFailure Cut(v1::ShardFailure failure, bool detailed) {
     failure.set_code(code);
     return failure;
   }
-  const auto cut = [](std::string text, size_t limit) {
-    if (text.size() <= limit) return text;
-    // Not within a UTF-8 sequence, as the row would not be valid.
-    while (limit > 0 && (static_cast<unsigned char>(text[limit]) & 0xc0) == 0x80) --limit;
-    return text.substr(0, limit);
-  };
-  failure.set_message(cut(failure.message(), kMaxFailureMessageBytes));
-  failure.set_location(cut(failure.location(), kMaxFailureMessageBytes));
-  failure.set_expected_md5(cut(failure.expected_md5(), 32));
-  failure.set_found_md5(cut(failure.found_md5(), 32));
+  failure.set_message(CutText(failure.message(), kMaxFailureMessageBytes));
+  failure.set_location(CutText(failure.location(), kMaxFailureMessageBytes));
+  failure.set_expected_md5(CutText(failure.expected_md5(), 32));
+  failure.set_found_md5(CutText(failure.found_md5(), 32));
   return failure;
 }
 
@@ -194,7 +189,8 @@ void Assembly::ResetReports(const std::string& node, Epoch epoch) {
 AssignmentEvent Assembly::SetAssignments(const std::string& node,
                                          std::vector<Assignment> assignments) {
   Member& member = At(node);
-  AssignmentEvent event{member.node, row_.name(), uid(), version_.uid, {}, {}};
+  AssignmentEvent event{member.node, row_.name(), uid(), version_.uid,
+                        {},          {},          node,  version_.row.name()};
   std::vector<uint8_t> states(assignments.size(), State::PENDING);
   size_t old = 0;
   for (size_t i = 0; i <= assignments.size(); ++i) {
@@ -233,13 +229,15 @@ AssignmentEvent Assembly::SetAssignments(const std::string& node,
   return event;
 }
 
-Assembly::ReportOutcome Assembly::Report(const std::string& node, const v1::ShardReport& report) {
+Assembly::ReportOutcome Assembly::Report(const std::string& node, const v1::ShardReport& report,
+                                         v1::ShardReport::State* old_state) {
   Member& member = At(node);
   const size_t position = PositionOf(member, report.shard());
   if (position == member.assignments.size() ||
       member.assignments[position].generation != Generation(report.generation())) {
     return ReportOutcome::kGone;
   }
+  if (old_state != nullptr) *old_state = static_cast<State::State>(member.states[position]);
   if (report.state() != State::FAILED) {
     if (member.states[position] == report.state()) return ReportOutcome::kUnchanged;
     SetState(member, position, report.state());
@@ -414,7 +412,7 @@ absl::Status Assembly::LoadReadiness(const std::string& node, const store::Readi
       report.set_state(state);
       for (const uint32_t shard : shards) {
         report.set_shard(shard);
-        Report(node, report);
+        Report(node, report, nullptr);
       }
       return absl::OkStatus();
     };
@@ -429,7 +427,7 @@ absl::Status Assembly::LoadReadiness(const std::string& node, const store::Readi
       report.set_state(State::FAILED);
       report.set_shard(failure.shard());
       *report.mutable_failure() = failure.failure();
-      Report(node, report);
+      Report(node, report, nullptr);
     }
   }
   return absl::OkStatus();

@@ -67,7 +67,9 @@ class Assembly {
   // Replaces a member's assignments; those that stay keep their state. Returns the difference for
   // the node.
   AssignmentEvent SetAssignments(const std::string& node, std::vector<Assignment> assignments);
-  ReportOutcome Report(const std::string& node, const muster::v1::ShardReport& report);
+  // Sets `old_state`, unless null, to what was reported before.
+  ReportOutcome Report(const std::string& node, const muster::v1::ShardReport& report,
+                       muster::v1::ShardReport::State* old_state);
 
   muster::v1::Assembly::State state() const;
   // Enough nodes have joined for a plan, or there is one.
@@ -91,6 +93,8 @@ class Assembly {
   uint64_t inputs_version() const { return inputs_version_; }
   void TouchInputs() { ++inputs_version_; }
 
+  // The state that the last event told of; unspecified before the first.
+  muster::v1::Assembly::State told_state = muster::v1::Assembly::STATE_UNSPECIFIED;
   // The last revision that changed anything shown.
   Revision shown_revision;
 

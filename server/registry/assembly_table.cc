@@ -7,6 +7,7 @@
 #include "absl/strings/str_join.h"
 #include "server/registry/index_runs.h"
 #include "server/registry/limits.h"
+#include "server/registry/report_events.h"
 #include "server/registry/row_keys.h"
 #include "server/registry/validation.h"
 #include "storage/base/error_info.h"
@@ -38,6 +39,54 @@ std::vector<Assignment> WithGeneration(std::vector<Assignment> assignments, Gene
     if (assignment.generation.value == 0) assignment.generation = generation;
   }
   return assignments;
+}
+
+v1::Event EventOf(const Assembly& assembly, v1::Event::Kind kind) {
+  v1::Event event;
+  event.set_kind(kind);
+  event.set_assembly(assembly.name());
+  event.set_model_version(assembly.version().row.name());
+  return event;
+}
+
+v1::Event MemberEventOf(const Assembly& assembly, const std::string& node, v1::Event::Kind kind) {
+  v1::Event event = EventOf(assembly, kind);
+  event.set_node(node);
+  return event;
+}
+
+// `events` holds what the plan changes for each node.
+v1::Event PlanEventOf(const Assembly& assembly, Generation old_generation,
+                      const std::vector<Event>& events) {
+  size_t given = 0, taken = 0, nodes = 0;
+  uint64_t bytes = 0;
+  for (const Event& changed : events) {
+    const auto* change = std::get_if<AssignmentEvent>(&changed.what);
+    if (change == nullptr) continue;
+    ++nodes;
+    given += change->assigned.size();
+    taken += change->unassigned.size();
+    for (const Assignment& assignment : change->assigned) {
+      bytes += assembly.version().shards[assignment.shard].size_bytes;
+    }
+  }
+  v1::Event event = EventOf(assembly, v1::Event::PLAN_APPLIED);
+  event.set_old_state(absl::StrCat(old_generation.value));
+  event.set_new_state(absl::StrCat(assembly.row().generation()));
+  event.set_shard_count(static_cast<uint32_t>(given));
+  event.set_message(absl::StrCat(given, " assignments given (", bytes, " bytes) and ", taken,
+                                 " taken away, on ", nodes, " nodes"));
+  return event;
+}
+
+// Why the assembly is not READY, in one sentence or a few.
+std::string ReasonsOf(const v1::Assembly& shown) {
+  std::string out;
+  for (const v1::AssemblyReason& reason : shown.reasons()) {
+    if (out.size() + reason.message().size() > kMaxEventMessageBytes) break;
+    absl::StrAppend(&out, out.empty() ? "" : "; ", reason.message());
+  }
+  return out;
 }
 
 absl::Status PlanOutdated(absl::string_view assembly) {
@@ -83,7 +132,8 @@ void AssemblyTable::Announce(Assembly& assembly, const std::vector<std::string>&
   if (!assembly.row().was_ready() && assembly.state() == v1::Assembly::READY) {
     // Kept in a row, so that a restart tells DEGRADED from LOADING.
     assembly.mutable_row().set_was_ready(true);
-    if (tx.row_count() + 2 < kMaxRowsPerCommand) {
+    // Events need rows, too.
+    if (tx.row_count() + 8 < kMaxRowsPerCommand) {
       tx.Put(AssemblyKey(assembly.uid()), assembly.row());
     } else {
       tx.Follow(RememberReady{assembly.uid()});
@@ -91,7 +141,12 @@ void AssemblyTable::Announce(Assembly& assembly, const std::vector<std::string>&
   }
   AssemblyEvent event;
   event.uid = assembly.uid();
-  event.assembly = std::make_shared<const v1::Assembly>(Describe(assembly));
+  v1::WatchAssemblyResponse message;
+  v1::Assembly& shown = *message.mutable_assembly();
+  shown = Describe(assembly);
+  message.set_revision(tx.revision().value);
+  event.state = shown.state();
+  event.message = std::make_shared<const std::string>(message.SerializeAsString());
   for (const std::string& node : members) {
     const Assembly::Member* member = assembly.FindMember(node);
     if (member != nullptr) {
@@ -101,7 +156,20 @@ void AssemblyTable::Announce(Assembly& assembly, const std::vector<std::string>&
     }
   }
   tx.Emit(std::move(event));
+  TellState(assembly, shown, tx);
   if (inputs_changed && assembly.WantsPlan()) tx.WantPlan(assembly.uid());
+}
+
+void AssemblyTable::TellState(Assembly& assembly, const v1::Assembly& shown, Transaction& tx) {
+  const v1::Assembly::State old_state = std::exchange(assembly.told_state, shown.state());
+  if (old_state == shown.state()) return;
+  const bool created = old_state == v1::Assembly::STATE_UNSPECIFIED;
+  v1::Event event =
+      EventOf(assembly, created ? v1::Event::ASSEMBLY_CREATED : v1::Event::ASSEMBLY_STATE);
+  if (!created) event.set_old_state(v1::Assembly::State_Name(old_state));
+  event.set_new_state(v1::Assembly::State_Name(shown.state()));
+  event.set_message(ReasonsOf(shown));
+  tx.Tell(std::move(event));
 }
 
 absl::Status AssemblyTable::Create(const v1::CreateAssemblyRequest& request, Transaction& tx,
@@ -176,6 +244,7 @@ absl::Status AssemblyTable::Join(const v1::JoinAssemblyRequest& request, Transac
     member.epoch = node->epoch();
     assembly->AddMember(request.node(), std::move(member));
     node->memberships.insert(assembly->uid());
+    tx.Tell(MemberEventOf(*assembly, request.node(), v1::Event::MEMBER_JOINED));
     Announce(*assembly, {request.node()}, true, tx);
   }
   *response.mutable_assembly() = Describe(*assembly);
@@ -206,6 +275,7 @@ void AssemblyTable::NoteRoom(const Node& node, AssemblyUid changed, Transaction&
 
 void AssemblyTable::RemoveMember(Assembly& assembly, const std::string& node, Transaction& tx) {
   const NodeUid uid = assembly.FindMember(node)->node;
+  tx.Tell(MemberEventOf(assembly, node, v1::Event::MEMBER_LEFT));
   SetAssignments(assembly, node, {}, tx);
   assembly.RemoveMember(node);
   if (Node* entry = nodes_.FindByUid(uid); entry != nullptr) {
@@ -245,7 +315,13 @@ absl::Status AssemblyTable::Delete(const v1::DeleteAssemblyRequest& request, Tra
   for (const std::string& node : members) RemoveMember(*assembly, node, tx);
   tx.Delete(AssemblyKey(uid));
   tx.DeletePrefix(AssemblyRowsPrefix(uid));
-  tx.Emit(AssemblyEvent{uid, nullptr, {}, {}});
+  AssemblyEvent gone;
+  gone.uid = uid;
+  tx.Emit(std::move(gone));
+  v1::Event event = EventOf(*assembly, v1::Event::ASSEMBLY_DELETED);
+  event.set_old_state(v1::Assembly::State_Name(assembly->told_state));
+  event.set_new_state("GONE");
+  tx.Tell(std::move(event));
   catalogue_.FindByUid(assembly->version().uid)->assemblies.erase(request.name());
   staging_.erase(uid);
   by_uid_.erase(uid);
@@ -259,12 +335,14 @@ absl::Status AssemblyTable::Report(const v1::ReportShardsRequest& request, Trans
   MUSTER_ASSIGN_OR_RETURN(Assembly * assembly, FindMutable(request.assembly()));
   MUSTER_RETURN_IF_ERROR(nodes_.Find(request.node(), request.epoch()).status());
   const bool member = assembly->FindMember(request.node()) != nullptr;
-  bool changed = false;
+  ReportEvents events(*assembly, request.node());
   for (const v1::ShardReport& report : request.reports()) {
+    v1::ShardReport::State old_state = v1::ShardReport::STATE_UNSPECIFIED;
     const Assembly::ReportOutcome outcome =
-        member ? assembly->Report(request.node(), report) : Assembly::ReportOutcome::kGone;
+        member ? assembly->Report(request.node(), report, &old_state)
+               : Assembly::ReportOutcome::kGone;
     if (outcome == Assembly::ReportOutcome::kGone) response.add_rejected(report.shard());
-    changed = changed || outcome == Assembly::ReportOutcome::kChanged;
+    if (outcome == Assembly::ReportOutcome::kChanged) events.Add(report, old_state);
   }
   if (response.rejected_size() == request.reports_size()) {
     std::vector<uint32_t> shards(response.rejected().begin(), response.rejected().end());
@@ -276,9 +354,9 @@ absl::Status AssemblyTable::Report(const v1::ReportShardsRequest& request, Trans
                      " under the generation that it reports"),
         {{"node", request.node()}, {"assembly", request.assembly()}, {"shards", list}});
   }
-  if (!changed) return absl::OkStatus();
+  if (events.empty()) return absl::OkStatus();
   const Assembly::Member& reporter = *assembly->FindMember(request.node());
-  tx.Change();
+  events.Tell(tx);
   tx.Put(ReadinessKey(assembly->uid(), reporter.node), assembly->ReadinessRowOf(reporter));
   Announce(*assembly, {request.node()}, false, tx);
   return absl::OkStatus();
@@ -313,6 +391,7 @@ absl::Status AssemblyTable::Apply(const ApplyPlan& command, Transaction& tx) {
   Generation generation(tx.Change().value);
   store::AssemblyRow& row = assembly->mutable_row();
   const Generation old_directory(row.plan_directory());
+  const Generation old_generation(row.generation());
   if (command.staged) {
     generation = staged->second;
     staging_.erase(staged);
@@ -339,6 +418,7 @@ absl::Status AssemblyTable::Apply(const ApplyPlan& command, Transaction& tx) {
              assembly->AssignmentRowOf(*assembly->FindMember(name)));
     }
   }
+  tx.Tell(PlanEventOf(*assembly, old_generation, tx.events()));
   // Another plan that was made from the state before this one would give the same shards away
   // again.
   assembly->TouchInputs();
@@ -493,6 +573,7 @@ absl::Status AssemblyTable::LoadReadiness(AssemblyUid uid, NodeUid node,
 void AssemblyTable::FinishLoad(Revision revision, Transaction& tx) {
   for (const auto& [name, assembly] : by_name_) {
     assembly->shown_revision = revision;
+    assembly->told_state = assembly->state();
     if (!assembly->row().was_ready() && assembly->state() == v1::Assembly::READY) {
       // The server stopped between the report that made it READY and the row that remembers it.
       assembly->mutable_row().set_was_ready(true);

@@ -84,6 +84,8 @@ class AssemblyTable {
   // READY; asks for a plan when `inputs_changed`.
   void Announce(Assembly& assembly, const std::vector<std::string>& members, bool inputs_changed,
                 Transaction& tx);
+  // Has the event log tell of a state other than the one told last.
+  void TellState(Assembly& assembly, const muster::v1::Assembly& shown, Transaction& tx);
   void DeleteMemberRows(const Assembly& assembly, NodeUid node, Transaction& tx) const;
 
   std::string uid_prefix_;

@@ -10,6 +10,7 @@
 #include <variant>
 #include <vector>
 
+#include "absl/strings/string_view.h"
 #include "muster/v1/assembly.pb.h"
 #include "muster/v1/model.pb.h"
 #include "muster/v1/node.pb.h"
@@ -122,6 +123,10 @@ using Command =
                  muster::v1::DeleteAssemblyRequest, muster::v1::ReportShardsRequest, Tick,
                  ExpireLease, ReleaseNode, ReviveNode, StagePlan, ApplyPlan, ExpireDraft,
                  ForgetMember, ForgetPlanDirectory, RememberReady>;
+
+// What asks for the command, as events tell it: an RPC's name, or a rule of the server. Valid for
+// ever.
+absl::string_view CauseOf(const Command& command);
 
 }  // namespace muster
 

@@ -1,4 +1,5 @@
-// What a transaction changed, for those who watch. Immutable once made.
+// What a transaction changed, for those who watch. Immutable once made. What people are told of it
+// goes through Transaction::Tell, and comes back as StoredEvents (event_log.h).
 #ifndef MUSTER_SERVER_REGISTRY_EVENT_H_
 #define MUSTER_SERVER_REGISTRY_EVENT_H_
 
@@ -43,14 +44,19 @@ struct AssignmentEvent {
   // In shard order.
   std::vector<Assignment> assigned;
   std::vector<uint32_t> unassigned;
+  // Full names.
+  std::string node_name = {};
+  std::string model_version = {};
 };
 
 // Something that GetAssembly shows changed.
 struct AssemblyEvent {
   AssemblyUid uid;
-  // Null: the assembly is gone.
-  std::shared_ptr<const muster::v1::Assembly> assembly;
-  // The members that changed.
+  // The WatchAssemblyResponse for all watchers, without `member`: serialised once, for the event
+  // log and for everybody who follows the assembly. Null: the assembly is gone.
+  std::shared_ptr<const std::string> message;
+  muster::v1::Assembly::State state = muster::v1::Assembly::STATE_UNSPECIFIED;
+  // The members that changed; without their claims where the event was read back from the log.
   std::vector<muster::v1::AssemblyMember> members;
   // Full names of the nodes that are members no longer.
   std::vector<std::string> left;
@@ -70,9 +76,15 @@ struct LocationEvent {
   muster::v1::ShardFailure::Code found = muster::v1::ShardFailure::CODE_UNSPECIFIED;
 };
 
+// What the event log has stored of a transaction; see event_rows.h.
+struct StoredEvents {
+  // A serialised EventsRow.
+  std::string row;
+};
+
 struct Event {
   Revision revision;
-  std::variant<NodeEvent, AssignmentEvent, AssemblyEvent, LocationEvent> what;
+  std::variant<NodeEvent, AssignmentEvent, AssemblyEvent, LocationEvent, StoredEvents> what;
 };
 
 }  // namespace muster

@@ -33,6 +33,7 @@ absl::StatusOr<LeaseTable::HeartbeatResult> LeaseTable::Heartbeat(
     return NodeFenced(request.name(), Epoch(request.epoch()), entry.epoch);
   }
   entry.deadline = now_ + entry.ttl;
+  entry.applied = Revision(request.applied_revision());
   entry.progress.assign(request.progress().begin(), request.progress().end());
   HeartbeatResult result;
   result.lease_ttl_us = absl::ToInt64Microseconds(entry.ttl);
@@ -138,6 +139,12 @@ void LeaseTable::Apply(const NodeEvent& event) {
   entry.lost = event.lost;
   entry.released = event.released;
   entry.zone = event.zone;
+}
+
+Revision LeaseTable::AppliedBy(NodeUid node) {
+  MutexLock lock(mutex_);
+  const Entry* entry = Find(node);
+  return entry == nullptr ? Revision(0) : entry->applied;
 }
 
 uint64_t LeaseTable::ProgressOf(NodeUid node, absl::string_view assembly, uint32_t shard) {

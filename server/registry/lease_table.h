@@ -76,6 +76,10 @@ class LeaseTable {
   // Takes over what a committed transaction says of a node.
   void Apply(const NodeEvent& event) MUSTER_EXCLUDES(mutex_);
 
+  // The last revision of its assignments that the node says it has acted on; 0 while it has said
+  // nothing.
+  Revision AppliedBy(NodeUid node) MUSTER_EXCLUDES(mutex_);
+
   // Bytes that the node's last heartbeat told of one pull; 0 when it told nothing.
   uint64_t ProgressOf(NodeUid node, absl::string_view assembly, uint32_t shard)
       MUSTER_EXCLUDES(mutex_);
@@ -93,6 +97,7 @@ class LeaseTable {
     // When the shards of a lost node are to move.
     absl::Duration release_at;
     std::string zone;
+    Revision applied;
     std::vector<muster::v1::ShardProgress> progress;
   };
   using Zones = absl::flat_hash_set<std::string>;

@@ -56,6 +56,13 @@ inline constexpr int kMaxMembersShown = 1'000;
 inline constexpr size_t kMaxFailureMessageBytes = 1'024;
 inline constexpr size_t kMaxDetailedFailures = 16;
 
+inline constexpr int kMaxFilterKinds = 32;
+// An event names at most this many shards, and counts all.
+inline constexpr int kMaxEventShards = 1'000;
+// Failures of one call that get an event each; the rest share one a code.
+inline constexpr size_t kMaxFailureEvents = 16;
+inline constexpr size_t kMaxEventMessageBytes = 1'024;
+
 inline constexpr int64_t kRequestIdTtlUs = 600'000'000;
 inline constexpr size_t kMaxRequestIds = 100'000;
 inline constexpr int64_t kDraftTtlUs = int64_t{24} * 3600 * 1'000'000;

@@ -22,10 +22,8 @@ absl::Status DamagedRow(absl::string_view key) {
 }
 
 absl::Status ForEachRow(
-    MetadataStore& store, const std::string& prefix,
+    MetadataStore& store, std::string begin, const std::string& end,
     const std::function<absl::Status(const std::string& key, std::string& value)>& visit) {
-  std::string begin = prefix;
-  const std::string end = PrefixEnd(prefix);
   while (true) {
     MUSTER_ASSIGN_OR_RETURN(std::vector<MetadataStore::Row> rows,
                             store.Scan(begin, end, kRowsPerScan));
@@ -39,19 +37,20 @@ absl::Status ForEachRow(
 template <typename Row>
 absl::Status ForEach(MetadataStore& store, const std::string& prefix,
                      const std::function<absl::Status(const std::string& key, Row& row)>& visit) {
-  return ForEachRow(store, prefix, [&](const std::string& key, std::string& value) {
-    Row row;
-    if (!row.ParseFromString(value)) return DamagedRow(key);
-    return visit(key, row);
-  });
+  return ForEachRow(store, prefix, PrefixEnd(prefix),
+                    [&](const std::string& key, std::string& value) {
+                      Row row;
+                      if (!row.ParseFromString(value)) return DamagedRow(key);
+                      return visit(key, row);
+                    });
 }
 
 absl::Status LoadCatalogue(MetadataStore& store, Catalogue& catalogue) {
   MUSTER_RETURN_IF_ERROR(ForEach<store::VersionRow>(
       store, "v",
       [&](const std::string&, store::VersionRow& row) { return catalogue.Load(std::move(row)); }));
-  MUSTER_RETURN_IF_ERROR(
-      ForEachRow(store, "s", [&](const std::string& key, std::string& value) -> absl::Status {
+  MUSTER_RETURN_IF_ERROR(ForEachRow(
+      store, "s", PrefixEnd("s"), [&](const std::string& key, std::string& value) -> absl::Status {
         const auto parsed = ParseShardKey(key);
         if (!parsed.has_value()) return DamagedRow(key);
         return catalogue.LoadShard(parsed->first, parsed->second.value, std::move(value));
@@ -80,23 +79,51 @@ absl::Status LoadAssemblies(MetadataStore& store, AssemblyTable& assemblies, Tra
       }));
   // Within an assembly the rows are in the order in which they build on one another: members, plan,
   // readiness.
-  return ForEachRow(store, "b", [&](const std::string& key, std::string& value) -> absl::Status {
-    const auto parsed = ParseAssemblyRowKey(key);
-    if (!parsed.has_value()) return DamagedRow(key);
-    if (parsed->kind == 'm') {
-      store::MemberRow row;
-      if (!row.ParseFromString(value)) return DamagedRow(key);
-      return assemblies.LoadMember(parsed->assembly, parsed->node, row, tx);
-    }
-    if (parsed->kind == 'p') {
-      store::AssignmentRow row;
-      if (!row.ParseFromString(value)) return DamagedRow(key);
-      return assemblies.LoadAssignments(parsed->assembly, parsed->directory, parsed->node, row, tx);
-    }
-    store::ReadinessRow row;
-    if (!row.ParseFromString(value)) return DamagedRow(key);
-    return assemblies.LoadReadiness(parsed->assembly, parsed->node, row);
-  });
+  return ForEachRow(store, "b", PrefixEnd("b"),
+                    [&](const std::string& key, std::string& value) -> absl::Status {
+                      const auto parsed = ParseAssemblyRowKey(key);
+                      if (!parsed.has_value()) return DamagedRow(key);
+                      if (parsed->kind == 'm') {
+                        store::MemberRow row;
+                        if (!row.ParseFromString(value)) return DamagedRow(key);
+                        return assemblies.LoadMember(parsed->assembly, parsed->node, row, tx);
+                      }
+                      if (parsed->kind == 'p') {
+                        store::AssignmentRow row;
+                        if (!row.ParseFromString(value)) return DamagedRow(key);
+                        return assemblies.LoadAssignments(parsed->assembly, parsed->directory,
+                                                          parsed->node, row, tx);
+                      }
+                      store::ReadinessRow row;
+                      if (!row.ParseFromString(value)) return DamagedRow(key);
+                      return assemblies.LoadReadiness(parsed->assembly, parsed->node, row);
+                    });
+}
+
+// Reads the counts of the runs, and the rows behind the last run.
+absl::Status LoadEventLog(MetadataStore& store, Revision newest, EventLog& log) {
+  MUSTER_RETURN_IF_ERROR(ForEach<store::EventLogRow>(
+      store, EventLogKey(), [&](const std::string&, store::EventLogRow& row) {
+        log.LoadHead(row);
+        return absl::OkStatus();
+      }));
+  MUSTER_RETURN_IF_ERROR(ForEach<store::EventRunRow>(
+      store, "k", [&](const std::string& key, store::EventRunRow& row) -> absl::Status {
+        const auto last = ParseEventRunKey(key);
+        if (!last.has_value()) return DamagedRow(key);
+        log.LoadRun(*last, row);
+        return absl::OkStatus();
+      }));
+  const Revision next(log.loaded_runs_end().value + 1);
+  MUSTER_RETURN_IF_ERROR(
+      ForEachRow(store, EventsKey(next, 0), PrefixEnd("e"),
+                 [&](const std::string& key, std::string& value) -> absl::Status {
+                   const auto revision = ParseEventsKey(key);
+                   if (!revision.has_value()) return DamagedRow(key);
+                   return log.LoadEvents(*revision, key.size(), value);
+                 }));
+  log.FinishLoad(newest);
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -123,6 +150,7 @@ absl::StatusOr<Applied> Registry::Load(MetadataStore& store) {
         requests_.Load(std::move(row));
         return absl::OkStatus();
       }));
+  MUSTER_RETURN_IF_ERROR(LoadEventLog(store, revision_, event_log_));
   assemblies_.FinishLoad(revision_, tx);
   for (const auto& [name, node] : nodes_.by_name()) leases_.Apply(NodeTable::EventOf(*node));
   applied.revision = revision_;

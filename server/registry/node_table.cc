@@ -32,12 +32,32 @@ absl::Status NodeFenced(absl::string_view name, Epoch sent, Epoch present) {
        {"present_epoch", absl::StrCat(present.value)}});
 }
 
+namespace {
+
+// As events name a node's state.
+absl::string_view StateName(const Node& node) {
+  if (node.row.released()) return "RELEASED";
+  return node.row.lost() ? "LOST" : "LIVE";
+}
+
+void Tell(const Node& node, v1::Event::Kind kind, absl::string_view old_state, Transaction& tx) {
+  v1::Event event;
+  event.set_kind(kind);
+  event.set_node(node.row.name());
+  event.set_old_state(std::string(old_state));
+  event.set_new_state(std::string(StateName(node)));
+  tx.Tell(std::move(event));
+}
+
+}  // namespace
+
 absl::StatusOr<Node*> NodeTable::Register(const v1::RegisterNodeRequest& request, Transaction& tx) {
   MUSTER_RETURN_IF_ERROR(CheckRegistration(request));
   if (request.validate_only()) return nullptr;
   const v1::Node& wanted = request.node();
   const Revision revision = tx.Change();
   std::unique_ptr<Node>& slot = by_name_[wanted.name()];
+  const absl::string_view old_state = slot == nullptr ? "" : StateName(*slot);
   if (slot == nullptr) {
     slot = std::make_unique<Node>();
     slot->uid = NodeUid(revision.value);
@@ -60,17 +80,20 @@ absl::StatusOr<Node*> NodeTable::Register(const v1::RegisterNodeRequest& request
   row.set_revision(revision.value);
   tx.Put(NodeKey(slot->uid), row);
   tx.Emit(EventOf(*slot));
+  Tell(*slot, v1::Event::NODE_REGISTERED, old_state, tx);
   return slot.get();
 }
 
 bool NodeTable::SetLost(NodeUid uid, Epoch epoch, bool lost, Transaction& tx) {
   Node* node = FindByUid(uid);
   if (node == nullptr || node->epoch() != epoch || node->row.lost() == lost) return false;
+  const absl::string_view old_state = StateName(*node);
   node->row.set_lost(lost);
   node->row.set_released(false);
   node->row.set_revision(tx.Change().value);
   tx.Put(NodeKey(uid), node->row);
   tx.Emit(EventOf(*node));
+  Tell(*node, lost ? v1::Event::NODE_LOST : v1::Event::NODE_REVIVED, old_state, tx);
   return true;
 }
 
@@ -79,10 +102,12 @@ bool NodeTable::Release(NodeUid uid, Epoch epoch, Transaction& tx) {
   if (node == nullptr || node->epoch() != epoch || !node->row.lost() || node->row.released()) {
     return false;
   }
+  const absl::string_view old_state = StateName(*node);
   node->row.set_released(true);
   node->row.set_revision(tx.Change().value);
   tx.Put(NodeKey(uid), node->row);
   tx.Emit(EventOf(*node));
+  Tell(*node, v1::Event::NODE_RELEASED, old_state, tx);
   return true;
 }
 
@@ -91,6 +116,12 @@ void NodeTable::Erase(Node& node, Transaction& tx) {
   event.removed = true;
   tx.Delete(NodeKey(node.uid));
   tx.Emit(std::move(event));
+  v1::Event gone;
+  gone.set_kind(v1::Event::NODE_REMOVED);
+  gone.set_node(node.row.name());
+  gone.set_old_state(std::string(StateName(node)));
+  gone.set_new_state("GONE");
+  tx.Tell(std::move(gone));
   by_uid_.erase(node.uid);
   by_name_.erase(std::string(node.row.name()));
 }

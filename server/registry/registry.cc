@@ -88,6 +88,7 @@ Registry::Registry(const Options& options)
       catalogue_(uid_prefix_),
       nodes_(uid_prefix_, options.default_lease_ttl_us),
       assemblies_(uid_prefix_, catalogue_, nodes_),
+      event_log_(options.event_log),
       leases_(options.leases) {}
 
 MetadataBatch::Put Registry::RevisionRow(Revision revision) const {
@@ -137,7 +138,7 @@ absl::Status Registry::Answer(const Request& request, Transaction& tx,
 }
 
 Applied Registry::Apply(const Command& command) {
-  Transaction tx(revision_, now_us_);
+  Transaction tx(revision_, now_us_, CauseOf(command));
   Applied applied;
   applied.status = std::visit(
       [&](const auto& what) -> absl::Status {
@@ -149,6 +150,7 @@ Applied Registry::Apply(const Command& command) {
         }
       },
       command);
+  event_log_.Append(tx);
   revision_ = tx.revision();
   applied.changed = tx.changed();
   applied.revision = revision_;
@@ -275,9 +277,10 @@ absl::Status Registry::Do(const Tick& command, Transaction& tx) {
   // older.
   now_us_ = std::max(now_us_, command.time_us);
   free_bytes_ = command.free_bytes;
-  Transaction at_now(tx.revision(), now_us_);
+  Transaction at_now(tx.revision(), now_us_, tx.cause());
   requests_.Tick(at_now);
   catalogue_.Tick(at_now);
+  event_log_.Tick(at_now);
   tx = std::move(at_now);
   return absl::OkStatus();
 }

@@ -21,6 +21,7 @@
 #include "server/registry/assembly_table.h"
 #include "server/registry/catalogue.h"
 #include "server/registry/command.h"
+#include "server/registry/event_log.h"
 #include "server/registry/lease_table.h"
 #include "server/registry/node_table.h"
 #include "server/registry/request_log.h"
@@ -58,6 +59,7 @@ class Registry {
     // Mutations that add data are refused while the store's device has less than this left.
     int64_t min_free_bytes = int64_t{256} << 20;
     LeaseTable::Options leases;
+    EventLog::Options event_log;
   };
 
   explicit Registry(const Options& options);
@@ -77,6 +79,7 @@ class Registry {
   const Catalogue& catalogue() const { return catalogue_; }
   const NodeTable& nodes() const { return nodes_; }
   const AssemblyTable& assemblies() const { return assemblies_; }
+  const EventLog& event_log() const { return event_log_; }
   // Has a lock of its own.
   LeaseTable& leases() const { return leases_; }
 
@@ -138,6 +141,7 @@ class Registry {
   NodeTable nodes_;
   AssemblyTable assemblies_;
   RequestLog requests_;
+  EventLog event_log_;
   mutable LeaseTable leases_;
 };
 

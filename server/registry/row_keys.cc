@@ -66,6 +66,11 @@ std::string AssignmentKey(AssemblyUid assembly, Generation directory, NodeUid no
 std::string ReadinessKey(AssemblyUid assembly, NodeUid node) {
   return KeyWriter('b').U64(assembly.value).Char('r').U64(node.value).Done();
 }
+std::string EventLogKey() { return "!events"; }
+std::string EventsKey(Revision revision, uint32_t part) {
+  return KeyWriter('e').U64(revision.value).U32(part).Done();
+}
+std::string EventRunKey(Revision last) { return KeyWriter('k').U64(last.value).Done(); }
 std::string RequestKey(int64_t expire_time_us, absl::string_view request_id) {
   return KeyWriter('q').U64(static_cast<uint64_t>(expire_time_us)).Text(request_id).Done();
 }
@@ -116,6 +121,16 @@ std::optional<AssemblyRowKey> ParseAssemblyRowKey(absl::string_view key) {
   if ((parsed.kind != 'm' && parsed.kind != 'r') || key.size() != 18) return std::nullopt;
   parsed.node = NodeUid(ReadNumber(key.substr(10, 8)));
   return parsed;
+}
+
+std::optional<Revision> ParseEventsKey(absl::string_view key) {
+  if (key.size() != 13 || key[0] != 'e') return std::nullopt;
+  return Revision(ReadNumber(key.substr(1, 8)));
+}
+
+std::optional<Revision> ParseEventRunKey(absl::string_view key) {
+  if (key.size() != 9 || key[0] != 'k') return std::nullopt;
+  return Revision(ReadNumber(key.substr(1, 8)));
 }
 
 std::optional<TensorsRowKey> ParseTensorsKey(absl::string_view key) {

@@ -1,13 +1,21 @@
 // Where each row of the metadata store is. Numbers are big-endian, so that key order is number
 // order and every prefix is a range.
 //
-//   "!revision"                                    RevisionRow "a" assembly
-//   AssemblyRow "b" assembly "m" node                          MemberRow "b" assembly "p" directory
-//   node                AssignmentRow "b" assembly "r" node                          ReadinessRow
-//   "c" version companion path                     CompanionRow "n" node
-//   NodeRow "p" version shard chunk                        PiecesRow "q" expiry request id
-//   RequestRow "s" version shard                              ShardRow "t" version shard start
-//   TensorsRow "v" version                                    VersionRow
+//   "!events"                           EventLogRow
+//   "!revision"                         RevisionRow
+//   "a" assembly                        AssemblyRow
+//   "b" assembly "m" node               MemberRow
+//   "b" assembly "p" directory node     AssignmentRow
+//   "b" assembly "r" node               ReadinessRow
+//   "c" version companion path          CompanionRow
+//   "e" revision part                   EventsRow
+//   "k" revision                        EventRunRow
+//   "n" node                            NodeRow
+//   "p" version shard chunk             PiecesRow
+//   "q" expiry request id               RequestRow
+//   "s" version shard                   ShardRow
+//   "t" version shard start             TensorsRow
+//   "v" version                         VersionRow
 //
 // Versions, nodes and assemblies stand by their uid. Thread-safe: pure functions.
 #ifndef MUSTER_SERVER_REGISTRY_ROW_KEYS_H_
@@ -35,6 +43,9 @@ std::string AssemblyKey(AssemblyUid assembly);
 std::string MemberKey(AssemblyUid assembly, NodeUid node);
 std::string AssignmentKey(AssemblyUid assembly, Generation directory, NodeUid node);
 std::string ReadinessKey(AssemblyUid assembly, NodeUid node);
+std::string EventLogKey();
+std::string EventsKey(Revision revision, uint32_t part);
+std::string EventRunKey(Revision last);
 std::string RequestKey(int64_t expire_time_us, absl::string_view request_id);
 
 // Prefixes of whole ranges; PrefixEnd gives the key after the last one that begins with the prefix.
@@ -56,6 +67,9 @@ struct AssemblyRowKey {
   NodeUid node;
 };
 std::optional<AssemblyRowKey> ParseAssemblyRowKey(absl::string_view key);
+// The revision of an EventsRow or an EventRunRow.
+std::optional<Revision> ParseEventsKey(absl::string_view key);
+std::optional<Revision> ParseEventRunKey(absl::string_view key);
 struct TensorsRowKey {
   VersionUid version;
   ShardIndex shard;

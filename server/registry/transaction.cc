@@ -5,7 +5,7 @@
 namespace muster {
 
 void Transaction::DeletePrefix(const std::string& prefix) {
-  operations_.push_back(MetadataBatch::DeleteRange{prefix, PrefixEnd(prefix)});
+  DeleteRange(prefix, PrefixEnd(prefix));
 }
 
 }  // namespace muster

@@ -7,7 +7,9 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/string_view.h"
 #include "google/protobuf/message_lite.h"
+#include "muster/v1/event.pb.h"
 #include "server/registry/command.h"
 #include "server/registry/event.h"
 #include "storage/base/numbers.h"
@@ -18,7 +20,9 @@ namespace muster {
 // Not thread-safe; lives for one command.
 class Transaction {
  public:
-  Transaction(Revision current, int64_t now_us) : revision_(current), now_us_(now_us) {}
+  // `cause` says what asked for the command; it outlives the transaction.
+  Transaction(Revision current, int64_t now_us, absl::string_view cause = "")
+      : revision_(current), now_us_(now_us), cause_(cause) {}
 
   // Marks the command as one that changes something, and returns its revision: the next one.
   Revision Change() {
@@ -32,27 +36,41 @@ class Transaction {
   Revision revision() const { return revision_; }
   // Microseconds since 1970, as of the last tick.
   int64_t now_us() const { return now_us_; }
+  absl::string_view cause() const { return cause_; }
 
   void Put(std::string key, const google::protobuf::MessageLite& row) {
     Put(std::move(key), row.SerializeAsString());
   }
   void Put(std::string key, std::string value) {
+    bytes_ += key.size() + value.size();
     operations_.push_back(MetadataBatch::Put{std::move(key), std::move(value)});
   }
-  void Delete(std::string key) { operations_.push_back(MetadataBatch::Delete{std::move(key)}); }
+  void Delete(std::string key) {
+    bytes_ += key.size();
+    operations_.push_back(MetadataBatch::Delete{std::move(key)});
+  }
   void DeletePrefix(const std::string& prefix);
   // Every row with begin <= key < end.
   void DeleteRange(std::string begin, std::string end) {
+    bytes_ += begin.size() + end.size();
     operations_.push_back(MetadataBatch::DeleteRange{std::move(begin), std::move(end)});
   }
 
-  // The event is of this command's revision.
+  // What watches of nodes and assemblies follow. The event is of this command's revision.
   template <typename What>
   void Emit(What what) {
     // In place: GCC 12 takes the move of a variant for one of uninitialised memory.
     Event& event = events_.emplace_back();
     event.revision = Change();
     event.what.emplace<What>(std::move(what));
+  }
+
+  // Has the event log tell of it. Kind, names, shards (at most 1,000), states and message are the
+  // caller's; what the transaction knows is filled in. Assignments are told of by their
+  // AssignmentEvent.
+  void Tell(muster::v1::Event event) {
+    Change();
+    told_.push_back(std::move(event));
   }
 
   // A command to be carried out after this one, in a transaction of its own.
@@ -65,8 +83,13 @@ class Transaction {
   }
 
   size_t row_count() const { return operations_.size(); }
+  // Keys and values so far.
+  size_t bytes() const { return bytes_; }
+  std::vector<Event>& events() { return events_; }
+  const std::vector<muster::v1::Event>& told() const { return told_; }
 
   std::vector<MetadataBatch::Operation> TakeOperations() { return std::move(operations_); }
+  std::vector<muster::v1::Event> TakeTold() { return std::move(told_); }
   std::vector<Event> TakeEvents() { return std::move(events_); }
   std::vector<Command> TakeFollowUps() { return std::move(follow_ups_); }
   std::vector<AssemblyUid> TakePlansWanted() { return std::move(plans_wanted_); }
@@ -74,9 +97,12 @@ class Transaction {
  private:
   Revision revision_;
   int64_t now_us_;
+  absl::string_view cause_;
   bool changed_ = false;
+  size_t bytes_ = 0;
   std::vector<MetadataBatch::Operation> operations_;
   std::vector<Event> events_;
+  std::vector<muster::v1::Event> told_;
   std::vector<Command> follow_ups_;
   std::vector<AssemblyUid> plans_wanted_;
 };

@@ -331,4 +331,27 @@ absl::Status CheckReports(const v1::ReportShardsRequest& request) {
   return absl::OkStatus();
 }
 
+absl::Status CheckEventFilter(const v1::EventFilter& filter) {
+  if (!filter.node().empty()) MUSTER_RETURN_IF_ERROR(ParseNodeName(filter.node()).status());
+  if (!filter.assembly().empty()) {
+    MUSTER_RETURN_IF_ERROR(ParseAssemblyName(filter.assembly()).status());
+  }
+  if (!filter.model_version().empty()) {
+    MUSTER_RETURN_IF_ERROR(ParseModelVersionName(filter.model_version()).status());
+  }
+  if (filter.kinds_size() > kMaxFilterKinds) {
+    return InvalidField("kinds", absl::StrCat(filter.kinds_size(), " kinds"),
+                        absl::StrCat("at most ", kMaxFilterKinds));
+  }
+  return absl::OkStatus();
+}
+
+std::string CutText(std::string text, size_t limit) {
+  if (text.size() <= limit) return text;
+  // Not within a UTF-8 sequence, as a row with it would not be valid.
+  while (limit > 0 && (static_cast<unsigned char>(text[limit]) & 0xc0) == 0x80) --limit;
+  text.resize(limit);
+  return text;
+}
+
 }  // namespace muster

@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "muster/v1/assembly.pb.h"
+#include "muster/v1/event.pb.h"
 #include "muster/v1/model.pb.h"
 #include "muster/v1/node.pb.h"
 
@@ -41,6 +42,10 @@ absl::Status CheckRegistration(const muster::v1::RegisterNodeRequest& request);
 absl::Status CheckAssembly(const muster::v1::Assembly& assembly);
 absl::Status CheckClaim(const muster::v1::Claim& claim, uint32_t shard_count);
 absl::Status CheckReports(const muster::v1::ReportShardsRequest& request);
+absl::Status CheckEventFilter(const muster::v1::EventFilter& filter);
+
+// At most the first `limit` bytes of UTF-8 text, cut between characters.
+std::string CutText(std::string text, size_t limit);
 
 }  // namespace muster
 

@@ -63,7 +63,11 @@ absl::Status FillShardStatus(const Registry& registry, const v1::GetShardStatusR
   return absl::OkStatus();
 }
 
-class AssemblyServiceRpc final : public v1::AssemblyService::CallbackService {
+// WatchAssembly is raw, so that an event's bytes are made once for all who follow the assembly.
+using CallbackService =
+    v1::AssemblyService::WithRawCallbackMethod_WatchAssembly<v1::AssemblyService::CallbackService>;
+
+class AssemblyServiceRpc final : public CallbackService {
  public:
   AssemblyServiceRpc(ServiceContext& services, WatchHub& hub) : services_(services), hub_(hub) {}
 
@@ -149,26 +153,22 @@ class AssemblyServiceRpc final : public v1::AssemblyService::CallbackService {
 
   ServerWriteReactor<v1::WatchAssignmentsResponse>* WatchAssignments(
       CallbackServerContext* context, const v1::WatchAssignmentsRequest* request) override {
-    return Open<AssignmentCursor, v1::WatchAssignmentsResponse>(context, "WatchAssignments",
-                                                                *request);
+    return OpenWatch<AssignmentCursor, v1::WatchAssignmentsResponse>(services_, hub_, context,
+                                                                     "WatchAssignments", *request);
   }
 
-  ServerWriteReactor<v1::WatchAssemblyResponse>* WatchAssembly(
-      CallbackServerContext* context, const v1::WatchAssemblyRequest* request) override {
-    return Open<AssemblyCursor, v1::WatchAssemblyResponse>(context, "WatchAssembly", *request);
+  ServerWriteReactor<grpc::ByteBuffer>* WatchAssembly(CallbackServerContext* context,
+                                                      const grpc::ByteBuffer* packed) override {
+    v1::WatchAssemblyRequest request;
+    grpc::ByteBuffer bytes(*packed);
+    // What can't be read has no name, which the cursor refuses.
+    if (!grpc::SerializationTraits<v1::WatchAssemblyRequest>::Deserialize(&bytes, &request).ok())
+      request.Clear();
+    return OpenWatch<AssemblyCursor, grpc::ByteBuffer>(services_, hub_, context, "WatchAssembly",
+                                                       request);
   }
 
  private:
-  template <typename Cursor, typename Response, typename Request>
-  ServerWriteReactor<Response>* Open(CallbackServerContext* context, const char* method,
-                                     const Request& request) {
-    auto stream = std::make_shared<WatchStream<Cursor, Request, Response>>(services_, hub_, context,
-                                                                           method, request);
-    ServerWriteReactor<Response>* reactor = stream.get();
-    hub_.Add(std::move(stream));
-    return reactor;
-  }
-
   ServiceContext& services_;
   WatchHub& hub_;
 };

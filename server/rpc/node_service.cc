@@ -50,6 +50,7 @@ class NodeServiceRpc final : public v1::NodeService::CallbackService {
         [request](const Registry& registry, v1::GetNodeResponse& out) -> absl::Status {
           MUSTER_ASSIGN_OR_RETURN(const Node* node, registry.nodes().Find(request->name()));
           *out.mutable_node() = registry.nodes().Describe(*node);
+          out.mutable_node()->set_applied_revision(registry.leases().AppliedBy(node->uid).value);
           out.mutable_node()->set_moves_braked(BrakedNodes(registry).contains(node->uid));
           return absl::OkStatus();
         });
@@ -65,6 +66,7 @@ class NodeServiceRpc final : public v1::NodeService::CallbackService {
                           out, [&](const Node& node) {
                             v1::Node* item = out.add_nodes();
                             *item = registry.nodes().Describe(node);
+                            item->set_applied_revision(registry.leases().AppliedBy(node.uid).value);
                             item->set_moves_braked(braked.contains(node.uid));
                             return item->ByteSizeLong();
                           });

@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "grpc/health/v1/health.pb.h"
 #include "server/rpc/assembly_service.h"
+#include "server/rpc/event_service.h"
 #include "server/rpc/model_service.h"
 #include "server/rpc/node_service.h"
 #include "storage/base/error_info.h"
@@ -24,18 +25,20 @@ constexpr int kMinPingIntervalMs = 5'000;
 constexpr size_t kReaderThreads = 2;
 constexpr size_t kReaderQueueLimit = 1'024;
 constexpr const char* kServices[] = {"muster.v1.ModelService", "muster.v1.NodeService",
-                                     "muster.v1.AssemblyService"};
+                                     "muster.v1.AssemblyService", "muster.v1.EventService"};
 
 class GrpcServer final : public RpcServer {
  public:
-  GrpcServer(Clock& clock, Committer& committer, Feed& feed, LeaseTable& leases,
-             MetadataStore& store, CallStats& stats)
+  GrpcServer(const RpcOptions& options, Clock& clock, Committer& committer, Feed& feed,
+             LeaseTable& leases, MetadataStore& store, CallStats& stats)
       : clock_(clock),
+        hub_(clock, feed, options.watches),
         readers_(kReaderThreads, kReaderQueueLimit),
         context_{committer, feed, leases, store, readers_, stats},
         models_(NewModelService(context_)),
         nodes_(NewNodeService(context_)),
-        assemblies_(NewAssemblyService(context_, hub_)) {}
+        assemblies_(NewAssemblyService(context_, hub_)),
+        events_(NewEventService(context_, hub_)) {}
 
   bool Start(const std::string& listen) {
     grpc::EnableDefaultHealthCheckService(true);
@@ -56,6 +59,7 @@ class GrpcServer final : public RpcServer {
     builder.RegisterService(models_.get());
     builder.RegisterService(nodes_.get());
     builder.RegisterService(assemblies_.get());
+    builder.RegisterService(events_.get());
     server_ = builder.BuildAndStart();
     if (server_ == nullptr || port == 0) return false;
     address_ = absl::StrCat(listen.substr(0, listen.rfind(':')), ":", port);
@@ -82,6 +86,7 @@ class GrpcServer final : public RpcServer {
   std::unique_ptr<grpc::Service> models_;
   std::unique_ptr<grpc::Service> nodes_;
   std::unique_ptr<grpc::Service> assemblies_;
+  std::unique_ptr<grpc::Service> events_;
   std::string address_;
   // Last, so that it goes first: nothing of the above is used after it.
   std::unique_ptr<grpc::Server> server_;
@@ -89,11 +94,12 @@ class GrpcServer final : public RpcServer {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<RpcServer>> StartRpcServer(const std::string& listen, Clock& clock,
+absl::StatusOr<std::unique_ptr<RpcServer>> StartRpcServer(const RpcOptions& options, Clock& clock,
                                                           Committer& committer, Feed& feed,
                                                           LeaseTable& leases, MetadataStore& store,
                                                           CallStats& stats) {
-  auto server = std::make_unique<GrpcServer>(clock, committer, feed, leases, store, stats);
+  auto server = std::make_unique<GrpcServer>(options, clock, committer, feed, leases, store, stats);
+  const std::string& listen = options.listen;
   if (!server->Start(listen)) {
     return MakeError(absl::StatusCode::kUnavailable, "LISTEN_FAILED",
                      absl::StrCat("can't listen on ", listen,

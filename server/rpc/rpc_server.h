@@ -9,6 +9,7 @@
 #include "absl/time/time.h"
 #include "server/commit/committer.h"
 #include "server/rpc/call_stats.h"
+#include "server/rpc/watch_hub.h"
 #include "server/watch/feed.h"
 #include "storage/base/clock.h"
 #include "storage/metadata/metadata_store.h"
@@ -28,9 +29,15 @@ class RpcServer {
   virtual void Stop(absl::Duration grace) = 0;
 };
 
-// Serves on `listen`, "host:port"; port 0 takes a free one. All arguments outlive the server.
-// kUnavailable when the address can't be bound.
-absl::StatusOr<std::unique_ptr<RpcServer>> StartRpcServer(const std::string& listen, Clock& clock,
+struct RpcOptions {
+  // "host:port"; port 0 takes a free one.
+  std::string listen;
+  WatchHub::Options watches;
+};
+
+// Serves. All arguments but the options outlive the server. kUnavailable when the address can't be
+// bound.
+absl::StatusOr<std::unique_ptr<RpcServer>> StartRpcServer(const RpcOptions& options, Clock& clock,
                                                           Committer& committer, Feed& feed,
                                                           LeaseTable& leases, MetadataStore& store,
                                                           CallStats& stats);

@@ -1,33 +1,60 @@
 #include "server/rpc/watch_hub.h"
 
+#include <algorithm>
 #include <utility>
-#include <vector>
 
 namespace muster {
+namespace {
 
-WatchHub::WatchHub() : thread_([this] { Run(); }) {}
+constexpr absl::Duration kTick = absl::Milliseconds(100);
+// A watch is found quiet when nothing was sent between this many visits.
+constexpr int kVisitsPerInterval = 2;
+constexpr size_t kPumpsAtOnce = 32;
+// Two reader threads take about a millisecond each.
+constexpr size_t kMaxLogReads = 64;
+
+}  // namespace
+
+WatchHub::WatchHub(Clock& clock, Feed& feed, const Options& options)
+    : clock_(clock),
+      feed_(feed),
+      ticks_per_round_(
+          std::max<int64_t>(1, options.progress_interval / kVisitsPerInterval / kTick)),
+      next_tick_(clock.Monotonic() + kTick) {
+  feed_.SetListener([this](const std::vector<FeedKey>& touched) {
+    MutexLock lock(queue_mutex_);
+    touched_.insert(touched.begin(), touched.end());
+    queue_filled_.NotifyOne();
+  });
+  for (size_t i = 0; i < options.threads; ++i) {
+    threads_.emplace_back([this, first = i == 0] { Run(first); });
+  }
+}
 
 WatchHub::~WatchHub() {
+  feed_.SetListener([](const std::vector<FeedKey>&) {});
   {
-    MutexLock lock(mutex_);
+    MutexLock lock(queue_mutex_);
     stopped_ = true;
-    changed_.NotifyAll();
+    queue_filled_.NotifyAll();
   }
-  thread_.join();
+  for (std::thread& thread : threads_) thread.join();
 }
 
 void WatchHub::Add(std::shared_ptr<Watch> watch) {
-  Watch* const raw = watch.get();
+  auto entry = std::make_shared<Entry>();
+  entry->watch = watch;
   absl::Status ended;
   {
     MutexLock lock(mutex_);
-    watches_[raw].watch = watch;
+    watches_[watch.get()] = entry;
+    round_.push_back(entry);
     ended = ended_;
   }
   if (ended.ok()) {
-    Schedule(raw);
+    Enqueue({entry});
   } else {
-    raw->End(ended);
+    watch->End(ended);
   }
 }
 
@@ -37,45 +64,142 @@ void WatchHub::Remove(Watch* watch) {
   MutexLock lock(mutex_);
   const auto found = watches_.find(watch);
   if (found == watches_.end()) return;
-  last = std::move(found->second.watch);
+  const EntryPtr entry = found->second;
   watches_.erase(found);
+  last = std::move(entry->watch);
+  if (!entry->key.has_value()) return;
+  const auto followers = followers_.find(*entry->key);
+  followers->second.erase(entry);
+  if (followers->second.empty()) followers_.erase(followers);
+}
+
+void WatchHub::Follow(Watch* watch, FeedKey key) {
+  MutexLock lock(mutex_);
+  const auto found = watches_.find(watch);
+  if (found == watches_.end()) return;
+  found->second->key = key;
+  followers_[key].insert(found->second);
 }
 
 void WatchHub::Schedule(Watch* watch) {
+  EntryPtr entry;
+  {
+    MutexLock lock(mutex_);
+    const auto found = watches_.find(watch);
+    if (found == watches_.end()) return;
+    entry = found->second;
+  }
+  Enqueue({std::move(entry)});
+}
+
+void WatchHub::ScheduleLater(Watch* watch) {
   MutexLock lock(mutex_);
   const auto found = watches_.find(watch);
-  if (found == watches_.end() || found->second.scheduled) return;
-  found->second.scheduled = true;
-  scheduled_.push_back(watch);
-  changed_.NotifyOne();
+  if (found != watches_.end()) later_.push_back(found->second);
 }
+
+bool WatchHub::BeginLogRead() {
+  if (++log_reads_ <= kMaxLogReads) return true;
+  --log_reads_;
+  return false;
+}
+
+void WatchHub::EndLogRead() { --log_reads_; }
 
 void WatchHub::EndAll(const absl::Status& status) {
   std::vector<std::shared_ptr<Watch>> open;
   {
     MutexLock lock(mutex_);
     ended_ = status;
-    for (const auto& [raw, entry] : watches_) open.push_back(entry.watch);
+    for (const auto& [raw, entry] : watches_) open.push_back(entry->watch);
   }
   for (const auto& watch : open) watch->End(status);
 }
 
-void WatchHub::Run() {
-  while (true) {
-    std::shared_ptr<Watch> next;
-    {
-      MutexLock lock(mutex_);
-      while (scheduled_.empty() && !stopped_) changed_.Wait(mutex_);
-      if (scheduled_.empty()) return;
-      const auto found = watches_.find(scheduled_.front());
-      scheduled_.pop_front();
-      // Removed meanwhile, or removed and another one made at its address, which is scheduled by
-      // itself.
-      if (found == watches_.end() || !found->second.scheduled) continue;
-      found->second.scheduled = false;
-      next = found->second.watch;
+void WatchHub::Enqueue(const std::vector<EntryPtr>& entries) {
+  MutexLock lock(queue_mutex_);
+  for (const EntryPtr& entry : entries) {
+    if (!entry->scheduled.exchange(true)) scheduled_.push_back(entry);
+  }
+  queue_filled_.NotifyOne();
+}
+
+void WatchHub::Wake(const std::vector<FeedKey>& keys) {
+  std::vector<EntryPtr> entries;
+  {
+    MutexLock lock(mutex_);
+    for (const FeedKey& key : keys) {
+      const auto followers = followers_.find(key);
+      if (followers == followers_.end()) continue;
+      entries.insert(entries.end(), followers->second.begin(), followers->second.end());
     }
-    next->Pump();
+  }
+  if (!entries.empty()) Enqueue(entries);
+}
+
+void WatchHub::Tick() {
+  std::vector<EntryPtr> entries;
+  {
+    MutexLock lock(mutex_);
+    entries.swap(later_);
+    size_t visits = round_.size() / ticks_per_round_ + 1;
+    for (; visits > 0 && !round_.empty(); --visits) {
+      EntryPtr entry = std::move(round_.front());
+      round_.pop_front();
+      if (entry->watch == nullptr) continue;
+      if (entry->watch->IsQuiet()) entries.push_back(entry);
+      round_.push_back(std::move(entry));
+    }
+  }
+  if (!entries.empty()) Enqueue(entries);
+}
+
+std::vector<WatchHub::EntryPtr> WatchHub::TakeScheduled(bool ticks) {
+  std::vector<EntryPtr> taken;
+  std::vector<FeedKey> touched;
+  bool tick = false;
+  {
+    MutexLock lock(queue_mutex_);
+    while (scheduled_.empty() && touched_.empty() && !stopped_) {
+      const absl::Duration left = next_tick_ - clock_.Monotonic();
+      if (ticks && left <= absl::ZeroDuration()) break;
+      if (ticks) {
+        queue_filled_.WaitFor(queue_mutex_, left);
+      } else {
+        queue_filled_.Wait(queue_mutex_);
+      }
+    }
+    if (ticks && next_tick_ <= clock_.Monotonic()) {
+      tick = true;
+      next_tick_ = clock_.Monotonic() + kTick;
+    }
+    touched.assign(touched_.begin(), touched_.end());
+    touched_.clear();
+    while (!scheduled_.empty() && taken.size() < kPumpsAtOnce) {
+      taken.push_back(std::move(scheduled_.front()));
+      scheduled_.pop_front();
+    }
+    if (!scheduled_.empty()) queue_filled_.NotifyOne();
+  }
+  if (!touched.empty()) Wake(touched);
+  if (tick) Tick();
+  return taken;
+}
+
+void WatchHub::Run(bool ticks) {
+  while (true) {
+    for (const EntryPtr& entry : TakeScheduled(ticks)) {
+      std::shared_ptr<Watch> watch;
+      {
+        MutexLock lock(mutex_);
+        watch = entry->watch;
+      }
+      // Before the pump, so that what happens during it is not missed.
+      entry->scheduled = false;
+      if (watch != nullptr) watch->Pump();
+    }
+    MutexLock lock(queue_mutex_);
+    if (stopped_ && scheduled_.empty()) return;
   }
 }
 

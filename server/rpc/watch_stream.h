@@ -1,12 +1,15 @@
 // A server stream that follows a cursor through the feed.
 //
-// 1. Pump (the hub's thread) asks the cursor for the next message, under the registry's shared
+// 1. Pump (the hub's threads) asks the cursor for the next message, under the registry's shared
 //    lock; no two at once.
 // 2. The message is written once what it shows is durable.
-// 3. OnWriteDone has the hub pump again; when the cursor has nothing, the feed's next wake does.
-// 4. Finish is called exactly once: by the cursor's error or end, by a cancel, or by End. What
+// 3. A cursor that is behind the feed has a reader thread read the event log, and the hub pumps
+// again.
+// 4. OnWriteDone has the hub pump again when there may be more; otherwise the feed's next wake
+// does.
+// 5. Finish is called exactly once: by the cursor's error or end, by a cancel, or by End. What
 //    comes later is dropped.
-// 5. The hub lets go of the stream in OnDone; callbacks that are under way keep it alive until they
+// 6. The hub lets go of the stream in OnDone; callbacks that are under way keep it alive until they
 //    have returned.
 #ifndef MUSTER_SERVER_RPC_WATCH_STREAM_H_
 #define MUSTER_SERVER_RPC_WATCH_STREAM_H_
@@ -14,6 +17,7 @@
 #include <grpcpp/server_context.h>
 #include <grpcpp/support/server_callback.h>
 
+#include <atomic>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -22,9 +26,16 @@
 #include "absl/status/statusor.h"
 #include "server/rpc/calls.h"
 #include "server/rpc/watch_hub.h"
+#include "server/rpc/wire_message.h"
+#include "server/watch/feed_reader.h"
 #include "storage/base/mutex.h"
+#include "storage/base/status_macros.h"
 
 namespace muster {
+
+// Visits of the hub without a message in between, after which a watch is quiet: two a progress
+// interval.
+inline constexpr int kQuietVisits = 2;
 
 // Whether the cursor has come to the end that its request named.
 template <typename Cursor>
@@ -49,9 +60,9 @@ class WatchStream final
         request_(request),
         call_(services.stats.Begin(method, context->peer())) {}
 
-  // Here and not in OnDone: a pump that was under way then may subscribe after it.
+  // Here and not in OnDone: a pump that was under way then may follow after it.
   ~WatchStream() override {
-    if (subscription_.has_value()) services_.feed.Unsubscribe(cursor_->key(), *subscription_);
+    if (cursor_.has_value()) services_.feed.Unfollow(cursor_->reader().key());
   }
 
   void Pump() override {
@@ -66,20 +77,27 @@ class WatchStream final
     }
     // Only the pump that set busy_ touches the cursor and the message.
     auto self = this->shared_from_this();
-    auto has_message = std::make_shared<absl::StatusOr<bool>>(false);
-    services_.committer.Read([&](const Registry& registry) { *has_message = Step(registry); },
-                             [self, has_message](Revision) { self->Deliver(*has_message); });
+    auto step = std::make_shared<absl::StatusOr<CursorStep>>(CursorStep::kWait);
+    services_.committer.Read([&](const Registry& registry) { *step = Step(registry); },
+                             [self, step](Revision) { self->Deliver(*step); });
+  }
+
+  bool IsQuiet() override {
+    if (++quiet_visits_ < kQuietVisits) return false;
+    progress_wanted_ = true;
+    return true;
   }
 
   void End(const absl::Status& status) override { FinishOnce(status); }
 
   void OnWriteDone(bool ok) override {
+    response_ = Response();
     if (!ok) {
       FinishOnce(absl::CancelledError("the client has gone"));
     } else if (HasReachedEnd(*cursor_)) {
       FinishOnce(absl::OkStatus());
     } else {
-      Rest(true);
+      Rest(cursor_->more());
     }
   }
 
@@ -88,32 +106,64 @@ class WatchStream final
   void OnDone() override { hub_.Remove(this); }
 
  private:
-  absl::StatusOr<bool> Step(const Registry& registry) {
+  absl::StatusOr<CursorStep> Step(const Registry& registry) {
     if (!cursor_.has_value()) {
-      auto opened = Cursor::Open(request_, registry, services_.feed);
-      if (!opened.ok()) return opened.status();
-      cursor_.emplace(*std::move(opened));
+      MUSTER_ASSIGN_OR_RETURN(Cursor cursor, Cursor::Open(request_, registry));
+      cursor_.emplace(std::move(cursor));
       // Before the first look at the feed, so that no event falls between the two.
-      subscription_ = services_.feed.Subscribe(cursor_->key(), [this] { hub_.Schedule(this); });
+      services_.feed.Follow(cursor_->reader().key());
+      hub_.Follow(this, cursor_->reader().key());
     }
-    return cursor_->Next(registry, services_.feed, message_);
+    // Before the look at the feed, which may go on while it is looked at.
+    const Revision durable = services_.feed.durable();
+    MUSTER_ASSIGN_OR_RETURN(const CursorStep step,
+                            cursor_->Next(registry, services_.feed, message_));
+    if (step == CursorStep::kReadLog) return step;
+    const bool progress_wanted = progress_wanted_.exchange(false);
+    if (step != CursorStep::kWait || !progress_wanted || cursor_->more() || HasReachedEnd(*cursor_))
+      return step;
+    message_ = cursor_->Progress(durable);
+    return CursorStep::kMessage;
   }
 
-  void Deliver(const absl::StatusOr<bool>& has_message) {
-    if (!has_message.ok()) {
-      FinishOnce(has_message.status());
-      return;
+  void Deliver(const absl::StatusOr<CursorStep>& step) {
+    if (!step.ok()) {
+      FinishOnce(step.status());
+    } else if (*step == CursorStep::kReadLog) {
+      ReadBehind();
+    } else if (*step == CursorStep::kMessage) {
+      ToWire(message_, response_);
+      message_ = typename Cursor::Message();
+      quiet_visits_ = 0;
+      MutexLock lock(mutex_);
+      if (!finished_) this->StartWrite(&response_);
+    } else if (HasReachedEnd(*cursor_)) {
+      FinishOnce(absl::OkStatus());
+    } else {
+      Rest(cursor_->more());
     }
-    if (!*has_message) {
-      if (HasReachedEnd(*cursor_)) {
-        FinishOnce(absl::OkStatus());
-      } else {
-        Rest(false);
-      }
-      return;
+  }
+
+  // The stream stays busy until the part is there.
+  void ReadBehind() {
+    bool begun = hub_.BeginLogRead();
+    if (begun) {
+      auto self = this->shared_from_this();
+      begun = services_.readers
+                  .Submit([self] {
+                    absl::StatusOr<LogPart> part =
+                        ReadLog(self->services_.store, self->cursor_->reader().log_span());
+                    self->hub_.EndLogRead();
+                    if (!part.ok()) return self->FinishOnce(part.status());
+                    self->cursor_->reader().Supply(*std::move(part));
+                    self->Rest(true);
+                  })
+                  .ok();
+      if (!begun) hub_.EndLogRead();
     }
-    MutexLock lock(mutex_);
-    if (!finished_) this->StartWrite(&message_);
+    if (begun) return;
+    hub_.ScheduleLater(this);
+    Rest(false);
   }
 
   // The pump is over; another one follows when `more` is likely or was asked for meanwhile.
@@ -144,14 +194,29 @@ class WatchStream final
   const Request request_;
   const CallStats::Call call_;
   std::optional<Cursor> cursor_;
-  std::optional<uint64_t> subscription_;
-  Response message_;
+  typename Cursor::Message message_;
+  // What is being written.
+  Response response_;
+  std::atomic<int> quiet_visits_ = 0;
+  std::atomic<bool> progress_wanted_ = false;
   Mutex mutex_;
   // A pump or a write is under way.
   bool busy_ MUSTER_GUARDED_BY(mutex_) = false;
   bool again_ MUSTER_GUARDED_BY(mutex_) = false;
   bool finished_ MUSTER_GUARDED_BY(mutex_) = false;
 };
+
+// Begins a watch of a service's method.
+template <typename Cursor, typename Response, typename Request>
+grpc::ServerWriteReactor<Response>* OpenWatch(ServiceContext& services, WatchHub& hub,
+                                              grpc::CallbackServerContext* context,
+                                              const char* method, const Request& request) {
+  auto stream = std::make_shared<WatchStream<Cursor, Request, Response>>(services, hub, context,
+                                                                         method, request);
+  grpc::ServerWriteReactor<Response>* reactor = stream.get();
+  hub.Add(std::move(stream));
+  return reactor;
+}
 
 }  // namespace muster
 

@@ -14,7 +14,7 @@ namespace muster {
 namespace v1 = muster::v1;
 
 absl::StatusOr<AssemblyCursor> AssemblyCursor::Open(const v1::WatchAssemblyRequest& request,
-                                                    const Registry& registry, const Feed& feed) {
+                                                    const Registry& registry) {
   if (!v1::Assembly::State_IsValid(request.until())) {
     return InvalidField("until", absl::StrCat(request.until()),
                         "WAITING, LOADING, READY or DEGRADED");
@@ -26,16 +26,20 @@ absl::StatusOr<AssemblyCursor> AssemblyCursor::Open(const v1::WatchAssemblyReque
     }
   }
   MUSTER_ASSIGN_OR_RETURN(const Assembly* assembly, registry.assemblies().Find(request.name()));
-  AssemblyCursor cursor(request, assembly->uid());
+  const Revision start(request.start_revision());
+  MUSTER_RETURN_IF_ERROR(CheckResume(start, registry.revision()));
+  AssemblyCursor cursor(request, assembly->uid(), start);
+  cursor.begun_ = start.value != 0;
   if (const Assembly::Member* member = assembly->FindMember(request.node()); member != nullptr) {
     cursor.member_ = assembly->DescribeMember(request.node(), *member);
   }
-  if (request.start_revision() != 0) {
-    cursor.position_ = Revision(request.start_revision());
-    cursor.begun_ = true;
-    MUSTER_RETURN_IF_ERROR(feed.CheckResume(cursor.key(), cursor.position_, registry.revision()));
-  }
   return cursor;
+}
+
+v1::WatchAssemblyResponse AssemblyMessage::Parsed() const {
+  v1::WatchAssemblyResponse out;
+  out.ParseFromString(absl::StrCat(shared == nullptr ? "" : *shared, own));
+  return out;
 }
 
 absl::Status AssemblyCursor::Deleted() const {
@@ -43,47 +47,71 @@ absl::Status AssemblyCursor::Deleted() const {
                    absl::StrCat(request_.name(), " was deleted"), {{"assembly", request_.name()}});
 }
 
-void AssemblyCursor::Fill(const v1::Assembly& assembly, Revision revision,
-                          v1::WatchAssemblyResponse& message) {
-  message.Clear();
-  *message.mutable_assembly() = assembly;
-  message.set_revision(revision.value);
-  if (member_.has_value()) *message.mutable_member() = *member_;
-  position_ = revision;
-  if (request_.until() == v1::Assembly::STATE_UNSPECIFIED) return;
-  reached_ = request_.node().empty() ? assembly.state() == request_.until()
-                                     : member_.has_value() && member_->ready();
-}
-
-absl::StatusOr<bool> AssemblyCursor::Next(const Registry& registry, const Feed& feed,
-                                          v1::WatchAssemblyResponse& message) {
-  if (reached_) return false;
-  if (!begun_) {
-    begun_ = true;
-    // By uid: another assembly may have the name since.
-    const Assembly* assembly = registry.assemblies().FindByUid(assembly_);
-    if (assembly == nullptr) return Deleted();
-    Fill(registry.assemblies().Describe(*assembly), registry.revision(), message);
-    return true;
-  }
-  MUSTER_ASSIGN_OR_RETURN(const std::vector<Feed::EventPtr> events, feed.Read(key(), position_, 1));
-  if (events.empty()) return false;
-  // The last one of a revision has all that the revision changed.
-  const AssemblyEvent* last = nullptr;
+void AssemblyCursor::NoteMember(const std::vector<Feed::EventPtr>& events,
+                                const Assembly* present) {
+  if (request_.node().empty()) return;
   for (const Feed::EventPtr& event : events) {
-    last = &std::get<AssemblyEvent>(event->what);
-    for (const v1::AssemblyMember& member : last->members) {
-      if (member.node() == request_.node()) member_ = member;
+    const AssemblyEvent& change = std::get<AssemblyEvent>(event->what);
+    for (const v1::AssemblyMember& member : change.members) {
+      if (member.node() != request_.node()) continue;
+      member_ = member;
+      // The event log leaves it out.
+      const Assembly::Member* now =
+          present == nullptr ? nullptr : present->FindMember(member.node());
+      if (!member.has_claim() && now != nullptr) *member_->mutable_claim() = now->claim;
     }
-    for (const std::string& node : last->left) {
+    for (const std::string& node : change.left) {
       if (node == request_.node()) member_.reset();
     }
   }
-  if (last->assembly == nullptr) {
-    return Deleted();
+}
+
+void AssemblyCursor::Finish(v1::Assembly::State state, Message& message) {
+  if (member_.has_value()) {
+    v1::WatchAssemblyResponse own;
+    own.mutable_member()->Swap(&*member_);
+    message.own.append(own.SerializeAsString());
+    own.mutable_member()->Swap(&*member_);
   }
-  Fill(*last->assembly, events.back()->revision, message);
-  return true;
+  if (request_.until() == v1::Assembly::STATE_UNSPECIFIED) return;
+  reached_ =
+      request_.node().empty() ? state == request_.until() : member_.has_value() && member_->ready();
+}
+
+absl::StatusOr<CursorStep> AssemblyCursor::Next(const Registry& registry, const Feed& feed,
+                                                Message& message) {
+  message = Message();
+  if (reached_) return CursorStep::kWait;
+  // By uid: another assembly may have the name since.
+  const Assembly* assembly = registry.assemblies().FindByUid(assembly_);
+  if (!begun_) {
+    begun_ = true;
+    if (assembly == nullptr) return Deleted();
+    reader_.Skip(registry.revision());
+    v1::WatchAssemblyResponse present;
+    *present.mutable_assembly() = registry.assemblies().Describe(*assembly);
+    present.set_revision(registry.revision().value);
+    message.own = present.SerializeAsString();
+    Finish(present.assembly().state(), message);
+    return CursorStep::kMessage;
+  }
+  std::vector<Feed::EventPtr> events;
+  if (const auto step = reader_.Next(feed, events)) return *step;
+  NoteMember(events, assembly);
+  // The last one of a revision has all that the revision changed.
+  const AssemblyEvent& last = std::get<AssemblyEvent>(events.back()->what);
+  if (last.message == nullptr) return Deleted();
+  message.shared = last.message;
+  Finish(last.state, message);
+  return CursorStep::kMessage;
+}
+
+AssemblyCursor::Message AssemblyCursor::Progress(Revision durable) {
+  reader_.Skip(durable);
+  v1::WatchAssemblyResponse progress;
+  progress.set_revision(reader_.position().value);
+  progress.set_progress(true);
+  return Message{nullptr, progress.SerializeAsString()};
 }
 
 }  // namespace muster

@@ -14,24 +14,20 @@ namespace muster {
 namespace v1 = muster::v1;
 
 absl::StatusOr<AssignmentCursor> AssignmentCursor::Open(const v1::WatchAssignmentsRequest& request,
-                                                        const Registry& registry,
-                                                        const Feed& feed) {
+                                                        const Registry& registry) {
   if (!request.has_epoch()) return InvalidField("epoch", "", "required");
   MUSTER_ASSIGN_OR_RETURN(const Node* node, registry.nodes().Find(request.node()));
   const Epoch epoch(request.epoch());
   if (epoch != node->epoch()) return NodeFenced(request.node(), epoch, node->epoch());
-  AssignmentCursor cursor(request.node(), node->uid, epoch);
-  if (request.start_revision() == 0) {
-    cursor.TakeSnapshot(*node, registry);
-    return cursor;
-  }
-  cursor.position_ = Revision(request.start_revision());
-  MUSTER_RETURN_IF_ERROR(feed.CheckResume(cursor.key(), cursor.position_, registry.revision()));
+  const Revision start(request.start_revision());
+  MUSTER_RETURN_IF_ERROR(CheckResume(start, registry.revision()));
+  const bool resumes = start.value != 0;
+  AssignmentCursor cursor(request.node(), node->uid, epoch, resumes ? start : registry.revision());
+  if (!resumes) cursor.TakeSnapshot(*node, registry);
   return cursor;
 }
 
 void AssignmentCursor::TakeSnapshot(const Node& node, const Registry& registry) {
-  position_ = registry.revision();
   in_snapshot_ = true;
   for (const AssemblyUid uid : node.memberships) {
     const Assembly& assembly = *registry.assemblies().FindByUid(uid);
@@ -52,7 +48,6 @@ absl::Status AssignmentCursor::TakeEvents(const std::vector<Feed::EventPtr>& eve
       pending_.push_back(
           Pending{change->assembly, change->version, change->assigned, change->unassigned, 0, 0});
     }
-    position_ = event->revision;
   }
   return absl::OkStatus();
 }
@@ -92,22 +87,29 @@ void AssignmentCursor::FillFromPending(const Registry& registry,
   }
 }
 
-absl::StatusOr<bool> AssignmentCursor::Next(const Registry& registry, const Feed& feed,
-                                            v1::WatchAssignmentsResponse& message) {
+absl::StatusOr<CursorStep> AssignmentCursor::Next(const Registry& registry, const Feed& feed,
+                                                  Message& message) {
   message.Clear();
+  std::vector<Feed::EventPtr> events;
   while (pending_.empty() && !in_snapshot_) {
     // One revision at a time: its changes stay together, and the message says which it was.
-    MUSTER_ASSIGN_OR_RETURN(const std::vector<Feed::EventPtr> events,
-                            feed.Read(key(), position_, 1));
-    if (events.empty()) return false;
+    if (const auto step = reader_.Next(feed, events)) return *step;
     MUSTER_RETURN_IF_ERROR(TakeEvents(events));
   }
   FillFromPending(registry, message);
-  message.set_revision(position_.value);
+  message.set_revision(reader_.position().value);
   message.set_snapshot(in_snapshot_);
   message.set_complete(pending_.empty());
   if (pending_.empty()) in_snapshot_ = false;
-  return true;
+  return CursorStep::kMessage;
+}
+
+AssignmentCursor::Message AssignmentCursor::Progress(Revision durable) {
+  reader_.Skip(durable);
+  Message message;
+  message.set_revision(reader_.position().value);
+  message.set_progress(true);
+  return message;
 }
 
 }  // namespace muster

@@ -12,24 +12,30 @@
 #include "muster/v1/assembly.pb.h"
 #include "server/registry/registry.h"
 #include "server/watch/feed.h"
+#include "server/watch/feed_reader.h"
 
 namespace muster {
 
 // Not thread-safe; every call runs under the registry's shared lock.
 class AssignmentCursor {
  public:
+  using Message = muster::v1::WatchAssignmentsResponse;
+
   // Checks the request: NOT_FOUND NODE_UNKNOWN, ABORTED NODE_FENCED, INVALID_ARGUMENT, OUT_OF_RANGE
   // REVISION_COMPACTED.
   static absl::StatusOr<AssignmentCursor> Open(const muster::v1::WatchAssignmentsRequest& request,
-                                               const Registry& registry, const Feed& feed);
+                                               const Registry& registry);
 
-  // Fills the next message; false when there is none until the feed has more. An error ends the
-  // watch.
-  absl::StatusOr<bool> Next(const Registry& registry, const Feed& feed,
-                            muster::v1::WatchAssignmentsResponse& message);
+  // Fills the next message. An error ends the watch.
+  absl::StatusOr<CursorStep> Next(const Registry& registry, const Feed& feed, Message& message);
 
-  // What to subscribe to.
-  FeedKey key() const { return KeyOf(node_); }
+  // After kWait: a message that says that nothing has happened up to `durable`, which is a revision
+  // that the feed had before.
+  Message Progress(Revision durable);
+
+  FeedReader& reader() { return reader_; }
+  // Another message may be there already.
+  bool more() const { return in_snapshot_ || !pending_.empty() || reader_.more(); }
 
  private:
   // A run of one assembly's changes that is still to be sent.
@@ -42,18 +48,17 @@ class AssignmentCursor {
     size_t next_unassigned = 0;
   };
 
-  AssignmentCursor(std::string name, NodeUid node, Epoch epoch)
-      : name_(std::move(name)), node_(node), epoch_(epoch) {}
+  AssignmentCursor(std::string name, NodeUid node, Epoch epoch, Revision position)
+      : name_(std::move(name)), epoch_(epoch), reader_(KeyOf(node), position) {}
 
   void TakeSnapshot(const Node& node, const Registry& registry);
   absl::Status TakeEvents(const std::vector<Feed::EventPtr>& events);
   void FillFromPending(const Registry& registry, muster::v1::WatchAssignmentsResponse& message);
 
   std::string name_;
-  NodeUid node_;
   Epoch epoch_;
-  // Everything up to here was sent, or is pending.
-  Revision position_;
+  // Everything up to its position was sent, or is pending.
+  FeedReader reader_;
   bool in_snapshot_ = false;
   std::deque<Pending> pending_;
 };

@@ -5,18 +5,17 @@
 #include <utility>
 
 #include "absl/container/flat_hash_set.h"
-#include "absl/strings/str_cat.h"
-#include "storage/base/error_info.h"
 
 namespace muster {
 namespace {
 
-// Nullopt for an event that nobody who follows a node or an assembly is told of.
+// Nullopt for an event that nobody follows by itself.
 std::optional<FeedKey> KeyOfEvent(const Event& event) {
   if (const auto* node = std::get_if<NodeEvent>(&event.what)) return KeyOf(node->uid);
   if (const auto* assignment = std::get_if<AssignmentEvent>(&event.what)) {
     return KeyOf(assignment->node);
   }
+  if (std::holds_alternative<StoredEvents>(event.what)) return KeyOfLog();
   if (const auto* assembly = std::get_if<AssemblyEvent>(&event.what)) return KeyOf(assembly->uid);
   return std::nullopt;
 }
@@ -28,9 +27,11 @@ size_t BytesOf(const Event& event) {
     bytes += assignment->assigned.size() * sizeof(Assignment) +
              assignment->unassigned.size() * sizeof(uint32_t);
   } else if (const auto* assembly = std::get_if<AssemblyEvent>(&event.what)) {
-    if (assembly->assembly != nullptr) bytes += 2 * assembly->assembly->ByteSizeLong();
+    if (assembly->message != nullptr) bytes += assembly->message->size();
     // A member's claim may list every shard.
     for (const auto& member : assembly->members) bytes += sizeof(member) + member.ByteSizeLong();
+  } else if (const auto* stored = std::get_if<StoredEvents>(&event.what)) {
+    bytes += stored->row.size();
   }
   return bytes;
 }
@@ -39,6 +40,7 @@ size_t BytesOf(const Event& event) {
 
 FeedKey KeyOf(NodeUid node) { return FeedKey{FeedKey::Kind::kNode, node.value}; }
 FeedKey KeyOf(AssemblyUid assembly) { return FeedKey{FeedKey::Kind::kAssembly, assembly.value}; }
+FeedKey KeyOfLog() { return FeedKey{FeedKey::Kind::kLog, 0}; }
 
 void Feed::Start(Revision revision) {
   MutexLock lock(mutex_);
@@ -46,12 +48,25 @@ void Feed::Start(Revision revision) {
   durable_ = revision;
 }
 
+Feed::Key& Feed::At(FeedKey key) {
+  const auto [entry, added] = keys_.try_emplace(key);
+  if (added) entry->second.left = compacted_;
+  return entry->second;
+}
+
+void Feed::EraseIfIdle(FeedKey key) {
+  const auto entry = keys_.find(key);
+  if (entry->second.positions.empty() && entry->second.followers == 0) keys_.erase(entry);
+}
+
 void Feed::DropOldest() {
   const Slot& slot = slots_.front();
+  const FeedKey key = slot.key;
   compacted_ = slot.event->revision;
-  auto positions = positions_.find(slot.key);
-  positions->second.pop_front();
-  if (positions->second.empty()) positions_.erase(positions);
+  Key& entry = At(key);
+  entry.positions.pop_front();
+  entry.left = compacted_;
+  EraseIfIdle(key);
   bytes_ -= slot.bytes;
   slots_.pop_front();
   ++first_;
@@ -59,7 +74,7 @@ void Feed::DropOldest() {
 
 void Feed::Append(FeedKey key, Event event) {
   const size_t bytes = BytesOf(event);
-  positions_[key].push_back(first_ + slots_.size());
+  At(key).positions.push_back(first_ + slots_.size());
   slots_.push_back(Slot{key, std::make_shared<const Event>(std::move(event)), bytes});
   bytes_ += bytes;
   while (slots_.size() > options_.max_events ||
@@ -68,59 +83,49 @@ void Feed::Append(FeedKey key, Event event) {
   }
 }
 
+void Feed::SetListener(std::function<void(const std::vector<FeedKey>&)> listener) {
+  MutexLock lock(listener_mutex_);
+  listener_ = std::move(listener);
+}
+
 void Feed::Publish(std::vector<Event> events, Revision durable) {
-  absl::flat_hash_set<FeedKey> touched;
+  absl::flat_hash_set<FeedKey> seen;
+  std::vector<FeedKey> touched;
   {
     MutexLock lock(mutex_);
     for (Event& event : events) {
       const std::optional<FeedKey> key = KeyOfEvent(event);
       if (!key.has_value()) continue;
-      touched.insert(*key);
+      if (seen.insert(*key).second) touched.push_back(*key);
       Append(*key, std::move(event));
     }
     durable_ = std::max(durable_, durable);
   }
-  MutexLock lock(wake_mutex_);
-  for (const FeedKey& key : touched) {
-    const auto watchers = watchers_.find(key);
-    if (watchers == watchers_.end()) continue;
-    for (const auto& [subscription, wake] : watchers->second) wake();
-  }
+  MutexLock lock(listener_mutex_);
+  if (!touched.empty()) listener_(touched);
 }
 
-absl::StatusOr<std::vector<Feed::EventPtr>> Feed::Read(FeedKey key, Revision after,
-                                                       size_t limit) const {
+Feed::Found Feed::Read(FeedKey key, Revision after, size_t limit) const {
   MutexLock lock(mutex_);
-  if (after < compacted_) {
-    return MakeError(
-        absl::StatusCode::kOutOfRange, "REVISION_COMPACTED",
-        absl::StrCat("revision ", after.value, " is too old to resume from: the oldest is ",
-                     compacted_.value, "; start from a snapshot"),
-        {{"revision", absl::StrCat(after.value)},
-         {"compact_revision", absl::StrCat(compacted_.value)}});
+  Found found;
+  const auto entry = keys_.find(key);
+  const Revision left = entry == keys_.end() ? compacted_ : entry->second.left;
+  if (after < left) {
+    found.behind = left;
+    return found;
   }
-  std::vector<EventPtr> events;
-  const auto found = positions_.find(key);
-  if (found == positions_.end()) return events;
-  const auto& positions = found->second;
+  if (entry == keys_.end()) return found;
+  const auto& positions = entry->second.positions;
   auto position = std::partition_point(positions.begin(), positions.end(), [&](uint64_t at) {
     return slots_[at - first_].event->revision <= after;
   });
   for (; position != positions.end(); ++position) {
     const EventPtr& event = slots_[*position - first_].event;
-    if (events.size() >= limit && event->revision != events.back()->revision) break;
-    events.push_back(event);
+    if (found.events.size() >= limit && event->revision != found.events.back()->revision) break;
+    found.events.push_back(event);
   }
-  return events;
-}
-
-absl::Status Feed::CheckResume(FeedKey key, Revision start, Revision newest) const {
-  if (start <= newest) return Read(key, start, 1).status();
-  return MakeError(
-      absl::StatusCode::kOutOfRange, "REVISION_COMPACTED",
-      absl::StrCat("revision ", start.value, " is beyond the newest, ", newest.value,
-                   "; start from a snapshot"),
-      {{"revision", absl::StrCat(start.value)}, {"compact_revision", absl::StrCat(newest.value)}});
+  found.more = position != positions.end();
+  return found;
 }
 
 Revision Feed::durable() const {
@@ -128,19 +133,15 @@ Revision Feed::durable() const {
   return durable_;
 }
 
-uint64_t Feed::Subscribe(FeedKey key, std::function<void()> wake) {
-  MutexLock lock(wake_mutex_);
-  const uint64_t subscription = next_subscription_++;
-  watchers_[key][subscription] = std::move(wake);
-  return subscription;
+void Feed::Follow(FeedKey key) {
+  MutexLock lock(mutex_);
+  ++At(key).followers;
 }
 
-void Feed::Unsubscribe(FeedKey key, uint64_t subscription) {
-  MutexLock lock(wake_mutex_);
-  const auto watchers = watchers_.find(key);
-  if (watchers == watchers_.end()) return;
-  watchers->second.erase(subscription);
-  if (watchers->second.empty()) watchers_.erase(watchers);
+void Feed::Unfollow(FeedKey key) {
+  MutexLock lock(mutex_);
+  --At(key).followers;
+  EraseIfIdle(key);
 }
 
 }  // namespace muster

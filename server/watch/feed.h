@@ -7,10 +7,10 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
-#include "absl/status/statusor.h"
 #include "server/registry/event.h"
 #include "server/registry/uid.h"
 #include "storage/base/mutex.h"
@@ -18,9 +18,9 @@
 
 namespace muster {
 
-// What a watcher follows: one node's assignments, or one assembly.
+// What a watcher follows: one node's assignments, one assembly, or what the event log tells of.
 struct FeedKey {
-  enum class Kind : uint8_t { kNode, kAssembly };
+  enum class Kind : uint8_t { kNode, kAssembly, kLog };
   Kind kind;
   uint64_t uid;
 
@@ -32,6 +32,7 @@ struct FeedKey {
 };
 FeedKey KeyOf(NodeUid node);
 FeedKey KeyOf(AssemblyUid assembly);
+FeedKey KeyOfLog();
 
 // Thread-safe. Holds durable events only: the committer publishes after the fsync.
 class Feed {
@@ -41,6 +42,16 @@ class Feed {
     size_t max_bytes = size_t{64} << 20;
   };
   using EventPtr = std::shared_ptr<const Event>;
+  // What a Read finds.
+  struct Found {
+    // In order: whole revisions.
+    std::vector<EventPtr> events;
+    // There are others behind them.
+    bool more = false;
+    // Set instead of events where some may have left the ring: up to here the event log has to be
+    // read.
+    std::optional<Revision> behind;
+  };
 
   explicit Feed(const Options& options) : options_(options) {}
 
@@ -48,29 +59,26 @@ class Feed {
   // Publish.
   void Start(Revision revision) MUSTER_EXCLUDES(mutex_);
 
-  // Adds the events of a group of commits, in revision order, and wakes the watchers of the keys
-  // that they touch. `durable` is the group's last revision.
+  // Has `touched` called after each Publish with the keys that it touches, on the publisher's
+  // thread: it must not block, nor call the feed. Once, before the first Publish that it is to see.
+  void SetListener(std::function<void(const std::vector<FeedKey>& touched)> listener)
+      MUSTER_EXCLUDES(listener_mutex_);
+
+  // Adds the events of a group of commits, in revision order. `durable` is the group's last
+  // revision.
   void Publish(std::vector<Event> events, Revision durable) MUSTER_EXCLUDES(mutex_);
 
   // The key's events with a revision above `after`, in order: whole revisions, and at least one if
-  // there is any, until `limit` events are there. OUT_OF_RANGE REVISION_COMPACTED when events above
-  // `after` may have left the ring.
-  absl::StatusOr<std::vector<EventPtr>> Read(FeedKey key, Revision after, size_t limit) const
-      MUSTER_EXCLUDES(mutex_);
-
-  // Whether a watch can resume after `start`, where `newest` is the registry's revision.
-  // OUT_OF_RANGE REVISION_COMPACTED as Read; also when the revision is beyond the newest, as after
-  // a store was replaced.
-  absl::Status CheckResume(FeedKey key, Revision start, Revision newest) const
-      MUSTER_EXCLUDES(mutex_);
+  // there is any, until `limit` events are there.
+  Found Read(FeedKey key, Revision after, size_t limit) const MUSTER_EXCLUDES(mutex_);
 
   // The newest durable revision; a watcher that has read up to here has seen everything.
   Revision durable() const MUSTER_EXCLUDES(mutex_);
 
-  // Calls `wake` after each Publish that touches the key, on the publisher's thread: it must not
-  // block, nor call the feed. Ends with Unsubscribe, after which no call is under way.
-  uint64_t Subscribe(FeedKey key, std::function<void()> wake) MUSTER_EXCLUDES(wake_mutex_);
-  void Unsubscribe(FeedKey key, uint64_t subscription) MUSTER_EXCLUDES(wake_mutex_);
+  // While a key has followers the feed knows which of its events have left the ring, so that a
+  // follower to whom nothing happened never falls behind. Each Follow ends with an Unfollow.
+  void Follow(FeedKey key) MUSTER_EXCLUDES(mutex_);
+  void Unfollow(FeedKey key) MUSTER_EXCLUDES(mutex_);
 
  private:
   struct Slot {
@@ -79,6 +87,16 @@ class Feed {
     size_t bytes = 0;
   };
 
+  struct Key {
+    // Sequence numbers of its events, ascending.
+    std::deque<uint64_t> positions;
+    // All of its events above this revision are in the ring.
+    Revision left;
+    size_t followers = 0;
+  };
+
+  Key& At(FeedKey key) MUSTER_REQUIRES(mutex_);
+  void EraseIfIdle(FeedKey key) MUSTER_REQUIRES(mutex_);
   void Append(FeedKey key, Event event) MUSTER_REQUIRES(mutex_);
   void DropOldest() MUSTER_REQUIRES(mutex_);
 
@@ -88,16 +106,15 @@ class Feed {
   std::deque<Slot> slots_ MUSTER_GUARDED_BY(mutex_);
   uint64_t first_ MUSTER_GUARDED_BY(mutex_) = 0;
   size_t bytes_ MUSTER_GUARDED_BY(mutex_) = 0;
-  // Sequence numbers of each key's events, ascending.
-  absl::flat_hash_map<FeedKey, std::deque<uint64_t>> positions_ MUSTER_GUARDED_BY(mutex_);
+  // Those that have events or followers.
+  absl::flat_hash_map<FeedKey, Key> keys_ MUSTER_GUARDED_BY(mutex_);
   // Events up to this revision may have left the ring.
   Revision compacted_ MUSTER_GUARDED_BY(mutex_);
   Revision durable_ MUSTER_GUARDED_BY(mutex_);
 
-  Mutex wake_mutex_;
-  absl::flat_hash_map<FeedKey, absl::flat_hash_map<uint64_t, std::function<void()>>> watchers_
-      MUSTER_GUARDED_BY(wake_mutex_);
-  uint64_t next_subscription_ MUSTER_GUARDED_BY(wake_mutex_) = 1;
+  Mutex listener_mutex_;
+  std::function<void(const std::vector<FeedKey>&)> listener_ MUSTER_GUARDED_BY(listener_mutex_) =
+      [](const std::vector<FeedKey>&) {};
 };
 
 }  // namespace muster

@@ -68,6 +68,7 @@ class Simulation {
   World world_;
   std::vector<AssignmentWatcher> node_watchers_;
   std::vector<AssemblyWatcher> assembly_watchers_;
+  EventsWatcher events_watcher_;
   std::vector<DelayedPlan> delayed_;
 };
 
@@ -166,7 +167,8 @@ void Simulation::Step() {
   if (what < 30) return PlanStep(true);
   if (what < 31) return world_.RestartCleanly();
   if (what < 38) return node_watchers_[world_.Below(node_watchers_.size())].Read(world_);
-  if (what < 45) return assembly_watchers_[world_.Below(assembly_watchers_.size())].Read(world_);
+  if (what < 43) return assembly_watchers_[world_.Below(assembly_watchers_.size())].Read(world_);
+  if (what < 45) return events_watcher_.Read(world_);
   if (what < 52) return GroupStep();
   if (auto attempt = AnyAttempt()) world_.Do(*std::move(attempt));
 }

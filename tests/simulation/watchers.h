@@ -7,10 +7,13 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "server/watch/assembly_cursor.h"
 #include "server/watch/assignment_cursor.h"
+#include "server/watch/events_cursor.h"
 #include "tests/simulation/world.h"
+#include "tests/support/watch_validators.h"
 
 namespace muster {
 
@@ -27,6 +30,9 @@ class AssignmentWatcher {
   using Assignments = std::map<std::pair<std::string, uint32_t>, uint64_t>;
 
   bool Open(World& world, uint64_t epoch);
+  void Record(const muster::v1::WatchAssignmentsResponse& message);
+  // The six promises, on all that was sent since the last snapshot.
+  void CheckPromises(World& world) const;
   // False when the watch is over.
   bool Take(World& world, const muster::v1::WatchAssignmentsResponse& message);
   void CheckAgainstSnapshot(World& world, uint64_t epoch) const;
@@ -40,6 +46,9 @@ class AssignmentWatcher {
   Assignments snapshot_;
   // The last revision that was complete; 0 asks for a snapshot.
   uint64_t revision_ = 0;
+  NodeUid uid_;
+  // Since the last snapshot.
+  std::vector<WatchHistory> histories_;
 };
 
 // Follows one assembly's states. Not thread-safe.
@@ -50,12 +59,32 @@ class AssemblyWatcher {
   void Read(World& world);
 
  private:
+  bool Open(World& world, const Assembly& assembly);
+  void CheckAgainst(World& world, const Assembly& assembly);
+
   const std::string assembly_;
   int process_ = -1;
-  std::string uid_;
+  AssemblyUid uid_;
   std::optional<AssemblyCursor> cursor_;
   muster::v1::Assembly last_;
   uint64_t revision_ = 0;
+  // Since the last snapshot.
+  std::vector<WatchHistory> histories_;
+};
+
+// Follows what the event log tells of. Not thread-safe.
+class EventsWatcher {
+ public:
+  void Read(World& world);
+
+ private:
+  bool Open(World& world);
+  void Record(const muster::v1::WatchEventsResponse& message);
+
+  int process_ = -1;
+  std::optional<EventsCursor> cursor_;
+  uint64_t revision_ = 0;
+  std::vector<WatchHistory> histories_;
 };
 
 }  // namespace muster

@@ -383,6 +383,7 @@ void World::CheckInvariants() {
                 absl::StrCat("went back from ", acknowledged_.value, " to ", revision.value));
   }
   acknowledged_ = revision;
+  TruthNow();
   if (std::string wrong = CheckNodes(registry()); !wrong.empty()) Fail("5", wrong);
   CheckAssemblies();
   CheckContents();
@@ -393,13 +394,13 @@ void World::NoteReady(const Assembly& assembly) {
   const uint64_t uid = assembly.uid().value;
   Revision& seen = events_seen_[uid];
   const auto events = server_.feed().Read(KeyOf(assembly.uid()), seen, SIZE_MAX);
-  if (!events.ok()) {
+  if (events.behind.has_value()) {
     // The ring has lost some: the row tells.
     if (assembly.row().was_ready()) was_ready_.insert(uid);
   } else {
-    for (const Feed::EventPtr& event : *events) {
+    for (const Feed::EventPtr& event : events.events) {
       const auto& what = std::get<AssemblyEvent>(event->what);
-      if (what.assembly != nullptr && what.assembly->state() == muster::v1::Assembly::READY) {
+      if (what.state == muster::v1::Assembly::READY) {
         was_ready_.insert(uid);
       }
     }

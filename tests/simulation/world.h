@@ -16,6 +16,7 @@
 #include "absl/strings/string_view.h"
 #include "server/registry/command.h"
 #include "storage/base/random.h"
+#include "tests/simulation/true_events.h"
 #include "tests/support/fake_clock.h"
 #include "tests/support/simulated_server.h"
 
@@ -99,6 +100,11 @@ class World {
   uint64_t seed() const { return seed_; }
   // How often the process has died or was restarted.
   int restarts() const { return restarts_; }
+  // All that has happened so far.
+  const TrueEvents& TruthNow() {
+    truth_.Read(server_.store());
+    return truth_;
+  }
   std::string NextRequestId();
 
   std::map<std::string, SimulatedAgent> agents;
@@ -136,6 +142,7 @@ class World {
   int restarts_ = 0;
   uint64_t next_request_id_ = 0;
   Revision acknowledged_;
+  TrueEvents truth_;
   // The state before the call that is under way.
   StoreContent content_before_;
   std::string facts_before_;

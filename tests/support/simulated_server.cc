@@ -73,6 +73,8 @@ SimulatedServer::~SimulatedServer() = default;
 Registry::Options SimulatedServer::RegistryOptions() {
   Registry::Options options;
   options.cluster_id = "simulation";
+  // So little that watches fall behind it.
+  options.event_log.max_events = 300;
   return options;
 }
 

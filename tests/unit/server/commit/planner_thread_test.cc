@@ -1,6 +1,8 @@
 #include "server/commit/planner_thread.h"
 
+#include <algorithm>
 #include <string>
+#include <vector>
 
 #include "gtest/gtest.h"
 #include "server/commit/commit_thread.h"
@@ -41,7 +43,8 @@ TEST(PlannerThreadTest, WantedPlanIsMadeAndApplied) {
   job.done = [&](JobResult result) {
     MUSTER_EXPECT_OK(result.status);
     // The node's uid and epoch are one revision.
-    feed.Subscribe(KeyOf(NodeUid(8)), [&] {
+    feed.SetListener([&](const std::vector<FeedKey>& touched) {
+      if (std::find(touched.begin(), touched.end(), KeyOf(NodeUid(8))) == touched.end()) return;
       MutexLock lock(mutex);
       planned = true;
       changed.NotifyAll();

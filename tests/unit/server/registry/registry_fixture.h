@@ -43,7 +43,7 @@ muster::v1::ReportShardsRequest Report(absl::string_view assembly, absl::string_
                                        uint64_t epoch, uint64_t generation,
                                        const std::vector<uint32_t>& shards);
 
-// All rows of a store, in key order.
+// All rows of a store but those of the event log, in key order.
 std::vector<MetadataStore::Row> RowsOf(MetadataStore& store);
 // All that the registry shows, as text; without the revision that an assembly was last shown at,
 // which no row keeps.

@@ -1,9 +1,14 @@
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "gtest/gtest.h"
 #include "server/registry/limits.h"
 #include "server/watch/assembly_cursor.h"
 #include "server/watch/assignment_cursor.h"
+#include "server/watch/events_cursor.h"
+#include "server/watch/feed_reader.h"
+#include "storage/base/status_macros.h"
 #include "tests/support/core_requests.h"
 #include "tests/support/status_matchers.h"
 
@@ -32,20 +37,38 @@ class CursorTest : public testing::Test {
     request.set_node(kNode);
     request.set_epoch(epoch_.value);
     request.set_start_revision(start);
-    return AssignmentCursor::Open(request, core_.registry(), core_.server().feed());
+    return AssignmentCursor::Open(request, core_.registry());
   }
-  absl::StatusOr<bool> Next(AssignmentCursor& cursor) {
-    return cursor.Next(core_.registry(), core_.server().feed(), assignments_);
-  }
+  // True: there is a message.
+  absl::StatusOr<bool> Next(AssignmentCursor& cursor) { return NextOf(cursor, assignments_); }
   absl::StatusOr<AssemblyCursor> Watch(v1::Assembly::State until, absl::string_view node) {
     v1::WatchAssemblyRequest request;
     request.set_name(kAssembly);
     request.set_until(until);
     request.set_node(std::string(node));
-    return AssemblyCursor::Open(request, core_.registry(), core_.server().feed());
+    return AssemblyCursor::Open(request, core_.registry());
   }
   absl::StatusOr<bool> Next(AssemblyCursor& cursor) {
-    return cursor.Next(core_.registry(), core_.server().feed(), state_);
+    AssemblyMessage message;
+    MUSTER_ASSIGN_OR_RETURN(const bool more, NextOf(cursor, message));
+    if (more) state_ = message.Parsed();
+    return more;
+  }
+  absl::StatusOr<bool> Next(EventsCursor& cursor) { return NextOf(cursor, events_); }
+  // Drives a cursor as a stream does, reading the event log where it asks for that.
+  template <typename Cursor>
+  absl::StatusOr<bool> NextOf(Cursor& cursor, typename Cursor::Message& message) {
+    while (true) {
+      MUSTER_ASSIGN_OR_RETURN(const CursorStep step,
+                              cursor.Next(core_.registry(), core_.server().feed(), message));
+      if (step == CursorStep::kMessage) return true;
+      if (step == CursorStep::kWait && !cursor.more()) return false;
+      if (step == CursorStep::kWait) continue;
+      ++log_reads_;
+      MUSTER_ASSIGN_OR_RETURN(LogPart part,
+                              ReadLog(core_.server().store(), cursor.reader().log_span()));
+      cursor.reader().Supply(std::move(part));
+    }
   }
   void DeleteAssembly() {
     v1::DeleteAssemblyRequest request;
@@ -57,10 +80,13 @@ class CursorTest : public testing::Test {
   Epoch epoch_;
   v1::WatchAssignmentsResponse assignments_;
   v1::WatchAssemblyResponse state_;
+  v1::WatchEventsResponse events_;
+  int log_reads_ = 0;
 };
 
 using AssignmentCursorTest = CursorTest;
 using AssemblyCursorTest = CursorTest;
+using EventsCursorTest = CursorTest;
 
 TEST_F(AssignmentCursorTest, SnapshotOfManyShardsComesInMessagesWithinTheirLimits) {
   SetUpShards(2'500);
@@ -151,12 +177,52 @@ TEST_F(AssignmentCursorTest, RevisionThatTheServerDoesNotKnowIsCompacted) {
               ErrorIs(absl::StatusCode::kOutOfRange, "REVISION_COMPACTED"));
 }
 
-TEST_F(AssignmentCursorTest, ResumeFromBeforeARestartIsCompacted) {
+TEST_F(AssignmentCursorTest, ResumeGoesOnOverARestart) {
   SetUpShards(3);
+  const uint64_t before = epoch_.value;
   core_.Restart();
 
-  EXPECT_THAT(Open(1), ErrorIs(absl::StatusCode::kOutOfRange, "REVISION_COMPACTED"));
-  MUSTER_EXPECT_OK(Open(core_.registry().revision().value));
+  auto cursor = Open(before);
+
+  MUSTER_ASSERT_OK(cursor);
+  ASSERT_THAT(Next(*cursor), IsOkAndHolds(true));
+  EXPECT_EQ(assignments_.assigned_size(), 3);
+  EXPECT_TRUE(assignments_.complete());
+  EXPECT_FALSE(assignments_.snapshot());
+  EXPECT_GT(log_reads_, 0);
+  EXPECT_THAT(Next(*cursor), IsOkAndHolds(false));
+}
+
+TEST_F(AssignmentCursorTest, ResumeOverARestartSeesWhatFollows) {
+  SetUpShards(3);
+  core_.Restart();
+  auto cursor = Open(epoch_.value);
+  MUSTER_ASSERT_OK(cursor);
+  ASSERT_THAT(Next(*cursor), IsOkAndHolds(true));
+
+  DeleteAssembly();
+
+  ASSERT_THAT(Next(*cursor), IsOkAndHolds(true));
+  EXPECT_EQ(assignments_.unassigned_size(), 3);
+}
+
+TEST_F(AssignmentCursorTest, ProgressIsASafePlaceToResumeFrom) {
+  SetUpShards(3);
+  auto cursor = Open(0);
+  MUSTER_ASSERT_OK(cursor);
+  ASSERT_THAT(Next(*cursor), IsOkAndHolds(true));
+  core_.AddNode("nodes/other", 0);
+  ASSERT_THAT(Next(*cursor), IsOkAndHolds(false));
+
+  const auto progress = cursor->Progress(core_.server().feed().durable());
+
+  EXPECT_TRUE(progress.progress());
+  EXPECT_EQ(progress.revision(), core_.registry().revision().value);
+  DeleteAssembly();
+  auto resumed = Open(progress.revision());
+  MUSTER_ASSERT_OK(resumed);
+  ASSERT_THAT(Next(*resumed), IsOkAndHolds(true));
+  EXPECT_EQ(assignments_.unassigned_size(), 3);
 }
 
 TEST_F(AssignmentCursorTest, RequestWithoutAnEpochIsInvalid) {
@@ -164,7 +230,7 @@ TEST_F(AssignmentCursorTest, RequestWithoutAnEpochIsInvalid) {
   v1::WatchAssignmentsRequest request;
   request.set_node(kNode);
 
-  EXPECT_THAT(AssignmentCursor::Open(request, core_.registry(), core_.server().feed()),
+  EXPECT_THAT(AssignmentCursor::Open(request, core_.registry()),
               ErrorIs(absl::StatusCode::kInvalidArgument, "INVALID_FIELD"));
 }
 
@@ -230,6 +296,110 @@ TEST_F(AssemblyCursorTest, NodeWithoutReadyIsInvalid) {
               ErrorIs(absl::StatusCode::kInvalidArgument, "INVALID_FIELD"));
   EXPECT_THAT(Watch(v1::Assembly::READY, "bad"),
               ErrorIs(absl::StatusCode::kInvalidArgument, "INVALID_NAME"));
+}
+
+TEST_F(AssemblyCursorTest, ResumeGoesOnOverARestart) {
+  SetUpShards(3);
+  const uint64_t before = core_.registry().revision().value;
+  MUSTER_ASSERT_OK(core_.ReportAll(kAssembly, kNode, v1::ShardReport::READY).status);
+  core_.Restart();
+  v1::WatchAssemblyRequest request;
+  request.set_name(kAssembly);
+  request.set_node(kNode);
+  request.set_until(v1::Assembly::READY);
+  request.set_start_revision(before);
+  auto cursor = AssemblyCursor::Open(request, core_.registry());
+  MUSTER_ASSERT_OK(cursor);
+
+  ASSERT_THAT(Next(*cursor), IsOkAndHolds(true));
+
+  EXPECT_EQ(state_.assembly().state(), v1::Assembly::READY);
+  EXPECT_EQ(state_.revision(), before + 1);
+  // The event log leaves the claim out.
+  EXPECT_EQ(state_.member().claim().kind(), v1::Claim::ANY);
+  EXPECT_TRUE(cursor->reached());
+}
+
+TEST_F(AssemblyCursorTest, WatchersOfOneEventShareItsBytes) {
+  SetUpShards(3);
+  auto first = Watch(v1::Assembly::STATE_UNSPECIFIED, "");
+  auto second = Watch(v1::Assembly::STATE_UNSPECIFIED, "");
+  ASSERT_THAT(Next(*first), IsOkAndHolds(true));
+  ASSERT_THAT(Next(*second), IsOkAndHolds(true));
+  MUSTER_ASSERT_OK(core_.ReportAll(kAssembly, kNode, v1::ShardReport::READY).status);
+
+  AssemblyMessage a, b;
+  ASSERT_THAT(NextOf(*first, a), IsOkAndHolds(true));
+  ASSERT_THAT(NextOf(*second, b), IsOkAndHolds(true));
+
+  ASSERT_NE(a.shared, nullptr);
+  EXPECT_EQ(a.shared, b.shared);
+  EXPECT_EQ(a.own, "");
+}
+
+TEST_F(EventsCursorTest, WatchFromNowBeginsWithItsRevision) {
+  SetUpShards(3);
+  auto cursor = EventsCursor::Open({}, core_.registry());
+  MUSTER_ASSERT_OK(cursor);
+
+  ASSERT_THAT(Next(*cursor), IsOkAndHolds(true));
+
+  EXPECT_TRUE(events_.progress());
+  EXPECT_EQ(events_.revision(), core_.registry().revision().value);
+  EXPECT_THAT(Next(*cursor), IsOkAndHolds(false));
+}
+
+TEST_F(EventsCursorTest, EventsOfARevisionComeTogetherAndOnce) {
+  SetUpShards(3);
+  auto cursor = EventsCursor::Open({}, core_.registry());
+  ASSERT_THAT(Next(*cursor), IsOkAndHolds(true));
+
+  MUSTER_ASSERT_OK(core_.ReportAll(kAssembly, kNode, v1::ShardReport::READY).status);
+
+  ASSERT_THAT(Next(*cursor), IsOkAndHolds(true));
+  ASSERT_EQ(events_.events_size(), 2);
+  EXPECT_EQ(events_.events(0).kind(), v1::Event::SHARDS_REPORTED);
+  EXPECT_EQ(events_.events(1).kind(), v1::Event::ASSEMBLY_STATE);
+  EXPECT_EQ(events_.events(1).sequence(), 1u);
+  EXPECT_TRUE(events_.complete());
+  EXPECT_THAT(Next(*cursor), IsOkAndHolds(false));
+}
+
+TEST_F(EventsCursorTest, FilterLeavesOutWhatDoesNotMatch) {
+  SetUpShards(3);
+  v1::WatchEventsRequest request;
+  request.mutable_filter()->set_node("nodes/other");
+  auto cursor = EventsCursor::Open(request, core_.registry());
+  ASSERT_THAT(Next(*cursor), IsOkAndHolds(true));
+  MUSTER_ASSERT_OK(core_.ReportAll(kAssembly, kNode, v1::ShardReport::READY).status);
+  ASSERT_THAT(Next(*cursor), IsOkAndHolds(false));
+
+  core_.AddNode("nodes/other", 0);
+
+  ASSERT_THAT(Next(*cursor), IsOkAndHolds(true));
+  ASSERT_EQ(events_.events_size(), 1);
+  EXPECT_EQ(events_.events(0).kind(), v1::Event::NODE_REGISTERED);
+}
+
+TEST_F(EventsCursorTest, ResumeOverARestartGivesTheSameEvents) {
+  SetUpShards(3);
+  v1::WatchEventsRequest request;
+  request.set_start_revision(1);
+  std::vector<std::string> seen[2];
+  for (auto& events : seen) {
+    auto cursor = EventsCursor::Open(request, core_.registry());
+    MUSTER_ASSERT_OK(cursor);
+    while (true) {
+      const auto more = Next(*cursor);
+      MUSTER_ASSERT_OK(more);
+      if (!*more) break;
+      for (const v1::Event& event : events_.events()) events.push_back(event.SerializeAsString());
+    }
+    core_.Restart();
+  }
+
+  EXPECT_GT(seen[0].size(), 3u);
+  EXPECT_EQ(seen[0], seen[1]);
 }
 
 }  // namespace

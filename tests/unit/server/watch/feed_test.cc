@@ -1,10 +1,10 @@
 #include "server/watch/feed.h"
 
+#include <optional>
 #include <utility>
 #include <vector>
 
 #include "gtest/gtest.h"
-#include "tests/support/status_matchers.h"
 
 namespace muster {
 namespace {
@@ -27,12 +27,11 @@ TEST(FeedTest, ReadGivesTheKeysOwnEventsAfterARevision) {
   feed.Start(Revision(0));
   for (uint64_t revision = 1; revision <= 6; ++revision) Publish(feed, revision, revision % 2);
 
-  const auto events = feed.Read(KeyOf(NodeUid(1)), Revision(1), 10);
+  const auto events = feed.Read(KeyOf(NodeUid(1)), Revision(1), 10).events;
 
-  MUSTER_ASSERT_OK(events);
-  ASSERT_EQ(events->size(), 2u);
-  EXPECT_EQ((*events)[0]->revision, Revision(3));
-  EXPECT_EQ((*events)[1]->revision, Revision(5));
+  ASSERT_EQ(events.size(), 2u);
+  EXPECT_EQ(events[0]->revision, Revision(3));
+  EXPECT_EQ(events[1]->revision, Revision(5));
   EXPECT_EQ(feed.durable(), Revision(6));
 }
 
@@ -44,17 +43,16 @@ TEST(FeedTest, ReadNeverSplitsARevision) {
   events.push_back(NodeEventAt(2, 1));
   feed.Publish(std::move(events), Revision(2));
 
-  EXPECT_EQ(feed.Read(KeyOf(NodeUid(1)), Revision(0), 1)->size(), 3u);
-  EXPECT_EQ(feed.Read(KeyOf(NodeUid(1)), Revision(0), 4)->size(), 4u);
+  EXPECT_EQ(feed.Read(KeyOf(NodeUid(1)), Revision(0), 1).events.size(), 3u);
+  EXPECT_EQ(feed.Read(KeyOf(NodeUid(1)), Revision(0), 4).events.size(), 4u);
 }
 
-TEST(FeedTest, RevisionBeforeTheStartIsCompacted) {
+TEST(FeedTest, RevisionBeforeTheStartIsBehind) {
   Feed feed({});
   feed.Start(Revision(7));
 
-  EXPECT_THAT(feed.Read(KeyOf(NodeUid(1)), Revision(6), 1),
-              ErrorIs(absl::StatusCode::kOutOfRange, "REVISION_COMPACTED"));
-  MUSTER_EXPECT_OK(feed.Read(KeyOf(NodeUid(1)), Revision(7), 1));
+  EXPECT_EQ(feed.Read(KeyOf(NodeUid(1)), Revision(6), 1).behind, Revision(7));
+  EXPECT_EQ(feed.Read(KeyOf(NodeUid(1)), Revision(7), 1).behind, std::nullopt);
 }
 
 TEST(FeedTest, RingDropsTheOldestBeyondItsEvents) {
@@ -62,9 +60,8 @@ TEST(FeedTest, RingDropsTheOldestBeyondItsEvents) {
   feed.Start(Revision(0));
   for (uint64_t revision = 1; revision <= 5; ++revision) Publish(feed, revision, 1);
 
-  EXPECT_THAT(feed.Read(KeyOf(NodeUid(1)), Revision(1), 10),
-              ErrorIs(absl::StatusCode::kOutOfRange, "REVISION_COMPACTED"));
-  EXPECT_EQ(feed.Read(KeyOf(NodeUid(1)), Revision(2), 10)->size(), 3u);
+  EXPECT_EQ(feed.Read(KeyOf(NodeUid(1)), Revision(1), 10).behind, Revision(2));
+  EXPECT_EQ(feed.Read(KeyOf(NodeUid(1)), Revision(2), 10).events.size(), 3u);
 }
 
 TEST(FeedTest, RingDropsTheOldestBeyondItsBytes) {
@@ -83,25 +80,56 @@ TEST(FeedTest, RingDropsTheOldestBeyondItsBytes) {
     feed.Publish(std::move(events), Revision(revision));
   }
 
-  EXPECT_THAT(feed.Read(KeyOf(AssemblyUid(1)), Revision(0), 10),
-              ErrorIs(absl::StatusCode::kOutOfRange, "REVISION_COMPACTED"));
-  EXPECT_LT(feed.Read(KeyOf(AssemblyUid(1)), Revision(3), 10)->size(), 3u);
+  EXPECT_TRUE(feed.Read(KeyOf(AssemblyUid(1)), Revision(0), 10).behind.has_value());
+  EXPECT_LT(feed.Read(KeyOf(AssemblyUid(1)), Revision(3), 10).events.size(), 3u);
 }
 
-TEST(FeedTest, PublishWakesOnlyTheKeysThatItTouches) {
+TEST(FeedTest, FollowerToWhomNothingHappensNeverFallsBehind) {
+  Feed feed({.max_events = 3});
+  feed.Start(Revision(0));
+  feed.Follow(KeyOf(NodeUid(2)));
+  for (uint64_t revision = 1; revision <= 9; ++revision) Publish(feed, revision, 1);
+
+  EXPECT_EQ(feed.Read(KeyOf(NodeUid(2)), Revision(0), 10).behind, std::nullopt);
+  EXPECT_EQ(feed.Read(KeyOf(NodeUid(3)), Revision(0), 10).behind, Revision(6));
+
+  feed.Unfollow(KeyOf(NodeUid(2)));
+  EXPECT_EQ(feed.Read(KeyOf(NodeUid(2)), Revision(0), 10).behind, Revision(6));
+}
+
+TEST(FeedTest, FollowerFallsBehindByItsOwnEventsOnly) {
+  Feed feed({.max_events = 2});
+  feed.Start(Revision(0));
+  feed.Follow(KeyOf(NodeUid(2)));
+  Publish(feed, 1, 2);
+  Publish(feed, 2, 2);
+  for (uint64_t revision = 3; revision <= 9; ++revision) Publish(feed, revision, 1);
+
+  EXPECT_EQ(feed.Read(KeyOf(NodeUid(2)), Revision(1), 10).behind, Revision(2));
+  EXPECT_EQ(feed.Read(KeyOf(NodeUid(2)), Revision(2), 10).behind, std::nullopt);
+}
+
+TEST(FeedTest, ReadSaysWhetherThereIsMore) {
   Feed feed({});
   feed.Start(Revision(0));
-  int first = 0, second = 0;
-  const uint64_t subscription = feed.Subscribe(KeyOf(NodeUid(1)), [&] { ++first; });
-  feed.Subscribe(KeyOf(NodeUid(2)), [&] { ++second; });
-
   Publish(feed, 1, 1);
-  EXPECT_EQ(first, 1);
-  EXPECT_EQ(second, 0);
-
-  feed.Unsubscribe(KeyOf(NodeUid(1)), subscription);
   Publish(feed, 2, 1);
-  EXPECT_EQ(first, 1);
+
+  EXPECT_TRUE(feed.Read(KeyOf(NodeUid(1)), Revision(0), 1).more);
+  EXPECT_FALSE(feed.Read(KeyOf(NodeUid(1)), Revision(1), 1).more);
+}
+
+TEST(FeedTest, ListenerIsToldOfTheKeysThatAPublishTouches) {
+  Feed feed({});
+  feed.Start(Revision(0));
+  std::vector<FeedKey> touched;
+  feed.SetListener([&](const std::vector<FeedKey>& keys) { touched = keys; });
+  std::vector<Event> events;
+  for (const uint64_t node : {1, 1, 2}) events.push_back(NodeEventAt(1, node));
+
+  feed.Publish(std::move(events), Revision(1));
+
+  EXPECT_EQ(touched, (std::vector<FeedKey>{KeyOf(NodeUid(1)), KeyOf(NodeUid(2))}));
 }
 
 TEST(FeedTest, NodeAndAssemblyOfOneUidAreDifferentKeys) {

@@ -1,0 +1,43 @@
+#include "server/registry/command.h"
+
+#include <type_traits>
+
+#include "absl/strings/strip.h"
+#include "google/protobuf/message.h"
+
+namespace muster {
+namespace {
+
+// One overload a command that is no request; a request's cause is the RPC's name.
+absl::string_view NameOf(const StagePieces&) { return "AddShards"; }
+absl::string_view NameOf(const AddShard&) { return "AddShards"; }
+absl::string_view NameOf(const AddCompanion&) { return "AddCompanions"; }
+absl::string_view NameOf(const AddLocation&) { return "AddLocations"; }
+absl::string_view NameOf(const RemoveLocation&) { return "RemoveLocations"; }
+absl::string_view NameOf(const Tick&) { return "time"; }
+absl::string_view NameOf(const ExpireLease&) { return "lease expired"; }
+absl::string_view NameOf(const ReleaseNode&) { return "move grace over"; }
+absl::string_view NameOf(const ReviveNode&) { return "Heartbeat"; }
+absl::string_view NameOf(const StagePlan&) { return "plan"; }
+absl::string_view NameOf(const ApplyPlan&) { return "plan"; }
+absl::string_view NameOf(const ExpireDraft&) { return "draft expired"; }
+absl::string_view NameOf(const ForgetMember&) { return "node removed"; }
+absl::string_view NameOf(const ForgetPlanDirectory&) { return "plan"; }
+absl::string_view NameOf(const RememberReady&) { return "READY"; }
+
+}  // namespace
+
+absl::string_view CauseOf(const Command& command) {
+  return std::visit(
+      [](const auto& what) -> absl::string_view {
+        using What = std::decay_t<decltype(what)>;
+        if constexpr (std::is_base_of_v<google::protobuf::Message, What>) {
+          return absl::StripSuffix(What::descriptor()->name(), "Request");
+        } else {
+          return NameOf(what);
+        }
+      },
+      command);
+}
+
+}  // namespace muster

@@ -1,0 +1,53 @@
+// The rows of the event log: how what a command tells of is packed, and read again.
+//
+// Thread-safe: pure functions.
+#ifndef MUSTER_SERVER_REGISTRY_EVENT_ROWS_H_
+#define MUSTER_SERVER_REGISTRY_EVENT_ROWS_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "muster/store/rows.pb.h"
+#include "muster/v1/event.pb.h"
+#include "server/registry/event.h"
+#include "storage/base/numbers.h"
+
+namespace muster {
+
+// A row is begun anew beyond this, so that it stays far below the 256 KiB of a row.
+inline constexpr size_t kMaxEventsRowBytes = 128u << 10;
+
+struct PackedEvents {
+  // A serialised EventsRow.
+  std::string row;
+  // Those that people are told of.
+  uint32_t told = 0;
+};
+
+// Packs what people are told of, and what watches of `events` have to know to resume behind the
+// server's memory, into rows: `told` first, then the assignments of `events`. What is too much for
+// `rows_max` rows (at least 1) and `bytes_max` bytes is cut: first what watches need, then the
+// assignments.
+std::vector<PackedEvents> PackEvents(std::vector<muster::v1::Event> told,
+                                     std::vector<Event>& events, int64_t time_us,
+                                     absl::string_view cause, size_t rows_max, size_t bytes_max);
+
+// What a row tells of, with revision, sequence, time, cause and shards filled in. kDataLoss: the
+// row is damaged.
+absl::StatusOr<std::vector<muster::v1::Event>> UnpackTold(Revision revision, absl::string_view row);
+
+// Appends the events of a row that watches follow and that are `wanted`. kOutOfRange: they were
+// cut. kDataLoss: the row is damaged.
+absl::Status UnpackWatched(Revision revision, absl::string_view row,
+                           const std::function<bool(const store::EventRow&)>& wanted,
+                           std::vector<Event>& events);
+
+}  // namespace muster
+
+#endif  // MUSTER_SERVER_REGISTRY_EVENT_ROWS_H_

@@ -1,0 +1,152 @@
+#include "server/watch/feed_reader.h"
+
+#include <algorithm>
+#include <memory>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "muster/store/rows.pb.h"
+#include "server/registry/event_rows.h"
+#include "server/registry/row_keys.h"
+#include "storage/base/error_info.h"
+#include "storage/base/status_macros.h"
+
+namespace muster {
+namespace {
+
+// A row has up to 128 KiB.
+constexpr size_t kRowsPerScan = 64;
+// A part ends with the first revision beyond this many rows, their bytes, or events.
+constexpr size_t kRowsPerPart = 1'024;
+constexpr size_t kBytesPerPart = 1u << 20;
+constexpr size_t kEventsPerPart = 32;
+
+absl::Status Compacted(Revision after, Revision compacted) {
+  return MakeError(
+      absl::StatusCode::kOutOfRange, "REVISION_COMPACTED",
+      absl::StrCat("revision ", after.value, " is too old to resume from: the oldest is ",
+                   compacted.value, "; start from a snapshot"),
+      {{"revision", absl::StrCat(after.value)},
+       {"compact_revision", absl::StrCat(compacted.value)}});
+}
+
+bool Concerns(FeedKey key, const store::EventRow& row) {
+  switch (key.kind) {
+    case FeedKey::Kind::kNode:
+      return row.node_uid() == key.uid;
+    case FeedKey::Kind::kAssembly:
+      return row.about() == store::EventRow::ASSEMBLY && row.assembly_uid() == key.uid;
+    default:
+      return false;
+  }
+}
+
+absl::Status AppendEvents(FeedKey key, Revision revision, std::string row,
+                          std::vector<Feed::EventPtr>& out) {
+  std::vector<Event> events;
+  if (key.kind == FeedKey::Kind::kLog) {
+    Event& event = events.emplace_back();
+    event.revision = revision;
+    event.what.emplace<StoredEvents>(StoredEvents{std::move(row)});
+  } else {
+    const absl::Status status = UnpackWatched(
+        revision, row, [key](const store::EventRow& one) { return Concerns(key, one); }, events);
+    if (absl::IsOutOfRange(status)) return Compacted(Revision(revision.value - 1), revision);
+    MUSTER_RETURN_IF_ERROR(status);
+  }
+  for (Event& event : events) out.push_back(std::make_shared<const Event>(std::move(event)));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Revision> CompactedIn(MetadataStore& store) {
+  const absl::StatusOr<std::string> packed = store.Get(EventLogKey());
+  store::EventLogRow row;
+  if (packed.ok() && row.ParseFromString(*packed)) return Revision(row.compact_revision());
+  if (!packed.ok() && !absl::IsNotFound(packed.status())) return packed.status();
+  // A store that no event was logged in yet.
+  return Revision(UINT64_MAX);
+}
+
+}  // namespace
+
+absl::StatusOr<LogPart> ReadLog(MetadataStore& store, const LogSpan& span) {
+  LogPart part;
+  part.upto = span.after;
+  std::string begin = EventsKey(Revision(span.after.value + 1), 0);
+  const std::string end = EventsKey(Revision(span.end.value + 1), 0);
+  size_t rows_read = 0, bytes_read = 0;
+  bool finished = false;
+  while (!finished) {
+    MUSTER_ASSIGN_OR_RETURN(std::vector<MetadataStore::Row> rows,
+                            store.Scan(begin, end, kRowsPerScan));
+    for (MetadataStore::Row& row : rows) {
+      const std::optional<Revision> revision = ParseEventsKey(row.key);
+      if (!revision.has_value()) return absl::DataLossError("an event row's key can't be read");
+      // Whole revisions only.
+      if (*revision != part.upto && (rows_read >= kRowsPerPart || bytes_read >= kBytesPerPart ||
+                                     part.events.size() >= kEventsPerPart)) {
+        finished = true;
+        break;
+      }
+      bytes_read += row.value.size();
+      MUSTER_RETURN_IF_ERROR(AppendEvents(span.key, *revision, std::move(row.value), part.events));
+      part.upto = *revision;
+      ++rows_read;
+    }
+    if (finished) break;
+    if (rows.size() < kRowsPerScan) {
+      part.upto = span.end;
+      break;
+    }
+    begin = rows.back().key + '\0';
+  }
+  // Asked last: what was cut off while it was read may be missing.
+  MUSTER_ASSIGN_OR_RETURN(const Revision compacted, CompactedIn(store));
+  if (span.after < compacted) {
+    return Compacted(span.after, std::min(compacted, span.end));
+  }
+  return part;
+}
+
+absl::Status CheckResume(Revision start, Revision newest) {
+  if (start <= newest) return absl::OkStatus();
+  return MakeError(
+      absl::StatusCode::kOutOfRange, "REVISION_COMPACTED",
+      absl::StrCat("revision ", start.value, " is beyond the newest, ", newest.value,
+                   "; start from a snapshot"),
+      {{"revision", absl::StrCat(start.value)}, {"compact_revision", absl::StrCat(newest.value)}});
+}
+
+std::optional<CursorStep> FeedReader::Next(const Feed& feed, std::vector<Feed::EventPtr>& events) {
+  events.clear();
+  if (!supplied_.empty()) {
+    position_ = supplied_.front()->revision;
+    while (!supplied_.empty() && supplied_.front()->revision == position_) {
+      events.push_back(std::move(supplied_.front()));
+      supplied_.pop_front();
+    }
+    more_ = true;
+    return std::nullopt;
+  }
+  Skip(supplied_upto_);
+  Feed::Found found = feed.Read(key_, position_, 1);
+  more_ = found.more;
+  if (found.behind.has_value()) {
+    span_ = LogSpan{key_, position_, *found.behind};
+    return CursorStep::kReadLog;
+  }
+  if (found.events.empty()) return CursorStep::kWait;
+  events = std::move(found.events);
+  position_ = events.back()->revision;
+  return std::nullopt;
+}
+
+void FeedReader::Supply(LogPart part) {
+  supplied_.assign(part.events.begin(), part.events.end());
+  supplied_upto_ = part.upto;
+  span_.reset();
+}
+
+void FeedReader::Skip(Revision revision) { position_ = std::max(position_, revision); }
+
+}  // namespace muster

@@ -1,0 +1,89 @@
+// A place in the events of one key: reads them from the feed's ring, and behind it from the event
+// log.
+//
+// The log is in the store, which takes time. So a reader that is behind the ring says what it needs
+// (LogSpan); whoever drives it has ReadLog read that where blocking is allowed, and hands the
+// result over.
+#ifndef MUSTER_SERVER_WATCH_FEED_READER_H_
+#define MUSTER_SERVER_WATCH_FEED_READER_H_
+
+#include <cstddef>
+#include <deque>
+#include <optional>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "server/watch/feed.h"
+#include "storage/metadata/metadata_store.h"
+
+namespace muster {
+
+// What a cursor did.
+enum class CursorStep {
+  // It has filled a message.
+  kMessage,
+  // There is none: not until the feed has more, unless the cursor says that there may be more
+  // already.
+  kWait,
+  // It is behind the ring: read its `log_span()` and Supply it.
+  kReadLog,
+};
+
+// A part of the log that somebody needs: the key's events with after < revision <= end.
+struct LogSpan {
+  FeedKey key;
+  Revision after;
+  Revision end;
+};
+
+// The first part of a span.
+struct LogPart {
+  std::vector<Feed::EventPtr> events;
+  // Everything up to here was read.
+  Revision upto;
+};
+
+// Reads a bounded part of a span; blocks. OUT_OF_RANGE REVISION_COMPACTED: events of it are no
+// longer kept.
+absl::StatusOr<LogPart> ReadLog(MetadataStore& store, const LogSpan& span);
+
+// Whether a watch can resume after `start`, where `newest` is the registry's revision. OUT_OF_RANGE
+// REVISION_COMPACTED when it is beyond the newest, as after a store was replaced; what is too old
+// shows when it is read.
+absl::Status CheckResume(Revision start, Revision newest);
+
+// Not thread-safe.
+class FeedReader {
+ public:
+  FeedReader(FeedKey key, Revision position) : key_(key), position_(position) {}
+
+  // Fills in the events of the next revision that has any. Never kMessage: `events` is filled or
+  // the step tells why not.
+  std::optional<CursorStep> Next(const Feed& feed, std::vector<Feed::EventPtr>& events);
+
+  // After kReadLog.
+  const LogSpan& log_span() const { return *span_; }
+  void Supply(LogPart part);
+
+  FeedKey key() const { return key_; }
+  // Everything up to here was given out.
+  Revision position() const { return position_; }
+  // Where nothing has happened up to `revision`.
+  void Skip(Revision revision);
+  // More events may be there already.
+  bool more() const { return more_; }
+
+ private:
+  const FeedKey key_;
+  Revision position_;
+  bool more_ = true;
+  std::optional<LogSpan> span_;
+  // From the log.
+  std::deque<Feed::EventPtr> supplied_;
+  Revision supplied_upto_;
+};
+
+}  // namespace muster
+
+#endif  // MUSTER_SERVER_WATCH_FEED_READER_H_
