@@ -9,7 +9,7 @@ import pytest
 from harness.conditions import eventually
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-SERVICES = ["muster.v1.AssemblyService", "muster.v1.ModelService", "muster.v1.NodeService"]
+SERVICES = ["muster.v1.AssemblyService", "muster.v1.EventService", "muster.v1.ModelService", "muster.v1.NodeService"]
 MIB = 1 << 20
 
 

@@ -33,12 +33,14 @@ _DIRECTORY = _generate()
 model_pb2 = importlib.import_module("muster.v1.model_pb2")
 node_pb2 = importlib.import_module("muster.v1.node_pb2")
 assembly_pb2 = importlib.import_module("muster.v1.assembly_pb2")
+event_pb2 = importlib.import_module("muster.v1.event_pb2")
 status_pb2 = importlib.import_module("google.rpc.status_pb2")
 error_details_pb2 = importlib.import_module("google.rpc.error_details_pb2")
 _STUBS = {
     "models": importlib.import_module("muster.v1.model_pb2_grpc").ModelServiceStub,
     "nodes": importlib.import_module("muster.v1.node_pb2_grpc").NodeServiceStub,
     "assemblies": importlib.import_module("muster.v1.assembly_pb2_grpc").AssemblyServiceStub,
+    "events": importlib.import_module("muster.v1.event_pb2_grpc").EventServiceStub,
 }
 
 READY = assembly_pb2.Assembly.READY
@@ -108,6 +110,7 @@ class Api:
         self.models = _Service(_STUBS["models"](self.channel), model_pb2)
         self.nodes = _Service(_STUBS["nodes"](self.channel), node_pb2)
         self.assemblies = _Service(_STUBS["assemblies"](self.channel), assembly_pb2)
+        self.events = _Service(_STUBS["events"](self.channel), event_pb2)
 
     def close(self):
         self.channel.close()
