@@ -114,6 +114,7 @@ int Serve(const ServerOptions& options, int signals, MetadataStore& store,
   registry_options.leases.move_grace = absl::Seconds(options.move_grace_s);
   registry_options.event_log.max_age_us = static_cast<int64_t>(options.event_log_age_s * 1e6);
   registry_options.event_log.max_events = options.event_log_max;
+  registry_options.leases.guard = absl::Seconds(options.lease_ttl_s);
   registry_options.min_free_bytes = static_cast<int64_t>(options.min_free_bytes);
   Registry registry(registry_options);
   Feed feed({});

@@ -29,9 +29,11 @@ void PlannerThread::Stop() {
 
 void PlannerThread::Want(AssemblyUid assembly) {
   MutexLock lock(mutex_);
+  // In the order of asking, so that none waits behind others that are asked for again and again.
   const auto last = last_planned_.find(assembly);
+  const absl::Duration now = clock_.Monotonic();
   const absl::Duration not_before =
-      last == last_planned_.end() ? absl::ZeroDuration() : last->second + min_interval_;
+      last == last_planned_.end() ? now : std::max(now, last->second + min_interval_);
   if (wanted_.emplace(assembly, not_before).second) wanted_changed_.NotifyOne();
 }
 

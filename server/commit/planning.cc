@@ -1,9 +1,11 @@
 #include "server/commit/planning.h"
 
+#include <algorithm>
+#include <iterator>
+#include <map>
 #include <memory>
 #include <utility>
 
-#include "absl/numeric/int128.h"
 #include "absl/strings/strip.h"
 #include "server/registry/limits.h"
 #include "storage/base/status_macros.h"
@@ -53,21 +55,99 @@ PlanClaim ClaimOf(const v1::Claim& claim) {
   return out;
 }
 
-PlanNode PlanNodeOf(const Node& node, const Assembly::Member& member) {
+// What the node's other assemblies have on it. Assemblies of one model version share their bytes;
+// equal shards of different versions are counted each.
+void AddOthers(const Registry& registry, const Assembly& assembly, const Node& node,
+               PlanNode& out) {
+  std::map<VersionUid, std::vector<const Assembly::Member*>> by_version;
+  for (const AssemblyUid uid : node.memberships) {
+    if (uid == assembly.uid()) continue;
+    const Assembly& other = *registry.assemblies().FindByUid(uid);
+    const Assembly::Member* member = other.FindMember(node.row.name());
+    by_version[other.version().uid].push_back(member);
+    out.used_bytes += member->assigned_bytes;
+  }
+  for (const auto& [version, members] : by_version) {
+    const bool own = version == assembly.version().uid;
+    if (members.size() < 2 && !own) continue;
+    std::vector<uint32_t> shards;
+    for (const Assembly::Member* member : members) {
+      for (const Assignment& assignment : member->assignments) shards.push_back(assignment.shard);
+    }
+    std::sort(shards.begin(), shards.end());
+    const std::vector<Version::Shard>& all = registry.catalogue().FindByUid(version)->shards;
+    for (size_t i = 0; i < shards.size(); ++i) {
+      if (i > 0 && shards[i] == shards[i - 1]) {
+        out.used_bytes -= all[shards[i]].size_bytes;
+      } else if (own) {
+        out.already_counted.push_back(ShardIndex(shards[i]));
+      }
+    }
+  }
+}
+
+std::vector<ShardIndex> IndicesOf(const std::vector<uint32_t>& shards) {
+  std::vector<ShardIndex> out;
+  out.reserve(shards.size());
+  for (const uint32_t shard : shards) out.push_back(ShardIndex(shard));
+  return out;
+}
+
+PlanNode PlanNodeOf(const Registry& registry, const Assembly& assembly, const Node& node,
+                    const Assembly::Member& member, bool guarded) {
   PlanNode out;
   out.uid = node.uid.value;
   out.name = std::string(absl::StripPrefix(node.row.name(), "nodes/"));
   out.zone = node.row.zone();
   out.capacity_bytes = node.row.capacity_bytes();
-  out.used_bytes = node.assigned_bytes - member.assigned_bytes;
+  if (node.memberships.size() > 1) AddOthers(registry, assembly, node, out);
   out.live = node.live();
-  out.keeps_assignments = !node.row.released();
+  out.selected = member.selected;
+  out.draining = member.draining;
+  out.keeps_assignments = guarded || !node.row.released();
+  out.cached = IndicesOf(member.cached);
+  for (const auto& [shard, given_up] : member.given_up) out.unfit.push_back(ShardIndex(shard));
   out.claim = ClaimOf(member.claim);
   out.present.reserve(member.assignments.size());
-  for (const Assignment& assignment : member.assignments) {
-    out.present.push_back(PlanAssignment{ShardIndex(assignment.shard), assignment.generation});
+  for (size_t i = 0; i < member.assignments.size(); ++i) {
+    const Assignment& assignment = member.assignments[i];
+    PlanAssignment present{ShardIndex(assignment.shard), assignment.generation};
+    if (member.IsExtra(assignment.shard)) {
+      present.replaces = member.replaces.at(assignment.shard).value;
+    }
+    present.ready = member.live && member.states[i] == v1::ShardReport::READY;
+    out.present.push_back(present);
   }
   return out;
+}
+
+void Suppose(const Registry& registry, const Assembly& assembly, const WhatIf& change,
+             std::vector<PlanNode>& nodes) {
+  const auto found = std::find_if(nodes.begin(), nodes.end(), [&](const PlanNode& node) {
+    return node.uid == change.node.value;
+  });
+  if (change.change == WhatIf::Change::kJoined) {
+    const Node* node = registry.nodes().FindByUid(change.node);
+    if (node == nullptr || found != nodes.end()) return;
+    Assembly::Member member;
+    member.node = change.node;
+    member.claim = change.claim;
+    AssemblyTable::SetStanding(assembly, *node, member);
+    nodes.push_back(PlanNodeOf(registry, assembly, *node, member, false));
+    return;
+  }
+  if (found == nodes.end()) return;
+  switch (change.change) {
+    case WhatIf::Change::kDrained:
+      found->draining = true;
+      break;
+    case WhatIf::Change::kReleased:
+      found->live = false;
+      found->keeps_assignments = false;
+      break;
+    default:
+      nodes.erase(found);
+  }
 }
 
 v1::AssemblyReason ReasonOfUnplaced(const Unplaced& unplaced, const PlanInput& input) {
@@ -106,8 +186,31 @@ PlannedAssembly::Member PlannedMember(const PlanNode& node, const NodePlan& plan
   out.assignments.reserve(plan.assignments.size());
   for (const PlanAssignment& assignment : plan.assignments) {
     out.assignments.push_back(Assignment{assignment.shard.value, assignment.generation});
+    if (assignment.replaces != 0) {
+      out.replaces[assignment.shard.value] = NodeUid(assignment.replaces);
+    }
   }
   return out;
+}
+
+PlannedAssembly::Blocked BlockedOf(const BlockedMove& move, const PlanTask& task) {
+  PlannedAssembly::Blocked out;
+  out.node = NodeUid(task.input.nodes[move.node].uid);
+  out.blocker.set_assembly(task.name);
+  out.blocker.set_message(move.message);
+  out.blocker.set_shard_count(static_cast<uint32_t>(move.shards.size()));
+  for (const ShardIndex shard : move.shards) {
+    if (out.blocker.shards_size() == kMaxReasonShards) break;
+    out.blocker.add_shards(shard.value);
+  }
+  return out;
+}
+
+bool SameBlocked(const std::vector<PlannedAssembly::Blocked>& a,
+                 const std::vector<PlannedAssembly::Blocked>& b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const auto& x, const auto& y) {
+    return x.node == y.node && x.blocker.SerializeAsString() == y.blocker.SerializeAsString();
+  });
 }
 
 // One ApplyPlan, after as many StagePlans as the plan's size asks for.
@@ -132,30 +235,44 @@ std::vector<Command> CommandsFor(std::shared_ptr<const PlannedAssembly> plan) {
 }  // namespace
 
 std::optional<PlanTask> TakePlanTask(const Registry& registry, AssemblyUid uid) {
+  return TakePlanTask(registry, uid, {});
+}
+
+std::optional<PlanTask> TakePlanTask(const Registry& registry, AssemblyUid uid,
+                                     absl::Span<const WhatIf> changes) {
   const Assembly* assembly = registry.assemblies().FindByUid(uid);
-  if (assembly == nullptr || !assembly->WantsPlan()) return std::nullopt;
+  if (assembly == nullptr) return std::nullopt;
+  const store::AssemblyRow& row = assembly->row();
+  // Before anything is copied: most tasks of waiting assemblies end here.
+  if (changes.empty() && !assembly->WantsPlan()) return std::nullopt;
   PlanTask task;
   task.assembly = uid;
+  task.name = assembly->name();
   task.inputs_version = assembly->inputs_version();
-  task.first = assembly->row().generation() == 0;
-  task.present_reasons.assign(assembly->row().plan_reasons().begin(),
-                              assembly->row().plan_reasons().end());
-  for (const Version::Shard& shard : assembly->version().shards) {
-    PlanShard out;
-    out.size_bytes = shard.size_bytes;
-    out.content = ContentId{absl::Uint128High64(shard.content), absl::Uint128Low64(shard.content)};
-    task.shards.push_back(out);
-  }
-  task.input.policy = PolicyOf(assembly->row().policy());
-  task.input.replicas = assembly->row().replicas();
+  task.first = row.generation() == 0;
+  task.present_reasons.assign(row.plan_reasons().begin(), row.plan_reasons().end());
+  task.present_blocked = assembly->blocked;
+  task.shards = assembly->version().PlanShards();
+  task.input.shards = *task.shards;
+  task.input.location_zones = assembly->version().location_zones;
+  task.input.policy = PolicyOf(row.policy());
+  task.input.replicas = row.replicas();
+  const bool guarded = registry.leases().IsGuarded();
+  task.input.move_budget_bytes = guarded ? 0 : assembly->move_budget_bytes();
+  task.input.nodes.reserve(assembly->members().size());
   for (const auto& [name, member] : assembly->members()) {
-    task.input.nodes.push_back(PlanNodeOf(*registry.nodes().FindByUid(member.node), member));
+    task.input.nodes.push_back(
+        PlanNodeOf(registry, *assembly, *registry.nodes().FindByUid(member.node), member, guarded));
   }
+  for (const WhatIf& change : changes) Suppose(registry, *assembly, change, task.input.nodes);
+  const auto open = std::count_if(
+      task.input.nodes.begin(), task.input.nodes.end(),
+      [](const PlanNode& node) { return node.live && node.selected && !node.draining; });
+  if (task.first && open < row.min_nodes()) return std::nullopt;
   return task;
 }
 
 absl::StatusOr<std::optional<std::vector<Command>>> MakePlanCommands(PlanTask task) {
-  task.input.shards = task.shards;
   MUSTER_ASSIGN_OR_RETURN(const Plan plan, MakePlan(task.input));
   auto planned = std::make_shared<PlannedAssembly>();
   planned->assembly = task.assembly;
@@ -164,7 +281,12 @@ absl::StatusOr<std::optional<std::vector<Command>>> MakePlanCommands(PlanTask ta
     if (planned->reasons.size() == kMaxReasons) break;
     planned->reasons.push_back(ReasonOfUnplaced(unplaced, task.input));
   }
-  if (!task.first && !plan.changed && SameReasons(planned->reasons, task.present_reasons)) {
+  for (const BlockedMove& move : plan.blocked) planned->blocked.push_back(BlockedOf(move, task));
+  planned->added_bytes = plan.added_bytes;
+  planned->removed_bytes = plan.removed_bytes;
+  planned->moved_bytes = plan.moved_bytes;
+  if (!task.first && !plan.changed && SameReasons(planned->reasons, task.present_reasons) &&
+      SameBlocked(planned->blocked, task.present_blocked)) {
     return std::nullopt;
   }
   size_t changed = 0;
@@ -180,6 +302,69 @@ absl::StatusOr<std::optional<std::vector<Command>>> MakePlanCommands(PlanTask ta
     planned->members.push_back(PlannedMember(task.input.nodes[i], plan.nodes[i]));
   }
   return CommandsFor(std::move(planned));
+}
+
+namespace {
+
+// What the plan changes for one node.
+v1::PlanPreview::NodeChange ChangeOf(const PlanTask& task, const PlanNode& node,
+                                     const NodePlan& plan) {
+  v1::PlanPreview::NodeChange out;
+  out.set_node("nodes/" + node.name);
+  std::vector<uint32_t> before, after, added, removed;
+  for (const PlanAssignment& present : node.present) before.push_back(present.shard.value);
+  for (const PlanAssignment& planned : plan.assignments) after.push_back(planned.shard.value);
+  std::sort(before.begin(), before.end());
+  std::set_difference(after.begin(), after.end(), before.begin(), before.end(),
+                      std::back_inserter(added));
+  std::set_difference(before.begin(), before.end(), after.begin(), after.end(),
+                      std::back_inserter(removed));
+  const auto size_of = [&](uint32_t shard) { return (*task.shards)[shard].size_bytes; };
+  uint64_t added_bytes = 0, removed_bytes = 0, assigned_bytes = node.used_bytes;
+  for (const uint32_t shard : added) {
+    added_bytes += size_of(shard);
+    if (out.added_shards_size() < kMaxReasonShards) out.add_added_shards(shard);
+  }
+  for (const uint32_t shard : removed) {
+    removed_bytes += size_of(shard);
+    if (out.removed_shards_size() < kMaxReasonShards) out.add_removed_shards(shard);
+  }
+  for (const uint32_t shard : after) {
+    const bool counted = std::binary_search(node.already_counted.begin(),
+                                            node.already_counted.end(), ShardIndex(shard));
+    if (!counted) assigned_bytes += size_of(shard);
+  }
+  out.set_added_bytes(added_bytes);
+  out.set_removed_bytes(removed_bytes);
+  out.set_assigned_bytes(assigned_bytes);
+  return out;
+}
+
+}  // namespace
+
+absl::StatusOr<v1::PlanPreview> PreviewOf(const PlanTask& task) {
+  MUSTER_ASSIGN_OR_RETURN(const Plan plan, MakePlan(task.input));
+  v1::PlanPreview out;
+  out.set_assembly(task.name);
+  std::vector<size_t> changed;
+  for (size_t i = 0; i < plan.nodes.size(); ++i) {
+    if (plan.nodes[i].changed) changed.push_back(i);
+  }
+  std::sort(changed.begin(), changed.end(), [&](size_t a, size_t b) {
+    return task.input.nodes[a].name < task.input.nodes[b].name;
+  });
+  for (const size_t i : changed) {
+    if (out.nodes_size() == static_cast<int>(kMaxItemsPerCall)) break;
+    *out.add_nodes() = ChangeOf(task, task.input.nodes[i], plan.nodes[i]);
+  }
+  out.set_added_bytes(plan.added_bytes);
+  out.set_removed_bytes(plan.removed_bytes);
+  out.set_moved_bytes(plan.moved_bytes);
+  for (const Unplaced& unplaced : plan.unplaced) {
+    if (out.reasons_size() == kMaxReasons) break;
+    *out.add_reasons() = ReasonOfUnplaced(unplaced, task.input);
+  }
+  return out;
 }
 
 }  // namespace muster

@@ -6,10 +6,13 @@
 #define MUSTER_SERVER_COMMIT_PLANNING_H_
 
 #include <cstdint>
+#include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "server/commit/committer.h"
 #include "server/placement/placement.h"
 #include "server/registry/registry.h"
@@ -21,18 +24,36 @@ struct PlanTask {
   uint64_t inputs_version = 0;
   // There is no plan yet, so that even an empty one is worth storing.
   bool first = false;
+  // For messages: "assemblies/demo".
+  std::string name;
   std::vector<muster::v1::AssemblyReason> present_reasons;
-  std::vector<PlanShard> shards;
-  // Its `shards` is set when the plan is made.
+  std::vector<PlannedAssembly::Blocked> present_blocked;
+  // What `input.shards` points into.
+  std::shared_ptr<const std::vector<PlanShard>> shards;
   PlanInput input;
+};
+
+// Something that might happen to a node, to see what a plan would make of it.
+struct WhatIf {
+  enum class Change : uint8_t { kDrained, kReleased, kGone, kJoined };
+  Change change = Change::kDrained;
+  NodeUid node;
+  // Of kJoined.
+  muster::v1::Claim claim = {};
 };
 
 // What a plan of the assembly has to know; nullopt when it needs none (gone, or too few nodes for
 // the first).
 std::optional<PlanTask> TakePlanTask(const Registry& registry, AssemblyUid assembly);
+// The same as if all of `changes` had happened; those of nodes that are not concerned do nothing.
+std::optional<PlanTask> TakePlanTask(const Registry& registry, AssemblyUid assembly,
+                                     absl::Span<const WhatIf> changes);
 
 // Makes the plan and the commands that bring it in; nullopt when it changes nothing.
 absl::StatusOr<std::optional<std::vector<Command>>> MakePlanCommands(PlanTask task);
+
+// Makes the plan and says what it would change.
+absl::StatusOr<muster::v1::PlanPreview> PreviewOf(const PlanTask& task);
 
 }  // namespace muster
 

@@ -36,6 +36,7 @@ Job TickThread::MakeTick(Clock& clock, LeaseTable& leases, MetadataStore& store)
   for (const LeaseTable::Lease& lease : due.released) {
     job.commands.push_back(ReleaseNode{lease.node, lease.epoch});
   }
+  if (due.guard_ended) job.commands.push_back(ResumePlans{});
   return job;
 }
 

@@ -120,14 +120,23 @@ void ReportGaps(PlanState& state, const std::vector<Coverage>& coverage) {
 
 void PlanFull(PlanState& state) {
   const std::vector<uint32_t> shards = AllShards(state);
-  bool anyone = false;
+  bool anyone_open = false;
+  std::vector<bool> held(shards.size());
   for (const NodeIndex node : state.order()) {
-    anyone |= state.node(node).open || !state.node(node).kept.empty();
-    if (state.node(node).open) GiveShards(state, node, shards);
+    if (state.node(node).open) {
+      anyone_open = true;
+      GiveShards(state, node, shards);
+    }
+    for (const PlanAssignment& kept : state.node(node).kept) held[kept.shard.value] = true;
   }
-  if (!anyone && !shards.empty()) {
-    state.AddUnplaced(MakeUnplaced(Unplaced::Cause::kTooFewNodes, shards,
-                                   "shard 0 has no node: no live member takes shards"));
+  std::vector<uint32_t> missing;
+  for (const uint32_t shard : shards) {
+    if (!held[shard]) missing.push_back(shard);
+  }
+  if (!anyone_open && !missing.empty()) {
+    state.AddUnplaced(MakeUnplaced(
+        Unplaced::Cause::kTooFewNodes, missing,
+        absl::StrCat("shard ", missing.front(), " has no node: no live member takes shards")));
   }
   LeaveByClaims(state, {});
 }

@@ -358,14 +358,14 @@ bool PoolPlanner::Refit() {
       const uint32_t slot = pool_.slot_of(shard.value);
       const ShardPool::Holder* holder = slot == kNone ? nullptr : pool_.FindHolder(slot, node);
       if (holder == nullptr || holder->ready || holder->moving) continue;
-      if (holder->extra) {
-        pool_.Drop(slot, node);
-        changed = true;
-        continue;
-      }
+      // Where there is none, starting again would end here again.
       const std::optional<uint32_t> leaf = pool_.BestLeaf(slot, SearchFor(node));
       if (!leaf) continue;
-      Relocate(slot, node, *leaf);
+      if (holder->extra) {
+        pool_.Drop(slot, node);
+      } else {
+        Relocate(slot, node, *leaf);
+      }
       changed = true;
     }
   }

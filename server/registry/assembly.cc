@@ -1,35 +1,17 @@
 #include "server/registry/assembly.h"
 
 #include <algorithm>
-#include <map>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
-#include "server/registry/index_runs.h"
 #include "server/registry/limits.h"
-#include "server/registry/timestamps.h"
 #include "server/registry/validation.h"
-#include "storage/base/status_macros.h"
 
 namespace muster {
 namespace {
 
 namespace v1 = muster::v1;
 using State = v1::ShardReport;
-
-// The position of an assignment of `shard`, or the size of the list.
-size_t PositionOf(const Assembly::Member& member, uint32_t shard) {
-  const auto found = std::lower_bound(
-      member.assignments.begin(), member.assignments.end(), shard,
-      [](const Assignment& assignment, uint32_t wanted) { return assignment.shard < wanted; });
-  if (found == member.assignments.end() || found->shard != shard) return member.assignments.size();
-  return static_cast<size_t>(found - member.assignments.begin());
-}
-
-bool HasDetails(const v1::ShardFailure& failure) {
-  return !failure.message().empty() || !failure.location().empty() ||
-         !failure.expected_md5().empty() || !failure.found_md5().empty();
-}
+using Outcome = Assembly::ReportResult::Outcome;
 
 v1::ShardFailure Cut(v1::ShardFailure failure, bool detailed) {
   if (!detailed) {
@@ -45,42 +27,25 @@ v1::ShardFailure Cut(v1::ShardFailure failure, bool detailed) {
   return failure;
 }
 
-// Collects reasons and cuts the list at kMaxReasons, the last one counting the rest.
-class ReasonList {
- public:
-  explicit ReasonList(v1::Assembly& out) : out_(out) {}
-
-  // The reason to fill in; one that is not kept once the list is full.
-  v1::AssemblyReason* Add(v1::AssemblyReason::Code code) {
-    ++count_;
-    if (count_ >= kMaxReasons) {
-      rest_.Clear();
-      return &rest_;
-    }
-    v1::AssemblyReason* reason = out_.add_reasons();
-    reason->set_code(code);
-    return reason;
-  }
-  bool full() const { return count_ > 4 * kMaxReasons; }
-  void Finish() {
-    if (count_ < kMaxReasons) return;
-    v1::AssemblyReason* reason = out_.add_reasons();
-    reason->set_code(v1::AssemblyReason::SHARDS_LOADING);
-    reason->set_message(
-        absl::StrCat(full() ? "at least " : "", count_ - kMaxReasons + 1, " more reasons"));
-  }
-
- private:
-  v1::Assembly& out_;
-  v1::AssemblyReason rest_;
-  int count_ = 0;
-};
-
 }  // namespace
 
-Assembly::Assembly(store::AssemblyRow row, const Version& version)
+bool Assembly::HasDetails(const v1::ShardFailure& failure) {
+  return !failure.message().empty() || !failure.location().empty() ||
+         !failure.expected_md5().empty() || !failure.found_md5().empty() || failure.attempts() != 0;
+}
+
+size_t Assembly::Member::PositionOf(uint32_t shard) const {
+  const auto found = std::lower_bound(
+      assignments.begin(), assignments.end(), shard,
+      [](const Assignment& assignment, uint32_t wanted) { return assignment.shard < wanted; });
+  if (found == assignments.end() || found->shard != shard) return assignments.size();
+  return static_cast<size_t>(found - assignments.begin());
+}
+
+Assembly::Assembly(store::AssemblyRow row, const Version& version, absl::Duration move_grace)
     : row_(std::move(row)),
       version_(version),
+      move_grace_(move_grace),
       holders_of_shard_(version.shards.size(), 0),
       claim_holders_of_shard_(version.shards.size(), 0),
       shards_short_(static_cast<uint32_t>(version.shards.size())),
@@ -91,32 +56,58 @@ const Assembly::Member* Assembly::FindMember(const std::string& node) const {
   return found == members_.end() ? nullptr : &found->second;
 }
 
+bool Assembly::Selects(const google::protobuf::Map<std::string, std::string>& labels) const {
+  for (const auto& [key, value] : row_.node_selector()) {
+    const auto label = labels.find(key);
+    if (label == labels.end() || label->second != value) return false;
+  }
+  return true;
+}
+
+uint64_t Assembly::move_budget_bytes() const {
+  // A tenth lets a fleet of ten take in one more node with a single plan.
+  return row_.has_move_budget_bytes() ? row_.move_budget_bytes() : version_.size_bytes / 10;
+}
+
 void Assembly::AddMember(const std::string& node, Member member) {
-  if (member.live) ++nodes_live_;
-  if (Lacks(member)) ++members_lacking_;
+  member.own_shards = OwnShards(member.claim);
+  CountMember(member, 1);
+  if (member.leaving()) leaving_.insert(node);
   members_.emplace(node, std::move(member));
   TouchInputs();
 }
 
 void Assembly::RemoveMember(const std::string& node) {
-  SetAssignments(node, {});
-  const Member& member = At(node);
-  if (member.live) --nodes_live_;
-  if (Lacks(member)) --members_lacking_;
+  SetAssignments(node, {}, {});
+  CountMember(At(node), -1);
+  leaving_.erase(node);
   members_.erase(node);
   TouchInputs();
 }
 
-bool Assembly::Lacks(const Member& member) const {
-  if (!member.live) return false;
-  size_t own = 0;
-  if (row_.policy() == v1::Assembly::FULL ||
-      (row_.policy() == v1::Assembly::DECLARED && member.claim.kind() == v1::Claim::ALL)) {
-    own = version_.shards.size();
-  } else if (row_.policy() == v1::Assembly::DECLARED) {
-    own = static_cast<size_t>(member.claim.shards_size());
+uint32_t Assembly::OwnShards(const v1::Claim& claim) const {
+  const auto all = static_cast<uint32_t>(version_.shards.size());
+  const bool claims_count =
+      row_.policy() == v1::Assembly::DECLARED || row_.policy() == v1::Assembly::RANKED;
+  if (!claims_count) return row_.policy() == v1::Assembly::FULL ? all : 0;
+  switch (claim.kind()) {
+    case v1::Claim::ALL:
+      return all;
+    case v1::Claim::SHARDS:
+      return static_cast<uint32_t>(claim.shards_size());
+    case v1::Claim::RANKS:
+      return static_cast<uint32_t>(std::count_if(
+          version_.shards.begin(), version_.shards.end(), [&](const Version::Shard& shard) {
+            return shard.rank.has_value() &&
+                   std::binary_search(claim.ranks().begin(), claim.ranks().end(), *shard.rank);
+          }));
+    default:
+      return 0;
   }
-  return member.assignments.size() < own;
+}
+
+bool Assembly::Lacks(const Member& member) const {
+  return member.open() && member.required() < member.own_shards;
 }
 
 bool Assembly::IsShort(uint32_t shard) const {
@@ -124,10 +115,18 @@ bool Assembly::IsShort(uint32_t shard) const {
     case v1::Assembly::FULL:
       return holders_of_shard_[shard] == 0;
     case v1::Assembly::DECLARED:
+    case v1::Assembly::RANKED:
       return claim_holders_of_shard_[shard] == 0 && holders_of_shard_[shard] < row_.replicas();
     default:
       return holders_of_shard_[shard] < row_.replicas();
   }
+}
+
+bool Assembly::IsLeaving(uint32_t shard) const {
+  return std::any_of(leaving_.begin(), leaving_.end(), [&](const std::string& node) {
+    const Member& member = members_.at(node);
+    return member.PositionOf(shard) < member.assignments.size();
+  });
 }
 
 void Assembly::CountHolder(const Member& member, uint32_t shard, int sign) {
@@ -137,7 +136,7 @@ void Assembly::CountHolder(const Member& member, uint32_t shard, int sign) {
   shards_short_ += static_cast<uint32_t>(IsShort(shard)) - static_cast<uint32_t>(was_short);
 }
 
-void Assembly::Count(const Member& member, uint32_t shard, int sign) {
+void Assembly::CountReady(const Member& member, uint32_t shard, int sign) {
   if (!member.live) return;
   replicas_ready_ += sign;
   uint32_t& ready = ready_of_shard_[shard];
@@ -145,38 +144,94 @@ void Assembly::Count(const Member& member, uint32_t shard, int sign) {
   ready += sign;
 }
 
-void Assembly::SetLive(const std::string& node, bool live) {
-  Member& member = At(node);
-  if (member.live == live) return;
-  if (Lacks(member)) --members_lacking_;
-  member.live = true;
+void Assembly::CountMember(const Member& member, int sign) {
+  if (member.live) nodes_live_ += sign;
+  if (member.open()) nodes_open_ += sign;
+  if (Lacks(member)) members_lacking_ += sign;
+}
+
+void Assembly::CountAssignments(Member& member, int sign) {
   for (size_t i = 0; i < member.assignments.size(); ++i) {
-    if (member.states[i] == State::READY) Count(member, member.assignments[i].shard, live ? 1 : -1);
+    const uint32_t shard = member.assignments[i].shard;
+    const uint64_t bytes = version_.shards[shard].size_bytes;
+    member.assigned_bytes += sign * bytes;
+    if (member.IsExtra(shard)) {
+      member.incoming_bytes += sign * bytes;
+      moving_bytes_ += sign * bytes;
+      moves_in_progress_ += sign;
+      continue;
+    }
+    replicas_required_ += sign;
+    CountHolder(member, shard, sign);
+    if (member.states[i] != State::READY) continue;
+    member.ready += sign;
+    member.ready_bytes += sign * bytes;
+    CountReady(member, shard, sign);
   }
-  member.live = live;
-  nodes_live_ += live ? 1 : -1;
-  if (Lacks(member)) ++members_lacking_;
+}
+
+void Assembly::SetStanding(const std::string& node, bool live, bool draining, bool selected) {
+  Member& member = At(node);
+  CountMember(member, -1);
+  if (member.live != live) {
+    member.live = true;
+    for (size_t i = 0; i < member.assignments.size(); ++i) {
+      const uint32_t shard = member.assignments[i].shard;
+      if (member.states[i] == State::READY && !member.IsExtra(shard)) {
+        CountReady(member, shard, live ? 1 : -1);
+      }
+    }
+    member.live = live;
+  }
+  member.draining = draining;
+  member.selected = selected;
+  if (member.leaving()) {
+    leaving_.insert(node);
+  } else {
+    leaving_.erase(node);
+  }
+  CountMember(member, 1);
   TouchInputs();
+}
+
+void Assembly::SetLive(const std::string& node, bool live) {
+  const Member& member = At(node);
+  if (member.live != live) SetStanding(node, live, member.draining, member.selected);
+}
+
+void Assembly::SetLeaving(const std::string& node, bool draining, bool selected) {
+  const Member& member = At(node);
+  if (member.draining != draining || member.selected != selected) {
+    SetStanding(node, member.live, draining, selected);
+  }
+}
+
+void Assembly::SetCached(const std::string& node, std::vector<uint32_t> shards) {
+  At(node).cached = std::move(shards);
+  TouchInputs();
+}
+
+void Assembly::ClearFailure(Member& member, uint32_t shard) {
+  const auto failure = member.failures.find(shard);
+  if (HasDetails(failure->second)) --member.detailed_failures;
+  member.failures.erase(failure);
 }
 
 void Assembly::SetState(Member& member, size_t position, State::State state) {
   const uint32_t shard = member.assignments[position].shard;
+  const bool extra = member.IsExtra(shard);
   uint8_t& present = member.states[position];
-  if (present == State::READY) {
+  if (present == State::READY && !extra) {
     --member.ready;
     member.ready_bytes -= version_.shards[shard].size_bytes;
-    Count(member, shard, -1);
+    CountReady(member, shard, -1);
   }
-  if (present == State::FAILED) {
-    const auto failure = member.failures.find(shard);
-    if (HasDetails(failure->second)) --member.detailed_failures;
-    member.failures.erase(failure);
-  }
+  if (present == State::FAILED) ClearFailure(member, shard);
   present = static_cast<uint8_t>(state);
-  if (state == State::READY) {
+  if (state == State::READY && !extra) {
     ++member.ready;
     member.ready_bytes += version_.shards[shard].size_bytes;
-    Count(member, shard, 1);
+    CountReady(member, shard, 1);
   }
 }
 
@@ -184,21 +239,29 @@ void Assembly::ResetReports(const std::string& node, Epoch epoch) {
   Member& member = At(node);
   member.epoch = epoch;
   for (size_t i = 0; i < member.states.size(); ++i) SetState(member, i, State::PENDING);
+  TouchInputs();
 }
 
 AssignmentEvent Assembly::SetAssignments(const std::string& node,
-                                         std::vector<Assignment> assignments) {
+                                         std::vector<Assignment> assignments,
+                                         Replacements replaces) {
   Member& member = At(node);
   AssignmentEvent event{member.node, row_.name(), uid(), version_.uid,
                         {},          {},          node,  version_.row.name()};
+  CountMember(member, -1);
+  CountAssignments(member, -1);
   std::vector<uint8_t> states(assignments.size(), State::PENDING);
+  const auto forget = [&](size_t position) {
+    if (member.states[position] != State::FAILED) return;
+    ClearFailure(member, member.assignments[position].shard);
+  };
   size_t old = 0;
   for (size_t i = 0; i <= assignments.size(); ++i) {
     const bool end = i == assignments.size();
     for (; old < member.assignments.size() &&
            (end || member.assignments[old].shard < assignments[i].shard);
          ++old) {
-      SetState(member, old, State::PENDING);
+      forget(old);
       event.unassigned.push_back(member.assignments[old].shard);
     }
     if (end) break;
@@ -206,7 +269,7 @@ AssignmentEvent Assembly::SetAssignments(const std::string& node,
       if (member.assignments[old] == assignments[i]) {
         states[i] = member.states[old];
       } else {
-        SetState(member, old, State::PENDING);
+        forget(old);
         event.assigned.push_back(assignments[i]);
       }
       ++old;
@@ -214,34 +277,19 @@ AssignmentEvent Assembly::SetAssignments(const std::string& node,
       event.assigned.push_back(assignments[i]);
     }
   }
-  replicas_required_ += assignments.size();
-  replicas_required_ -= member.assignments.size();
-  for (const Assignment& assignment : member.assignments) CountHolder(member, assignment.shard, -1);
-  if (Lacks(member)) --members_lacking_;
-  member.assigned_bytes = 0;
-  for (const Assignment& assignment : assignments) {
-    member.assigned_bytes += version_.shards[assignment.shard].size_bytes;
-    CountHolder(member, assignment.shard, 1);
-  }
   member.assignments = std::move(assignments);
   member.states = std::move(states);
-  if (Lacks(member)) ++members_lacking_;
+  member.replaces = std::move(replaces);
+  CountAssignments(member, 1);
+  CountMember(member, 1);
   return event;
 }
 
-Assembly::ReportOutcome Assembly::Report(const std::string& node, const v1::ShardReport& report,
-                                         v1::ShardReport::State* old_state) {
-  Member& member = At(node);
-  const size_t position = PositionOf(member, report.shard());
-  if (position == member.assignments.size() ||
-      member.assignments[position].generation != Generation(report.generation())) {
-    return ReportOutcome::kGone;
-  }
-  if (old_state != nullptr) *old_state = static_cast<State::State>(member.states[position]);
+bool Assembly::TakeReport(Member& member, size_t position, const v1::ShardReport& report) {
   if (report.state() != State::FAILED) {
-    if (member.states[position] == report.state()) return ReportOutcome::kUnchanged;
+    if (member.states[position] == report.state()) return false;
     SetState(member, position, report.state());
-    return ReportOutcome::kChanged;
+    return true;
   }
   const auto present = member.failures.find(report.shard());
   const bool has_slot = present != member.failures.end() && HasDetails(present->second);
@@ -249,12 +297,67 @@ Assembly::ReportOutcome Assembly::Report(const std::string& node, const v1::Shar
   v1::ShardFailure failure = Cut(report.failure(), detailed);
   if (present != member.failures.end() &&
       present->second.SerializeAsString() == failure.SerializeAsString()) {
-    return ReportOutcome::kUnchanged;
+    return false;
   }
   SetState(member, position, State::FAILED);
   if (HasDetails(failure)) ++member.detailed_failures;
   member.failures[report.shard()] = std::move(failure);
-  return ReportOutcome::kChanged;
+  return true;
+}
+
+bool Assembly::GiveUp(Member& member, const v1::ShardReport& report, int64_t now_us) {
+  if (report.state() != State::FAILED || report.failure().attempts() < kAttemptsBeforeGivingUp ||
+      member.given_up.contains(report.shard())) {
+    return false;
+  }
+  if (member.given_up.size() >= kMaxGivenUpShards) {
+    member.given_up.erase(std::min_element(
+        member.given_up.begin(), member.given_up.end(), [](const auto& a, const auto& b) {
+          return a.second.expire_time_us() < b.second.expire_time_us();
+        }));
+  }
+  auto& given_up = member.given_up[report.shard()];
+  given_up.set_shard(report.shard());
+  given_up.set_expire_time_us(now_us + kGivenUpUs);
+  given_up.mutable_failure()->set_code(report.failure().code());
+  given_up.mutable_failure()->set_attempts(report.failure().attempts());
+  given_up.mutable_failure()->set_message(
+      CutText(report.failure().message(), kMaxGivenUpMessageBytes));
+  return true;
+}
+
+Assembly::ReportResult Assembly::Report(const std::string& node, const v1::ShardReport& report,
+                                        int64_t now_us) {
+  Member& member = At(node);
+  const uint32_t shard = report.shard();
+  const size_t position = member.PositionOf(shard);
+  ReportResult result;
+  if (position == member.assignments.size() ||
+      member.assignments[position].generation != Generation(report.generation())) {
+    return result;
+  }
+  result.outcome = Outcome::kUnchanged;
+  result.before = static_cast<State::State>(member.states[position]);
+  result.given_up = GiveUp(member, report, now_us);
+  if (!TakeReport(member, position, report) && !result.given_up) return result;
+  result.outcome = Outcome::kChanged;
+  result.wants_plan = result.given_up;
+  // A plan that is being made may count on it.
+  bool touched = result.given_up || result.before == State::READY;
+  if (report.state() == State::READY) {
+    if (member.given_up.erase(shard) > 0) touched = true;
+    result.wants_plan = member.IsExtra(shard) || IsLeaving(shard);
+  }
+  if (touched) TouchInputs();
+  return result;
+}
+
+bool Assembly::ExpireGivenUp(const std::string& node, int64_t now_us) {
+  const size_t expired = std::erase_if(At(node).given_up, [&](const auto& entry) {
+    return entry.second.expire_time_us() <= now_us;
+  });
+  if (expired > 0) TouchInputs();
+  return expired > 0;
 }
 
 v1::Assembly::State Assembly::state() const {
@@ -263,174 +366,14 @@ v1::Assembly::State Assembly::state() const {
   if (whole && replicas_ready_ == replicas_required_) return v1::Assembly::READY;
   // min_nodes is a gate for the first plan: once it was passed, losing nodes makes DEGRADED, not
   // WAITING.
-  if (planned ? !row_.plan_reasons().empty() : nodes_live_ < row_.min_nodes()) {
+  if (planned ? !row_.plan_reasons().empty() : nodes_open_ < row_.min_nodes()) {
     return v1::Assembly::WAITING;
   }
   return row_.was_ready() ? v1::Assembly::DEGRADED : v1::Assembly::LOADING;
 }
 
 bool Assembly::WantsPlan() const {
-  return row_.generation() != 0 || nodes_live_ >= row_.min_nodes();
-}
-
-void Assembly::AddReasons(v1::Assembly& out) const {
-  ReasonList reasons(out);
-  if (row_.generation() == 0) {
-    const bool waiting = nodes_live_ < row_.min_nodes();
-    v1::AssemblyReason* reason =
-        reasons.Add(waiting ? v1::AssemblyReason::TOO_FEW_NODES : v1::AssemblyReason::PLANNING);
-    reason->set_message(waiting
-                            ? absl::StrCat(nodes_live_, " of ", row_.min_nodes(), " nodes joined")
-                            : "a plan is being made");
-  } else if (row_.plan_reasons().empty() && !covered()) {
-    reasons.Add(v1::AssemblyReason::PLANNING)
-        ->set_message("a plan is being made, as members have come or gone");
-  }
-  for (const auto& stored : row_.plan_reasons()) *reasons.Add(stored.code()) = stored;
-  for (const auto& [node, member] : members_) {
-    if (reasons.full()) break;
-    if (!member.live && !member.assignments.empty()) {
-      v1::AssemblyReason* reason = reasons.Add(v1::AssemblyReason::NODE_LOST);
-      reason->set_node(node);
-      reason->set_message(absl::StrCat(node, " is lost: its lease ran out; it holds ",
-                                       member.assignments.size(), " shards of this assembly"));
-    }
-    for (const auto& [shard, failure] : member.failures) {
-      if (reasons.full()) break;
-      v1::AssemblyReason* reason = reasons.Add(v1::AssemblyReason::SHARD_FAILED);
-      reason->set_node(node);
-      reason->add_shards(shard);
-      reason->set_message(absl::StrCat("shard ", shard, " failed on ", node, ": ",
-                                       v1::ShardFailure::Code_Name(failure.code()), " ",
-                                       failure.message()));
-    }
-  }
-  const uint64_t open = replicas_required_ - replicas_ready_;
-  if (open > 0) {
-    v1::AssemblyReason* reason = reasons.Add(v1::AssemblyReason::SHARDS_LOADING);
-    reason->set_message(
-        absl::StrCat(replicas_ready_, " of ", replicas_required_, " shard replicas are ready"));
-  }
-  reasons.Finish();
-}
-
-v1::Assembly Assembly::Describe() const {
-  v1::Assembly out;
-  out.set_name(row_.name());
-  out.set_model_version(version_.row.name());
-  out.set_policy(row_.policy());
-  out.set_min_nodes(row_.min_nodes());
-  out.set_replicas(row_.replicas());
-  out.set_state(state());
-  out.set_generation(row_.generation());
-  out.set_shard_count(static_cast<uint32_t>(ready_of_shard_.size()));
-  out.set_shards_ready(shards_ready_);
-  out.set_complete(shards_ready_ == ready_of_shard_.size());
-  out.set_replicas_required(replicas_required_);
-  out.set_replicas_ready(replicas_ready_);
-  out.set_nodes_joined(static_cast<uint32_t>(members_.size()));
-  out.set_nodes_live(nodes_live_);
-  *out.mutable_create_time() = ToTimestamp(row_.create_time_us());
-  if (out.state() != v1::Assembly::READY) AddReasons(out);
-  return out;
-}
-
-v1::AssemblyMember Assembly::DescribeMember(const std::string& node, const Member& member) const {
-  v1::AssemblyMember out;
-  out.set_node(node);
-  *out.mutable_claim() = member.claim;
-  out.set_live(member.live);
-  out.set_shards_assigned(static_cast<uint32_t>(member.assignments.size()));
-  out.set_shards_ready(member.ready);
-  out.set_shards_failed(static_cast<uint32_t>(member.failures.size()));
-  out.set_assigned_bytes(member.assigned_bytes);
-  out.set_ready_bytes(member.ready_bytes);
-  out.set_ready(member.live && !member.assignments.empty() &&
-                member.ready == member.assignments.size());
-  return out;
-}
-
-store::AssignmentRow Assembly::AssignmentRowOf(const Member& member) const {
-  std::map<Generation, std::vector<uint32_t>> groups;
-  for (const Assignment& assignment : member.assignments) {
-    groups[assignment.generation].push_back(assignment.shard);
-  }
-  store::AssignmentRow row;
-  for (const auto& [generation, shards] : groups) {
-    auto* group = row.add_groups();
-    group->set_generation(generation.value);
-    *group->mutable_shard_runs() = PackRuns(shards);
-  }
-  return row;
-}
-
-store::ReadinessRow Assembly::ReadinessRowOf(const Member& member) const {
-  struct Lists {
-    std::vector<uint32_t> ready, fetching, detailed;
-    std::map<v1::ShardFailure::Code, std::vector<uint32_t>> failed;
-  };
-  std::map<Generation, Lists> lists;
-  for (size_t i = 0; i < member.assignments.size(); ++i) {
-    Lists& group = lists[member.assignments[i].generation];
-    const uint32_t shard = member.assignments[i].shard;
-    if (member.states[i] == State::READY) group.ready.push_back(shard);
-    if (member.states[i] == State::FETCHING) group.fetching.push_back(shard);
-    if (member.states[i] != State::FAILED) continue;
-    const v1::ShardFailure& failure = member.failures.at(shard);
-    (HasDetails(failure) ? group.detailed : group.failed[failure.code()]).push_back(shard);
-  }
-  store::ReadinessRow row;
-  row.set_epoch(member.epoch.value);
-  for (const auto& [generation, group] : lists) {
-    auto* out = row.add_groups();
-    out->set_generation(generation.value);
-    *out->mutable_ready_runs() = PackRuns(group.ready);
-    *out->mutable_fetching_runs() = PackRuns(group.fetching);
-    for (const auto& [code, shards] : group.failed) {
-      auto* runs = out->add_failed_runs();
-      runs->set_code(code);
-      *runs->mutable_shard_runs() = PackRuns(shards);
-    }
-    for (const uint32_t shard : group.detailed) {
-      auto* failure = out->add_failures();
-      failure->set_shard(shard);
-      *failure->mutable_failure() = member.failures.at(shard);
-    }
-  }
-  return row;
-}
-
-absl::Status Assembly::LoadReadiness(const std::string& node, const store::ReadinessRow& row) {
-  if (Epoch(row.epoch()) != At(node).epoch) return absl::OkStatus();
-  const auto limit = static_cast<uint32_t>(ready_of_shard_.size());
-  for (const auto& group : row.groups()) {
-    v1::ShardReport report;
-    report.set_generation(group.generation());
-    const auto take = [&](const google::protobuf::RepeatedField<uint32_t>& runs,
-                          State::State state) -> absl::Status {
-      MUSTER_ASSIGN_OR_RETURN(const std::vector<uint32_t> shards, UnpackRuns(runs, limit));
-      report.set_state(state);
-      for (const uint32_t shard : shards) {
-        report.set_shard(shard);
-        Report(node, report, nullptr);
-      }
-      return absl::OkStatus();
-    };
-    MUSTER_RETURN_IF_ERROR(take(group.ready_runs(), State::READY));
-    MUSTER_RETURN_IF_ERROR(take(group.fetching_runs(), State::FETCHING));
-    for (const auto& failed : group.failed_runs()) {
-      report.mutable_failure()->Clear();
-      report.mutable_failure()->set_code(failed.code());
-      MUSTER_RETURN_IF_ERROR(take(failed.shard_runs(), State::FAILED));
-    }
-    for (const auto& failure : group.failures()) {
-      report.set_state(State::FAILED);
-      report.set_shard(failure.shard());
-      *report.mutable_failure() = failure.failure();
-      Report(node, report, nullptr);
-    }
-  }
-  return absl::OkStatus();
+  return row_.generation() != 0 || nodes_open_ >= row_.min_nodes();
 }
 
 }  // namespace muster

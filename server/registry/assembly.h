@@ -8,18 +8,26 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "google/protobuf/map.h"
 #include "muster/store/rows.pb.h"
 #include "muster/v1/assembly.pb.h"
+#include "muster/v1/node.pb.h"
 #include "server/registry/catalogue.h"
 #include "server/registry/event.h"
+#include "server/registry/planned_assembly.h"
 #include "server/registry/uid.h"
 #include "storage/base/numbers.h"
 
 namespace muster {
+
+// "gpu=h100,pool=a", for people.
+std::string SelectorText(const google::protobuf::Map<std::string, std::string>& selector);
 
 // Not thread-safe: written by the committer, read under the shared lock.
 class Assembly {
@@ -29,24 +37,57 @@ class Assembly {
     NodeUid node;
     muster::v1::Claim claim;
     bool live = false;
+    // The node is being drained.
+    bool draining = false;
+    // The node's labels fit the assembly's selector.
+    bool selected = true;
     // The epoch that the reports are of.
     Epoch epoch;
     // In shard order; `states` stands beside it, a ShardReport::State each.
     std::vector<Assignment> assignments;
     std::vector<uint8_t> states;
+    // The node whose replica the one here will take over from, by shard. Such a replica is extra:
+    // it is not required and counts nothing until a plan has made it an ordinary one.
+    Replacements replaces;
     // By shard, for those that are FAILED.
     std::map<uint32_t, muster::v1::ShardFailure> failures;
     // Those of them that say more than a code.
     size_t detailed_failures = 0;
+    // By shard: what failed here so often that another node was asked for.
+    std::map<uint32_t, muster::store::ReadinessRow::GivenUp> given_up;
+    // Shards whose bytes the node's cache held when it registered, ascending.
+    std::vector<uint32_t> cached;
+    // How many shards the policy or the claim gives the node by itself.
+    uint32_t own_shards = 0;
+    // Of the assignments that are not extra; `assigned_bytes` is of all, as each takes room.
     uint32_t ready = 0;
-    uint64_t assigned_bytes = 0;
     uint64_t ready_bytes = 0;
+    uint64_t assigned_bytes = 0;
+    uint64_t incoming_bytes = 0;
+
+    // May get shards.
+    bool open() const { return live && selected && !draining; }
+    // What it has is to go elsewhere.
+    bool leaving() const { return draining || !selected; }
+    bool IsExtra(uint32_t shard) const { return !replaces.empty() && replaces.contains(shard); }
+    uint32_t required() const {
+      return static_cast<uint32_t>(assignments.size() - replaces.size());
+    }
+    // The position of the shard's assignment; the size of the list when there is none.
+    size_t PositionOf(uint32_t shard) const;
   };
   // What became of one report.
-  enum class ReportOutcome { kGone, kUnchanged, kChanged };
-
-  // `version` is committed and outlives the assembly.
-  Assembly(muster::store::AssemblyRow row, const Version& version);
+  struct ReportResult {
+    enum class Outcome { kGone, kUnchanged, kChanged };
+    Outcome outcome = Outcome::kGone;
+    muster::v1::ShardReport::State before = muster::v1::ShardReport::PENDING;
+    // The node has failed at the shard so often that another one is asked for.
+    bool given_up = false;
+    // A plan would make use of it.
+    bool wants_plan = false;
+  };
+  // `version` is committed and outlives the assembly. `move_grace` is for messages.
+  Assembly(muster::store::AssemblyRow row, const Version& version, absl::Duration move_grace);
 
   AssemblyUid uid() const { return AssemblyUid(row_.uid()); }
   const std::string& name() const { return row_.name(); }
@@ -56,20 +97,28 @@ class Assembly {
   // By the node's full name.
   const std::map<std::string, Member>& members() const { return members_; }
   const Member* FindMember(const std::string& node) const;
+  // Whether a node with these labels gets shards.
+  bool Selects(const google::protobuf::Map<std::string, std::string>& labels) const;
+  // Of the model version's shards.
+  uint64_t move_budget_bytes() const;
 
-  // The node must not be a member.
+  // The node must not be a member. Sets `own_shards`.
   void AddMember(const std::string& node, Member member);
   // The node must be a member, as for all that follow.
   void RemoveMember(const std::string& node);
   void SetLive(const std::string& node, bool live);
+  void SetLeaving(const std::string& node, bool draining, bool selected);
+  void SetCached(const std::string& node, std::vector<uint32_t> shards);
   // Starts the reports of another epoch: all are PENDING again.
   void ResetReports(const std::string& node, Epoch epoch);
   // Replaces a member's assignments; those that stay keep their state. Returns the difference for
   // the node.
-  AssignmentEvent SetAssignments(const std::string& node, std::vector<Assignment> assignments);
-  // Sets `old_state`, unless null, to what was reported before.
-  ReportOutcome Report(const std::string& node, const muster::v1::ShardReport& report,
-                       muster::v1::ShardReport::State* old_state);
+  AssignmentEvent SetAssignments(const std::string& node, std::vector<Assignment> assignments,
+                                 Replacements replaces);
+  ReportResult Report(const std::string& node, const muster::v1::ShardReport& report,
+                      int64_t now_us);
+  // Forgets what was given up until `now_us`; false when there is nothing.
+  bool ExpireGivenUp(const std::string& node, int64_t now_us);
 
   muster::v1::Assembly::State state() const;
   // Enough nodes have joined for a plan, or there is one.
@@ -79,6 +128,8 @@ class Assembly {
   // the next plan.
   bool covered() const { return shards_short_ == 0 && members_lacking_ == 0; }
   uint32_t nodes_live() const { return nodes_live_; }
+  // Members that may get shards.
+  uint32_t nodes_open() const { return nodes_open_; }
   // Everything but `uid` and `revision`, which the table knows.
   muster::v1::Assembly Describe() const;
   muster::v1::AssemblyMember DescribeMember(const std::string& node, const Member& member) const;
@@ -97,29 +148,53 @@ class Assembly {
   muster::v1::Assembly::State told_state = muster::v1::Assembly::STATE_UNSPECIFIED;
   // The last revision that changed anything shown.
   Revision shown_revision;
+  // From the last plan. In memory only: a server that starts plans anew.
+  std::vector<PlannedAssembly::Blocked> blocked;
 
  private:
   Member& At(const std::string& node) { return members_.at(node); }
-  // Adds (`sign` 1) or takes away (-1) what a READY assignment counts for.
-  void Count(const Member& member, uint32_t shard, int sign);
+  // Changes what decides whether a member may get shards.
+  void SetStanding(const std::string& node, bool live, bool draining, bool selected);
+  // Each of these adds (`sign` 1) or takes away (-1) what it names: a READY assignment that is not
+  // extra, a holder of a shard, a member without its assignments, a member's assignments.
+  void CountReady(const Member& member, uint32_t shard, int sign);
+  void CountHolder(const Member& member, uint32_t shard, int sign);
+  void CountMember(const Member& member, int sign);
+  void CountAssignments(Member& member, int sign);
   void SetState(Member& member, size_t position, muster::v1::ShardReport::State state);
-  // Whether a live member lacks shards that the policy or its claim gives it by itself.
+  // Drops what is known of the failure of a shard.
+  void ClearFailure(Member& member, uint32_t shard);
+  // Whether it says more than a code; few that do are kept.
+  static bool HasDetails(const muster::v1::ShardFailure& failure);
+  // Takes a report over; false when it says nothing new.
+  bool TakeReport(Member& member, size_t position, const muster::v1::ShardReport& report);
+  // Notes the failure where it is one too many; false otherwise.
+  bool GiveUp(Member& member, const muster::v1::ShardReport& report, int64_t now_us);
+  uint32_t OwnShards(const muster::v1::Claim& claim) const;
+  // Whether a member that may get shards lacks some that the policy or its claim gives it by itself.
   bool Lacks(const Member& member) const;
   // Whether the shard has fewer holders than the policy asks for.
   bool IsShort(uint32_t shard) const;
-  // Adds (`sign` 1) or takes away (-1) a holder.
-  void CountHolder(const Member& member, uint32_t shard, int sign);
-  void AddReasons(muster::v1::Assembly& out) const;
+  // Whether the shard is on a node that it is to leave.
+  bool IsLeaving(uint32_t shard) const;
 
   muster::store::AssemblyRow row_;
   const Version& version_;
+  const absl::Duration move_grace_;
   std::map<std::string, Member> members_;
+  // Names of the members whose shards are to go elsewhere.
+  std::set<std::string> leaving_;
   uint32_t nodes_live_ = 0;
+  uint32_t nodes_open_ = 0;
   uint64_t inputs_version_ = 1;
-  // Assignments over all members, and those of them that count as READY.
+  // Assignments over all members that are not extra, and those of them that count as READY.
   uint64_t replicas_required_ = 0;
   uint64_t replicas_ready_ = 0;
-  // Assignments of each shard, and those of them on members that claim by themselves.
+  // The extra ones.
+  uint32_t moves_in_progress_ = 0;
+  uint64_t moving_bytes_ = 0;
+  // Assignments of each shard, and those of them on members that claim by themselves; extra ones
+  // are in neither.
   std::vector<uint32_t> holders_of_shard_;
   std::vector<uint32_t> claim_holders_of_shard_;
   uint32_t shards_short_ = 0;

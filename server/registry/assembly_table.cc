@@ -18,6 +18,7 @@ namespace muster {
 namespace {
 
 namespace v1 = muster::v1;
+using Outcome = Assembly::ReportResult::Outcome;
 
 // Shards in order and once each, so that equal claims are equal messages.
 v1::Claim Normalised(v1::Claim claim) {
@@ -89,6 +90,34 @@ std::string ReasonsOf(const v1::Assembly& shown) {
   return out;
 }
 
+// RANKED gives shards by their rank, so that each needs one.
+absl::Status CheckRanks(const Version& version) {
+  std::vector<uint32_t> missing;
+  for (uint32_t shard = 0; shard < version.shards.size(); ++shard) {
+    if (!version.shards[shard].rank.has_value()) missing.push_back(shard);
+  }
+  if (missing.empty()) return absl::OkStatus();
+  const std::string list = RunsToText(missing, 1'000);
+  return MakeError(absl::StatusCode::kFailedPrecondition, "SHARDS_WITHOUT_RANK",
+                   absl::StrCat(missing.size(), " of ", version.shards.size(), " shards of ",
+                                version.row.name(), " have no rank (", RunsToText(missing, 200),
+                                "): use another policy, or publish with ranks"),
+                   {{"model_version", version.row.name()}, {"shards", list}});
+}
+
+// The shards whose bytes are in a cache; see Node::inventory.
+std::vector<uint32_t> CachedShards(const Version& version, const std::vector<uint64_t>& inventory) {
+  std::vector<uint32_t> cached;
+  if (inventory.empty()) return cached;
+  for (uint32_t shard = 0; shard < version.shards.size(); ++shard) {
+    if (std::binary_search(inventory.begin(), inventory.end(),
+                           version.shards[shard].content.high)) {
+      cached.push_back(shard);
+    }
+  }
+  return cached;
+}
+
 absl::Status PlanOutdated(absl::string_view assembly) {
   return MakeError(absl::StatusCode::kAborted, "PLAN_OUTDATED",
                    absl::StrCat("the plan of ", assembly, " was made from a state that is past"));
@@ -127,7 +156,7 @@ v1::Assembly AssemblyTable::Describe(const Assembly& assembly) const {
 }
 
 void AssemblyTable::Announce(Assembly& assembly, const std::vector<std::string>& members,
-                             bool inputs_changed, Transaction& tx) {
+                             bool plan_wanted, Transaction& tx) {
   assembly.shown_revision = tx.Change();
   if (!assembly.row().was_ready() && assembly.state() == v1::Assembly::READY) {
     // Kept in a row, so that a restart tells DEGRADED from LOADING.
@@ -157,7 +186,7 @@ void AssemblyTable::Announce(Assembly& assembly, const std::vector<std::string>&
   }
   tx.Emit(std::move(event));
   TellState(assembly, shown, tx);
-  if (inputs_changed && assembly.WantsPlan()) tx.WantPlan(assembly.uid());
+  if (plan_wanted && assembly.WantsPlan()) tx.WantPlan(assembly.uid());
 }
 
 void AssemblyTable::TellState(Assembly& assembly, const v1::Assembly& shown, Transaction& tx) {
@@ -179,14 +208,18 @@ absl::Status AssemblyTable::Create(const v1::CreateAssemblyRequest& request, Tra
   const auto present = by_name_.find(wanted.name());
   if (present != by_name_.end()) {
     const v1::Assembly there = Describe(*present->second);
-    return MakeError(absl::StatusCode::kAlreadyExists, "ASSEMBLY_EXISTS",
-                     absl::StrCat(wanted.name(), " exists, of ", there.model_version(), " under ",
-                                  v1::Assembly::Policy_Name(there.policy())),
-                     {{"assembly", wanted.name()},
-                      {"model_version", there.model_version()},
-                      {"policy", v1::Assembly::Policy_Name(there.policy())},
-                      {"min_nodes", absl::StrCat(there.min_nodes())},
-                      {"replicas", absl::StrCat(there.replicas())}});
+    return MakeError(
+        absl::StatusCode::kAlreadyExists, "ASSEMBLY_EXISTS",
+        absl::StrCat(wanted.name(), " exists, of ", there.model_version(), " under ",
+                     v1::Assembly::Policy_Name(there.policy())),
+        {{"assembly", wanted.name()},
+         {"model_version", there.model_version()},
+         {"policy", v1::Assembly::Policy_Name(there.policy())},
+         {"min_nodes", absl::StrCat(there.min_nodes())},
+         {"replicas", absl::StrCat(there.replicas())},
+         {"node_selector", SelectorText(there.node_selector())},
+         {"move_budget_bytes",
+          there.has_move_budget_bytes() ? absl::StrCat(there.move_budget_bytes()) : ""}});
   }
   MUSTER_ASSIGN_OR_RETURN(const Version* version, catalogue_.Find(wanted.model_version()));
   if (version->draft != nullptr) {
@@ -194,6 +227,7 @@ absl::Status AssemblyTable::Create(const v1::CreateAssemblyRequest& request, Tra
                      absl::StrCat(version->row.name(), " is a DRAFT: commit it first"),
                      {{"name", version->row.name()}});
   }
+  if (wanted.policy() == v1::Assembly::RANKED) MUSTER_RETURN_IF_ERROR(CheckRanks(*version));
   store::AssemblyRow row;
   row.set_name(wanted.name());
   row.set_version_uid(version->uid.value);
@@ -201,14 +235,16 @@ absl::Status AssemblyTable::Create(const v1::CreateAssemblyRequest& request, Tra
   row.set_min_nodes(std::max(1u, wanted.min_nodes()));
   row.set_replicas(std::max(1u, wanted.replicas()));
   row.set_create_time_us(tx.now_us());
+  *row.mutable_node_selector() = wanted.node_selector();
+  if (wanted.has_move_budget_bytes()) row.set_move_budget_bytes(wanted.move_budget_bytes());
   if (request.validate_only()) {
-    *response.mutable_assembly() = Describe(Assembly(row, *version));
+    *response.mutable_assembly() = Describe(Assembly(row, *version, move_grace_));
     return absl::OkStatus();
   }
   row.set_revision(tx.Change().value);
   row.set_uid(row.revision());
   tx.Put(AssemblyKey(AssemblyUid(row.uid())), row);
-  auto assembly = std::make_unique<Assembly>(std::move(row), *version);
+  auto assembly = std::make_unique<Assembly>(std::move(row), *version, move_grace_);
   catalogue_.FindByUid(version->uid)->assemblies.insert(assembly->name());
   by_uid_[assembly->uid()] = assembly.get();
   Announce(*assembly, {}, false, tx);
@@ -240,8 +276,7 @@ absl::Status AssemblyTable::Join(const v1::JoinAssemblyRequest& request, Transac
     Assembly::Member member;
     member.node = node->uid;
     member.claim = std::move(claim);
-    member.live = node->live();
-    member.epoch = node->epoch();
+    SetStanding(*assembly, *node, member);
     assembly->AddMember(request.node(), std::move(member));
     node->memberships.insert(assembly->uid());
     tx.Tell(MemberEventOf(*assembly, request.node(), v1::Event::MEMBER_JOINED));
@@ -251,14 +286,30 @@ absl::Status AssemblyTable::Join(const v1::JoinAssemblyRequest& request, Transac
   return absl::OkStatus();
 }
 
+void AssemblyTable::SetStanding(const Assembly& assembly, const Node& node,
+                                Assembly::Member& member) {
+  member.live = node.live();
+  member.draining = node.draining();
+  member.selected = assembly.Selects(node.row.labels());
+  member.epoch = node.epoch();
+  member.cached = CachedShards(assembly.version(), node.inventory);
+}
+
 void AssemblyTable::SetAssignments(Assembly& assembly, const std::string& node,
-                                   std::vector<Assignment> assignments, Transaction& tx) {
+                                   std::vector<Assignment> assignments, Replacements replaces,
+                                   Transaction& tx) {
   const Assembly::Member& member = *assembly.FindMember(node);
-  const uint64_t before = member.assigned_bytes;
-  AssignmentEvent event = assembly.SetAssignments(node, std::move(assignments));
+  const uint64_t bytes_before = member.assigned_bytes;
+  const size_t shards_before = member.assignments.size();
+  AssignmentEvent event =
+      assembly.SetAssignments(node, std::move(assignments), std::move(replaces));
   if (Node* entry = nodes_.FindByUid(member.node); entry != nullptr) {
-    entry->assigned_bytes = entry->assigned_bytes - before + member.assigned_bytes;
-    if (member.assigned_bytes != before) NoteRoom(*entry, assembly.uid(), tx);
+    entry->assigned_bytes += member.assigned_bytes - bytes_before;
+    entry->assigned_shards += member.assignments.size() - shards_before;
+    if (member.assigned_bytes != bytes_before) NoteRoom(*entry, assembly.uid(), tx);
+    if (entry->row.drain_state() != entry->DrainState(tx.now_us())) {
+      tx.Follow(NoteDrain{entry->uid});
+    }
   }
   if (!event.assigned.empty() || !event.unassigned.empty()) tx.Emit(std::move(event));
 }
@@ -269,14 +320,14 @@ void AssemblyTable::NoteRoom(const Node& node, AssemblyUid changed, Transaction&
     if (uid == changed) continue;
     Assembly& other = *FindByUid(uid);
     other.TouchInputs();
-    if (!other.row().plan_reasons().empty()) tx.WantPlan(uid);
+    if (!other.row().plan_reasons().empty() || !other.blocked.empty()) tx.WantPlan(uid);
   }
 }
 
 void AssemblyTable::RemoveMember(Assembly& assembly, const std::string& node, Transaction& tx) {
   const NodeUid uid = assembly.FindMember(node)->node;
   tx.Tell(MemberEventOf(assembly, node, v1::Event::MEMBER_LEFT));
-  SetAssignments(assembly, node, {}, tx);
+  SetAssignments(assembly, node, {}, {}, tx);
   assembly.RemoveMember(node);
   if (Node* entry = nodes_.FindByUid(uid); entry != nullptr) {
     entry->memberships.erase(assembly.uid());
@@ -336,13 +387,14 @@ absl::Status AssemblyTable::Report(const v1::ReportShardsRequest& request, Trans
   MUSTER_RETURN_IF_ERROR(nodes_.Find(request.node(), request.epoch()).status());
   const bool member = assembly->FindMember(request.node()) != nullptr;
   ReportEvents events(*assembly, request.node());
+  bool plan_wanted = false;
   for (const v1::ShardReport& report : request.reports()) {
-    v1::ShardReport::State old_state = v1::ShardReport::STATE_UNSPECIFIED;
-    const Assembly::ReportOutcome outcome =
-        member ? assembly->Report(request.node(), report, &old_state)
-               : Assembly::ReportOutcome::kGone;
-    if (outcome == Assembly::ReportOutcome::kGone) response.add_rejected(report.shard());
-    if (outcome == Assembly::ReportOutcome::kChanged) events.Add(report, old_state);
+    Assembly::ReportResult result;
+    if (member) result = assembly->Report(request.node(), report, tx.now_us());
+    if (result.outcome == Outcome::kGone) response.add_rejected(report.shard());
+    if (result.outcome == Outcome::kChanged) events.Add(report, result.before);
+    plan_wanted = plan_wanted || result.wants_plan;
+    if (result.given_up) NoteGivenUp(*assembly, request.node(), report.shard(), tx);
   }
   if (response.rejected_size() == request.reports_size()) {
     std::vector<uint32_t> shards(response.rejected().begin(), response.rejected().end());
@@ -358,8 +410,22 @@ absl::Status AssemblyTable::Report(const v1::ReportShardsRequest& request, Trans
   const Assembly::Member& reporter = *assembly->FindMember(request.node());
   events.Tell(tx);
   tx.Put(ReadinessKey(assembly->uid(), reporter.node), assembly->ReadinessRowOf(reporter));
-  Announce(*assembly, {request.node()}, false, tx);
+  Announce(*assembly, {request.node()}, plan_wanted, tx);
   return absl::OkStatus();
+}
+
+void AssemblyTable::NoteGivenUp(const Assembly& assembly, const std::string& node, uint32_t shard,
+                                Transaction& tx) {
+  const Assembly::Member& member = *assembly.FindMember(node);
+  const auto& given_up = member.given_up.at(shard);
+  given_up_.emplace(given_up.expire_time_us(), std::pair(assembly.uid(), member.node));
+  v1::Event event = MemberEventOf(assembly, node, v1::Event::SHARD_GIVEN_UP);
+  event.add_shards(shard);
+  event.set_shard_count(1);
+  event.set_message(absl::StrCat("failed ", given_up.failure().attempts(),
+                                 " times: ", v1::ShardFailure::Code_Name(given_up.failure().code()),
+                                 " ", given_up.failure().message()));
+  tx.Tell(std::move(event));
 }
 
 absl::Status AssemblyTable::Stage(const StagePlan& command, Transaction& tx) {
@@ -374,6 +440,7 @@ absl::Status AssemblyTable::Stage(const StagePlan& command, Transaction& tx) {
   for (size_t i = command.begin; i < command.end && i < plan.members.size(); ++i) {
     Assembly::Member member;
     member.assignments = WithGeneration(plan.members[i].assignments, staged->second);
+    member.replaces = plan.members[i].replaces;
     tx.Put(AssignmentKey(plan.assembly, staged->second, plan.members[i].node),
            assembly->AssignmentRowOf(member));
   }
@@ -411,7 +478,8 @@ absl::Status AssemblyTable::Apply(const ApplyPlan& command, Transaction& tx) {
     const Node* node = nodes_.FindByUid(planned.node);
     if (node == nullptr) continue;
     const std::string& name = node->row.name();
-    SetAssignments(*assembly, name, WithGeneration(planned.assignments, generation), tx);
+    SetAssignments(*assembly, name, WithGeneration(planned.assignments, generation),
+                   planned.replaces, tx);
     touched.push_back(name);
     if (!command.staged) {
       tx.Put(AssignmentKey(plan.assembly, Generation(row.plan_directory()), planned.node),
@@ -422,6 +490,7 @@ absl::Status AssemblyTable::Apply(const ApplyPlan& command, Transaction& tx) {
   // Another plan that was made from the state before this one would give the same shards away
   // again.
   assembly->TouchInputs();
+  assembly->blocked = plan.blocked;
   Announce(*assembly, touched, false, tx);
   return absl::OkStatus();
 }
@@ -431,9 +500,10 @@ void AssemblyTable::NodeRegistered(const Node& node, Transaction& tx) {
   for (const AssemblyUid uid : node.memberships) {
     Assembly& assembly = *FindByUid(uid);
     assembly.SetLive(name, true);
+    assembly.SetLeaving(name, node.draining(), assembly.Selects(node.row.labels()));
+    assembly.SetCached(name, CachedShards(assembly.version(), node.inventory));
+    // Capacity and zone may differ, too.
     assembly.ResetReports(name, node.epoch());
-    // Capacity, zone and labels may differ.
-    assembly.TouchInputs();
     Announce(assembly, {name}, true, tx);
   }
 }
@@ -453,6 +523,53 @@ void AssemblyTable::NodeReleased(const Node& node, Transaction& tx) {
     if (assembly.FindMember(node.row.name())->assignments.empty()) continue;
     assembly.TouchInputs();
     if (assembly.WantsPlan()) tx.WantPlan(uid);
+  }
+}
+
+void AssemblyTable::NodeDrained(const Node& node, Transaction& tx) {
+  const std::string& name = node.row.name();
+  for (const AssemblyUid uid : node.memberships) {
+    Assembly& assembly = *FindByUid(uid);
+    const bool draining = assembly.FindMember(name)->draining;
+    // Another deadline is nothing to an assembly.
+    if (draining == node.draining()) continue;
+    assembly.SetLeaving(name, node.draining(), assembly.FindMember(name)->selected);
+    Announce(assembly, {name}, true, tx);
+  }
+}
+
+void AssemblyTable::AddBlockers(const Node& node, v1::Drain& drain) const {
+  for (const AssemblyUid uid : node.memberships) {
+    for (const PlannedAssembly::Blocked& blocked : FindByUid(uid)->blocked) {
+      if (blocked.node != node.uid || drain.blockers_size() == kMaxDrainBlockers) continue;
+      *drain.add_blockers() = blocked.blocker;
+    }
+  }
+}
+
+void AssemblyTable::Tick(Transaction& tx) {
+  while (!given_up_.empty() && given_up_.begin()->first <= tx.now_us()) {
+    const auto [assembly, node] = given_up_.begin()->second;
+    tx.Follow(ExpireGivenUp{assembly, node});
+    given_up_.erase(given_up_.begin());
+  }
+}
+
+void AssemblyTable::Expire(const ExpireGivenUp& command, Transaction& tx) {
+  std::string name;
+  Assembly* assembly = FindMemberOf(command.assembly, command.node, &name);
+  if (assembly == nullptr || !assembly->ExpireGivenUp(name, tx.now_us())) return;
+  tx.Change();
+  tx.Put(ReadinessKey(command.assembly, command.node),
+         assembly->ReadinessRowOf(*assembly->FindMember(name)));
+  Announce(*assembly, {name}, true, tx);
+}
+
+void AssemblyTable::WantPlans(Transaction& tx) const {
+  for (const auto& [name, assembly] : by_name_) {
+    // What was planned under the guard is planned again without it.
+    assembly->TouchInputs();
+    if (assembly->WantsPlan()) tx.WantPlan(assembly->uid());
   }
 }
 
@@ -483,107 +600,6 @@ void AssemblyTable::Remember(const RememberReady& command, Transaction& tx) {
   if (const Assembly* assembly = FindByUid(command.assembly); assembly != nullptr) {
     tx.Put(AssemblyKey(command.assembly), assembly->row());
   }
-}
-
-absl::Status AssemblyTable::Load(store::AssemblyRow row) {
-  Version* version = catalogue_.FindByUid(VersionUid(row.version_uid()));
-  if (version == nullptr) {
-    return absl::DataLossError(absl::StrCat(row.name(), " has no model version"));
-  }
-  auto assembly = std::make_unique<Assembly>(std::move(row), *version);
-  version->assemblies.insert(assembly->name());
-  by_uid_[assembly->uid()] = assembly.get();
-  const std::string name = assembly->name();
-  if (!by_name_.emplace(name, std::move(assembly)).second) {
-    return absl::DataLossError(absl::StrCat("two rows are named ", name));
-  }
-  return absl::OkStatus();
-}
-
-Assembly* AssemblyTable::FindMemberOf(AssemblyUid uid, NodeUid node_uid, std::string* name) const {
-  Assembly* assembly = FindByUid(uid);
-  const Node* node = nodes_.FindByUid(node_uid);
-  if (assembly == nullptr || node == nullptr) return nullptr;
-  *name = node->row.name();
-  return assembly->FindMember(*name) == nullptr ? nullptr : assembly;
-}
-
-absl::Status AssemblyTable::LoadMember(AssemblyUid uid, NodeUid node_uid,
-                                       const store::MemberRow& row, Transaction& tx) {
-  Assembly* assembly = FindByUid(uid);
-  if (assembly == nullptr) {
-    return absl::DataLossError(
-        absl::StrCat("a member of assembly uid ", uid.value, " has no assembly"));
-  }
-  Node* node = nodes_.FindByUid(node_uid);
-  if (node == nullptr) {
-    tx.Follow(ForgetMember{uid, node_uid});
-    return absl::OkStatus();
-  }
-  Assembly::Member member;
-  member.node = node_uid;
-  member.claim = row.claim();
-  member.live = node->live();
-  member.epoch = node->epoch();
-  assembly->AddMember(node->row.name(), std::move(member));
-  node->memberships.insert(uid);
-  return absl::OkStatus();
-}
-
-absl::Status AssemblyTable::LoadAssignments(AssemblyUid uid, Generation directory, NodeUid node,
-                                            const store::AssignmentRow& row, Transaction& tx) {
-  const Assembly* present = FindByUid(uid);
-  if (present != nullptr && present->row().plan_directory() != directory.value) {
-    if (orphaned_directories_.emplace(uid, directory).second) {
-      tx.Follow(ForgetPlanDirectory{uid, directory});
-    }
-    return absl::OkStatus();
-  }
-  std::string name;
-  Assembly* assembly = FindMemberOf(uid, node, &name);
-  if (assembly == nullptr) return absl::OkStatus();
-  std::vector<Assignment> assignments;
-  const auto limit = static_cast<uint32_t>(assembly->version().shards.size());
-  for (const auto& group : row.groups()) {
-    MUSTER_ASSIGN_OR_RETURN(const std::vector<uint32_t> shards,
-                            UnpackRuns(group.shard_runs(), limit));
-    for (const uint32_t shard : shards) {
-      assignments.push_back(Assignment{shard, Generation(group.generation())});
-    }
-  }
-  std::sort(assignments.begin(), assignments.end());
-  const auto same_shard = [](const Assignment& a, const Assignment& b) {
-    return a.shard == b.shard;
-  };
-  if (std::adjacent_find(assignments.begin(), assignments.end(), same_shard) != assignments.end()) {
-    return absl::DataLossError(absl::StrCat("a shard is assigned twice to ", name));
-  }
-  Transaction unused(tx.revision(), tx.now_us());
-  SetAssignments(*assembly, name, std::move(assignments), unused);
-  return absl::OkStatus();
-}
-
-absl::Status AssemblyTable::LoadReadiness(AssemblyUid uid, NodeUid node,
-                                          const store::ReadinessRow& row) {
-  std::string name;
-  Assembly* assembly = FindMemberOf(uid, node, &name);
-  return assembly == nullptr ? absl::OkStatus() : assembly->LoadReadiness(name, row);
-}
-
-void AssemblyTable::FinishLoad(Revision revision, Transaction& tx) {
-  for (const auto& [name, assembly] : by_name_) {
-    assembly->shown_revision = revision;
-    assembly->told_state = assembly->state();
-    if (!assembly->row().was_ready() && assembly->state() == v1::Assembly::READY) {
-      // The server stopped between the report that made it READY and the row that remembers it.
-      assembly->mutable_row().set_was_ready(true);
-      tx.Follow(RememberReady{assembly->uid()});
-    }
-    // A plan that was being made when the server stopped is made again; planning on its own output
-    // changes nothing.
-    if (assembly->WantsPlan()) tx.WantPlan(assembly->uid());
-  }
-  orphaned_directories_.clear();
 }
 
 }  // namespace muster

@@ -12,6 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "muster/v1/assembly.pb.h"
 #include "server/registry/assembly.h"
 #include "server/registry/catalogue.h"
@@ -24,8 +25,12 @@ namespace muster {
 class AssemblyTable {
  public:
   // The catalogue and the nodes outlive it.
-  AssemblyTable(std::string uid_prefix, Catalogue& catalogue, NodeTable& nodes)
-      : uid_prefix_(std::move(uid_prefix)), catalogue_(catalogue), nodes_(nodes) {}
+  AssemblyTable(std::string uid_prefix, absl::Duration move_grace, Catalogue& catalogue,
+                NodeTable& nodes)
+      : uid_prefix_(std::move(uid_prefix)),
+        move_grace_(move_grace),
+        catalogue_(catalogue),
+        nodes_(nodes) {}
 
   absl::Status Create(const muster::v1::CreateAssemblyRequest& request, Transaction& tx,
                       muster::v1::CreateAssemblyResponse& response);
@@ -45,8 +50,16 @@ class AssemblyTable {
   void NodeLostOrRevived(const Node& node, Transaction& tx);
   // A lost node's shards are to go elsewhere.
   void NodeReleased(const Node& node, Transaction& tx);
+  // The node's drain has begun or ended.
+  void NodeDrained(const Node& node, Transaction& tx);
   // A node goes: its memberships go, in transactions that follow.
   void NodeRemoved(Node& node, Transaction& tx);
+
+  // Asks for the end of what was given up ten minutes ago.
+  void Tick(Transaction& tx);
+  void Expire(const ExpireGivenUp& command, Transaction& tx);
+  // Asks for a plan of every assembly that has one, or could have.
+  void WantPlans(Transaction& tx) const;
 
   // Rows of what is gone from memory already.
   void Forget(const ForgetMember& command, Transaction& tx) const;
@@ -59,6 +72,11 @@ class AssemblyTable {
   Assembly* FindByUid(AssemblyUid uid) const;
   const std::map<std::string, std::unique_ptr<Assembly>>& by_name() const { return by_name_; }
   muster::v1::Assembly Describe(const Assembly& assembly) const;
+  // What keeps shards on a node that is being drained.
+  void AddBlockers(const Node& node, muster::v1::Drain& drain) const;
+
+  // What a node has to say of its membership: whether it lives, fits and stays, and what it holds.
+  static void SetStanding(const Assembly& assembly, const Node& node, Assembly::Member& member);
 
   // While the store is loaded: assemblies, then members, assignments, readiness. A row that belongs
   // to nothing any more makes a command that removes it.
@@ -75,26 +93,32 @@ class AssemblyTable {
   absl::StatusOr<Assembly*> FindMutable(absl::string_view name);
   Assembly* FindMemberOf(AssemblyUid assembly, NodeUid node, std::string* name) const;
   void SetAssignments(Assembly& assembly, const std::string& node,
-                      std::vector<Assignment> assignments, Transaction& tx);
+                      std::vector<Assignment> assignments, Replacements replaces, Transaction& tx);
   void RemoveMember(Assembly& assembly, const std::string& node, Transaction& tx);
   // What one assembly has on a node is room that the node's other assemblies lack: their plans have
   // to be made anew.
   void NoteRoom(const Node& node, AssemblyUid changed, Transaction& tx) const;
   // Announces a change: the state as it is, with the members that it concerns; stores the first
-  // READY; asks for a plan when `inputs_changed`.
-  void Announce(Assembly& assembly, const std::vector<std::string>& members, bool inputs_changed,
+  // READY; asks for a plan when `plan_wanted`.
+  void Announce(Assembly& assembly, const std::vector<std::string>& members, bool plan_wanted,
                 Transaction& tx);
   // Has the event log tell of a state other than the one told last.
   void TellState(Assembly& assembly, const muster::v1::Assembly& shown, Transaction& tx);
+  // Tells that a node has given a shard up, and has a tick end that.
+  void NoteGivenUp(const Assembly& assembly, const std::string& node, uint32_t shard,
+                   Transaction& tx);
   void DeleteMemberRows(const Assembly& assembly, NodeUid node, Transaction& tx) const;
 
-  std::string uid_prefix_;
+  const std::string uid_prefix_;
+  const absl::Duration move_grace_;
   Catalogue& catalogue_;
   NodeTable& nodes_;
   std::map<std::string, std::unique_ptr<Assembly>> by_name_;
   absl::flat_hash_map<AssemblyUid, Assembly*> by_uid_;
   // The generation under which a plan is being staged.
   absl::flat_hash_map<AssemblyUid, Generation> staging_;
+  // By the time at which something that a node has given up may be tried again.
+  std::multimap<int64_t, std::pair<AssemblyUid, NodeUid>> given_up_;
   absl::flat_hash_set<std::pair<AssemblyUid, Generation>> orphaned_directories_;
 };
 

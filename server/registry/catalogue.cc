@@ -1,5 +1,6 @@
 #include "server/registry/catalogue.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/escaping.h"
@@ -89,6 +90,19 @@ absl::Status NotDraft(const Version& version) {
                    absl::StrCat(version.row.name(), " is ", state,
                                 " and its content never changes: publish under another version"),
                    {{"name", version.row.name()}, {"state", state}});
+}
+
+// The position of the set of the locations' zones among those of the version. They are few, as
+// shards are stored alike.
+uint32_t ZonesOf(const store::ShardRow& row, std::vector<std::vector<std::string>>& known) {
+  std::set<std::string> zones;
+  for (const v1::Location& location : row.locations()) {
+    if (!location.zone().empty()) zones.insert(location.zone());
+  }
+  const std::vector<std::string> wanted(zones.begin(), zones.end());
+  const auto position = std::find(known.begin(), known.end(), wanted) - known.begin();
+  if (static_cast<size_t>(position) == known.size()) known.push_back(wanted);
+  return static_cast<uint32_t>(position);
 }
 
 Draft::Fingerprint CompanionFingerprint(const v1::Companion& companion) {
@@ -214,8 +228,24 @@ void Catalogue::SetShard(Version& version, uint32_t index, const store::ShardRow
   shard.row = std::move(packed);
   shard.row.shrink_to_fit();
   shard.size_bytes = row.size_bytes();
-  shard.content = Draft::FingerprintOf(
-      absl::StrCat(row.size_bytes(), ":", row.root().empty() ? row.md5() : row.root()));
+  shard.content = ContentIdOf(row.root().empty() ? row.md5() : row.root());
+  shard.rank = row.has_rank() ? std::optional<uint32_t>(row.rank()) : std::nullopt;
+  shard.location_zones = ZonesOf(row, version.location_zones);
+  version.plan_shards.reset();
+}
+
+ContentId ContentIdOf(absl::string_view digest) {
+  ContentId id;
+  for (size_t i = 0; i < 8; ++i) {
+    id.high = id.high << 8 | static_cast<uint8_t>(digest[i]);
+    id.low = id.low << 8 | static_cast<uint8_t>(digest[i + 8]);
+  }
+  return id;
+}
+
+std::shared_ptr<const std::vector<PlanShard>> Version::PlanShards() const {
+  if (plan_shards != nullptr) return plan_shards;
+  return std::make_shared<const std::vector<PlanShard>>(shards.begin(), shards.end());
 }
 
 absl::Status Catalogue::Add(const AddShard& command, Transaction& tx) {
@@ -460,8 +490,11 @@ void Catalogue::Erase(Version& version, Transaction& tx) {
   by_name_.erase(std::string(version.row.name()));
 }
 
-void Catalogue::Tick(Transaction& tx) const {
+void Catalogue::Tick(Transaction& tx) {
   for (const auto& [name, version] : by_name_) {
+    if (!version->assemblies.empty() && version->plan_shards == nullptr) {
+      version->plan_shards = version->PlanShards();
+    }
     // Loaded: its day begins with the first tick, as the time that the store knows may be long
     // past.
     if (version->draft != nullptr && version->draft->last_addition_us() == 0) {

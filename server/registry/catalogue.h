@@ -18,6 +18,7 @@
 #include "absl/strings/string_view.h"
 #include "muster/store/rows.pb.h"
 #include "muster/v1/model.pb.h"
+#include "server/placement/placement.h"
 #include "server/registry/command.h"
 #include "server/registry/draft.h"
 #include "server/registry/transaction.h"
@@ -25,14 +26,15 @@
 
 namespace muster {
 
+// Of a digest of 16 bytes.
+ContentId ContentIdOf(absl::string_view digest);
+
 // One model version.
 struct Version {
-  struct Shard {
-    // The serialised ShardRow; empty: not there.
+  // What placement knows of it, and its serialised ShardRow; an empty row: not there. The content id
+  // is the shard's root where it has one, else its MD5.
+  struct Shard : PlanShard {
     std::string row;
-    uint64_t size_bytes = 0;
-    // Equal content has an equal id.
-    absl::uint128 content = 0;
   };
 
   muster::store::VersionRow row;
@@ -46,6 +48,13 @@ struct Version {
   std::unique_ptr<Draft> draft;
   // Names of the assemblies that use it.
   std::set<std::string> assemblies;
+  // What PlanShard::location_zones points into.
+  std::vector<std::vector<std::string>> location_zones;
+  // The shards for the planner, shared by the plans that are being made; null: to be copied anew,
+  // which the next tick does.
+  std::shared_ptr<const std::vector<PlanShard>> plan_shards;
+
+  std::shared_ptr<const std::vector<PlanShard>> PlanShards() const;
 };
 
 // Not thread-safe: written by the committer, read under the shared lock.
@@ -69,8 +78,9 @@ class Catalogue {
                       muster::v1::CommitModelVersionResponse& response);
   absl::Status Delete(const muster::v1::DeleteModelVersionRequest& request, Transaction& tx);
 
-  // Asks for the removal of drafts that nobody has added to for kDraftTtlUs.
-  void Tick(Transaction& tx) const;
+  // Asks for the removal of drafts that nobody has added to for kDraftTtlUs, and copies shards for
+  // the planner.
+  void Tick(Transaction& tx);
   absl::Status Expire(const ExpireDraft& command, Transaction& tx);
 
   // NOT_FOUND VERSION_UNKNOWN, SHARD_UNKNOWN.

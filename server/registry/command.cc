@@ -18,6 +18,9 @@ absl::string_view NameOf(const Tick&) { return "time"; }
 absl::string_view NameOf(const ExpireLease&) { return "lease expired"; }
 absl::string_view NameOf(const ReleaseNode&) { return "move grace over"; }
 absl::string_view NameOf(const ReviveNode&) { return "Heartbeat"; }
+absl::string_view NameOf(const NoteDrain&) { return "drain"; }
+absl::string_view NameOf(const ResumePlans&) { return "guard over"; }
+absl::string_view NameOf(const ExpireGivenUp&) { return "given up long enough"; }
 absl::string_view NameOf(const StagePlan&) { return "plan"; }
 absl::string_view NameOf(const ApplyPlan&) { return "plan"; }
 absl::string_view NameOf(const ExpireDraft&) { return "draft expired"; }

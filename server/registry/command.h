@@ -77,6 +77,21 @@ struct ReviveNode {
   Epoch epoch;
 };
 
+// Tells how far a node's drain is, where that is news.
+struct NoteDrain {
+  NodeUid node;
+};
+
+// The leases are trusted again after a start or a stall: assemblies may even out their loads, and
+// released nodes' shards may move.
+struct ResumePlans {};
+
+// Lets a node try again what it has given up ten minutes ago.
+struct ExpireGivenUp {
+  AssemblyUid assembly;
+  NodeUid node;
+};
+
 // Writes one run of members of a plan that is too big for one transaction under the plan's new
 // directory.
 struct StagePlan {
@@ -113,16 +128,15 @@ struct RememberReady {
   AssemblyUid assembly;
 };
 
-using Command =
-    std::variant<muster::v1::CreateModelVersionRequest, StagePieces, AddShard,
-                 muster::v1::AddTensorsRequest, AddCompanion, muster::v1::CommitModelVersionRequest,
-                 muster::v1::DeleteModelVersionRequest, AddLocation, RemoveLocation,
-                 muster::v1::RegisterNodeRequest, muster::v1::DeregisterNodeRequest,
-                 muster::v1::ResumeMovesRequest, muster::v1::CreateAssemblyRequest,
-                 muster::v1::JoinAssemblyRequest, muster::v1::LeaveAssemblyRequest,
-                 muster::v1::DeleteAssemblyRequest, muster::v1::ReportShardsRequest, Tick,
-                 ExpireLease, ReleaseNode, ReviveNode, StagePlan, ApplyPlan, ExpireDraft,
-                 ForgetMember, ForgetPlanDirectory, RememberReady>;
+using Command = std::variant<
+    muster::v1::CreateModelVersionRequest, StagePieces, AddShard, muster::v1::AddTensorsRequest,
+    AddCompanion, muster::v1::CommitModelVersionRequest, muster::v1::DeleteModelVersionRequest,
+    AddLocation, RemoveLocation, muster::v1::RegisterNodeRequest, muster::v1::DeregisterNodeRequest,
+    muster::v1::DrainNodeRequest, muster::v1::ResumeMovesRequest, muster::v1::CreateAssemblyRequest,
+    muster::v1::JoinAssemblyRequest, muster::v1::LeaveAssemblyRequest,
+    muster::v1::DeleteAssemblyRequest, muster::v1::ReportShardsRequest, Tick, ExpireLease,
+    ReleaseNode, ReviveNode, NoteDrain, ResumePlans, ExpireGivenUp, StagePlan, ApplyPlan,
+    ExpireDraft, ForgetMember, ForgetPlanDirectory, RememberReady>;
 
 // What asks for the command, as events tell it: an RPC's name, or a rule of the server. Valid for
 // ever.

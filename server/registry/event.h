@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "muster/v1/assembly.pb.h"
+#include "muster/v1/node.pb.h"
 #include "server/registry/uid.h"
 #include "storage/base/numbers.h"
 
@@ -23,7 +24,7 @@ struct Assignment {
   auto operator<=>(const Assignment&) const = default;
 };
 
-// A node was registered, lost, released, revived or removed.
+// A node was registered, lost, released, revived or removed, or its drain has got further.
 struct NodeEvent {
   NodeUid uid;
   std::string name;
@@ -33,6 +34,8 @@ struct NodeEvent {
   bool released = false;
   bool removed = false;
   std::string zone;
+  // Unspecified while it is not being drained.
+  muster::v1::Drain::State drain = muster::v1::Drain::STATE_UNSPECIFIED;
 };
 
 // One node's assignments in one assembly changed.

@@ -34,6 +34,7 @@ absl::StatusOr<LeaseTable::HeartbeatResult> LeaseTable::Heartbeat(
   }
   entry.deadline = now_ + entry.ttl;
   entry.applied = Revision(request.applied_revision());
+  entry.heard_of = true;
   entry.progress.assign(request.progress().begin(), request.progress().end());
   HeartbeatResult result;
   result.lease_ttl_us = absl::ToInt64Microseconds(entry.ttl);
@@ -46,38 +47,55 @@ bool LeaseTable::IsDue(const Entry& entry) const {
   return entry.lost && !entry.released && entry.release_at <= now_ && entry.deadline < now_;
 }
 
-LeaseTable::Zones LeaseTable::BrakedZones() {
-  struct Count {
-    size_t nodes = 0;
-    size_t lost = 0;
-  };
-  absl::flat_hash_map<absl::string_view, Count> counts;
-  for (const auto& [name, entry] : by_name_) {
-    Count& count = counts[entry.zone];
-    ++count.nodes;
-    if (entry.lost && !entry.released) ++count.lost;
-  }
-  Zones braked;
-  for (const auto& [zone, count] : counts) {
-    if (count.lost >= options_.brake_min_nodes &&
-        static_cast<double>(count.lost) >=
-            options_.brake_share * static_cast<double>(count.nodes)) {
-      braked.emplace(zone);
-    }
-  }
-  return braked;
+void LeaseTable::CountInZone(const Entry& entry, int sign) {
+  Zone& zone = zones_[entry.zone];
+  zone.nodes += sign;
+  if (entry.lost && !entry.released) zone.lost += sign;
+  if (zone.nodes == 0) zones_.erase(entry.zone);
+}
+
+bool LeaseTable::IsBraked(const Entry& entry) const {
+  if (!IsDue(entry)) return false;
+  const Zone& zone = zones_.at(entry.zone);
+  return zone.lost >= options_.brake_min_nodes &&
+         static_cast<double>(zone.lost) >= options_.brake_share * static_cast<double>(zone.nodes);
+}
+
+bool LeaseTable::IsBraked(NodeUid node) {
+  MutexLock lock(mutex_);
+  const Entry* entry = Find(node);
+  return entry != nullptr && IsBraked(*entry);
 }
 
 std::vector<LeaseTable::Lease> LeaseTable::Braked(const std::optional<std::string>& zone) {
   MutexLock lock(mutex_);
-  const Zones braked = BrakedZones();
   std::vector<Lease> leases;
   for (const auto& [name, entry] : by_name_) {
-    if (!IsDue(entry) || !braked.contains(entry.zone)) continue;
-    if (!zone.has_value() || *zone == entry.zone) leases.push_back(Lease{entry.uid, entry.epoch});
+    if (zone.has_value() && *zone != entry.zone) continue;
+    if (IsBraked(entry)) leases.push_back(Lease{entry.uid, entry.epoch});
   }
   SortByNode(leases);
   return leases;
+}
+
+bool LeaseTable::IsGuarded() {
+  MutexLock lock(mutex_);
+  return guarded_;
+}
+
+void LeaseTable::NoteGuardEnd() {
+  MutexLock lock(mutex_);
+  if (!guarded_) guard_end_noted_ = true;
+}
+
+bool LeaseTable::MayEndGuard() const {
+  size_t live = 0, heard_of = 0;
+  for (const auto& [name, entry] : by_name_) {
+    if (entry.lost) continue;
+    ++live;
+    if (entry.heard_of) ++heard_of;
+  }
+  return now_ >= guard_end_ || live == 0 || 2 * heard_of > live;
 }
 
 LeaseTable::Due LeaseTable::Tick(absl::Duration monotonic) {
@@ -85,23 +103,23 @@ LeaseTable::Due LeaseTable::Tick(absl::Duration monotonic) {
   const bool stalled = !ticked_ || monotonic - now_ > options_.stall_threshold;
   ticked_ = true;
   now_ = monotonic;
+  if (stalled) {
+    guarded_ = true;
+    guard_end_noted_ = false;
+    guard_end_ = now_ + options_.guard;
+  }
   Due due;
-  bool any_due = false;
   for (auto& [name, entry] : by_name_) {
     if (stalled) {
+      entry.heard_of = false;
       entry.deadline = now_ + entry.ttl;
       entry.release_at = entry.deadline + options_.move_grace;
     }
     if (!entry.lost && entry.deadline < now_) due.expired.push_back(Lease{entry.uid, entry.epoch});
-    any_due = any_due || IsDue(entry);
+    if (IsDue(entry) && !IsBraked(entry)) due.released.push_back(Lease{entry.uid, entry.epoch});
   }
-  if (any_due) {
-    const Zones braked = BrakedZones();
-    for (const auto& [name, entry] : by_name_) {
-      if (!IsDue(entry) || braked.contains(entry.zone)) continue;
-      due.released.push_back(Lease{entry.uid, entry.epoch});
-    }
-  }
+  guarded_ = guarded_ && !MayEndGuard();
+  due.guard_ended = !guarded_ && !guard_end_noted_;
   SortByNode(due.expired);
   SortByNode(due.released);
   return due;
@@ -121,10 +139,14 @@ bool LeaseTable::HasExpired(NodeUid node, Epoch epoch) {
 void LeaseTable::Apply(const NodeEvent& event) {
   MutexLock lock(mutex_);
   if (event.removed) {
-    if (names_.erase(event.uid) > 0) by_name_.erase(event.name);
+    if (names_.erase(event.uid) == 0) return;
+    CountInZone(by_name_.at(event.name), -1);
+    by_name_.erase(event.name);
     return;
   }
+  const bool known = by_name_.contains(event.name);
   Entry& entry = by_name_[event.name];
+  if (known) CountInZone(entry, -1);
   const bool registered = entry.uid != event.uid || entry.epoch != event.epoch;
   if (registered) {
     names_.erase(entry.uid);
@@ -139,6 +161,7 @@ void LeaseTable::Apply(const NodeEvent& event) {
   entry.lost = event.lost;
   entry.released = event.released;
   entry.zone = event.zone;
+  CountInZone(entry, 1);
 }
 
 Revision LeaseTable::AppliedBy(NodeUid node) {

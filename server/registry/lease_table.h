@@ -12,7 +12,6 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
-#include "absl/container/flat_hash_set.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "muster/v1/node.pb.h"
@@ -38,6 +37,9 @@ class LeaseTable {
     // of them, are lost and not yet released. A zone that is cut off is not a zone of dead nodes.
     size_t brake_min_nodes = 5;
     double brake_share = 0.55;
+    // After a start or a stall the leases say little until most nodes were heard of again, or this
+    // long has passed.
+    absl::Duration guard = absl::Seconds(10);
   };
   struct Lease {
     NodeUid node;
@@ -49,6 +51,8 @@ class LeaseTable {
     std::vector<Lease> expired;
     // Lost nodes whose shards are to move.
     std::vector<Lease> released;
+    // The guard has ended, and nobody has said so to the assemblies.
+    bool guard_ended = false;
   };
   struct HeartbeatResult {
     int64_t lease_ttl_us = 0;
@@ -72,6 +76,12 @@ class LeaseTable {
 
   // The lost nodes whose shards the brake holds back, in one zone or in all.
   std::vector<Lease> Braked(const std::optional<std::string>& zone) MUSTER_EXCLUDES(mutex_);
+  bool IsBraked(NodeUid node) MUSTER_EXCLUDES(mutex_);
+
+  // Since a start or a stall too few nodes were heard of to move anything but on request.
+  bool IsGuarded() MUSTER_EXCLUDES(mutex_);
+  // The assemblies know that the guard has ended.
+  void NoteGuardEnd() MUSTER_EXCLUDES(mutex_);
 
   // Takes over what a committed transaction says of a node.
   void Apply(const NodeEvent& event) MUSTER_EXCLUDES(mutex_);
@@ -98,19 +108,33 @@ class LeaseTable {
     absl::Duration release_at;
     std::string zone;
     Revision applied;
+    // Since the last start or stall.
+    bool heard_of = true;
     std::vector<muster::v1::ShardProgress> progress;
   };
-  using Zones = absl::flat_hash_set<std::string>;
+  struct Zone {
+    size_t nodes = 0;
+    // Not released.
+    size_t lost = 0;
+  };
 
   Entry* Find(NodeUid node) MUSTER_REQUIRES(mutex_);
+  // Lost for so long that its shards are to move, unless the brake is on.
   bool IsDue(const Entry& entry) const MUSTER_REQUIRES(mutex_);
-  // The zones in which the brake is on.
-  Zones BrakedZones() MUSTER_REQUIRES(mutex_);
+  bool IsBraked(const Entry& entry) const MUSTER_REQUIRES(mutex_);
+  // Adds (`sign` 1) a node to its zone or takes it away (-1).
+  void CountInZone(const Entry& entry, int sign) MUSTER_REQUIRES(mutex_);
+  // Whether most nodes were heard of, or enough time has passed.
+  bool MayEndGuard() const MUSTER_REQUIRES(mutex_);
 
   const Options options_;
   Mutex mutex_;
   absl::Duration now_ MUSTER_GUARDED_BY(mutex_);
   bool ticked_ MUSTER_GUARDED_BY(mutex_) = false;
+  bool guarded_ MUSTER_GUARDED_BY(mutex_) = true;
+  bool guard_end_noted_ MUSTER_GUARDED_BY(mutex_) = false;
+  absl::Duration guard_end_ MUSTER_GUARDED_BY(mutex_);
+  absl::flat_hash_map<std::string, Zone> zones_ MUSTER_GUARDED_BY(mutex_);
   absl::flat_hash_map<std::string, Entry> by_name_ MUSTER_GUARDED_BY(mutex_);
   absl::flat_hash_map<NodeUid, std::string> names_ MUSTER_GUARDED_BY(mutex_);
 };

@@ -55,6 +55,22 @@ inline constexpr int kMaxMembersShown = 1'000;
 // code alone.
 inline constexpr size_t kMaxFailureMessageBytes = 1'024;
 inline constexpr size_t kMaxDetailedFailures = 16;
+// A node that has failed at a shard this often in a row is not asked again for ten minutes: long
+// enough for a person to look at it, short enough for a full disk that was cleared.
+inline constexpr uint32_t kAttemptsBeforeGivingUp = 3;
+inline constexpr int64_t kGivenUpUs = 600'000'000;
+// They share the row with the failures: 64 of about 200 bytes take 13 KiB of it.
+inline constexpr size_t kMaxGivenUpShards = 64;
+inline constexpr size_t kMaxGivenUpMessageBytes = 160;
+
+// What a node says that its cache holds is one row of 156 KiB.
+inline constexpr size_t kMaxInventoryDigests = 10'000;
+inline constexpr size_t kInventoryDigestBytes = 16;
+
+inline constexpr int64_t kMinDrainUs = 1'000'000;
+inline constexpr int64_t kDefaultDrainUs = int64_t{3600} * 1'000'000;
+inline constexpr int64_t kMaxDrainUs = int64_t{7} * 24 * 3600 * 1'000'000;
+inline constexpr int kMaxDrainBlockers = 16;
 
 inline constexpr int kMaxFilterKinds = 32;
 // An event names at most this many shards, and counts all.

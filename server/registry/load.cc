@@ -144,6 +144,11 @@ absl::StatusOr<Applied> Registry::Load(MetadataStore& store) {
   MUSTER_RETURN_IF_ERROR(ForEach<store::NodeRow>(
       store, "n",
       [&](const std::string&, store::NodeRow& row) { return nodes_.Load(std::move(row)); }));
+  MUSTER_RETURN_IF_ERROR(ForEach<store::InventoryRow>(
+      store, "i", [&](const std::string& key, store::InventoryRow& row) -> absl::Status {
+        const auto uid = ParseInventoryKey(key);
+        return uid.has_value() ? nodes_.LoadInventory(*uid, row) : DamagedRow(key);
+      }));
   MUSTER_RETURN_IF_ERROR(LoadAssemblies(store, assemblies_, tx));
   MUSTER_RETURN_IF_ERROR(
       ForEach<store::RequestRow>(store, "q", [&](const std::string&, store::RequestRow& row) {

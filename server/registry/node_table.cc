@@ -1,8 +1,11 @@
 #include "server/registry/node_table.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "server/registry/catalogue.h"
+#include "server/registry/limits.h"
 #include "server/registry/node_errors.h"
 #include "server/registry/row_keys.h"
 #include "server/registry/timestamps.h"
@@ -49,7 +52,46 @@ void Tell(const Node& node, v1::Event::Kind kind, absl::string_view old_state, T
   tx.Tell(std::move(event));
 }
 
+absl::string_view DrainName(v1::Drain::State state, const Node& node) {
+  if (state == v1::Drain::STATE_UNSPECIFIED) return StateName(node);
+  return v1::Drain::State_Name(state);
+}
+
+// Sets the drain's state to what it is now, and stores and tells it.
+void PutDrainState(Node& node, Transaction& tx) {
+  const v1::Drain::State before = node.row.drain_state();
+  const v1::Drain::State state = node.DrainState(tx.now_us());
+  node.row.set_drain_state(state);
+  node.row.set_revision(tx.Change().value);
+  tx.Put(NodeKey(node.uid), node.row);
+  tx.Emit(NodeTable::EventOf(node));
+  v1::Event event;
+  event.set_kind(v1::Event::NODE_DRAIN);
+  event.set_node(node.row.name());
+  event.set_old_state(std::string(DrainName(before, node)));
+  event.set_new_state(std::string(DrainName(state, node)));
+  event.set_message(absl::StrCat(node.assigned_shards, " shards with ", node.assigned_bytes,
+                                 " bytes are on the node"));
+  tx.Tell(std::move(event));
+}
+
+std::vector<uint64_t> InventoryOf(absl::string_view digests) {
+  std::vector<uint64_t> inventory;
+  inventory.reserve(digests.size() / kInventoryDigestBytes);
+  for (size_t at = 0; at + kInventoryDigestBytes <= digests.size(); at += kInventoryDigestBytes) {
+    inventory.push_back(ContentIdOf(digests.substr(at)).high);
+  }
+  std::sort(inventory.begin(), inventory.end());
+  return inventory;
+}
+
 }  // namespace
+
+v1::Drain::State Node::DrainState(int64_t now_us) const {
+  if (!draining()) return v1::Drain::STATE_UNSPECIFIED;
+  if (assigned_shards == 0) return v1::Drain::DRAINED;
+  return row.drain_deadline_us() <= now_us ? v1::Drain::OVERDUE : v1::Drain::DRAINING;
+}
 
 absl::StatusOr<Node*> NodeTable::Register(const v1::RegisterNodeRequest& request, Transaction& tx) {
   MUSTER_RETURN_IF_ERROR(CheckRegistration(request));
@@ -79,6 +121,14 @@ absl::StatusOr<Node*> NodeTable::Register(const v1::RegisterNodeRequest& request
                                                : default_lease_ttl_us_);
   row.set_revision(revision.value);
   tx.Put(NodeKey(slot->uid), row);
+  if (!request.cached_digests().empty()) {
+    store::InventoryRow inventory;
+    inventory.set_digests(request.cached_digests());
+    tx.Put(InventoryKey(slot->uid), inventory);
+  } else if (!slot->inventory.empty()) {
+    tx.Delete(InventoryKey(slot->uid));
+  }
+  slot->inventory = InventoryOf(request.cached_digests());
   tx.Emit(EventOf(*slot));
   Tell(*slot, v1::Event::NODE_REGISTERED, old_state, tx);
   return slot.get();
@@ -111,10 +161,42 @@ bool NodeTable::Release(NodeUid uid, Epoch epoch, Transaction& tx) {
   return true;
 }
 
+bool NodeTable::Drain(Node& node, const v1::DrainNodeRequest& request, Transaction& tx) {
+  store::NodeRow& row = node.row;
+  if (request.cancel()) {
+    if (!node.draining()) return false;
+    row.clear_drain_start_us();
+    row.clear_drain_deadline_us();
+    draining_.erase(node.uid);
+  } else {
+    if (!node.draining()) row.set_drain_start_us(tx.now_us());
+    row.set_drain_deadline_us(tx.now_us() + (request.has_deadline()
+                                                 ? FromDuration(request.deadline())
+                                                 : kDefaultDrainUs));
+    draining_.insert(node.uid);
+  }
+  PutDrainState(node, tx);
+  return true;
+}
+
+void NodeTable::NoteDrain(NodeUid uid, Transaction& tx) {
+  Node* node = FindByUid(uid);
+  if (node == nullptr || node->row.drain_state() == node->DrainState(tx.now_us())) return;
+  PutDrainState(*node, tx);
+}
+
+void NodeTable::Tick(Transaction& tx) const {
+  for (const NodeUid uid : draining_) {
+    const Node& node = *FindByUid(uid);
+    if (node.row.drain_state() != node.DrainState(tx.now_us())) tx.Follow(muster::NoteDrain{uid});
+  }
+}
+
 void NodeTable::Erase(Node& node, Transaction& tx) {
   NodeEvent event = EventOf(node);
   event.removed = true;
   tx.Delete(NodeKey(node.uid));
+  if (!node.inventory.empty()) tx.Delete(InventoryKey(node.uid));
   tx.Emit(std::move(event));
   v1::Event gone;
   gone.set_kind(v1::Event::NODE_REMOVED);
@@ -122,6 +204,7 @@ void NodeTable::Erase(Node& node, Transaction& tx) {
   gone.set_old_state(std::string(StateName(node)));
   gone.set_new_state("GONE");
   tx.Tell(std::move(gone));
+  draining_.erase(node.uid);
   by_uid_.erase(node.uid);
   by_name_.erase(std::string(node.row.name()));
 }
@@ -163,6 +246,13 @@ v1::Node NodeTable::Describe(const Node& node) const {
   out.set_assigned_bytes(node.assigned_bytes);
   out.set_released(row.released());
   out.set_revision(row.revision());
+  if (!node.draining()) return out;
+  v1::Drain& drain = *out.mutable_drain();
+  drain.set_state(row.drain_state());
+  *drain.mutable_start_time() = ToTimestamp(row.drain_start_us());
+  *drain.mutable_deadline() = ToTimestamp(row.drain_deadline_us());
+  drain.set_shards_left(static_cast<uint32_t>(node.assigned_shards));
+  drain.set_bytes_left(node.assigned_bytes);
   return out;
 }
 
@@ -171,6 +261,7 @@ absl::Status NodeTable::Load(store::NodeRow row) {
   node->uid = NodeUid(row.uid());
   node->row = std::move(row);
   by_uid_[node->uid] = node.get();
+  if (node->draining()) draining_.insert(node->uid);
   const std::string name = node->row.name();
   if (!by_name_.emplace(name, std::move(node)).second) {
     return absl::DataLossError(absl::StrCat("two rows are named ", name));
@@ -178,9 +269,27 @@ absl::Status NodeTable::Load(store::NodeRow row) {
   return absl::OkStatus();
 }
 
+absl::Status NodeTable::LoadInventory(NodeUid uid, const store::InventoryRow& row) {
+  Node* node = FindByUid(uid);
+  if (node == nullptr) {
+    return absl::DataLossError(
+        absl::StrCat("the inventory of node uid ", uid.value, " has no node"));
+  }
+  node->inventory = InventoryOf(row.digests());
+  return absl::OkStatus();
+}
+
 NodeEvent NodeTable::EventOf(const Node& node) {
-  return NodeEvent{node.uid,        node.row.name(),     node.epoch(), node.row.lease_ttl_us(),
-                   node.row.lost(), node.row.released(), false,        node.row.zone()};
+  NodeEvent event;
+  event.uid = node.uid;
+  event.name = node.row.name();
+  event.epoch = node.epoch();
+  event.lease_ttl_us = node.row.lease_ttl_us();
+  event.lost = node.row.lost();
+  event.released = node.row.released();
+  event.zone = node.row.zone();
+  event.drain = node.row.drain_state();
+  return event;
 }
 
 }  // namespace muster

@@ -8,6 +8,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
@@ -25,10 +26,17 @@ struct Node {
   NodeUid uid;
   // Over all assemblies.
   uint64_t assigned_bytes = 0;
+  uint64_t assigned_shards = 0;
   std::set<AssemblyUid> memberships;
+  // What its cache held when it registered, ascending: the first halves of content ids. A mistaken
+  // match costs a preference, nothing else.
+  std::vector<uint64_t> inventory;
 
   Epoch epoch() const { return Epoch(row.epoch()); }
   bool live() const { return !row.lost(); }
+  bool draining() const { return row.drain_deadline_us() != 0; }
+  // How far its drain is at `now_us`; unspecified when there is none.
+  muster::v1::Drain::State DrainState(int64_t now_us) const;
 };
 
 // Not thread-safe: written by the committer, read under the shared lock.
@@ -43,7 +51,13 @@ class NodeTable {
   bool SetLost(NodeUid uid, Epoch epoch, bool lost, Transaction& tx);
   // Gives a lost node's shards away; false when it is not lost, or released already.
   bool Release(NodeUid uid, Epoch epoch, Transaction& tx);
-  // Removes its row; the assemblies must have let go of it.
+  // Begins a drain, sets another deadline, or ends it; false when nothing changes.
+  bool Drain(Node& node, const muster::v1::DrainNodeRequest& request, Transaction& tx);
+  // Stores and tells how far a drain is; nothing when that is known.
+  void NoteDrain(NodeUid uid, Transaction& tx);
+  // Asks for a NoteDrain of each drain whose deadline has passed.
+  void Tick(Transaction& tx) const;
+  // Removes its rows; the assemblies must have let go of it.
   void Erase(Node& node, Transaction& tx);
 
   // NOT_FOUND NODE_UNKNOWN.
@@ -56,7 +70,9 @@ class NodeTable {
 
   muster::v1::Node Describe(const Node& node) const;
 
+  // Nodes, then their inventories.
   absl::Status Load(muster::store::NodeRow row);
+  absl::Status LoadInventory(NodeUid uid, const muster::store::InventoryRow& row);
   // What the lease table has to know of a node.
   static NodeEvent EventOf(const Node& node);
 
@@ -65,6 +81,7 @@ class NodeTable {
   int64_t default_lease_ttl_us_;
   std::map<std::string, std::unique_ptr<Node>> by_name_;
   absl::flat_hash_map<NodeUid, Node*> by_uid_;
+  std::set<NodeUid> draining_;
 };
 
 }  // namespace muster

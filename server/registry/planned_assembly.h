@@ -3,13 +3,18 @@
 #define MUSTER_SERVER_REGISTRY_PLANNED_ASSEMBLY_H_
 
 #include <cstdint>
+#include <map>
 #include <vector>
 
 #include "muster/v1/assembly.pb.h"
+#include "muster/v1/node.pb.h"
 #include "server/registry/event.h"
 #include "server/registry/uid.h"
 
 namespace muster {
+
+// By shard, for the replicas of a node that are part of a move: the node that they take over from.
+using Replacements = std::map<uint32_t, NodeUid>;
 
 struct PlannedAssembly {
   struct Member {
@@ -17,6 +22,12 @@ struct PlannedAssembly {
     // All of the member's assignments, in shard order. Generation 0 marks those that this plan
     // makes.
     std::vector<Assignment> assignments;
+    Replacements replaces;
+  };
+  // What keeps shards on a node that they are to leave.
+  struct Blocked {
+    NodeUid node;
+    muster::v1::Drain::Blocker blocker;
   };
 
   AssemblyUid assembly;
@@ -29,6 +40,12 @@ struct PlannedAssembly {
   bool staged = false;
   // Shards that could not be placed.
   std::vector<muster::v1::AssemblyReason> reasons;
+  std::vector<Blocked> blocked;
+  // Sizes of the assignments that it adds and drops, and of those of them that go from one node to
+  // another.
+  uint64_t added_bytes = 0;
+  uint64_t removed_bytes = 0;
+  uint64_t moved_bytes = 0;
 };
 
 }  // namespace muster

@@ -47,6 +47,10 @@ struct ReplyOf<v1::DeregisterNodeRequest> {
   using Type = v1::DeregisterNodeResponse;
 };
 template <>
+struct ReplyOf<v1::DrainNodeRequest> {
+  using Type = v1::DrainNodeResponse;
+};
+template <>
 struct ReplyOf<v1::ResumeMovesRequest> {
   using Type = v1::ResumeMovesResponse;
 };
@@ -87,7 +91,7 @@ Registry::Registry(const Options& options)
       uid_prefix_(options.cluster_id.substr(0, 12)),
       catalogue_(uid_prefix_),
       nodes_(uid_prefix_, options.default_lease_ttl_us),
-      assemblies_(uid_prefix_, catalogue_, nodes_),
+      assemblies_(uid_prefix_, options.leases.move_grace, catalogue_, nodes_),
       event_log_(options.event_log),
       leases_(options.leases) {}
 
@@ -161,6 +165,38 @@ Applied Registry::Apply(const Command& command) {
   return applied;
 }
 
+v1::Node Registry::DescribeNode(const Node& node) const {
+  v1::Node out = nodes_.Describe(node);
+  if (out.has_drain()) assemblies_.AddBlockers(node, *out.mutable_drain());
+  out.set_applied_revision(leases_.AppliedBy(node.uid).value);
+  out.set_moves_braked(leases_.IsBraked(node.uid));
+  return out;
+}
+
+v1::Assembly Registry::DescribeAssembly(const Assembly& assembly) const {
+  v1::Assembly out = assemblies_.Describe(assembly);
+  std::vector<std::string> braked;
+  for (const v1::AssemblyReason& reason : out.reasons()) {
+    if (reason.code() != v1::AssemblyReason::NODE_LOST) continue;
+    if (leases_.IsBraked(assembly.FindMember(reason.node())->node)) braked.push_back(reason.node());
+  }
+  if (braked.empty()) return out;
+  v1::AssemblyReason* reason = out.add_reasons();
+  reason->set_code(v1::AssemblyReason::MOVES_BRAKED);
+  reason->set_node(braked.front());
+  reason->set_message(absl::StrCat(
+      "the shards of ", braked.front(),
+      braked.size() > 1 ? absl::StrCat(" and ", braked.size() - 1, " more lost nodes") : "",
+      " do not move, as so much of a zone is lost at once that it looks cut off: wait for its "
+      "return, or resume moves"));
+  // The brake explains more than whatever was last.
+  if (out.reasons_size() > kMaxReasons) {
+    out.mutable_reasons()->SwapElements(kMaxReasons - 2, kMaxReasons);
+    out.mutable_reasons()->RemoveLast();
+  }
+  return out;
+}
+
 absl::Status Registry::Do(const v1::CreateModelVersionRequest& request, Transaction& tx,
                           v1::CreateModelVersionResponse& reply) {
   MUSTER_RETURN_IF_ERROR(CheckSpace());
@@ -205,6 +241,20 @@ absl::Status Registry::Do(const v1::DeregisterNodeRequest& request, Transaction&
   if (request.validate_only()) return absl::OkStatus();
   assemblies_.NodeRemoved(*node, tx);
   nodes_.Erase(*node, tx);
+  return absl::OkStatus();
+}
+
+absl::Status Registry::Do(const v1::DrainNodeRequest& request, Transaction& tx,
+                          v1::DrainNodeResponse& reply) {
+  MUSTER_RETURN_IF_ERROR(CheckDrain(request));
+  const auto epoch = request.has_epoch() ? std::optional<uint64_t>(request.epoch()) : std::nullopt;
+  MUSTER_ASSIGN_OR_RETURN(Node * node, nodes_.Find(request.name(), epoch));
+  if (request.validate_only()) {
+    *reply.mutable_node() = DescribeNode(*node);
+    return absl::OkStatus();
+  }
+  if (nodes_.Drain(*node, request, tx)) assemblies_.NodeDrained(*node, tx);
+  *reply.mutable_node() = DescribeNode(*node);
   return absl::OkStatus();
 }
 
@@ -281,6 +331,8 @@ absl::Status Registry::Do(const Tick& command, Transaction& tx) {
   requests_.Tick(at_now);
   catalogue_.Tick(at_now);
   event_log_.Tick(at_now);
+  nodes_.Tick(at_now);
+  assemblies_.Tick(at_now);
   tx = std::move(at_now);
   return absl::OkStatus();
 }
@@ -305,6 +357,22 @@ absl::Status Registry::Do(const ReviveNode& command, Transaction& tx) {
   if (nodes_.SetLost(command.node, command.epoch, false, tx)) {
     assemblies_.NodeLostOrRevived(*nodes_.FindByUid(command.node), tx);
   }
+  return absl::OkStatus();
+}
+
+absl::Status Registry::Do(const NoteDrain& command, Transaction& tx) {
+  nodes_.NoteDrain(command.node, tx);
+  return absl::OkStatus();
+}
+
+absl::Status Registry::Do(const ResumePlans&, Transaction& tx) {
+  leases_.NoteGuardEnd();
+  assemblies_.WantPlans(tx);
+  return absl::OkStatus();
+}
+
+absl::Status Registry::Do(const ExpireGivenUp& command, Transaction& tx) {
+  assemblies_.Expire(command, tx);
   return absl::OkStatus();
 }
 

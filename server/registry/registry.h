@@ -83,6 +83,12 @@ class Registry {
   // Has a lock of its own.
   LeaseTable& leases() const { return leases_; }
 
+  // As the tables describe them, with what is in memory only: what blocks a drain, and what the
+  // brake holds back. The latter changes with time and without a revision, so that a watch shows it
+  // with the next change only.
+  muster::v1::Node DescribeNode(const Node& node) const;
+  muster::v1::Assembly DescribeAssembly(const Assembly& assembly) const;
+
  private:
   // One overload a command, in command order; a request's fills its reply.
   absl::Status Do(const muster::v1::CreateModelVersionRequest& request, Transaction& tx,
@@ -97,6 +103,8 @@ class Registry {
                   muster::v1::RegisterNodeResponse& reply);
   absl::Status Do(const muster::v1::DeregisterNodeRequest& request, Transaction& tx,
                   muster::v1::DeregisterNodeResponse& reply);
+  absl::Status Do(const muster::v1::DrainNodeRequest& request, Transaction& tx,
+                  muster::v1::DrainNodeResponse& reply);
   absl::Status Do(const muster::v1::ResumeMovesRequest& request, Transaction& tx,
                   muster::v1::ResumeMovesResponse& reply);
   absl::Status Do(const muster::v1::CreateAssemblyRequest& request, Transaction& tx,
@@ -118,6 +126,9 @@ class Registry {
   absl::Status Do(const ExpireLease& command, Transaction& tx);
   absl::Status Do(const ReleaseNode& command, Transaction& tx);
   absl::Status Do(const ReviveNode& command, Transaction& tx);
+  absl::Status Do(const NoteDrain& command, Transaction& tx);
+  absl::Status Do(const ResumePlans& command, Transaction& tx);
+  absl::Status Do(const ExpireGivenUp& command, Transaction& tx);
   absl::Status Do(const StagePlan& command, Transaction& tx);
   absl::Status Do(const ApplyPlan& command, Transaction& tx);
   absl::Status Do(const ExpireDraft& command, Transaction& tx);

@@ -55,6 +55,7 @@ std::string TensorsKey(VersionUid version, ShardIndex shard, uint32_t start) {
 std::string CompanionKey(VersionUid version, absl::string_view path) {
   return KeyWriter('c').U64(version.value).Text(path).Done();
 }
+std::string InventoryKey(NodeUid node) { return KeyWriter('i').U64(node.value).Done(); }
 std::string NodeKey(NodeUid node) { return KeyWriter('n').U64(node.value).Done(); }
 std::string AssemblyKey(AssemblyUid assembly) { return KeyWriter('a').U64(assembly.value).Done(); }
 std::string MemberKey(AssemblyUid assembly, NodeUid node) {
@@ -106,6 +107,11 @@ std::optional<std::pair<VersionUid, ShardIndex>> ParseShardKey(absl::string_view
 std::optional<VersionUid> ParseCompanionKey(absl::string_view key) {
   if (key.size() < 10 || key[0] != 'c') return std::nullopt;
   return VersionUid(ReadNumber(key.substr(1, 8)));
+}
+
+std::optional<NodeUid> ParseInventoryKey(absl::string_view key) {
+  if (key.size() != 9 || key[0] != 'i') return std::nullopt;
+  return NodeUid(ReadNumber(key.substr(1)));
 }
 
 std::optional<AssemblyRowKey> ParseAssemblyRowKey(absl::string_view key) {

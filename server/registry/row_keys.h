@@ -10,6 +10,7 @@
 //   "c" version companion path          CompanionRow
 //   "e" revision part                   EventsRow
 //   "k" revision                        EventRunRow
+//   "i" node                            InventoryRow
 //   "n" node                            NodeRow
 //   "p" version shard chunk             PiecesRow
 //   "q" expiry request id               RequestRow
@@ -38,6 +39,7 @@ std::string ShardKey(VersionUid version, ShardIndex shard);
 std::string PiecesKey(VersionUid version, ShardIndex shard, uint32_t chunk);
 std::string TensorsKey(VersionUid version, ShardIndex shard, uint32_t start);
 std::string CompanionKey(VersionUid version, absl::string_view path);
+std::string InventoryKey(NodeUid node);
 std::string NodeKey(NodeUid node);
 std::string AssemblyKey(AssemblyUid assembly);
 std::string MemberKey(AssemblyUid assembly, NodeUid node);
@@ -60,6 +62,7 @@ std::string PrefixEnd(absl::string_view prefix);
 // Takes a key apart again while the store is loaded; nullopt for a key of another form.
 std::optional<std::pair<VersionUid, ShardIndex>> ParseShardKey(absl::string_view key);
 std::optional<VersionUid> ParseCompanionKey(absl::string_view key);
+std::optional<NodeUid> ParseInventoryKey(absl::string_view key);
 struct AssemblyRowKey {
   AssemblyUid assembly;
   char kind = 0;  // 'm', 'p' or 'r'

@@ -114,6 +114,27 @@ absl::Status CheckLocations(const google::protobuf::RepeatedPtrField<v1::Locatio
   return absl::OkStatus();
 }
 
+absl::Status CheckLabels(absl::string_view field,
+                         const google::protobuf::Map<std::string, std::string>& labels) {
+  MUSTER_RETURN_IF_ERROR(CheckMap(field, labels, kMaxMapEntries * 2 * kMaxShortTextBytes));
+  for (const auto& [key, value] : labels) {
+    MUSTER_RETURN_IF_ERROR(CheckText("label", key, kMaxShortTextBytes));
+    MUSTER_RETURN_IF_ERROR(CheckText("label", value, kMaxShortTextBytes));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckDuration(absl::string_view field, const google::protobuf::Duration& duration,
+                           int64_t min_us, int64_t max_us) {
+  const int64_t max_s = max_us / 1'000'000;
+  const bool valid =
+      duration.seconds() >= min_us / 1'000'000 && duration.nanos() >= 0 &&
+      (duration.seconds() < max_s || (duration.seconds() == max_s && duration.nanos() == 0));
+  if (valid) return absl::OkStatus();
+  return InvalidField(field, absl::StrCat(duration.seconds(), "s"),
+                      absl::StrCat(min_us / 1'000'000, "s to ", max_s, "s"));
+}
+
 }  // namespace
 
 absl::Status CheckText(absl::string_view field, absl::string_view text, size_t max_bytes) {
@@ -240,20 +261,22 @@ absl::Status CheckRegistration(const v1::RegisterNodeRequest& request) {
   MUSTER_RETURN_IF_ERROR(CheckText("address", node.address(), kMaxAddressBytes));
   MUSTER_RETURN_IF_ERROR(CheckText("zone", node.zone(), kMaxShortTextBytes));
   MUSTER_RETURN_IF_ERROR(CheckText("instance_id", node.instance_id(), kMaxIdBytes));
-  MUSTER_RETURN_IF_ERROR(
-      CheckMap("labels", node.labels(), kMaxMapEntries * 2 * kMaxShortTextBytes));
-  for (const auto& [key, value] : node.labels()) {
-    MUSTER_RETURN_IF_ERROR(CheckText("label", key, kMaxShortTextBytes));
-    MUSTER_RETURN_IF_ERROR(CheckText("label", value, kMaxShortTextBytes));
-  }
+  MUSTER_RETURN_IF_ERROR(CheckLabels("labels", node.labels()));
   MUSTER_RETURN_IF_ERROR(CheckRange("capacity_bytes", node.capacity_bytes(), 0, INT64_MAX));
+  const std::string& digests = request.cached_digests();
+  if (digests.size() % kInventoryDigestBytes != 0 ||
+      digests.size() > kMaxInventoryDigests * kInventoryDigestBytes) {
+    return InvalidField("cached_digests", absl::StrCat(digests.size(), " bytes"),
+                        absl::StrCat(kInventoryDigestBytes, " bytes a shard, at most ",
+                                     kMaxInventoryDigests, " shards"));
+  }
   if (!request.has_lease_ttl()) return absl::OkStatus();
-  const auto& ttl = request.lease_ttl();
-  const bool valid = ttl.seconds() >= kMinLeaseTtlUs / 1'000'000 && ttl.nanos() >= 0 &&
-                     (ttl.seconds() < kMaxLeaseTtlUs / 1'000'000 ||
-                      (ttl.seconds() == kMaxLeaseTtlUs / 1'000'000 && ttl.nanos() == 0));
-  if (valid) return absl::OkStatus();
-  return InvalidField("lease_ttl", absl::StrCat(ttl.seconds(), "s"), "1s to 3600s");
+  return CheckDuration("lease_ttl", request.lease_ttl(), kMinLeaseTtlUs, kMaxLeaseTtlUs);
+}
+
+absl::Status CheckDrain(const v1::DrainNodeRequest& request) {
+  if (!request.has_deadline()) return absl::OkStatus();
+  return CheckDuration("deadline", request.deadline(), kMinDrainUs, kMaxDrainUs);
 }
 
 absl::Status CheckAssembly(const v1::Assembly& assembly) {
@@ -264,14 +287,10 @@ absl::Status CheckAssembly(const v1::Assembly& assembly) {
     return InvalidField("policy", absl::StrCat(assembly.policy()),
                         "DECLARED, FULL, BALANCED, CONTIGUOUS or RANKED");
   }
-  if (assembly.policy() == v1::Assembly::CONTIGUOUS || assembly.policy() == v1::Assembly::RANKED) {
-    const std::string policy = v1::Assembly::Policy_Name(assembly.policy());
-    return MakeError(absl::StatusCode::kUnimplemented, "POLICY_UNSUPPORTED",
-                     absl::StrCat("policy ", policy,
-                                  " is not planned by this server: use DECLARED, FULL or BALANCED"),
-                     {{"policy", policy}});
-  }
   MUSTER_RETURN_IF_ERROR(CheckRange("min_nodes", assembly.min_nodes(), 0, kMaxMinNodes));
+  MUSTER_RETURN_IF_ERROR(
+      CheckRange("move_budget_bytes", assembly.move_budget_bytes(), 0, kMaxVersionBytes));
+  MUSTER_RETURN_IF_ERROR(CheckLabels("node_selector", assembly.node_selector()));
   return CheckRange("replicas", assembly.replicas(), 0, kMaxReplicas);
 }
 
@@ -301,11 +320,11 @@ absl::Status CheckClaim(const v1::Claim& claim, uint32_t shard_count) {
     }
     case v1::Claim::RANKS:
       if (claim.ranks().empty()) return InvalidField("ranks", "", "at least one with RANKS");
-      return MakeError(absl::StatusCode::kUnimplemented, "CLAIM_UNSUPPORTED",
-                       "claims by rank are not planned by this server: claim shards, ALL or ANY",
-                       {{"claim", "RANKS"}});
+      if (claim.ranks_size() <= kMaxClaimedShards) return absl::OkStatus();
+      return InvalidField("ranks", absl::StrCat(claim.ranks_size(), " ranks"),
+                          absl::StrCat("at most ", kMaxClaimedShards));
     default:
-      return InvalidField("claim", absl::StrCat(claim.kind()), "kind ANY, ALL or SHARDS");
+      return InvalidField("claim", absl::StrCat(claim.kind()), "kind ANY, ALL, SHARDS or RANKS");
   }
 }
 

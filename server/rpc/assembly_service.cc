@@ -1,7 +1,5 @@
 #include "server/rpc/assembly_service.h"
 
-#include <algorithm>
-
 #include "absl/strings/str_cat.h"
 #include "muster/v1/assembly.grpc.pb.h"
 #include "server/registry/limits.h"
@@ -32,6 +30,11 @@ void FillReplica(const Registry& registry, const Assembly& assembly, const std::
   out.set_generation(assignment.generation.value);
   const auto failure = member.failures.find(assignment.shard);
   if (failure != member.failures.end()) *out.mutable_failure() = failure->second;
+  if (member.IsExtra(assignment.shard)) {
+    const Node* replaced = registry.nodes().FindByUid(member.replaces.at(assignment.shard));
+    out.set_replaces(replaced == nullptr ? "" : replaced->row.name());
+    out.set_counted(false);
+  }
   if (state == v1::ShardReport::FETCHING) {
     out.set_done_bytes(
         registry.leases().ProgressOf(member.node, assembly.name(), assignment.shard));
@@ -48,13 +51,11 @@ absl::Status FillShardStatus(const Registry& registry, const v1::GetShardStatusR
   out.set_size_bytes(assembly->version().shards[shard].size_bytes);
   uint32_t required = 0, ready = 0;
   for (const auto& [node, member] : assembly->members()) {
-    const auto found = std::lower_bound(
-        member.assignments.begin(), member.assignments.end(), shard,
-        [](const Assignment& assignment, uint32_t wanted) { return assignment.shard < wanted; });
-    if (found == member.assignments.end() || found->shard != shard) continue;
+    const size_t position = member.PositionOf(shard);
+    if (position == member.assignments.size()) continue;
     v1::ShardReplica replica;
-    FillReplica(registry, *assembly, node, member, found - member.assignments.begin(), replica);
-    ++required;
+    FillReplica(registry, *assembly, node, member, position, replica);
+    if (!member.IsExtra(shard)) ++required;
     if (replica.counted()) ++ready;
     if (out.replicas_size() < kMaxMembersShown) *out.add_replicas() = std::move(replica);
   }
@@ -109,7 +110,7 @@ class AssemblyServiceRpc final : public CallbackService {
         [request](const Registry& registry, v1::GetAssemblyResponse& out) -> absl::Status {
           MUSTER_ASSIGN_OR_RETURN(const Assembly* assembly,
                                   registry.assemblies().Find(request->name()));
-          *out.mutable_assembly() = registry.assemblies().Describe(*assembly);
+          *out.mutable_assembly() = registry.DescribeAssembly(*assembly);
           for (const auto& [node, member] : assembly->members()) {
             if (out.members_size() == kMaxMembersShown) break;
             v1::AssemblyMember* item = out.add_members();
@@ -135,7 +136,7 @@ class AssemblyServiceRpc final : public CallbackService {
                               return 0;
                             }
                             v1::Assembly* item = out.add_assemblies();
-                            *item = registry.assemblies().Describe(assembly);
+                            *item = registry.DescribeAssembly(assembly);
                             return item->ByteSizeLong();
                           });
         });

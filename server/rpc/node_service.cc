@@ -1,6 +1,5 @@
 #include "server/rpc/node_service.h"
 
-#include "absl/container/flat_hash_set.h"
 #include "muster/v1/node.grpc.pb.h"
 #include "server/registry/timestamps.h"
 #include "server/rpc/list_page.h"
@@ -37,6 +36,11 @@ class NodeServiceRpc final : public v1::NodeService::CallbackService {
     return Mutate(services_, context, "DeregisterNode", request, response);
   }
 
+  ServerUnaryReactor* DrainNode(CallbackServerContext* context, const v1::DrainNodeRequest* request,
+                                v1::DrainNodeResponse* response) override {
+    return Mutate(services_, context, "DrainNode", request, response);
+  }
+
   ServerUnaryReactor* ResumeMoves(CallbackServerContext* context,
                                   const v1::ResumeMovesRequest* request,
                                   v1::ResumeMovesResponse* response) override {
@@ -49,9 +53,7 @@ class NodeServiceRpc final : public v1::NodeService::CallbackService {
         services_, context, "GetNode", response,
         [request](const Registry& registry, v1::GetNodeResponse& out) -> absl::Status {
           MUSTER_ASSIGN_OR_RETURN(const Node* node, registry.nodes().Find(request->name()));
-          *out.mutable_node() = registry.nodes().Describe(*node);
-          out.mutable_node()->set_applied_revision(registry.leases().AppliedBy(node->uid).value);
-          out.mutable_node()->set_moves_braked(BrakedNodes(registry).contains(node->uid));
+          *out.mutable_node() = registry.DescribeNode(*node);
           return absl::OkStatus();
         });
   }
@@ -61,25 +63,16 @@ class NodeServiceRpc final : public v1::NodeService::CallbackService {
     return Read<v1::ListNodesResponse>(
         services_, context, "ListNodes", response,
         [request](const Registry& registry, v1::ListNodesResponse& out) {
-          const auto braked = BrakedNodes(registry);
           return FillPage(registry.nodes().by_name(), "ListNodes", registry.revision(), *request,
                           out, [&](const Node& node) {
                             v1::Node* item = out.add_nodes();
-                            *item = registry.nodes().Describe(node);
-                            item->set_applied_revision(registry.leases().AppliedBy(node.uid).value);
-                            item->set_moves_braked(braked.contains(node.uid));
+                            *item = registry.DescribeNode(node);
                             return item->ByteSizeLong();
                           });
         });
   }
 
  private:
-  static absl::flat_hash_set<NodeUid> BrakedNodes(const Registry& registry) {
-    absl::flat_hash_set<NodeUid> nodes;
-    for (const auto& lease : registry.leases().Braked(std::nullopt)) nodes.insert(lease.node);
-    return nodes;
-  }
-
   // Touches the lease table only; a lost node's return is a transaction, which nobody waits for.
   absl::Status Renew(const v1::HeartbeatRequest& request, v1::HeartbeatResponse& response) {
     MUSTER_RETURN_IF_ERROR(ParseNodeName(request.name()).status());

@@ -25,6 +25,13 @@ class BarrierTest : public testing::Test {
   void Create(v1::Assembly::Policy policy) {
     MUSTER_EXPECT_OK(core_.Do(CreateAssemblyRequestOf(kAssembly, kVersion, policy)).status);
   }
+  // Assemblies of one version would share the room on a node.
+  void CreateOfAnotherVersion(absl::string_view name) {
+    MUSTER_EXPECT_OK(core_.Do(PublishCommands("models/other/versions/v", 4, 10)).status);
+    MUSTER_EXPECT_OK(
+        core_.Do(CreateAssemblyRequestOf(name, "models/other/versions/v", v1::Assembly::BALANCED))
+            .status);
+  }
   void AddMember(absl::string_view node, v1::Claim::Kind kind) {
     core_.AddNode(node, 0);
     core_.Join(kAssembly, node, kind);
@@ -109,8 +116,7 @@ TEST_F(BarrierTest, PlanMadeBeforeAnotherWasAppliedIsOutdated) {
 
 TEST_F(BarrierTest, PlansOfTwoAssembliesDoNotShareTheSameRoom) {
   Create(v1::Assembly::BALANCED);
-  MUSTER_ASSERT_OK(
-      core_.Do(CreateAssemblyRequestOf("assemblies/b", kVersion, v1::Assembly::BALANCED)).status);
+  CreateOfAnotherVersion("assemblies/b");
   core_.AddNode("nodes/a", 40);
   core_.Join(kAssembly, "nodes/a", v1::Claim::ANY);
   core_.Join("assemblies/b", "nodes/a", v1::Claim::ANY);
@@ -128,8 +134,7 @@ TEST_F(BarrierTest, PlansOfTwoAssembliesDoNotShareTheSameRoom) {
 
 TEST_F(BarrierTest, RoomThatAnAssemblyLeavesIsGivenToOneThatWaits) {
   Create(v1::Assembly::BALANCED);
-  MUSTER_ASSERT_OK(
-      core_.Do(CreateAssemblyRequestOf("assemblies/b", kVersion, v1::Assembly::BALANCED)).status);
+  CreateOfAnotherVersion("assemblies/b");
   core_.AddNode("nodes/a", 40);
   core_.Join(kAssembly, "nodes/a", v1::Claim::ANY);
   core_.Plan();

@@ -20,6 +20,11 @@ struct Sums {
   uint64_t required = 0;
   uint64_t ready = 0;
   uint32_t live = 0;
+  // Members that may get shards.
+  uint32_t open = 0;
+  // Replicas that are to take over from others, and their bytes.
+  uint32_t extra = 0;
+  uint64_t extra_bytes = 0;
   std::vector<uint32_t> holders;
   std::vector<uint32_t> claim_holders;
   std::vector<uint32_t> ready_holders;
@@ -30,9 +35,16 @@ struct Sums {
 size_t OwnShards(const Assembly& assembly, const v1::Claim& claim) {
   const size_t all = assembly.version().shards.size();
   if (assembly.row().policy() == v1::Assembly::FULL) return all;
-  if (assembly.row().policy() != v1::Assembly::DECLARED) return 0;
+  const bool claims = assembly.row().policy() == v1::Assembly::DECLARED ||
+                      assembly.row().policy() == v1::Assembly::RANKED;
+  if (!claims) return 0;
   if (claim.kind() == v1::Claim::ALL) return all;
-  return claim.shards_size();
+  if (claim.kind() != v1::Claim::RANKS) return claim.shards_size();
+  size_t own = 0;
+  for (const Version::Shard& shard : assembly.version().shards) {
+    for (const uint32_t rank : claim.ranks()) own += shard.rank == rank ? 1 : 0;
+  }
+  return own;
 }
 
 Sums AddUp(const Registry& registry, const Assembly& assembly) {
@@ -43,10 +55,19 @@ Sums AddUp(const Registry& registry, const Assembly& assembly) {
     const Node* node = registry.nodes().FindByUid(member.node);
     const bool live = node != nullptr && !node->row.lost();
     if (live) ++sums.live;
+    const bool open =
+        live && node->row.drain_deadline_us() == 0 && assembly.Selects(node->row.labels());
+    if (open) ++sums.open;
     const bool own = member.claim.kind() != v1::Claim::ANY;
-    if (live && member.assignments.size() < OwnShards(assembly, member.claim)) ++sums.lacking;
+    const size_t required = member.assignments.size() - member.replaces.size();
+    if (open && required < OwnShards(assembly, member.claim)) ++sums.lacking;
     for (size_t i = 0; i < member.assignments.size(); ++i) {
       const uint32_t shard = member.assignments[i].shard;
+      if (member.replaces.count(shard) > 0) {
+        ++sums.extra;
+        sums.extra_bytes += assembly.version().shards[shard].size_bytes;
+        continue;
+      }
       const bool counted =
           live && member.epoch == node->epoch() && member.states[i] == v1::ShardReport::READY;
       ++sums.required;
@@ -69,6 +90,7 @@ bool IsCovered(const Assembly& assembly, const Sums& sums) {
         if (sums.holders[shard] == 0) return false;
         break;
       case v1::Assembly::DECLARED:
+      case v1::Assembly::RANKED:
         if (sums.claim_holders[shard] == 0 && !enough) return false;
         break;
       default:
@@ -85,7 +107,7 @@ v1::Assembly::State ExpectedState(const Assembly& assembly, const Sums& sums, bo
       IsCovered(assembly, sums)) {
     return v1::Assembly::READY;
   }
-  if (planned ? !row.plan_reasons().empty() : sums.live < row.min_nodes()) {
+  if (planned ? !row.plan_reasons().empty() : sums.open < row.min_nodes()) {
     return v1::Assembly::WAITING;
   }
   return was_ready ? v1::Assembly::DEGRADED : v1::Assembly::LOADING;
@@ -105,8 +127,9 @@ std::string CheckMembers(const Registry& registry, const Assembly& assembly) {
     size_t failed = 0;
     for (size_t i = 0; i < member.assignments.size(); ++i) {
       const uint64_t size = assembly.version().shards[member.assignments[i].shard].size_bytes;
+      const bool extra = member.replaces.count(member.assignments[i].shard) > 0;
       bytes += size;
-      if (member.states[i] == v1::ShardReport::READY) ++ready, ready_bytes += size;
+      if (member.states[i] == v1::ShardReport::READY && !extra) ++ready, ready_bytes += size;
       if (member.states[i] == v1::ShardReport::FAILED) ++failed;
       if (i > 0 && member.assignments[i - 1].shard >= member.assignments[i].shard) {
         return absl::StrCat(name, ": assignments out of order");
@@ -137,7 +160,8 @@ std::string CheckBarrier(const Registry& registry, const Assembly& assembly, boo
   if (shown.replicas_required() != sums.required || shown.replicas_ready() != sums.ready ||
       shown.shards_ready() != shards_ready || shown.nodes_live() != sums.live ||
       shown.nodes_joined() != assembly.members().size() ||
-      shown.complete() != (shards_ready == sums.holders.size())) {
+      shown.complete() != (shards_ready == sums.holders.size()) ||
+      shown.moves_in_progress() != sums.extra || shown.moving_bytes() != sums.extra_bytes) {
     return absl::StrCat("counters differ, expected ", sums.ready, " of ", sums.required,
                         " replicas, ", shards_ready, " shards, ", sums.live,
                         " live: ", shown.ShortDebugString());
@@ -148,15 +172,34 @@ std::string CheckBarrier(const Registry& registry, const Assembly& assembly, boo
   return "";
 }
 
+uint64_t BytesOn(const Registry& registry, const Node& node) {
+  std::map<VersionUid, std::set<uint32_t>> shards;
+  uint64_t bytes = 0;
+  for (const AssemblyUid uid : node.memberships) {
+    const Assembly& assembly = *registry.assemblies().FindByUid(uid);
+    for (const Assignment& assignment : assembly.FindMember(node.row.name())->assignments) {
+      if (!shards[assembly.version().uid].insert(assignment.shard).second) continue;
+      bytes += assembly.version().shards[assignment.shard].size_bytes;
+    }
+  }
+  return bytes;
+}
+
 std::string CheckNodes(const Registry& registry) {
   for (const auto& [name, node] : registry.nodes().by_name()) {
-    uint64_t bytes = 0;
+    uint64_t bytes = 0, shards = 0;
     for (const AssemblyUid uid : node->memberships) {
       const Assembly* assembly = registry.assemblies().FindByUid(uid);
       if (assembly == nullptr || assembly->FindMember(name) == nullptr) {
         return absl::StrCat(name, " is a member of an assembly that does not know");
       }
       bytes += assembly->FindMember(name)->assigned_bytes;
+      shards += assembly->FindMember(name)->assignments.size();
+    }
+    const auto drain = node->row.drain_state();
+    if ((drain == v1::Drain::DRAINED) != (node->row.drain_deadline_us() != 0 && shards == 0)) {
+      return absl::StrCat(name, " has ", shards, " shards, and its drain is ",
+                          v1::Drain::State_Name(drain));
     }
     if (bytes != node->assigned_bytes) {
       return absl::StrCat(name, " has ", bytes, " bytes assigned, and its books say ",

@@ -4,6 +4,7 @@
 #ifndef MUSTER_TESTS_SIMULATION_CHECKS_H_
 #define MUSTER_TESTS_SIMULATION_CHECKS_H_
 
+#include <cstdint>
 #include <string>
 
 #include "server/registry/registry.h"
@@ -17,6 +18,9 @@ std::string CheckBarrier(const Registry& registry, const Assembly& assembly, boo
 
 // Invariant 2: the version's rows are complete, by the rows alone.
 std::string CheckComplete(const Version& version, MetadataStore& store);
+
+// What the assignments on a node take; those of assemblies of one model version share their bytes.
+uint64_t BytesOn(const Registry& registry, const Node& node);
 
 // Each node's books agree with its assemblies'.
 std::string CheckNodes(const Registry& registry);

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "server/registry/limits.h"
 #include "tests/simulation/steps.h"
@@ -52,6 +53,40 @@ Attempt DeregisterAttempt(World& world, const std::string& name) {
   return attempt;
 }
 
+// Of a shard that somebody means to publish, or of none.
+std::string SomeDigest(World& world) {
+  const std::string name = world.PickName(world.intended);
+  if (name.empty() || world.Chance(20)) return std::string(16, 'x');
+  const auto& shards = world.intended[name].shards;
+  const v1::Shard& shard = shards[world.Below(shards.size())];
+  return absl::HexStringToBytes(shard.root().empty() ? shard.md5() : shard.root());
+}
+
+Attempt DrainAttempt(World& world, const std::string& name) {
+  v1::DrainNodeRequest request;
+  request.set_name(name);
+  request.set_cancel(world.Chance(40));
+  Attempt attempt{.what = absl::StrCat(request.cancel() ? "cancel the drain of " : "drain ", name)};
+  if (!request.cancel() && world.Chance(50)) {
+    request.mutable_deadline()->set_seconds(1 + static_cast<int64_t>(world.Below(60)));
+  }
+  const Node* node = FindNode(world, name);
+  attempt.expect = node == nullptr ? "NODE_UNKNOWN" : "OK";
+  const SimulatedAgent& agent = world.agents[name];
+  if (world.Chance(20) && !agent.old_epochs.empty()) {
+    request.set_epoch(agent.old_epochs.back());
+    if (node != nullptr && node->epoch().value != request.epoch()) attempt.expect = "NODE_FENCED";
+  }
+  if (world.Chance(20)) {
+    request.set_validate_only(true);
+    attempt.changes_nothing = true;
+  } else if (world.Chance(30)) {
+    request.set_request_id(attempt.request_id = world.NextRequestId());
+  }
+  attempt.commands.push_back(std::move(request));
+  return attempt;
+}
+
 Attempt CreateAssemblyAttempt(World& world, const std::string& name) {
   Attempt attempt{.what = absl::StrCat("create ", name)};
   v1::CreateAssemblyRequest request;
@@ -61,15 +96,14 @@ Attempt CreateAssemblyAttempt(World& world, const std::string& name) {
       world.big ? "models/big/versions/v" : absl::StrCat("models/m/versions/v", world.Below(4));
   assembly.set_model_version(version);
   assembly.set_policy(static_cast<v1::Assembly::Policy>(1 + world.Below(3)));
-  if (world.Chance(2)) assembly.set_policy(v1::Assembly::RANKED);
+  if (world.Chance(20)) (*assembly.mutable_node_selector())["pool"] = "a";
   assembly.set_min_nodes(static_cast<uint32_t>(world.Below(world.big ? 50 : 4)));
   assembly.set_replicas(static_cast<uint32_t>(world.Below(3)));
   const auto found = world.registry().catalogue().Find(version);
-  attempt.expect = assembly.policy() == v1::Assembly::RANKED       ? "POLICY_UNSUPPORTED"
-                   : world.registry().assemblies().Find(name).ok() ? "ASSEMBLY_EXISTS"
-                   : !found.ok()                                   ? "VERSION_UNKNOWN"
-                   : (*found)->draft != nullptr                    ? "VERSION_NOT_COMMITTED"
-                                                                   : "OK";
+  attempt.expect = world.registry().assemblies().Find(name).ok() ? "ASSEMBLY_EXISTS"
+                   : !found.ok()                                 ? "VERSION_UNKNOWN"
+                   : (*found)->draft != nullptr                  ? "VERSION_NOT_COMMITTED"
+                                                                 : "OK";
   if (world.Chance(10)) {
     request.set_validate_only(true);
     attempt.changes_nothing = true;
@@ -118,6 +152,7 @@ v1::ShardReport RandomReport(World& world, const Assignment& assignment) {
                               : v1::ShardReport::PENDING);
   if (report.state() == v1::ShardReport::FAILED) {
     report.mutable_failure()->set_code(v1::ShardFailure::CORRUPT);
+    report.mutable_failure()->set_attempts(static_cast<uint32_t>(world.Below(5)));
     report.mutable_failure()->set_message(std::string(world.Below(2'000), 'x'));
     report.mutable_failure()->set_found_md5(std::string(32, 'f'));
   }
@@ -149,6 +184,10 @@ Attempt Registration(World& world, const std::string& name) {
   node.set_name(name);
   node.set_zone(absl::StrCat("z", world.Below(3)));
   node.set_instance_id(absl::StrCat("i", world.Below(1'000'000)));
+  (*node.mutable_labels())["pool"] = world.Chance(70) ? "a" : "b";
+  if (world.Chance(30)) {
+    for (uint32_t i = 0; i < 4; ++i) request.mutable_cached_digests()->append(SomeDigest(world));
+  }
   if (world.Chance(60)) node.set_capacity_bytes(1 + world.Below(world.big ? 60'000 : 6'000));
   const Node* present = FindNode(world, name);
   const uint64_t had = present == nullptr ? 0 : present->row.capacity_bytes();
@@ -185,6 +224,7 @@ std::optional<Attempt> NodeAttempt(World& world) {
   }
   if (node == nullptr || world.Chance(25)) return Registration(world, name);
   if (world.Chance(20)) return DeregisterAttempt(world, name);
+  if (world.Chance(25)) return DrainAttempt(world, name);
   agent.beats = world.Chance(60);
   return std::nullopt;
 }

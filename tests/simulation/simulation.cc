@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/commit/planning.h"
+#include "tests/simulation/checks.h"
 #include "tests/simulation/steps.h"
 #include "tests/simulation/watchers.h"
 #include "tests/simulation/world.h"
@@ -63,6 +64,7 @@ class Simulation {
   std::optional<Attempt> AnyAttempt();
   void GroupStep();
   void Settle();
+  void FinishMoves();
   void CheckSettled();
 
   World world_;
@@ -193,13 +195,31 @@ void Simulation::Settle() {
     for (const auto& [name, node] : world_.registry().nodes().by_name()) lost |= node->row.lost();
     if (!lost && world_.server().plans_wanted().empty()) break;
   }
+  FinishMoves();
   if (!world_.failed()) CheckSettled();
+}
+
+// Every node reports what it has, and the plans that this asks for end moves and begin the next.
+void Simulation::FinishMoves() {
+  std::vector<std::string> names;
+  for (const auto& [name, node] : world_.registry().nodes().by_name()) names.push_back(name);
+  for (int round = 0; round < kRoundsToSettle && !world_.failed(); ++round) {
+    for (const std::string& name : names) {
+      for (int i = 0; i < 8; ++i) {
+        if (auto attempt = HonestReport(world_, name)) world_.Do(*std::move(attempt));
+      }
+    }
+    if (world_.server().plans_wanted().empty()) return;
+    for (int i = 0; i < 20 && !world_.failed(); ++i) PlanStep(false);
+  }
+  world_.Fail("6", "moves do not come to an end");
 }
 
 void Simulation::CheckSettled() {
   for (const auto& [name, node] : world_.registry().nodes().by_name()) {
     const uint64_t capacity = node->row.capacity_bytes();
-    if (capacity != 0 && node->assigned_bytes > capacity && !world_.agents[name].shrunk) {
+    if (capacity != 0 && BytesOn(world_.registry(), *node) > capacity &&
+        !world_.agents[name].shrunk) {
       return world_.Fail("6",
                          absl::StrCat(name, " holds ", node->assigned_bytes, " of ", capacity));
     }
@@ -212,18 +232,11 @@ void Simulation::CheckSettled() {
       return world_.Fail("6", absl::StrCat(name, " could be planned better, and nobody asked"));
     }
   }
-  std::vector<std::string> names;
-  for (const auto& [name, node] : world_.registry().nodes().by_name()) names.push_back(name);
-  for (const std::string& name : names) {
-    for (int i = 0; i < 8; ++i) {
-      if (auto attempt = HonestReport(world_, name)) world_.Do(*std::move(attempt));
-    }
-  }
   for (const auto& [name, assembly] : world_.registry().assemblies().by_name()) {
     if (assembly->row().generation() == 0 || !assembly->row().plan_reasons().empty()) continue;
     bool all = true;
     for (const auto& [node, member] : assembly->members()) {
-      all = all && member.ready == member.assignments.size();
+      all = all && member.ready == member.required();
     }
     if (all && assembly->state() != muster::v1::Assembly::READY) {
       world_.Fail("5", absl::StrCat(name, " has all reports and is ",

@@ -33,6 +33,7 @@ SimulatedServer::Options OptionsFor(uint64_t seed) {
 // Commands whose effect depends on memory that a copy of the store does not have.
 bool NeedsLiveMemory(const Command& command) {
   return std::holds_alternative<Tick>(command) || std::holds_alternative<ExpireLease>(command) ||
+         std::holds_alternative<ReleaseNode>(command) ||
          std::holds_alternative<StagePlan>(command) || std::holds_alternative<ApplyPlan>(command);
 }
 
@@ -91,6 +92,28 @@ GenerationsOfShards GenerationsOf(const Registry& registry, AssemblyUid uid) {
     }
   }
   return generations;
+}
+
+// What nodes hold that are lost and may come back, by node and shard; without what is about to move
+// already.
+std::set<std::pair<std::string, uint32_t>> HeldByLost(const Registry& registry, AssemblyUid uid) {
+  std::set<std::pair<std::string, uint32_t>> held;
+  const Assembly* assembly = registry.assemblies().FindByUid(uid);
+  if (assembly == nullptr) return held;
+  for (const auto& [name, member] : assembly->members()) {
+    const Node* node = registry.nodes().FindByUid(member.node);
+    if (node->live() || node->row.released() || member.leaving()) continue;
+    for (const Assignment& assignment : member.assignments) {
+      if (!member.IsExtra(assignment.shard)) held.emplace(name, assignment.shard);
+    }
+  }
+  for (const auto& [name, member] : assembly->members()) {
+    for (const auto& [shard, replaced] : member.replaces) {
+      const Node* node = registry.nodes().FindByUid(replaced);
+      if (node != nullptr) held.erase({node->row.name(), shard});
+    }
+  }
+  return held;
 }
 
 std::string SerializedReply(const JobResult& result) {
@@ -234,6 +257,7 @@ void World::DoPlan(const std::string& assembly, std::vector<Command> commands) {
   Log(absl::StrCat("plan of ", assembly, " in ", commands.size(), " commands"));
   const AssemblyUid uid = std::get<ApplyPlan>(commands.back()).plan->assembly;
   const GenerationsOfShards before = GenerationsOf(registry(), uid);
+  const auto held_by_lost = HeldByLost(registry(), uid);
   const auto ticket = server_.Submit(std::move(commands));
   if (!RunWithFaults({}, assembly)) return;
   const JobResult& result = *ticket->result;
@@ -245,9 +269,19 @@ void World::DoPlan(const std::string& assembly, std::vector<Command> commands) {
   }
   for (const auto& [holder, generation] : GenerationsOf(registry(), uid)) {
     const auto old = before.find(holder);
-    if (old != before.end() && old->second != generation) {
+    // A replica that has moved away may come back for another one; until then it is extra.
+    const Assembly& planned = *registry().assemblies().FindByUid(uid);
+    const bool extra = planned.FindMember(holder.first)->IsExtra(holder.second);
+    if (!extra && old != before.end() && old->second != generation) {
       return Fail("5", absl::StrCat("a plan of ", assembly, " gave shard ", holder.second,
                                     " anew to a node that has it"));
+    }
+  }
+  for (const auto& [name, shard] : held_by_lost) {
+    const auto& member = *registry().assemblies().FindByUid(uid)->FindMember(name);
+    if (member.PositionOf(shard) == member.assignments.size()) {
+      return Fail("6", absl::StrCat("a plan of ", assembly, " takes shard ", shard, " from ", name,
+                                    " within its grace"));
     }
   }
   auto task = TakePlanTask(registry(), uid);

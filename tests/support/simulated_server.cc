@@ -75,6 +75,8 @@ Registry::Options SimulatedServer::RegistryOptions() {
   options.cluster_id = "simulation";
   // So little that watches fall behind it.
   options.event_log.max_events = 300;
+  // So short that a run gets beyond it.
+  options.leases.move_grace = absl::Seconds(4);
   return options;
 }
 

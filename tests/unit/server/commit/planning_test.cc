@@ -55,6 +55,21 @@ class PlanningTest : public testing::Test {
     EXPECT_EQ(assigned.size(), shards);
   }
 
+  // Everything that is assigned to the nodes is READY.
+  void ReportAll() {
+    for (const auto& [name, member] :
+         (*fixture_.registry().assemblies().Find(kAssembly))->members()) {
+      for (const Assignment& assignment : member.assignments) {
+        MUSTER_EXPECT_OK(fixture_.Do(Report(kAssembly, name, member.epoch.value,
+                                            assignment.generation.value, {assignment.shard})));
+      }
+    }
+  }
+  v1::Assembly::State State() { return fixture_.Shown(kAssembly).state(); }
+  uint32_t ShardsOn(const std::string& node) {
+    return static_cast<uint32_t>(fixture_.MemberOf(kAssembly, node).assignments.size());
+  }
+
   RegistryFixture fixture_;
   int nodes_ = 0;
 };
@@ -164,6 +179,130 @@ TEST_F(PlanningTest, ShardsWithoutRoomBecomeReasons) {
   EXPECT_EQ(shown.state(), v1::Assembly::WAITING);
   EXPECT_EQ(shown.reasons(0).code(), v1::AssemblyReason::NO_ROOM);
   EXPECT_LE(fixture_.Member(kAssembly, "nodes/a").assigned_bytes(), 2'500u);
+}
+
+TEST_F(PlanningTest, DrainMovesShardsWithoutAGapAndSaysWhenItIsDone) {
+  Create(4);
+  JoinNodes(2);
+  Plan();
+  ReportAll();
+  ASSERT_EQ(State(), v1::Assembly::READY);
+  MUSTER_EXPECT_OK(fixture_.Do(DrainNode("nodes/n1")));
+  Plan();
+  EXPECT_EQ(State(), v1::Assembly::READY);
+  EXPECT_EQ(ShardsOn("nodes/n1"), 2u) << "they stay until n2 has them";
+  EXPECT_EQ(fixture_.Shown(kAssembly).moves_in_progress(), 2u);
+  EXPECT_TRUE(Commands().empty());
+  ReportAll();
+  Plan();
+  EXPECT_EQ(State(), v1::Assembly::READY);
+  EXPECT_EQ(ShardsOn("nodes/n1"), 0u);
+  EXPECT_EQ(fixture_.NodeOf("nodes/n1").row.drain_state(), v1::Drain::DRAINED);
+}
+
+TEST_F(PlanningTest, DrainThatCanNotEndSaysWhatBlocksIt) {
+  Create(2);
+  JoinNodes(1);
+  Plan();
+  ReportAll();
+  MUSTER_EXPECT_OK(fixture_.Do(DrainNode("nodes/n1")));
+  Plan();
+  EXPECT_EQ(State(), v1::Assembly::READY);
+  const v1::Node shown = fixture_.registry().DescribeNode(fixture_.NodeOf("nodes/n1"));
+  ASSERT_EQ(shown.drain().blockers_size(), 1);
+  EXPECT_EQ(shown.drain().blockers(0).assembly(), kAssembly);
+  EXPECT_EQ(shown.drain().blockers(0).shard_count(), 2u);
+  EXPECT_FALSE(shown.drain().blockers(0).message().empty());
+  EXPECT_TRUE(Commands().empty());
+}
+
+TEST_F(PlanningTest, LostNodeKeepsItsShardsUntilItIsReleased) {
+  Create(4);
+  JoinNodes(2);
+  Plan();
+  ReportAll();
+  fixture_.SetLost("nodes/n1", true);
+  EXPECT_TRUE(Commands().empty());
+  const Node& lost = fixture_.NodeOf("nodes/n1");
+  fixture_.plans_wanted().clear();
+  MUSTER_EXPECT_OK(fixture_.Do(ReleaseNode{lost.uid, lost.epoch()}));
+  EXPECT_FALSE(fixture_.plans_wanted().empty());
+  Plan();
+  EXPECT_EQ(ShardsOn("nodes/n1"), 0u);
+  EXPECT_EQ(ShardsOn("nodes/n2"), 4u);
+  ReportAll();
+  EXPECT_EQ(State(), v1::Assembly::READY);
+}
+
+TEST_F(PlanningTest, ShardThatFailedThreeTimesGoesToAnotherNode) {
+  Create(2);
+  JoinNodes(2);
+  Plan();
+  const Assembly::Member& member = fixture_.MemberOf(kAssembly, "nodes/n1");
+  ASSERT_EQ(member.assignments.size(), 1u);
+  const Assignment bad = member.assignments[0];
+  MUSTER_EXPECT_OK(fixture_.Do(
+      FailedReport(kAssembly, "nodes/n1", member.epoch.value, bad.generation.value, bad.shard, 3)));
+  Plan();
+  EXPECT_EQ(ShardsOn("nodes/n1"), 0u);
+  EXPECT_EQ(ShardsOn("nodes/n2"), 2u);
+}
+
+TEST_F(PlanningTest, AssembliesOfOneVersionShareTheRoomOnANode) {
+  Create(3, v1::Assembly::FULL);
+  v1::RegisterNodeRequest request = RegisterNode("nodes/a");
+  request.mutable_node()->set_capacity_bytes(3'000);
+  const uint64_t epoch = fixture_.Ask<v1::RegisterNodeResponse>(request).epoch();
+  MUSTER_EXPECT_OK(fixture_.Do(CreateAssembly("assemblies/b", kVersion, v1::Assembly::FULL)));
+  MUSTER_EXPECT_OK(fixture_.Do(Join(kAssembly, "nodes/a", epoch)));
+  MUSTER_EXPECT_OK(fixture_.Do(Join("assemblies/b", "nodes/a", epoch)));
+  Plan();
+  const auto other = fixture_.registry().assemblies().Find("assemblies/b");
+  auto task = TakePlanTask(fixture_.registry(), (*other)->uid());
+  ASSERT_TRUE(task.has_value());
+  EXPECT_EQ(task->input.nodes[0].used_bytes, 3'000u);
+  const auto plan = MakePlan(task->input);
+  ASSERT_THAT(plan, IsOk());
+  EXPECT_TRUE(plan->unplaced.empty());
+  EXPECT_EQ(plan->nodes[0].assignments.size(), 3u);
+}
+
+TEST_F(PlanningTest, PreviewSaysWhatAChangeWouldDoAndChangesNothing) {
+  Create(4);
+  JoinNodes(2);
+  Plan();
+  const Revision revision = fixture_.revision();
+  const WhatIf released{WhatIf::Change::kReleased, fixture_.NodeOf("nodes/n1").uid};
+  const auto task = TakePlanTask(fixture_.registry(), Uid(), {released});
+  ASSERT_TRUE(task.has_value());
+
+  const auto preview = PreviewOf(*task);
+
+  ASSERT_THAT(preview, IsOk());
+  EXPECT_EQ(preview->assembly(), kAssembly);
+  EXPECT_EQ(preview->moved_bytes(), 2'000u);
+  ASSERT_EQ(preview->nodes_size(), 2);
+  EXPECT_EQ(preview->nodes(0).node(), "nodes/n1");
+  EXPECT_EQ(preview->nodes(0).removed_shards_size(), 2);
+  EXPECT_EQ(preview->nodes(0).assigned_bytes(), 0u);
+  EXPECT_EQ(preview->nodes(1).added_bytes(), 2'000u);
+  EXPECT_EQ(preview->nodes(1).assigned_bytes(), 4'000u);
+  EXPECT_EQ(fixture_.revision(), revision);
+}
+
+TEST_F(PlanningTest, PreviewOfAJoinBeginsWithEnoughNodes) {
+  Create(2, v1::Assembly::BALANCED, 2);
+  JoinNodes(1);
+  fixture_.Register("nodes/x");
+  WhatIf joined{WhatIf::Change::kJoined, fixture_.NodeOf("nodes/x").uid};
+  joined.claim.set_kind(v1::Claim::ANY);
+  EXPECT_FALSE(TakePlanTask(fixture_.registry(), Uid()).has_value());
+  const auto task = TakePlanTask(fixture_.registry(), Uid(), {joined});
+  ASSERT_TRUE(task.has_value());
+  const auto preview = PreviewOf(*task);
+  ASSERT_THAT(preview, IsOk());
+  EXPECT_EQ(preview->nodes_size(), 2);
+  EXPECT_EQ(preview->added_bytes(), 2'000u);
 }
 
 }  // namespace

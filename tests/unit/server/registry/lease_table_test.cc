@@ -209,11 +209,57 @@ TEST_F(LeaseTableTest, StallBeginsTheGraceAgain) {
   EXPECT_THAT(ReleasedUntil(after_stall + Seconds(41)), ElementsAre(1));
 }
 
+// Three nodes that a server finds when it starts.
+class LeaseGuardTest : public LeaseTableTest {
+ protected:
+  LeaseGuardTest() {
+    for (uint64_t i = 1; i <= 3; ++i) started_.Apply(NodeOf(i, ""));
+  }
+  bool Beat(uint64_t number) {
+    muster::v1::HeartbeatRequest request = Heartbeat(number + 4);
+    request.set_name(absl::StrCat("nodes/n", number));
+    return started_.Heartbeat(request).ok();
+  }
+
+  LeaseTable started_{LeaseTable::Options{}};
+};
+
+TEST_F(LeaseGuardTest, GuardEndsOnceMostNodesWereHeardOf) {
+  EXPECT_TRUE(started_.IsGuarded());
+  EXPECT_FALSE(started_.Tick(Seconds(100)).guard_ended);
+  ASSERT_TRUE(Beat(1));
+  EXPECT_FALSE(started_.Tick(Milliseconds(100'100)).guard_ended);
+  ASSERT_TRUE(Beat(2));
+  EXPECT_TRUE(started_.IsGuarded());
+  EXPECT_TRUE(started_.Tick(Milliseconds(100'200)).guard_ended);
+  EXPECT_FALSE(started_.IsGuarded());
+  EXPECT_TRUE(started_.Tick(Milliseconds(100'300)).guard_ended) << "until somebody has noted it";
+  started_.NoteGuardEnd();
+  EXPECT_FALSE(started_.Tick(Milliseconds(100'400)).guard_ended);
+}
+
+TEST_F(LeaseGuardTest, GuardEndsAfterItsTimeAndBeginsAnewWithAStall) {
+  for (int second = 100; second < 110; ++second) {
+    EXPECT_FALSE(started_.Tick(Seconds(second)).guard_ended);
+  }
+  EXPECT_TRUE(started_.Tick(Seconds(110)).guard_ended);
+  started_.NoteGuardEnd();
+  EXPECT_FALSE(started_.Tick(Seconds(120)).guard_ended);
+  EXPECT_TRUE(started_.IsGuarded());
+}
+
+TEST_F(LeaseGuardTest, GuardOfAServerWithoutNodesEndsAtOnce) {
+  LeaseTable empty{LeaseTable::Options{}};
+  EXPECT_TRUE(empty.Tick(Seconds(1)).guard_ended);
+}
+
 TEST_F(LeaseTableTest, BrakeHoldsBackAZoneThatIsLostAtOnce) {
   const std::vector<NodeEvent> nodes = LoseZone(6, 4);
   EXPECT_THAT(ReleasedUntil(Seconds(100)), IsEmpty());
   EXPECT_EQ(table_.Braked(std::nullopt).size(), 5u);
   EXPECT_EQ(table_.Braked("z").size(), 5u);
+  EXPECT_TRUE(table_.IsBraked(nodes.front().uid));
+  EXPECT_FALSE(table_.IsBraked(nodes.back().uid)) << "it lives";
   EXPECT_THAT(table_.Braked("other"), IsEmpty());
 }
 

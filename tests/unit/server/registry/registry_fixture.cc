@@ -99,6 +99,13 @@ v1::DeregisterNodeRequest DeregisterNode(absl::string_view node) {
   return request;
 }
 
+v1::DrainNodeRequest DrainNode(absl::string_view node, int64_t deadline_s) {
+  v1::DrainNodeRequest request;
+  request.set_name(std::string(node));
+  request.mutable_deadline()->set_seconds(deadline_s);
+  return request;
+}
+
 v1::CreateAssemblyRequest CreateAssembly(absl::string_view name, absl::string_view version,
                                          v1::Assembly::Policy policy, uint32_t min_nodes) {
   v1::CreateAssemblyRequest request;
@@ -145,6 +152,18 @@ v1::ReportShardsRequest Report(absl::string_view assembly, absl::string_view nod
     report->set_generation(generation);
     report->set_state(v1::ShardReport::READY);
   }
+  return request;
+}
+
+v1::ReportShardsRequest FailedReport(absl::string_view assembly, absl::string_view node,
+                                     uint64_t epoch, uint64_t generation, uint32_t shard,
+                                     uint32_t attempts) {
+  v1::ReportShardsRequest request = Report(assembly, node, epoch, generation, {shard});
+  v1::ShardReport& report = *request.mutable_reports(0);
+  report.set_state(v1::ShardReport::FAILED);
+  report.mutable_failure()->set_code(v1::ShardFailure::CORRUPT);
+  report.mutable_failure()->set_message("bad bytes");
+  report.mutable_failure()->set_attempts(attempts);
   return request;
 }
 
@@ -265,6 +284,7 @@ PlannedAssembly RegistryFixture::PlanOf(absl::string_view name, const std::vecto
       }
       planned.assignments.push_back(assignment);
     }
+    for (const auto& [shard, node] : part.replaces) planned.replaces[shard] = NodeOf(node).uid;
   }
   return plan;
 }
@@ -283,13 +303,24 @@ v1::Assembly RegistryFixture::Shown(absl::string_view name) const {
   return assembly.ok() ? registry_->assemblies().Describe(**assembly) : v1::Assembly();
 }
 
-v1::AssemblyMember RegistryFixture::Member(absl::string_view name, absl::string_view node) const {
+const Node& RegistryFixture::NodeOf(absl::string_view name) const {
+  const auto node = std::as_const(registry_->nodes()).Find(name);
+  EXPECT_THAT(node, IsOk());
+  return **node;
+}
+
+const Assembly::Member& RegistryFixture::MemberOf(absl::string_view name,
+                                                  absl::string_view node) const {
   const auto assembly = registry_->assemblies().Find(name);
   EXPECT_THAT(assembly, IsOk());
   const Assembly::Member* member = (*assembly)->FindMember(std::string(node));
-  EXPECT_NE(member, nullptr);
-  return member == nullptr ? v1::AssemblyMember()
-                           : (*assembly)->DescribeMember(std::string(node), *member);
+  EXPECT_NE(member, nullptr) << node << " is no member";
+  return *member;
+}
+
+v1::AssemblyMember RegistryFixture::Member(absl::string_view name, absl::string_view node) const {
+  const Assembly::Member& member = MemberOf(name, node);
+  return (*registry_->assemblies().Find(name))->DescribeMember(std::string(node), member);
 }
 
 absl::Status RegistryFixture::Restart() {

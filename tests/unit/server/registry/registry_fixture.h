@@ -3,6 +3,7 @@
 #define MUSTER_TESTS_UNIT_SERVER_REGISTRY_REGISTRY_FIXTURE_H_
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -31,6 +32,7 @@ muster::v1::CommitModelVersionRequest CommitVersion(absl::string_view name);
 muster::v1::DeleteModelVersionRequest DeleteVersion(absl::string_view name);
 muster::v1::RegisterNodeRequest RegisterNode(absl::string_view node);
 muster::v1::DeregisterNodeRequest DeregisterNode(absl::string_view node);
+muster::v1::DrainNodeRequest DrainNode(absl::string_view node, int64_t deadline_s = 60);
 muster::v1::CreateAssemblyRequest CreateAssembly(absl::string_view name, absl::string_view version,
                                                  muster::v1::Assembly::Policy policy,
                                                  uint32_t min_nodes = 1);
@@ -43,6 +45,10 @@ muster::v1::ReportShardsRequest Report(absl::string_view assembly, absl::string_
                                        uint64_t epoch, uint64_t generation,
                                        const std::vector<uint32_t>& shards);
 
+// One FAILED report, the `attempts`-th in a row.
+muster::v1::ReportShardsRequest FailedReport(absl::string_view assembly, absl::string_view node,
+                                             uint64_t epoch, uint64_t generation, uint32_t shard,
+                                             uint32_t attempts);
 // All rows of a store but those of the event log, in key order.
 std::vector<MetadataStore::Row> RowsOf(MetadataStore& store);
 // All that the registry shows, as text; without the revision that an assembly was last shown at,
@@ -56,6 +62,8 @@ class RegistryFixture {
   struct Part {
     std::string node;
     std::vector<uint32_t> shards;
+    // By shard: the node whose replica the one here will replace.
+    std::map<uint32_t, std::string> replaces = {};
   };
 
   RegistryFixture();
@@ -91,6 +99,8 @@ class RegistryFixture {
   PlannedAssembly PlanOf(absl::string_view assembly, const std::vector<Part>& parts);
 
   muster::v1::Assembly Shown(absl::string_view assembly) const;
+  const Node& NodeOf(absl::string_view node) const;
+  const Assembly::Member& MemberOf(absl::string_view assembly, absl::string_view node) const;
   muster::v1::AssemblyMember Member(absl::string_view assembly, absl::string_view node) const;
 
   // Drops the registry and loads another one from the rows.

@@ -175,10 +175,10 @@ TEST(ValidationTest, LeaseTtlIsOneSecondToOneHour) {
   }
 }
 
-TEST(ValidationTest, PolicyThatIsNotPlannedIsUnimplemented) {
-  for (const auto policy : {v1::Assembly::CONTIGUOUS, v1::Assembly::RANKED}) {
-    EXPECT_THAT(CheckAssembly(CreateAssembly(kAssembly, kVersion, policy).assembly()),
-                ErrorIs(absl::StatusCode::kUnimplemented, "POLICY_UNSUPPORTED"));
+TEST(ValidationTest, EveryNamedPolicyIsAccepted) {
+  for (int policy = v1::Assembly::DECLARED; policy <= v1::Assembly::RANKED; ++policy) {
+    MUSTER_EXPECT_OK(CheckAssembly(
+        CreateAssembly(kAssembly, kVersion, static_cast<v1::Assembly::Policy>(policy)).assembly()));
   }
   EXPECT_THAT(CheckAssembly(
                   CreateAssembly(kAssembly, kVersion, v1::Assembly::POLICY_UNSPECIFIED).assembly()),
@@ -195,8 +195,36 @@ TEST(ValidationTest, ClaimHasToFitItsKind) {
   claim.set_kind(v1::Claim::ALL);
   EXPECT_THAT(CheckClaim(claim, 3), IsInvalid("claim"));
   claim.set_kind(v1::Claim::RANKS);
+  EXPECT_THAT(CheckClaim(claim, 3), IsInvalid("ranks"));
   claim.add_ranks(0);
-  EXPECT_THAT(CheckClaim(claim, 3), ErrorIs(absl::StatusCode::kUnimplemented, "CLAIM_UNSUPPORTED"));
+  MUSTER_EXPECT_OK(CheckClaim(claim, 3));
+}
+
+TEST(ValidationTest, InventoryIsSixteenBytesAShardAndTenThousandShardsAtMost) {
+  v1::RegisterNodeRequest request = RegisterNode("nodes/n1");
+  for (const auto& [bytes, valid] : {std::pair(0, true), std::pair(16, true), std::pair(17, false),
+                                     std::pair(160'000, true), std::pair(160'016, false)}) {
+    request.set_cached_digests(std::string(bytes, 'd'));
+    EXPECT_EQ(CheckRegistration(request).ok(), valid) << bytes;
+  }
+}
+
+TEST(ValidationTest, DrainDeadlineIsOneSecondToSevenDays) {
+  v1::DrainNodeRequest request;
+  MUSTER_EXPECT_OK(CheckDrain(request));
+  for (const auto& [seconds, valid] : {std::pair(0, false), std::pair(1, true),
+                                       std::pair(604'800, true), std::pair(604'801, false)}) {
+    request.mutable_deadline()->set_seconds(seconds);
+    EXPECT_EQ(CheckDrain(request).ok(), valid) << seconds;
+  }
+}
+
+TEST(ValidationTest, SelectorHasShortLabels) {
+  v1::Assembly assembly = CreateAssembly(kAssembly, kVersion, v1::Assembly::FULL).assembly();
+  (*assembly.mutable_node_selector())["gpu"] = "h100";
+  MUSTER_EXPECT_OK(CheckAssembly(assembly));
+  (*assembly.mutable_node_selector())["gpu"] = std::string(64, 'x');
+  EXPECT_THAT(CheckAssembly(assembly), IsInvalid("label"));
 }
 
 TEST(ValidationTest, ReportsNeedShardGenerationAndState) {

@@ -1,0 +1,180 @@
+// What callers are shown of an assembly.
+
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "server/registry/assembly.h"
+#include "server/registry/limits.h"
+#include "server/registry/timestamps.h"
+
+namespace muster {
+namespace {
+
+namespace v1 = muster::v1;
+
+// Collects reasons and cuts the list at kMaxReasons, the last one counting the rest.
+class ReasonList {
+ public:
+  explicit ReasonList(v1::Assembly& out) : out_(out) {}
+
+  // The reason to fill in; one that is not kept once the list is full.
+  v1::AssemblyReason* Add(v1::AssemblyReason::Code code) {
+    ++count_;
+    if (count_ >= kMaxReasons) {
+      rest_.Clear();
+      return &rest_;
+    }
+    v1::AssemblyReason* reason = out_.add_reasons();
+    reason->set_code(code);
+    return reason;
+  }
+  // About a node.
+  v1::AssemblyReason* Add(v1::AssemblyReason::Code code, const std::string& node) {
+    v1::AssemblyReason* reason = Add(code);
+    reason->set_node(node);
+    return reason;
+  }
+  bool full() const { return count_ > 4 * kMaxReasons; }
+  void Finish() {
+    if (count_ < kMaxReasons) return;
+    v1::AssemblyReason* reason = out_.add_reasons();
+    reason->set_code(v1::AssemblyReason::SHARDS_LOADING);
+    reason->set_message(
+        absl::StrCat(full() ? "at least " : "", count_ - kMaxReasons + 1, " more reasons"));
+  }
+
+ private:
+  v1::Assembly& out_;
+  v1::AssemblyReason rest_;
+  int count_ = 0;
+};
+
+std::string TextOf(const v1::ShardFailure& failure) {
+  return absl::StrCat(v1::ShardFailure::Code_Name(failure.code()),
+                      failure.message().empty() ? "" : " ", failure.message());
+}
+
+void AddPlanReasons(const Assembly& assembly, ReasonList& reasons) {
+  const store::AssemblyRow& row = assembly.row();
+  if (row.generation() == 0) {
+    const bool waiting = assembly.nodes_open() < row.min_nodes();
+    reasons.Add(waiting ? v1::AssemblyReason::TOO_FEW_NODES : v1::AssemblyReason::PLANNING)
+        ->set_message(
+            waiting ? absl::StrCat(assembly.nodes_open(), " of ", row.min_nodes(), " nodes joined")
+                    : "a plan is being made");
+  } else if (row.plan_reasons().empty() && !assembly.covered()) {
+    reasons.Add(v1::AssemblyReason::PLANNING)
+        ->set_message("a plan is being made, as members have come or gone");
+  }
+  for (const auto& stored : row.plan_reasons()) *reasons.Add(stored.code()) = stored;
+}
+
+// Why a member gets no shards, where the assembly waits for somebody who can take them.
+void AddClosedMember(const Assembly& assembly, const std::string& node,
+                     const Assembly::Member& member, ReasonList& reasons) {
+  if (!member.live) return;
+  if (!member.selected) {
+    reasons.Add(v1::AssemblyReason::LABELS_DIFFER, node)
+        ->set_message(absl::StrCat(node, " gets no shards: its labels don't fit the selector ",
+                                   SelectorText(assembly.row().node_selector())));
+  }
+  if (member.draining) {
+    reasons.Add(v1::AssemblyReason::NODE_DRAINING, node)
+        ->set_message(absl::StrCat(node, " gets no shards: it is being drained"));
+  }
+}
+
+// What the member's shards lack.
+void AddMemberReasons(const std::string& node, const Assembly::Member& member,
+                      absl::Duration move_grace, ReasonList& reasons) {
+  if (!member.live && member.required() > 0) {
+    reasons.Add(v1::AssemblyReason::NODE_LOST, node)
+        ->set_message(absl::StrCat(node, " is lost: its lease ran out; it holds ",
+                                   member.required(),
+                                   " shards of this assembly, which move to other nodes after a "
+                                   "grace of ",
+                                   absl::FormatDuration(move_grace)));
+  }
+  for (const auto& [shard, given_up] : member.given_up) {
+    if (reasons.full()) return;
+    const bool here = member.PositionOf(shard) < member.assignments.size();
+    v1::AssemblyReason* reason = reasons.Add(v1::AssemblyReason::SHARD_FAILED, node);
+    reason->add_shards(shard);
+    reason->set_message(absl::StrCat(
+        "shard ", shard, " failed ", given_up.failure().attempts(), " times on ", node, ": ",
+        TextOf(given_up.failure()),
+        here ? "; no other node has been found that can take it" : "; given to another node"));
+  }
+  for (const auto& [shard, failure] : member.failures) {
+    if (reasons.full()) return;
+    if (member.given_up.contains(shard)) continue;
+    v1::AssemblyReason* reason = reasons.Add(v1::AssemblyReason::SHARD_FAILED, node);
+    reason->add_shards(shard);
+    reason->set_message(absl::StrCat("shard ", shard, " failed on ", node, ": ", TextOf(failure)));
+  }
+}
+
+}  // namespace
+
+std::string SelectorText(const google::protobuf::Map<std::string, std::string>& selector) {
+  const std::map<std::string, std::string> sorted(selector.begin(), selector.end());
+  return absl::StrJoin(sorted, ",", absl::PairFormatter("="));
+}
+
+v1::Assembly Assembly::Describe() const {
+  v1::Assembly out;
+  out.set_name(row_.name());
+  out.set_model_version(version_.row.name());
+  out.set_policy(row_.policy());
+  out.set_min_nodes(row_.min_nodes());
+  out.set_replicas(row_.replicas());
+  out.set_state(state());
+  out.set_generation(row_.generation());
+  out.set_shard_count(static_cast<uint32_t>(ready_of_shard_.size()));
+  out.set_shards_ready(shards_ready_);
+  out.set_complete(shards_ready_ == ready_of_shard_.size());
+  out.set_replicas_required(replicas_required_);
+  out.set_replicas_ready(replicas_ready_);
+  out.set_nodes_joined(static_cast<uint32_t>(members_.size()));
+  out.set_nodes_live(nodes_live_);
+  *out.mutable_create_time() = ToTimestamp(row_.create_time_us());
+  *out.mutable_node_selector() = row_.node_selector();
+  if (row_.has_move_budget_bytes()) out.set_move_budget_bytes(row_.move_budget_bytes());
+  out.set_moves_in_progress(moves_in_progress_);
+  out.set_moving_bytes(moving_bytes_);
+  if (out.state() == v1::Assembly::READY) return out;
+  ReasonList reasons(out);
+  AddPlanReasons(*this, reasons);
+  for (const auto& [node, member] : members_) {
+    if (reasons.full()) break;
+    if (out.state() == v1::Assembly::WAITING) AddClosedMember(*this, node, member, reasons);
+    AddMemberReasons(node, member, move_grace_, reasons);
+  }
+  if (replicas_ready_ < replicas_required_) {
+    reasons.Add(v1::AssemblyReason::SHARDS_LOADING)
+        ->set_message(
+            absl::StrCat(replicas_ready_, " of ", replicas_required_, " shard replicas are ready"));
+  }
+  reasons.Finish();
+  return out;
+}
+
+v1::AssemblyMember Assembly::DescribeMember(const std::string& node, const Member& member) const {
+  v1::AssemblyMember out;
+  out.set_node(node);
+  *out.mutable_claim() = member.claim;
+  out.set_live(member.live);
+  out.set_draining(member.draining);
+  out.set_shards_assigned(member.required());
+  out.set_shards_ready(member.ready);
+  out.set_shards_failed(static_cast<uint32_t>(member.failures.size()));
+  out.set_shards_incoming(static_cast<uint32_t>(member.replaces.size()));
+  out.set_shards_given_up(static_cast<uint32_t>(member.given_up.size()));
+  out.set_assigned_bytes(member.assigned_bytes - member.incoming_bytes);
+  out.set_ready_bytes(member.ready_bytes);
+  out.set_ready(member.live && member.required() > 0 && member.ready == member.required());
+  return out;
+}
+
+}  // namespace muster

@@ -1,0 +1,115 @@
+// The rows of an assembly's members, there and back.
+
+#include <map>
+#include <utility>
+
+#include "server/registry/assembly.h"
+#include "server/registry/index_runs.h"
+#include "storage/base/status_macros.h"
+
+namespace muster {
+namespace {
+
+namespace v1 = muster::v1;
+using State = v1::ShardReport;
+
+}  // namespace
+
+store::AssignmentRow Assembly::AssignmentRowOf(const Member& member) const {
+  std::map<std::pair<Generation, NodeUid>, std::vector<uint32_t>> groups;
+  for (const Assignment& assignment : member.assignments) {
+    const auto replaced = member.replaces.find(assignment.shard);
+    const NodeUid replaces = replaced == member.replaces.end() ? NodeUid() : replaced->second;
+    groups[{assignment.generation, replaces}].push_back(assignment.shard);
+  }
+  store::AssignmentRow row;
+  for (const auto& [key, shards] : groups) {
+    auto* group = row.add_groups();
+    group->set_generation(key.first.value);
+    group->set_replaces(key.second.value);
+    *group->mutable_shard_runs() = PackRuns(shards);
+  }
+  return row;
+}
+
+store::ReadinessRow Assembly::ReadinessRowOf(const Member& member) const {
+  struct Lists {
+    std::vector<uint32_t> ready, fetching, detailed;
+    std::map<v1::ShardFailure::Code, std::vector<uint32_t>> failed;
+  };
+  std::map<Generation, Lists> lists;
+  for (size_t i = 0; i < member.assignments.size(); ++i) {
+    Lists& group = lists[member.assignments[i].generation];
+    const uint32_t shard = member.assignments[i].shard;
+    if (member.states[i] == State::READY) group.ready.push_back(shard);
+    if (member.states[i] == State::FETCHING) group.fetching.push_back(shard);
+    if (member.states[i] != State::FAILED) continue;
+    const v1::ShardFailure& failure = member.failures.at(shard);
+    (HasDetails(failure) ? group.detailed : group.failed[failure.code()]).push_back(shard);
+  }
+  store::ReadinessRow row;
+  row.set_epoch(member.epoch.value);
+  for (const auto& [generation, group] : lists) {
+    auto* out = row.add_groups();
+    out->set_generation(generation.value);
+    *out->mutable_ready_runs() = PackRuns(group.ready);
+    *out->mutable_fetching_runs() = PackRuns(group.fetching);
+    for (const auto& [code, shards] : group.failed) {
+      auto* runs = out->add_failed_runs();
+      runs->set_code(code);
+      *runs->mutable_shard_runs() = PackRuns(shards);
+    }
+    for (const uint32_t shard : group.detailed) {
+      auto* failure = out->add_failures();
+      failure->set_shard(shard);
+      *failure->mutable_failure() = member.failures.at(shard);
+    }
+  }
+  for (const auto& [shard, given_up] : member.given_up) *row.add_given_up() = given_up;
+  return row;
+}
+
+absl::Status Assembly::LoadReadiness(const std::string& node, const store::ReadinessRow& row) {
+  Member& member = At(node);
+  // What was given up stays so when the node is registered anew; its reports do not.
+  for (const auto& given_up : row.given_up()) member.given_up[given_up.shard()] = given_up;
+  if (Epoch(row.epoch()) != member.epoch) return absl::OkStatus();
+  const auto limit = static_cast<uint32_t>(ready_of_shard_.size());
+  const auto report_loaded = [&](const v1::ShardReport& report) {
+    const size_t position = member.PositionOf(report.shard());
+    if (position < member.assignments.size() &&
+        member.assignments[position].generation == Generation(report.generation())) {
+      TakeReport(member, position, report);
+    }
+  };
+  for (const auto& group : row.groups()) {
+    v1::ShardReport report;
+    report.set_generation(group.generation());
+    const auto take = [&](const google::protobuf::RepeatedField<uint32_t>& runs,
+                          State::State state) -> absl::Status {
+      MUSTER_ASSIGN_OR_RETURN(const std::vector<uint32_t> shards, UnpackRuns(runs, limit));
+      report.set_state(state);
+      for (const uint32_t shard : shards) {
+        report.set_shard(shard);
+        report_loaded(report);
+      }
+      return absl::OkStatus();
+    };
+    MUSTER_RETURN_IF_ERROR(take(group.ready_runs(), State::READY));
+    MUSTER_RETURN_IF_ERROR(take(group.fetching_runs(), State::FETCHING));
+    for (const auto& failed : group.failed_runs()) {
+      report.mutable_failure()->Clear();
+      report.mutable_failure()->set_code(failed.code());
+      MUSTER_RETURN_IF_ERROR(take(failed.shard_runs(), State::FAILED));
+    }
+    for (const auto& failure : group.failures()) {
+      report.set_state(State::FAILED);
+      report.set_shard(failure.shard());
+      *report.mutable_failure() = failure.failure();
+      report_loaded(report);
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace muster
