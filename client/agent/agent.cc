@@ -7,13 +7,15 @@
 // 2. REGISTERING: the node gets an epoch; the server resets its reports. What the agent holds is
 //    reported anew: READY only after the cache has vouched for it again, without a fetch.
 // 3. JOINING: the node joins each assembly with its claim; the same claim again changes nothing.
-// 4. RUNNING, three loops at once, beside the fetch threads that outlive them:
+// 4. RUNNING, four loops at once, beside the fetch threads that outlive them:
 //    a. watch: one stream for all assemblies, snapshot then deltas; resumed after the last whole
 //       revision, and from a snapshot when that revision is compacted;
 //    b. heartbeats, on a thread of their own, with the applied revision and the bytes of the
 //       fetches under way;
 //    c. reports: changes of state, gathered shortly, at most 1,000 a call, sent again until the
-//       server has answered.
+//       server has answered;
+//    d. places at bounded locations: those that fetches have done with are given back, and those
+//       that they hold are claimed again when the connection or the epoch is another one.
 // 5. STOPPED, by the caller, or by an error that no later attempt changes.
 //
 // Transitions out of 2, 3 and 4: NODE_UNKNOWN leads to 2, since the server has forgotten the node;
@@ -68,13 +70,16 @@ Agent::Agent(Client& client, ShardFetcher& fetcher, AgentObserver& observer, Clo
       random_(random),
       options_(std::move(options)),
       connection_(observer),
-      state_(clock, random, options_.shard_retry, options_.wake_interval) {
+      state_(clock, random, options_.shard_retry, options_.wake_interval),
+      places_(state_, client, options_.node.name()) {
   options_.node.set_instance_id(random.NextId());
 }
 
 absl::Status Agent::Run(const std::stop_token& stop) {
   const std::stop_callback wake(stop, [this] { state_.WakeAll(); });
   const absl::Status status = RunSessions(stop);
+  // Others wait for them; those that can't be given back now go with the lease.
+  if (registration_.has_value()) places_.Flush(kLeaveTimeout);
   if (!stop.stop_requested()) return Explain(status);
   LeaveAll();
   return absl::OkStatus();
@@ -87,10 +92,11 @@ absl::Status Agent::RunSessions(const std::stop_token& stop) {
     absl::Status status = Enter(stop);
     if (status.ok()) {
       if (!pool.has_value()) {
-        pool.emplace(state_, client_, fetcher_, observer_, std::max(options_.parallel_shards, 1));
+        pool.emplace(state_, client_, places_, fetcher_, observer_,
+                     std::max(options_.parallel_shards, 1));
       }
       Session session(
-          state_, client_, connection_, observer_, random_,
+          state_, client_, places_, connection_, observer_, random_,
           {options_.node.name(), registration_->epoch, registration_->heartbeat_interval,
            options_.report_gather, options_.reconnect});
       const absl::Duration begin = state_.clock.Monotonic();
@@ -147,26 +153,31 @@ absl::StatusOr<bool> Agent::EnsureAssembly(const AgentOptions::Membership& membe
   return false;
 }
 
-absl::Status Agent::Register(const CallOptions& call) {
-  if (registration_request_id_.empty()) registration_request_id_ = random_.NextId();
+v1::RegisterNodeRequest Agent::MakeRegistration() {
   v1::RegisterNodeRequest request;
   *request.mutable_node() = options_.node;
-  request.set_request_id(registration_request_id_);
+  request.set_request_id(random_.NextId());
+  request.set_cached_digests(fetcher_.Inventory());
   if (options_.lease_ttl.has_value()) {
     const absl::Duration ttl = *options_.lease_ttl;
     request.mutable_lease_ttl()->set_seconds(absl::ToInt64Seconds(ttl));
     request.mutable_lease_ttl()->set_nanos(
         static_cast<int32_t>(absl::ToInt64Nanoseconds(ttl % absl::Seconds(1))));
   }
+  return request;
+}
+
+absl::Status Agent::Register(const CallOptions& call) {
+  if (!registering_.has_value()) registering_ = MakeRegistration();
   MUSTER_ASSIGN_OR_RETURN(const v1::RegisterNodeResponse response,
-                          client_.RegisterNode(request, call));
+                          client_.RegisterNode(*registering_, call));
   {
     MutexLock lock(state_.mutex);
     state_.table.ForgetRevision();
     state_.table.BeginEpoch();
     state_.changed.NotifyAll();
   }
-  registration_request_id_.clear();
+  registering_.reset();
   Registration registration;
   registration.epoch = response.epoch();
   registration.heartbeat_interval = absl::Seconds(response.heartbeat_interval().seconds()) +
@@ -175,6 +186,7 @@ absl::Status Agent::Register(const CallOptions& call) {
     registration.heartbeat_interval = kDefaultHeartbeatInterval;
   }
   registration_ = registration;
+  places_.BeginEpoch(registration.epoch);
   const bool again = std::exchange(registered_once_, true);
   observer_.OnRegistered(response.node(), response.epoch(), again);
   return absl::OkStatus();

@@ -12,6 +12,7 @@
 #include "absl/time/time.h"
 #include "client/agent/agent_observer.h"
 #include "client/agent/agent_state.h"
+#include "client/agent/read_places.h"
 #include "client/agent/session.h"
 #include "client/agent/shard_fetcher.h"
 #include "client/sdk/client.h"
@@ -80,6 +81,7 @@ class Agent {
   // True when it was created by this call.
   absl::StatusOr<bool> EnsureAssembly(const AgentOptions::Membership& membership,
                                       const CallOptions& call);
+  v1::RegisterNodeRequest MakeRegistration();
   absl::Status Register(const CallOptions& call);
   absl::Status Join(const AgentOptions::Membership& membership, bool created,
                     const CallOptions& call);
@@ -93,12 +95,14 @@ class Agent {
   AgentOptions options_;
   ConnectionLog connection_;
   AgentState state_;
+  ReadPlaces places_;
   // Unset before the first registration, and from NODE_UNKNOWN to the next.
   std::optional<Registration> registration_;
   bool registered_once_ = false;
-  // The same over all attempts of one registration: one that a lost reply hides must not become a
-  // second, which could take the name from a process that registered in between.
-  std::string registration_request_id_;
+  // The same, with its request id, over all attempts of one registration: one that a lost reply
+  // hides must not become a second, which could take the name from a process that registered in
+  // between.
+  std::optional<v1::RegisterNodeRequest> registering_;
 };
 
 }  // namespace muster

@@ -45,6 +45,8 @@ class AgentObserver {
   virtual void OnJoined(const v1::Assembly& assembly, bool created);
   virtual void OnAssigned(const AssignmentChange& change);
   virtual void OnShard(const ShardUpdate& update);
+  // The shard's fetch waits for a place at a bounded location.
+  virtual void OnWaiting(const std::string& assembly, uint32_t shard, const std::string& location);
   virtual void OnProgress(const std::string& assembly, uint32_t shard, uint64_t done_bytes,
                           uint64_t size_bytes);
   // Every shard that is assigned to the node in the assembly is READY, and the server knows.
@@ -58,6 +60,7 @@ inline void AgentObserver::OnRegistered(const v1::Node&, uint64_t, bool) {}
 inline void AgentObserver::OnJoined(const v1::Assembly&, bool) {}
 inline void AgentObserver::OnAssigned(const AssignmentChange&) {}
 inline void AgentObserver::OnShard(const ShardUpdate&) {}
+inline void AgentObserver::OnWaiting(const std::string&, uint32_t, const std::string&) {}
 inline void AgentObserver::OnProgress(const std::string&, uint32_t, uint64_t, uint64_t) {}
 inline void AgentObserver::OnReady(const std::string&, uint32_t, uint64_t) {}
 inline void AgentObserver::OnDisconnected(const absl::Status&) {}

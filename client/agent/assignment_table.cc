@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "storage/base/status_macros.h"
@@ -204,19 +205,20 @@ void AssignmentTable::SetProgress(const Work& work, uint64_t done_bytes) {
   if (entry != nullptr) entry->done_bytes = std::min(done_bytes, entry->shard.size_bytes());
 }
 
-bool AssignmentTable::FinishReady(const Work& work) {
+bool AssignmentTable::FinishReady(const Work& work, std::vector<v1::LocationReport> locations) {
   Entry* entry = Current(work);
   if (entry == nullptr) return false;
   EndAttempt(*entry);
   entry->failures = 0;
   entry->failure.Clear();
+  entry->locations = std::move(locations);
   SetState(work.key, *entry, State::kReady);
   Report(work.key, *entry, v1::ShardReport::READY);
   return true;
 }
 
 bool AssignmentTable::FinishFailed(const Work& work, const v1::ShardFailure& failure,
-                                   absl::Duration now) {
+                                   std::vector<v1::LocationReport> locations, absl::Duration now) {
   Entry* entry = Current(work);
   if (entry == nullptr) return false;
   EndAttempt(*entry);
@@ -224,6 +226,8 @@ bool AssignmentTable::FinishFailed(const Work& work, const v1::ShardFailure& fai
   const absl::Duration wait = std::min(retry_.initial * step, retry_.max);
   ++entry->failures;
   entry->failure = failure;
+  entry->failure.set_attempts(static_cast<uint32_t>(entry->failures));
+  entry->locations = std::move(locations);
   entry->retry_at = now + wait * (0.5 + 0.5 * random_.NextDouble());
   SetState(work.key, *entry, State::kFailed);
   Report(work.key, *entry, v1::ShardReport::FAILED);
@@ -298,6 +302,9 @@ AssignmentTable::Batch AssignmentTable::NextReports() const {
     report.set_generation(entry.generation);
     report.set_state(*entry.report);
     if (*entry.report == v1::ShardReport::FAILED) *report.mutable_failure() = entry.failure;
+    if (*entry.report != v1::ShardReport::FETCHING) {
+      report.mutable_locations()->Add(entry.locations.begin(), entry.locations.end());
+    }
     batch.versions.push_back(entry.report_version);
   }
   return batch;
@@ -307,8 +314,9 @@ void AssignmentTable::Reported(const Batch& batch) {
   for (size_t i = 0; i < batch.reports.size(); ++i) {
     const ShardKey key{batch.assembly, batch.reports[i].shard()};
     const auto it = entries_.find(key);
-    if (it != entries_.end() && it->second.report_version == batch.versions[i])
-      unreported_.erase(key);
+    if (it == entries_.end() || it->second.report_version != batch.versions[i]) continue;
+    unreported_.erase(key);
+    it->second.locations.clear();
   }
 }
 

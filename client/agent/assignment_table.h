@@ -102,9 +102,11 @@ class AssignmentTable {
   // counts.
   bool BeginFetch(const Work& work);
   void SetProgress(const Work& work, uint64_t done_bytes);
-  // False when the attempt no longer counts; then nothing changed.
-  bool FinishReady(const Work& work);
-  bool FinishFailed(const Work& work, const v1::ShardFailure& failure, absl::Duration now);
+  // What came of an attempt, with what its locations were like. False when the attempt no longer
+  // counts; then nothing changed.
+  bool FinishReady(const Work& work, std::vector<v1::LocationReport> locations);
+  bool FinishFailed(const Work& work, const v1::ShardFailure& failure,
+                    std::vector<v1::LocationReport> locations, absl::Duration now);
   // The attempt was stopped and says nothing about the shard.
   void Abandon(const Work& work);
 
@@ -139,6 +141,8 @@ class AssignmentTable {
     // The state to report and its failure; unset before the first.
     std::optional<v1::ShardReport::State> report;
     v1::ShardFailure failure;
+    // For the report, and only once.
+    std::vector<v1::LocationReport> locations;
     uint64_t report_version = 0;
   };
   using Entries = std::map<ShardKey, Entry>;

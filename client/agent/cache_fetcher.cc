@@ -16,6 +16,8 @@
 namespace muster {
 namespace {
 
+// What the server takes at most.
+constexpr size_t kMaxInventory = 10'000;
 // Digests of 16 bytes: 32 MiB of them at most, which is 16 TiB of shards at 8 MiB a piece.
 constexpr size_t kMaxRememberedPieces = 2'000'000;
 
@@ -31,18 +33,22 @@ class CacheFetcher final : public ShardFetcher {
     return checked.ok() && cache_.Lookup(*checked, stop).ok();
   }
 
-  Outcome Fetch(const v1::Shard& shard, const std::stop_token& stop,
+  Outcome Fetch(const v1::Shard& shard, ReadGate& gate, const std::stop_token& stop,
                 const OnProgress& on_progress) override {
     const absl::StatusOr<PullShard> described = Describe(shard, stop);
     if (!described.ok()) return {described.status(), ToProto(NodeFailure(described.status()))};
-    const CachedPullResult result =
-        puller_.PullToCache(*described, cache_, stop, [&on_progress](int64_t done_bytes) {
+    const CachedPullResult result = puller_.PullToCache(
+        *described, cache_, stop,
+        [&on_progress](int64_t done_bytes) {
           on_progress(static_cast<uint64_t>(std::max<int64_t>(done_bytes, 0)));
-        });
-    if (result.pull.status.ok()) return {absl::OkStatus(), {}};
+        },
+        &gate);
+    if (result.pull.status.ok()) return {absl::OkStatus(), {}, result.pull.location_reports};
     const PullFailure failure = result.pull.failure.value_or(NodeFailure(result.pull.status));
-    return {result.pull.status, ToProto(failure)};
+    return {result.pull.status, ToProto(failure), result.pull.location_reports};
   }
+
+  std::string Inventory() override { return PackPieces(cache_.Inventory(kMaxInventory)); }
 
  private:
   using Pieces = std::vector<Md5Digest>;

@@ -9,6 +9,9 @@ namespace {
 
 // Fetching with the locations that are known is better than waiting longer for others.
 constexpr absl::Duration kRefreshTimeout = absl::Seconds(10);
+// Fetches that may wait for a place beside those that run. Further ones wait as pending, where they
+// cost nothing.
+constexpr int kMaxWaiting = 4;
 
 bool SameContent(const v1::Shard& a, const v1::Shard& b) {
   return a.size_bytes() == b.size_bytes() && a.root() == b.root() && a.md5() == b.md5();
@@ -16,10 +19,44 @@ bool SameContent(const v1::Shard& a, const v1::Shard& b) {
 
 }  // namespace
 
-FetchPool::FetchPool(AgentState& state, Client& client, ShardFetcher& fetcher,
-                     AgentObserver& observer, int threads)
-    : state_(state), client_(client), fetcher_(fetcher), observer_(observer) {
-  for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { Run(); });
+// One attempt's way to its places. While it waits it does not count as active.
+class FetchPool::WorkGate final : public ReadGate {
+ public:
+  WorkGate(FetchPool& pool, const AssignmentTable::Work& work) : pool_(pool), work_(work) {}
+
+  absl::StatusOr<bool> Acquire(const std::string& uri, bool wait,
+                               const std::stop_token& stop) override {
+    const std::string& shard = work_.shard.name();
+    if (!wait) return pool_.places_.Acquire(shard, uri, wait, stop);
+    pool_.observer_.OnWaiting(work_.key.assembly, work_.key.index, uri);
+    CountActive(-1);
+    absl::StatusOr<bool> granted = pool_.places_.Acquire(shard, uri, wait, stop);
+    CountActive(1);
+    return granted;
+  }
+
+  void Release(const std::string& uri) override { pool_.places_.Release(work_.shard.name(), uri); }
+
+ private:
+  void CountActive(int by) {
+    MutexLock lock(pool_.state_.mutex);
+    pool_.active_ += by;
+    pool_.state_.changed.NotifyAll();
+  }
+
+  FetchPool& pool_;
+  const AssignmentTable::Work& work_;
+};
+
+FetchPool::FetchPool(AgentState& state, Client& client, ReadPlaces& places, ShardFetcher& fetcher,
+                     AgentObserver& observer, int parallel)
+    : state_(state),
+      client_(client),
+      places_(places),
+      fetcher_(fetcher),
+      observer_(observer),
+      parallel_(parallel) {
+  for (int i = 0; i < parallel + kMaxWaiting; ++i) threads_.emplace_back([this] { Run(); });
 }
 
 FetchPool::~FetchPool() {
@@ -27,19 +64,29 @@ FetchPool::~FetchPool() {
   state_.WakeAll();
 }
 
-void FetchPool::Run() {
-  while (true) {
-    std::optional<AssignmentTable::Work> work;
-    {
-      MutexLock lock(state_.mutex);
-      while (!stop_.stop_requested()) {
-        work = state_.table.TakeWork(state_.clock.Monotonic());
-        if (work.has_value()) break;
-        state_.Wait(state_.table.NextRetry().value_or(absl::InfiniteDuration()));
-      }
+std::optional<AssignmentTable::Work> FetchPool::NextWork() {
+  MutexLock lock(state_.mutex);
+  while (!stop_.stop_requested()) {
+    if (active_ >= parallel_) {
+      state_.Wait(absl::InfiniteDuration());
+      continue;
     }
-    if (!work.has_value()) return;
+    std::optional<AssignmentTable::Work> work = state_.table.TakeWork(state_.clock.Monotonic());
+    if (work.has_value()) {
+      ++active_;
+      return work;
+    }
+    state_.Wait(state_.table.NextRetry().value_or(absl::InfiniteDuration()));
+  }
+  return std::nullopt;
+}
+
+void FetchPool::Run() {
+  while (std::optional<AssignmentTable::Work> work = NextWork()) {
     Get(*std::move(work));
+    MutexLock lock(state_.mutex);
+    --active_;
+    state_.changed.NotifyAll();
   }
 }
 
@@ -66,13 +113,16 @@ void FetchPool::Get(AssignmentTable::Work work) {
     state_.changed.NotifyAll();
   }
   Tell(work, v1::ShardReport::FETCHING, {}, /*from_cache=*/false);
-  const ShardFetcher::Outcome outcome = fetcher_.Fetch(work.shard, stop, [&](uint64_t done_bytes) {
-    {
-      MutexLock lock(state_.mutex);
-      state_.table.SetProgress(work, done_bytes);
-    }
-    observer_.OnProgress(work.key.assembly, work.key.index, done_bytes, work.shard.size_bytes());
-  });
+  WorkGate gate(*this, work);
+  const ShardFetcher::Outcome outcome =
+      fetcher_.Fetch(work.shard, gate, stop, [&](uint64_t done_bytes) {
+        {
+          MutexLock lock(state_.mutex);
+          state_.table.SetProgress(work, done_bytes);
+        }
+        observer_.OnProgress(work.key.assembly, work.key.index, done_bytes,
+                             work.shard.size_bytes());
+      });
   if (!outcome.status.ok() && stop.stop_requested()) {
     MutexLock lock(state_.mutex);
     state_.table.Abandon(work);
@@ -100,8 +150,9 @@ void FetchPool::Finish(const AssignmentTable::Work& work, const ShardFetcher::Ou
   {
     MutexLock lock(state_.mutex);
     counts = outcome.status.ok()
-                 ? state_.table.FinishReady(work)
-                 : state_.table.FinishFailed(work, outcome.failure, state_.clock.Monotonic());
+                 ? state_.table.FinishReady(work, outcome.locations)
+                 : state_.table.FinishFailed(work, outcome.failure, outcome.locations,
+                                             state_.clock.Monotonic());
     state_.changed.NotifyAll();
   }
   if (!counts) return;

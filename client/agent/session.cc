@@ -49,12 +49,13 @@ void ConnectionLog::Lost(const absl::Status& status) {
   observer_.OnDisconnected(status);
 }
 
-void ConnectionLog::Back(uint64_t losses) {
+bool ConnectionLog::Back(uint64_t losses) {
   {
     MutexLock lock(mutex_);
-    if (losses != losses_ || !std::exchange(lost_, false)) return;
+    if (losses != losses_ || !std::exchange(lost_, false)) return false;
   }
   observer_.OnReconnected();
+  return true;
 }
 
 uint64_t ConnectionLog::losses() {
@@ -62,10 +63,11 @@ uint64_t ConnectionLog::losses() {
   return losses_;
 }
 
-Session::Session(AgentState& state, Client& client, ConnectionLog& connection,
+Session::Session(AgentState& state, Client& client, ReadPlaces& places, ConnectionLog& connection,
                  AgentObserver& observer, Random& random, const SessionOptions& options)
     : state_(state),
       client_(client),
+      places_(places),
       connection_(connection),
       observer_(observer),
       random_(random),
@@ -77,6 +79,7 @@ absl::Status Session::Run(const std::stop_token& stop) {
     // Heartbeats have a thread of their own, so that nothing that waits makes the node look dead.
     const std::jthread heartbeats([this] { SendHeartbeats(); });
     const std::jthread reports([this] { SendReports(); });
+    const std::jthread places([this] { places_.Serve(stop_.get_token()); });
     Watch();
   }
   MutexLock lock(mutex_);
@@ -132,7 +135,7 @@ absl::Status Session::WatchOnce(Backoff& backoff) {
   const absl::Status status = client_.WatchAssignments(
       request,
       [&](const v1::WatchAssignmentsResponse& message) {
-        connection_.Back(connection_.losses());
+        NoteBack(connection_.losses());
         if (!OnMessage(message)) return false;
         backoff.Reset();
         return true;
@@ -166,7 +169,7 @@ void Session::SendHeartbeats() {
     const uint64_t losses = connection_.losses();
     const absl::StatusOr<absl::Duration> next = HeartbeatOnce(interval);
     if (next.ok()) {
-      connection_.Back(losses);
+      NoteBack(losses);
       if (*next > absl::ZeroDuration()) interval = *next;
       if (!state_.Sleep(interval, stop_.get_token())) return;
       continue;
@@ -254,6 +257,10 @@ absl::Status Session::ReportOnce(const AssignmentTable::Batch& batch) {
   MutexLock lock(state_.mutex);
   state_.table.Reported(batch);
   return absl::OkStatus();
+}
+
+void Session::NoteBack(uint64_t losses) {
+  if (connection_.Back(losses)) places_.ClaimAgain();
 }
 
 void Session::TellReady() {

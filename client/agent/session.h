@@ -1,4 +1,4 @@
-// One registration of a node, from its epoch to its end: watching, heartbeats and reports.
+// One registration of a node, from its epoch to its end: watching, heartbeats, reports and places.
 #ifndef MUSTER_CLIENT_AGENT_SESSION_H_
 #define MUSTER_CLIENT_AGENT_SESSION_H_
 
@@ -12,6 +12,7 @@
 #include "absl/time/time.h"
 #include "client/agent/agent_observer.h"
 #include "client/agent/agent_state.h"
+#include "client/agent/read_places.h"
 #include "client/sdk/client.h"
 
 namespace muster {
@@ -35,7 +36,8 @@ class ConnectionLog {
   void Lost(const absl::Status& status);
   // The connection works, by a call that began when losses() was `losses`: an answer that was on
   // its way when the connection broke does not mend it.
-  void Back(uint64_t losses);
+  // True when it was lost before.
+  bool Back(uint64_t losses);
   uint64_t losses();
 
  private:
@@ -58,8 +60,8 @@ struct SessionOptions {
 class Session {
  public:
   // The arguments outlive the session.
-  Session(AgentState& state, Client& client, ConnectionLog& connection, AgentObserver& observer,
-          Random& random, const SessionOptions& options);
+  Session(AgentState& state, Client& client, ReadPlaces& places, ConnectionLog& connection,
+          AgentObserver& observer, Random& random, const SessionOptions& options);
 
   // Blocks until `stop` is requested (OK) or an error ends the session; JudgeError says what the
   // error means.
@@ -75,13 +77,16 @@ class Session {
   std::optional<AssignmentTable::Batch> AwaitReports(const AssignmentTable::Batch& last);
   absl::Status ReportOnce(const AssignmentTable::Batch& batch);
   void TellReady();
-  // Notes the first reason to end, and ends all three loops.
+  // The connection works, by a call that began when there had been `losses`.
+  void NoteBack(uint64_t losses);
+  // Notes the first reason to end, and ends all loops.
   void End(const absl::Status& status);
   // Handles an error of a loop: true when the loop is to try again after a wait, which has passed.
   bool TryAgain(const absl::Status& status, absl::Duration wait);
 
   AgentState& state_;
   Client& client_;
+  ReadPlaces& places_;
   ConnectionLog& connection_;
   AgentObserver& observer_;
   Random& random_;

@@ -5,8 +5,11 @@
 #include <cstdint>
 #include <functional>
 #include <stop_token>
+#include <string>
+#include <vector>
 
 #include "absl/status/status.h"
+#include "client/transfer/read_gate.h"
 #include "muster/v1/assembly.pb.h"
 #include "muster/v1/model.pb.h"
 
@@ -21,6 +24,8 @@ class ShardFetcher {
     absl::Status status;
     // What to report where the status is not OK.
     v1::ShardFailure failure;
+    // What the locations that were read from were like.
+    std::vector<v1::LocationReport> locations = {};
   };
   // Bytes fetched and verified so far; called from any thread.
   using OnProgress = std::function<void(uint64_t done_bytes)>;
@@ -31,10 +36,13 @@ class ShardFetcher {
   // it is to be hashed again.
   virtual bool Holds(const v1::Shard& shard, const std::stop_token& stop) = 0;
 
-  // Fetches the shard into the cache. kCancelled once `stop` was requested, with no half-done file
-  // left visible.
-  virtual Outcome Fetch(const v1::Shard& shard, const std::stop_token& stop,
+  // Fetches the shard into the cache. Asks `gate` before it reads from a bounded location.
+  // kCancelled once `stop` was requested, with no half-done file left visible.
+  virtual Outcome Fetch(const v1::Shard& shard, ReadGate& gate, const std::stop_token& stop,
                         const OnProgress& on_progress) = 0;
+
+  // What the cache holds, verified, as RegisterNodeRequest.cached_digests wants it. Hashes nothing.
+  virtual std::string Inventory() = 0;
 };
 
 }  // namespace muster

@@ -62,6 +62,11 @@ void AgentLog::OnShard(const ShardUpdate& update) {
       Quoted(failure.message()));
 }
 
+void AgentLog::OnWaiting(const std::string& assembly, uint32_t shard, const std::string& location) {
+  spdlog::info("event=waiting assembly={} shard={} location={} message=\"waits for a place\"",
+               Quoted(ShortName(assembly)), shard, Quoted(location));
+}
+
 void AgentLog::OnReady(const std::string& assembly, uint32_t shards, uint64_t bytes) {
   spdlog::info("event=ready assembly={} shards={} bytes={}", Quoted(ShortName(assembly)), shards,
                bytes);

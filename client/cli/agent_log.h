@@ -21,6 +21,7 @@ class AgentLog final : public AgentObserver {
   void OnJoined(const v1::Assembly& assembly, bool created) override;
   void OnAssigned(const AssignmentChange& change) override;
   void OnShard(const ShardUpdate& update) override;
+  void OnWaiting(const std::string& assembly, uint32_t shard, const std::string& location) override;
   void OnReady(const std::string& assembly, uint32_t shards, uint64_t bytes) override;
   void OnDisconnected(const absl::Status& status) override;
   void OnReconnected() override;

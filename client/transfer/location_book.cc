@@ -9,10 +9,15 @@
 
 namespace muster {
 
+using muster::v1::LocationReport;
+using muster::v1::ShardFailure;
+
 struct LocationBook::Entry {
   std::string uri;
-  // Smaller is better: (in another zone, priority).
-  std::pair<bool, uint32_t> tier;
+  // Smaller is better: (suspect, in another zone, priority).
+  std::tuple<bool, bool, uint32_t> tier;
+  bool bounded = false;
+  bool suspect = false;
 
   // Held while the store is asked, so that it is asked once however many threads want to read.
   Mutex opening;
@@ -21,16 +26,21 @@ struct LocationBook::Entry {
   // Guarded by LocationBook::mutex_.
   bool failed = false;
   bool dropped = false;
+  bool open = true;
+  bool verified = false;
 };
 
 LocationBook::LocationBook(const ObjectStoreRegistry& stores, const CheckedShard& shard,
-                           absl::string_view zone)
+                           absl::string_view zone, bool gated)
     : stores_(stores), shard_(shard) {
   for (const muster::v1::Location& location : shard.locations()) {
     auto entry = std::make_unique<Entry>();
     entry->uri = location.uri();
     const bool same_zone = !zone.empty() && location.zone() == zone;
-    entry->tier = {!same_zone, location.priority()};
+    entry->tier = {location.suspect(), !same_zone, location.priority()};
+    entry->bounded = location.max_readers() > 0;
+    entry->suspect = location.suspect();
+    entry->open = !gated || !entry->bounded;
     entries_.push_back(std::move(entry));
   }
   std::stable_sort(entries_.begin(), entries_.end(),
@@ -41,12 +51,54 @@ LocationBook::~LocationBook() = default;
 
 const std::string& LocationBook::uri(size_t location) const { return entries_[location]->uri; }
 
+bool LocationBook::bounded(size_t location) const { return entries_[location]->bounded; }
+
+bool LocationBook::suspect(size_t location) const { return entries_[location]->suspect; }
+
+void LocationBook::Admit(size_t location) {
+  MutexLock lock(mutex_);
+  entries_[location]->open = true;
+}
+
+void LocationBook::Close(size_t location) {
+  MutexLock lock(mutex_);
+  entries_[location]->open = false;
+}
+
+void LocationBook::Verified(size_t location) {
+  MutexLock lock(mutex_);
+  entries_[location]->verified = true;
+}
+
+std::vector<LocationReport> LocationBook::Reports() const {
+  MutexLock lock(mutex_);
+  std::vector<LocationReport> reports;
+  for (const auto& entry : entries_) {
+    std::optional<ShardFailure::Code> found;
+    if (entry->verified) found = ShardFailure::CODE_UNSPECIFIED;
+    for (const PullFailure& failure : failures_) {
+      if (failure.location != entry->uri) continue;
+      // A read that went well when it was tried again is no complaint; wrong bytes always are.
+      const bool wrong =
+          failure.code == ShardFailure::CORRUPT || failure.code == ShardFailure::MISSING;
+      if (wrong || !found.has_value()) found = failure.code;
+      if (wrong) break;
+    }
+    if (!found.has_value()) continue;
+    LocationReport& report = reports.emplace_back();
+    report.set_uri(entry->uri);
+    report.set_code(*found);
+  }
+  return reports;
+}
+
 std::vector<size_t> LocationBook::Candidates(size_t) const {
   MutexLock lock(mutex_);
   std::vector<size_t> candidates;
   for (const bool failed : {false, true}) {
     for (size_t i = 0; i < entries_.size(); ++i) {
-      if (!entries_[i]->dropped && entries_[i]->failed == failed) candidates.push_back(i);
+      const Entry& entry = *entries_[i];
+      if (entry.open && !entry.dropped && entry.failed == failed) candidates.push_back(i);
     }
   }
   return candidates;

@@ -19,9 +19,10 @@
 
 namespace muster {
 
-// The locations of one shard, in order of preference: those of the node's own zone first, then by
-// priority, then as the server listed them. Those that failed sink behind all others; those that
-// can't work are dropped. Thread-safe.
+// The locations of one shard, in order of preference: those that are not suspect first, then those
+// of the node's own zone, then by priority, then as the server listed them. Those that failed sink
+// behind all others; those that can't work are dropped; those that are not open are not read from.
+// Thread-safe.
 class LocationBook {
  public:
   // A location that was opened, found to have the registered size, and pinned to the version that
@@ -33,12 +34,20 @@ class LocationBook {
   };
 
   // `stores` and `shard` outlive the book.
-  LocationBook(const ObjectStoreRegistry& stores, const CheckedShard& shard,
-               absl::string_view zone);
+  //
+  // With `gated`, locations with a bound on their readers are closed until Admit.
+  LocationBook(const ObjectStoreRegistry& stores, const CheckedShard& shard, absl::string_view zone,
+               bool gated);
   ~LocationBook();
 
   size_t size() const { return entries_.size(); }
   const std::string& uri(size_t location) const;
+  // Whether there is a bound on its readers.
+  bool bounded(size_t location) const;
+  bool suspect(size_t location) const;
+
+  void Admit(size_t location);
+  void Close(size_t location);
 
   // The locations to read `piece` from, best first. The piece is what a later rule may spread the
   // load by.
@@ -51,6 +60,13 @@ class LocationBook {
 
   // Takes note of a failure at a location: the first one of each code is kept for the report.
   void Record(size_t location, const PullFailure& failure, bool drop);
+
+  // Bytes from a location were verified.
+  void Verified(size_t location);
+
+  // For each location that was read from, what the server is to be told: wrong or absent bytes;
+  // else that it was verified; else what kept it from being read.
+  std::vector<muster::v1::LocationReport> Reports() const;
 
   // What was recorded, in order.
   std::vector<PullFailure> failures() const;

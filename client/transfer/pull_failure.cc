@@ -87,6 +87,10 @@ PullFailure LocationFailure(const absl::Status& status, const std::string& locat
   return failure;
 }
 
+bool IsOfNode(const PullFailure& failure) {
+  return failure.code == ShardFailure::NODE_ERROR || failure.code == ShardFailure::NO_SPACE;
+}
+
 PullFailure NodeFailure(const absl::Status& status) {
   const bool full = status.code() == absl::StatusCode::kResourceExhausted;
   return {.code = full ? ShardFailure::NO_SPACE : ShardFailure::NODE_ERROR,

@@ -37,6 +37,9 @@ absl::Status ToStatus(const PullFailure& failure);
 // kDataLoss and kAborted CORRUPT, kDeadlineExceeded SLOW, the rest UNREADABLE.
 PullFailure LocationFailure(const absl::Status& status, const std::string& location);
 
+// Whether the node is to blame, and not a location.
+bool IsOfNode(const PullFailure& failure);
+
 // Classifies an error of this node: kResourceExhausted is NO_SPACE, the rest NODE_ERROR.
 PullFailure NodeFailure(const absl::Status& status);
 

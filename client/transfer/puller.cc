@@ -71,7 +71,7 @@ class Puller::Engine {
   ~Engine();
 
   PullResult Run(const CheckedShard& shard, PieceSink& sink, const std::stop_token& stop,
-                 const PullProgress& progress);
+                 const PullProgress& progress, ReadGate* gate);
 
   // Brackets every call of the puller: the destructor stops and awaits it.
   void Enter(CallStop* call);
@@ -90,6 +90,10 @@ class Puller::Engine {
     bool IsDone() const { return !HasWork() && running == 0; }
   };
 
+  // Tries one set of open locations after the other, until the pull is done or there is none left.
+  std::optional<PullFailure> RunAll(ShardPull& pull, const std::stop_token& stop);
+  // Runs all steps that are not done yet.
+  std::optional<PullFailure> RunSteps(ShardPull& pull, const std::stop_token& stop);
   void WorkerLoop();
   Job* NextJob() MUSTER_REQUIRES(mutex_);
   std::optional<PullFailure> RunStep(Job& job, size_t step) const;
@@ -215,7 +219,8 @@ std::optional<PullFailure> Puller::Engine::CheckMemory(const CheckedShard& shard
 }
 
 PullResult Puller::Engine::Run(const CheckedShard& shard, PieceSink& sink,
-                               const std::stop_token& stop, const PullProgress& progress) {
+                               const std::stop_token& stop, const PullProgress& progress,
+                               ReadGate* gate) {
   if (!shard.has_pieces() && !sink.HoldsBack()) {
     return Failed(absl::FailedPreconditionError(
         absl::StrCat(shard.name(),
@@ -226,25 +231,41 @@ PullResult Puller::Engine::Run(const CheckedShard& shard, PieceSink& sink,
                   .clock = clock_,
                   .random = random_,
                   .zone = options_.zone,
-                  .retry = options_.retry},
+                  .retry = options_.retry,
+                  .gate = gate},
                  shard, sink, progress);
   if (auto failure = CheckMemory(shard, pull.step_memory_bytes())) return Failed(*failure);
-  Job job{.pull = pull, .stop = stop, .failure = std::nullopt};
-  {
-    MutexLock lock(mutex_);
-    jobs_.push_back(&job);
-    work_.NotifyAll();
-    while (!job.IsDone()) {
-      ended_.WaitFor(mutex_, kStopLookInterval);
-      if (job.stop.stop_requested() && !job.failure.has_value()) job.failure = CancelledFailure();
-    }
-    jobs_.remove(&job);
-  }
   PullResult result;
-  if (job.failure.has_value()) result = Failed(*std::move(job.failure));
+  if (auto failure = RunAll(pull, stop)) result = Failed(*std::move(failure));
   result.location_failures = pull.location_failures();
+  result.location_reports = pull.location_reports();
   result.fetched_bytes = pull.fetched_bytes();
   return result;
+}
+
+std::optional<PullFailure> Puller::Engine::RunAll(ShardPull& pull, const std::stop_token& stop) {
+  std::optional<PullFailure> failure;
+  do {
+    const absl::StatusOr<bool> admitted = pull.Admit(stop);
+    if (absl::IsCancelled(admitted.status())) return CancelledFailure();
+    if (!admitted.ok()) return NodeFailure(admitted.status());
+    if (!*admitted) return failure;
+    failure = RunSteps(pull, stop);
+  } while (failure.has_value() && !IsOfNode(*failure));
+  return failure;
+}
+
+std::optional<PullFailure> Puller::Engine::RunSteps(ShardPull& pull, const std::stop_token& stop) {
+  Job job{.pull = pull, .stop = stop, .failure = std::nullopt};
+  MutexLock lock(mutex_);
+  jobs_.push_back(&job);
+  work_.NotifyAll();
+  while (!job.IsDone()) {
+    ended_.WaitFor(mutex_, kStopLookInterval);
+    if (job.stop.stop_requested() && !job.failure.has_value()) job.failure = CancelledFailure();
+  }
+  jobs_.remove(&job);
+  return std::move(job.failure);
 }
 
 namespace {
@@ -279,11 +300,12 @@ PullResult Puller::Pull(const PullShard& shard, PieceSink& sink, const std::stop
   if (!checked.ok()) return Failed(checked.status());
   Engine& engine = *engine_;
   const Call<Engine> call(engine, stop);
-  return engine.Run(*checked, sink, call.token(), progress);
+  return engine.Run(*checked, sink, call.token(), progress, nullptr);
 }
 
 CachedPullResult Puller::PullToCache(const PullShard& shard, ShardCache& cache,
-                                     const std::stop_token& stop, const PullProgress& progress) {
+                                     const std::stop_token& stop, const PullProgress& progress,
+                                     ReadGate* gate) {
   CachedPullResult result;
   const absl::StatusOr<CheckedShard> checked = CheckedShard::Make(shard);
   if (!checked.ok()) {
@@ -302,7 +324,7 @@ CachedPullResult Puller::PullToCache(const PullShard& shard, ShardCache& cache,
     result.entry = std::move(acquired->entry);
     if (progress) progress(checked->size_bytes());
   } else {
-    result.pull = engine.Run(*checked, *acquired->part, call.token(), progress);
+    result.pull = engine.Run(*checked, *acquired->part, call.token(), progress, gate);
     if (result.pull.status.ok()) {
       absl::StatusOr<CachedShard> entry = acquired->part->Commit();
       if (entry.ok()) {
@@ -338,7 +360,7 @@ MemoryPullResult Puller::PullToMemory(const PullShard& shard, int64_t max_bytes,
   }
   Engine& engine = *engine_;
   const Call<Engine> call(engine, stop);
-  result.pull = engine.Run(*checked, **sink, call.token(), progress);
+  result.pull = engine.Run(*checked, **sink, call.token(), progress, nullptr);
   if (!result.pull.status.ok()) return result;
   result.size_bytes = checked->size_bytes();
   result.bytes = (*sink)->Take();

@@ -16,6 +16,7 @@
 #include "client/transfer/piece_sink.h"
 #include "client/transfer/pull_failure.h"
 #include "client/transfer/pull_shard.h"
+#include "client/transfer/read_gate.h"
 #include "client/transfer/shard_cache.h"
 #include "client/transfer/shard_pull.h"
 #include "storage/base/clock.h"
@@ -49,6 +50,8 @@ struct PullResult {
   // What went wrong at locations on the way, also when the pull succeeded: for each location and
   // code the first.
   std::vector<PullFailure> location_failures;
+  // What the locations that were read from were like, for the report.
+  std::vector<muster::v1::LocationReport> location_reports;
   // Set when a cache entry had gone bad and was removed, also when the shard was then pulled again.
   std::optional<PullFailure> rotted;
   // Bytes read from locations, wrong ones included; 0 for a cache hit.
@@ -102,9 +105,11 @@ class Puller {
 
   // Into the cache, unless it is there. A cached entry that can't be vouched for is hashed, and
   // pulled again if it is bad. While another process pulls the same shard into the cache, this
-  // waits for it.
+  // waits for it. With a gate, bounded locations are read from only with a place, which is waited
+  // for on the calling thread, before the pull takes any connection.
   CachedPullResult PullToCache(const PullShard& shard, ShardCache& cache,
-                               const std::stop_token& stop, const PullProgress& progress);
+                               const std::stop_token& stop, const PullProgress& progress,
+                               ReadGate* gate = nullptr);
 
   // Into memory. The shard's bytes do not count towards the memory budget; `max_bytes` bounds them
   // (kResourceExhausted).

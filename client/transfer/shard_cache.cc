@@ -39,8 +39,11 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/functional/function_ref.h"
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "client/transfer/cache_directory.h"
 #include "client/transfer/cache_record.h"
 #include "storage/base/error_info.h"
@@ -50,6 +53,9 @@ namespace muster {
 namespace {
 
 constexpr char kPartSuffix[] = ".part";
+// Of the names of entries; see CheckedShard::ContentKey.
+constexpr char kRootPrefix[] = "root-";
+constexpr char kMd5Prefix[] = "md5-";
 // Read at once while an entry is hashed again.
 constexpr int64_t kRehashChunkBytes = int64_t{1} << 20;
 // Names that keep changing between open and lock mean that something outside meddles with the
@@ -208,8 +214,11 @@ class FileShardCache final : public ShardCache {
   absl::StatusOr<CachedShard> Lookup(const CheckedShard& shard,
                                      const std::stop_token& stop) override;
   absl::StatusOr<Acquired> Acquire(const CheckedShard& shard, const std::stop_token& stop) override;
+  std::vector<Md5Digest> Inventory(size_t limit) override;
 
  private:
+  absl::Status ForEachName(absl::FunctionRef<void(const std::string& name)> on_name) const;
+  std::optional<Md5Digest> DigestOfVerified(const std::string& name) const;
   void RemoveIfDead(const std::string& part_name);
   absl::StatusOr<UniqueFd> OpenEntry(const std::string& key) const;
   absl::Status VerifyEntry(const CheckedShard& shard, int fd, const std::stop_token& stop);
@@ -350,7 +359,8 @@ void FileShardCache::RemoveIfDead(const std::string& part_name) {
   unlinkat(domain_->dir.get(), part_name.c_str(), 0);
 }
 
-absl::Status FileShardCache::RemoveLeftovers() {
+absl::Status FileShardCache::ForEachName(
+    absl::FunctionRef<void(const std::string& name)> on_name) const {
   const int list_fd = openat(domain_->dir.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (list_fd < 0) return PathError(errno, "list", domain_->path);
   const std::unique_ptr<DIR, int (*)(DIR*)> dir(fdopendir(list_fd), &closedir);
@@ -360,10 +370,42 @@ absl::Status FileShardCache::RemoveLeftovers() {
   }
   while (const dirent* entry = readdir(dir.get())) {
     const absl::string_view name = entry->d_name;
-    const bool ours = absl::StartsWith(name, "root-") || absl::StartsWith(name, "md5-");
-    if (ours && absl::EndsWith(name, kPartSuffix)) RemoveIfDead(std::string(name));
+    if (absl::StartsWith(name, kRootPrefix) || absl::StartsWith(name, kMd5Prefix)) {
+      on_name(std::string(name));
+    }
   }
   return absl::OkStatus();
+}
+
+absl::Status FileShardCache::RemoveLeftovers() {
+  return ForEachName([this](const std::string& name) {
+    if (absl::EndsWith(name, kPartSuffix)) RemoveIfDead(name);
+  });
+}
+
+// By the name and the record alone; nullopt for other files, too.
+std::optional<Md5Digest> FileShardCache::DigestOfVerified(const std::string& name) const {
+  const std::vector<std::string> parts = absl::StrSplit(name, '-');
+  int64_t size = 0;
+  if (parts.size() != 3 || !absl::SimpleAtoi(parts[2], &size)) return std::nullopt;
+  const absl::StatusOr<Md5Digest> digest = Md5FromHex(parts[1]);
+  struct stat state {};
+  if (!digest.ok() || fstatat(domain_->dir.get(), name.c_str(), &state, AT_SYMLINK_NOFOLLOW) != 0 ||
+      !S_ISREG(state.st_mode) || state.st_size != size ||
+      !CacheRecord(domain_->dir.get(), name).Vouches(state)) {
+    return std::nullopt;
+  }
+  return *digest;
+}
+
+std::vector<Md5Digest> FileShardCache::Inventory(size_t limit) {
+  std::vector<Md5Digest> digests;
+  // A directory that can't be listed holds nothing that could be promised.
+  ForEachName([&](const std::string& name) {
+    if (digests.size() >= limit) return;
+    if (const auto digest = DigestOfVerified(name)) digests.push_back(*digest);
+  }).IgnoreError();
+  return digests;
 }
 
 }  // namespace

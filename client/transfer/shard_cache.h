@@ -7,6 +7,7 @@
 #include <optional>
 #include <stop_token>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -90,6 +91,10 @@ class ShardCache {
   // and free bytes; kCancelled.
   virtual absl::StatusOr<Acquired> Acquire(const CheckedShard& shard,
                                            const std::stop_token& stop) = 0;
+
+  // What counts as verified without being hashed, at most `limit` entries in no order: the root of
+  // each, or its MD5 where it has no pieces.
+  virtual std::vector<Md5Digest> Inventory(size_t limit) = 0;
 };
 
 }  // namespace muster

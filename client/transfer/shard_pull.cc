@@ -52,10 +52,6 @@ bool IsHopeless(const PullFailure& failure) {
   }
 }
 
-bool IsOfNode(const PullFailure& failure) {
-  return failure.code == ShardFailure::NODE_ERROR || failure.code == ShardFailure::NO_SPACE;
-}
-
 // Which of several failures explains most: wrong bytes before absent ones, those before unreadable
 // ones.
 int Weight(const PullFailure& failure) {
@@ -84,7 +80,9 @@ ShardPull::ShardPull(const Environment& environment, const CheckedShard& shard, 
       shard_(shard),
       sink_(sink),
       progress_(progress),
-      book_(environment.stores, shard, environment.zone) {}
+      book_(environment.stores, shard, environment.zone, environment.gate != nullptr),
+      admission_(book_, environment.gate),
+      done_(step_count(), false) {}
 
 size_t ShardPull::step_count() const { return shard_.has_pieces() ? shard_.piece_count() : 1; }
 
@@ -95,6 +93,19 @@ int64_t ShardPull::step_memory_bytes() const {
 
 std::optional<PullFailure> ShardPull::RunStep(size_t step, absl::Span<char> buffer,
                                               const std::stop_token& stop) {
+  {
+    MutexLock lock(mutex_);
+    if (done_[step]) return std::nullopt;
+  }
+  std::optional<PullFailure> failure = Run(step, buffer, stop);
+  if (failure.has_value()) return failure;
+  MutexLock lock(mutex_);
+  done_[step] = true;
+  return std::nullopt;
+}
+
+std::optional<PullFailure> ShardPull::Run(size_t step, absl::Span<char> buffer,
+                                          const std::stop_token& stop) {
   if (!shard_.has_pieces()) {
     return FromSomeLocation(
         step, [&](size_t location) { return FetchWhole(location, buffer, stop); }, stop);
@@ -120,6 +131,7 @@ std::optional<PullFailure> ShardPull::FromSomeLocation(size_t piece, const Fetch
       if (done_with.contains(location)) continue;
       if (stop.stop_requested()) return Cancelled();
       std::optional<PullFailure> failure = fetch(location);
+      if (!failure.has_value()) book_.Verified(location);
       if (!failure.has_value() || IsOfNode(*failure)) return failure;
       book_.Record(location, *failure, IsHopeless(*failure));
       if (MayRetry(failure->status_code)) {

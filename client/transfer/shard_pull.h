@@ -12,10 +12,12 @@
 
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "client/transfer/admission.h"
 #include "client/transfer/location_book.h"
 #include "client/transfer/piece_sink.h"
 #include "client/transfer/pull_failure.h"
 #include "client/transfer/pull_shard.h"
+#include "client/transfer/read_gate.h"
 #include "storage/base/clock.h"
 #include "storage/base/mutex.h"
 #include "storage/base/random.h"
@@ -33,7 +35,7 @@ struct PullRetry {
   absl::Duration max_backoff = absl::Seconds(5);
 };
 
-// Thread-safe: different steps may run at once, each step runs once. All references outlive it.
+// Thread-safe: different steps may run at once, a step one at a time. All references outlive it.
 class ShardPull {
  public:
   struct Environment {
@@ -42,6 +44,8 @@ class ShardPull {
     Random& random;
     absl::string_view zone;
     const PullRetry& retry;
+    // Asked before bounded locations are read from; may be null.
+    ReadGate* gate;
   };
 
   ShardPull(const Environment& environment, const CheckedShard& shard, PieceSink& sink,
@@ -52,12 +56,16 @@ class ShardPull {
   // The size of the buffer that a step needs.
   int64_t step_memory_bytes() const;
 
-  // Fetches, verifies and hands to the sink. Returns what went wrong for good; `buffer` has
-  // step_memory_bytes().
+  // Opens locations to read from, as Admission::Next; while no step runs.
+  absl::StatusOr<bool> Admit(const std::stop_token& stop) { return admission_.Next(stop); }
+
+  // Fetches, verifies and hands to the sink, unless an earlier run of the step did so. Returns what
+  // went wrong for good; `buffer` has step_memory_bytes().
   std::optional<PullFailure> RunStep(size_t step, absl::Span<char> buffer,
                                      const std::stop_token& stop);
 
   std::vector<PullFailure> location_failures() const { return book_.failures(); }
+  std::vector<muster::v1::LocationReport> location_reports() const { return book_.Reports(); }
   // Bytes read from locations, failed ones included.
   int64_t fetched_bytes() const;
 
@@ -65,6 +73,7 @@ class ShardPull {
   // Fetches the step's bytes from one location.
   using Fetch = std::function<std::optional<PullFailure>(size_t location)>;
 
+  std::optional<PullFailure> Run(size_t step, absl::Span<char> buffer, const std::stop_token& stop);
   std::optional<PullFailure> FromSomeLocation(size_t piece, const Fetch& fetch,
                                               const std::stop_token& stop);
   std::optional<PullFailure> FetchPiece(size_t piece, size_t location, absl::Span<char> buffer);
@@ -85,7 +94,9 @@ class ShardPull {
   PieceSink& sink_;
   const PullProgress& progress_;
   LocationBook book_;
+  Admission admission_;
   mutable Mutex mutex_;
+  std::vector<bool> done_ MUSTER_GUARDED_BY(mutex_);
   int64_t done_bytes_ MUSTER_GUARDED_BY(mutex_) = 0;
   int64_t fetched_bytes_ MUSTER_GUARDED_BY(mutex_) = 0;
 };

@@ -25,11 +25,12 @@ class CountingObserver final : public AgentObserver {
   void OnShard(const ShardUpdate& update) override {
     if (update.state == v1::ShardReport::READY && update.from_cache) ++from_cache;
   }
+  void OnWaiting(const std::string&, uint32_t, const std::string&) override { ++waiting; }
   void OnDisconnected(const absl::Status&) override { ++disconnected; }
   void OnReconnected() override { ++reconnected; }
 
   std::atomic<int> registered{0}, registered_again{0}, disconnected{0}, reconnected{0},
-      from_cache{0};
+      from_cache{0}, waiting{0};
   std::atomic<uint32_t> ready_shards{0};
   std::atomic<bool> created{false};
 };
@@ -289,6 +290,123 @@ TEST_F(AgentTest, FailedShardIsReportedAndTriedAgainWithFreshLocations) {
 
   ASSERT_TRUE(BecomesReported(0, v1::ShardReport::READY));
   EXPECT_FALSE(server_.reports()[0].has_failure());
+}
+
+TEST_F(AgentTest, FailuresInARowAreCountedAndSayWhatTheLocationWasLike) {
+  fetcher_.Fail(0, 1'000'000);
+  server_.Assign(0);
+  StartAgent();
+  v1::ShardReport failed;
+  ASSERT_TRUE(Eventually([&] {
+    failed = server_.reports()[0];
+    return failed.failure().attempts() >= 2;
+  }));
+  ASSERT_EQ(failed.locations_size(), 1);
+  EXPECT_EQ(failed.locations(0).uri(), "file:///first");
+  EXPECT_EQ(failed.locations(0).code(), v1::ShardFailure::MISSING);
+  fetcher_.Fail(0, 0);
+
+  ASSERT_TRUE(BecomesReported(0, v1::ShardReport::READY));
+
+  const v1::ShardReport ready = server_.reports()[0];
+  ASSERT_EQ(ready.locations_size(), 1);
+  EXPECT_EQ(ready.locations(0).code(), v1::ShardFailure::CODE_UNSPECIFIED);
+}
+
+TEST_F(AgentTest, RegistrationWhoseReplyIsLostIsRepeatedWithTheSameInventory) {
+  StartAgent();
+  ASSERT_TRUE(Eventually([&] { return !server_.heartbeats().empty(); }));
+  server_.LoseReplies("RegisterNode", 2);
+
+  server_.ForgetNode();
+
+  ASSERT_TRUE(Eventually([&] { return server_.registrations().size() == 4; }));
+  const auto registrations = server_.registrations();
+  EXPECT_EQ(registrations[0].cached_digests(), std::string(16, 'a'));
+  for (int i = 1; i < 4; ++i) {
+    EXPECT_EQ(registrations[i].cached_digests(), std::string(16, 'b'));
+    EXPECT_EQ(registrations[i].request_id(), registrations[1].request_id());
+  }
+}
+
+TEST_F(AgentTest, PlaceAtABoundedLocationIsGivenBackAfterTheFetch) {
+  server_.BoundShard0(/*taken=*/false);
+  server_.Assign(0);
+  StartAgent();
+
+  ASSERT_TRUE(BecomesReported(0, v1::ShardReport::READY));
+
+  EXPECT_THAT(server_.places_given(), testing::ElementsAre("new"));
+  EXPECT_TRUE(Eventually([&] { return server_.places_returned().size() == 1; }));
+  EXPECT_EQ(server_.places_returned()[0], "models/m/versions/v/shards/0");
+}
+
+TEST_F(AgentTest, PlaceIsGivenBackAfterAFailedFetchAndWhenTheReplyIsLost) {
+  server_.BoundShard0(/*taken=*/false);
+  server_.LoseReplies("ReleaseRead", 2);
+  fetcher_.Fail(0, 1'000'000);
+  server_.Assign(0);
+  StartAgent();
+
+  ASSERT_TRUE(BecomesReported(0, v1::ShardReport::FAILED));
+
+  EXPECT_TRUE(Eventually([&] { return server_.places_returned().size() >= 3; }));
+}
+
+TEST_F(AgentTest, FetchThatWaitsForAPlaceLetsAnotherGoOn) {
+  options_.parallel_shards = 1;
+  server_.BoundShard0(/*taken=*/true);
+  server_.Assign(0);
+  StartAgent();
+  ASSERT_TRUE(Eventually([&] { return observer_.waiting == 1; }));
+
+  server_.Assign(1);
+  ASSERT_TRUE(BecomesReported(1, v1::ShardReport::READY));
+  EXPECT_EQ(fetcher_.fetches(0), 0);
+  server_.BoundShard0(/*taken=*/false);
+
+  EXPECT_TRUE(BecomesReported(0, v1::ShardReport::READY));
+}
+
+TEST_F(AgentTest, WaitOfAnUnassignedShardEndsAndItsTurnIsGivenBack) {
+  server_.BoundShard0(/*taken=*/true);
+  server_.Assign(0);
+  StartAgent();
+  ASSERT_TRUE(Eventually([&] { return observer_.waiting == 1; }));
+
+  server_.Unassign(0);
+
+  EXPECT_TRUE(Eventually([&] { return server_.places_returned().size() == 1; }));
+}
+
+TEST_F(AgentTest, PlaceIsClaimedAgainFromAServerThatWasLost) {
+  server_.BoundShard0(/*taken=*/false);
+  fetcher_.Hold(0);
+  server_.Assign(0);
+  StartAgent();
+  ASSERT_TRUE(BecomesReported(0, v1::ShardReport::FETCHING));
+  ASSERT_TRUE(Eventually([&] { return server_.places_given().size() == 1; }));
+  LoseServer();
+
+  server_.SetDown(false);
+
+  EXPECT_TRUE(Eventually([&] {
+    const auto given = server_.places_given();
+    return given.size() >= 2 && given.back() == "held";
+  }));
+  EXPECT_EQ(fetcher_.fetches(0), 1);
+}
+
+TEST_F(AgentTest, StoppedAgentGivesItsPlacesBack) {
+  server_.BoundShard0(/*taken=*/false);
+  fetcher_.Hold(0);
+  server_.Assign(0);
+  StartAgent();
+  ASSERT_TRUE(Eventually([&] { return fetcher_.fetches(0) == 1; }));
+
+  MUSTER_EXPECT_OK(StopAgent());
+
+  EXPECT_FALSE(server_.places_returned().empty());
 }
 
 TEST_F(AgentTest, UnassignedShardIsNoLongerFetched) {

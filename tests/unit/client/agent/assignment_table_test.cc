@@ -55,7 +55,7 @@ class AssignmentTableTest : public testing::Test {
     const auto work = table_.TakeWork(now_);
     ASSERT_TRUE(work.has_value());
     ASSERT_TRUE(table_.BeginFetch(*work));
-    ASSERT_TRUE(table_.FinishReady(*work));
+    ASSERT_TRUE(table_.FinishReady(*work, {}));
   }
 
   // "0 READY, 1 FETCHING": what is to be reported next.
@@ -109,7 +109,7 @@ TEST_F(AssignmentTableTest, StateThatChangedWhileItsReportWasUnderWayIsReported)
   const auto work = table_.TakeWork(now_);
   table_.BeginFetch(*work);
   const auto batch = table_.NextReports();
-  table_.FinishReady(*work);
+  table_.FinishReady(*work, {});
 
   table_.Reported(batch);
 
@@ -144,7 +144,7 @@ TEST_F(AssignmentTableTest, FailedShardWaitsLongerEachTimeUpToTheMaximum) {
     ASSERT_TRUE(work.has_value());
     EXPECT_EQ(work->failures, attempt);
     table_.BeginFetch(*work);
-    ASSERT_TRUE(table_.FinishFailed(*work, v1::ShardFailure(), now_));
+    ASSERT_TRUE(table_.FinishFailed(*work, v1::ShardFailure(), {}, now_));
     const absl::Duration wait = *table_.NextRetry() - now_;
     EXPECT_GE(wait, expected / 2);
     EXPECT_LE(wait, expected);
@@ -161,7 +161,7 @@ TEST_F(AssignmentTableTest, FailureIsReportedWithItsReason) {
   failure.set_code(v1::ShardFailure::CORRUPT);
   failure.set_expected_md5("aa");
 
-  table_.FinishFailed(*work, failure, now_);
+  table_.FinishFailed(*work, failure, {}, now_);
 
   const auto batch = table_.NextReports();
   ASSERT_EQ(batch.reports.size(), 1);
@@ -181,7 +181,7 @@ TEST_F(AssignmentTableTest, UnassignedShardIsForgottenAndItsAttemptStopped) {
   ASSERT_EQ(applied.cancelled.size(), 1);
   applied.cancelled[0].request_stop();
   EXPECT_TRUE(work->stop.stop_requested());
-  EXPECT_FALSE(table_.FinishReady(*work));
+  EXPECT_FALSE(table_.FinishReady(*work, {}));
   EXPECT_FALSE(table_.HasReports());
   EXPECT_EQ(table_.TotalsOf(kDemo).shards, 1);
 }
@@ -295,7 +295,7 @@ TEST_F(AssignmentTableTest, EqualContentIsWorkedOnOnceAtATime) {
 
   const auto first = table_.TakeWork(now_);
   EXPECT_FALSE(table_.TakeWork(now_).has_value());
-  table_.FinishReady(*first);
+  table_.FinishReady(*first, {});
 
   const auto second = table_.TakeWork(now_);
   ASSERT_TRUE(second.has_value());
@@ -308,7 +308,7 @@ TEST_F(AssignmentTableTest, EpochSendsReadyShardsBackToTheCacheCheck) {
   const auto fetching = table_.TakeWork(now_);
   table_.BeginFetch(*fetching);
   const auto failing = table_.TakeWork(now_);
-  table_.FinishFailed(*failing, v1::ShardFailure(), now_);
+  table_.FinishFailed(*failing, v1::ShardFailure(), {}, now_);
   table_.Reported(table_.NextReports());
 
   table_.BeginEpoch();
@@ -317,7 +317,7 @@ TEST_F(AssignmentTableTest, EpochSendsReadyShardsBackToTheCacheCheck) {
   const auto work = table_.TakeWork(now_);
   ASSERT_TRUE(work.has_value());
   EXPECT_EQ(work->key.index, 0);
-  EXPECT_TRUE(table_.FinishReady(*work));
+  EXPECT_TRUE(table_.FinishReady(*work, {}));
   EXPECT_EQ(NextReports(), "0 READY, 1 FETCHING, 2 FAILED");
 }
 

@@ -54,10 +54,22 @@ class CacheFetcherTest : public testing::Test {
   }
 
   ShardFetcher::Outcome Fetch() {
-    return fetcher_->Fetch(shard_, std::stop_token(),
+    return fetcher_->Fetch(shard_, gate_, std::stop_token(),
                            [this](uint64_t done) { done_bytes_ = done; });
   }
 
+  // Gives every place at once.
+  struct OpenGate final : ReadGate {
+    absl::StatusOr<bool> Acquire(const std::string&, bool, const std::stop_token&) override {
+      ++acquired;
+      return true;
+    }
+    void Release(const std::string&) override { ++released; }
+    int acquired = 0;
+    int released = 0;
+  };
+
+  OpenGate gate_;
   FakeClock clock_;
   std::unique_ptr<Random> random_ = NewSeededRandom(9);
   TemporaryDirectory directory_;
@@ -73,6 +85,33 @@ class CacheFetcherTest : public testing::Test {
   std::unique_ptr<ShardFetcher> fetcher_;
   std::atomic<uint64_t> done_bytes_{0};
 };
+
+TEST_F(CacheFetcherTest, FetchedShardIsInTheInventoryUnderItsRoot) {
+  EXPECT_EQ(fetcher_->Inventory(), "");
+
+  MUSTER_EXPECT_OK(Fetch().status);
+
+  EXPECT_EQ(fetcher_->Inventory(), PackPieces({Md5Root(pieces_)}));
+}
+
+TEST_F(CacheFetcherTest, OutcomeSaysWhatTheLocationsWereLike) {
+  shard_.mutable_locations(0)->set_max_readers(1);
+  bytes_[7] ^= 1;
+  Store(bytes_);
+  const ShardFetcher::Outcome corrupt = Fetch();
+  bytes_[7] ^= 1;
+  Store(bytes_);
+  const ShardFetcher::Outcome good = Fetch();
+
+  ASSERT_EQ(corrupt.locations.size(), 1);
+  EXPECT_EQ(corrupt.locations[0].uri(), kUri);
+  EXPECT_EQ(corrupt.locations[0].code(), v1::ShardFailure::CORRUPT);
+  MUSTER_EXPECT_OK(good.status);
+  ASSERT_EQ(good.locations.size(), 1);
+  EXPECT_EQ(good.locations[0].code(), v1::ShardFailure::CODE_UNSPECIFIED);
+  EXPECT_EQ(gate_.acquired, 2);
+  EXPECT_EQ(gate_.released, 2);
+}
 
 TEST_F(CacheFetcherTest, FetchedShardIsHeldAfterwards) {
   EXPECT_FALSE(fetcher_->Holds(shard_, std::stop_token()));
@@ -118,7 +157,7 @@ TEST_F(CacheFetcherTest, StopEndsAFetch) {
   std::stop_source stop;
   stop.request_stop();
 
-  const auto outcome = fetcher_->Fetch(shard_, stop.get_token(), [](uint64_t) {});
+  const auto outcome = fetcher_->Fetch(shard_, gate_, stop.get_token(), [](uint64_t) {});
 
   EXPECT_THAT(outcome.status, StatusIs(absl::StatusCode::kCancelled));
   EXPECT_FALSE(fetcher_->Holds(shard_, std::stop_token()));

@@ -26,6 +26,7 @@ FakeMuster::FakeMuster() {
   ServeNodes();
   ServeAssemblies();
   ServeReports();
+  ServePlaces();
 }
 
 absl::Status FakeMuster::Enter(const std::string& method) {
@@ -157,6 +158,40 @@ void FakeMuster::ServeReports() {
       });
 }
 
+void FakeMuster::ServePlaces() {
+  channel_.OnUnary<v1::AcquireReadRequest, v1::AcquireReadResponse>(
+      absl::StrCat(kNodes, "AcquireRead"),
+      [this](const auto& request, auto& response, const CallOptions& options) {
+        return AcquireRead(request, response, options);
+      });
+  channel_.OnUnary<v1::ReleaseReadRequest, v1::ReleaseReadResponse>(
+      absl::StrCat(kNodes, "ReleaseRead"), [this](const auto& request, auto&, const CallOptions&) {
+        MutexLock lock(mutex_);
+        MUSTER_RETURN_IF_ERROR(Enter("ReleaseRead"));
+        places_returned_.push_back(request.shard());
+        return Leave("ReleaseRead");
+      });
+}
+
+absl::Status FakeMuster::AcquireRead(const v1::AcquireReadRequest& request,
+                                     v1::AcquireReadResponse& response,
+                                     const CallOptions& options) {
+  const std::stop_callback wake(options.stop, [this] {
+    MutexLock lock(mutex_);
+    changed_.NotifyAll();
+  });
+  MutexLock lock(mutex_);
+  while (true) {
+    if (options.stop.stop_requested()) return absl::CancelledError("stopped");
+    MUSTER_RETURN_IF_ERROR(Enter("AcquireRead"));
+    MUSTER_RETURN_IF_ERROR(CheckEpoch(request.epoch()));
+    response.set_granted(!place_taken_);
+    if (response.granted()) places_given_.push_back(request.held() ? "held" : "new");
+    if (response.granted() || request.max_wait().seconds() == 0) return Leave("AcquireRead");
+    changed_.Wait(mutex_);
+  }
+}
+
 v1::AssignedShard FakeMuster::AssignedShardOf(uint32_t shard) {
   v1::AssignedShard assigned;
   assigned.set_assembly(kAssembly);
@@ -165,7 +200,9 @@ v1::AssignedShard FakeMuster::AssignedShardOf(uint32_t shard) {
   assigned.mutable_shard()->set_index(shard);
   assigned.mutable_shard()->set_size_bytes(1'000);
   assigned.mutable_shard()->set_md5(absl::StrCat("md5 of ", shard));
-  assigned.mutable_shard()->add_locations()->set_uri(location_);
+  v1::Location& location = *assigned.mutable_shard()->add_locations();
+  location.set_uri(location_);
+  if (bounded_ && shard == 0) location.set_max_readers(1);
   return assigned;
 }
 
@@ -279,6 +316,21 @@ void FakeMuster::SetLocation(const std::string& uri) {
   location_ = uri;
 }
 
+void FakeMuster::BoundShard0(bool taken) {
+  MutexLock lock(mutex_);
+  bounded_ = true;
+  place_taken_ = taken;
+  changed_.NotifyAll();
+}
+
+std::vector<std::string> FakeMuster::places_given() {
+  MutexLock lock(mutex_);
+  return places_given_;
+}
+std::vector<std::string> FakeMuster::places_returned() {
+  MutexLock lock(mutex_);
+  return places_returned_;
+}
 std::map<uint32_t, v1::ShardReport> FakeMuster::reports() {
   MutexLock lock(mutex_);
   return reports_;
@@ -319,9 +371,28 @@ bool FakeFetcher::Holds(const v1::Shard& shard, const std::stop_token&) {
   return cached_.contains(shard.index());
 }
 
-ShardFetcher::Outcome FakeFetcher::Fetch(const v1::Shard& shard, const std::stop_token& stop,
+std::string FakeFetcher::Inventory() {
+  MutexLock lock(mutex_);
+  // Another one each time.
+  return std::string(16, static_cast<char>('a' + inventories_++));
+}
+
+ShardFetcher::Outcome FakeFetcher::Fetch(const v1::Shard& shard, ReadGate& gate,
+                                         const std::stop_token& stop,
                                          const OnProgress& on_progress) {
   on_progress(shard.size_bytes() / 2);
+  const bool bounded = !shard.locations().empty() && shard.locations(0).max_readers() > 0;
+  if (bounded) {
+    const auto granted = gate.Acquire(shard.locations(0).uri(), /*wait=*/true, stop);
+    if (!granted.ok()) return {granted.status(), {}, {}};
+  }
+  Outcome outcome = FetchWithPlace(shard, stop);
+  if (bounded) gate.Release(shard.locations(0).uri());
+  return outcome;
+}
+
+ShardFetcher::Outcome FakeFetcher::FetchWithPlace(const v1::Shard& shard,
+                                                  const std::stop_token& stop) {
   const std::stop_callback wake(stop, [this] {
     MutexLock lock(mutex_);
     changed_.NotifyAll();
@@ -333,17 +404,21 @@ ShardFetcher::Outcome FakeFetcher::Fetch(const v1::Shard& shard, const std::stop
   while (held_.contains(index) && !stop.stop_requested()) changed_.Wait(mutex_);
   if (stop.stop_requested()) {
     ++stopped_[index];
-    return {absl::CancelledError("stopped"), {}};
+    return {absl::CancelledError("stopped"), {}, {}};
   }
+  v1::LocationReport report;
+  report.set_uri(last_location_);
+
   if (failures_[index] > 0) {
     --failures_[index];
     v1::ShardFailure failure;
     failure.set_code(v1::ShardFailure::MISSING);
     failure.set_location(last_location_);
-    return {absl::NotFoundError("no such object"), failure};
+    report.set_code(v1::ShardFailure::MISSING);
+    return {absl::NotFoundError("no such object"), failure, {report}};
   }
   cached_.insert(index);
-  return {absl::OkStatus(), {}};
+  return {absl::OkStatus(), {}, {report}};
 }
 
 void FakeFetcher::PutIntoCache(uint32_t shard) {

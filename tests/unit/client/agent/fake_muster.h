@@ -47,6 +47,13 @@ class FakeMuster {
   // Where GetShard says that shard 0 is.
   void SetLocation(const std::string& uri);
 
+  // Shard 0 has one place for readers, which is taken by another node or not.
+  void BoundShard0(bool taken);
+  // Calls of AcquireRead that were answered with a place; "held" or "new" each.
+  std::vector<std::string> places_given();
+  // The shards of the ReleaseRead calls.
+  std::vector<std::string> places_returned();
+
   // What the server has been told, for the present epoch.
   std::map<uint32_t, v1::ShardReport> reports();
   // Every report of every call, "0 READY".
@@ -71,6 +78,9 @@ class FakeMuster {
   void ServeNodes();
   void ServeAssemblies();
   void ServeReports();
+  void ServePlaces();
+  absl::Status AcquireRead(const v1::AcquireReadRequest& request, v1::AcquireReadResponse& response,
+                           const CallOptions& options);
 
   FakeChannel channel_;
   Mutex mutex_;
@@ -81,6 +91,10 @@ class FakeMuster {
   uint64_t revision_ MUSTER_GUARDED_BY(mutex_) = 1;
   uint64_t compact_revision_ MUSTER_GUARDED_BY(mutex_) = 0;
   std::string location_ MUSTER_GUARDED_BY(mutex_) = "file:///first";
+  bool bounded_ MUSTER_GUARDED_BY(mutex_) = false;
+  bool place_taken_ MUSTER_GUARDED_BY(mutex_) = false;
+  std::vector<std::string> places_given_ MUSTER_GUARDED_BY(mutex_);
+  std::vector<std::string> places_returned_ MUSTER_GUARDED_BY(mutex_);
   std::optional<v1::Assembly> assembly_ MUSTER_GUARDED_BY(mutex_);
   std::map<std::string, int> lost_replies_ MUSTER_GUARDED_BY(mutex_);
   std::map<std::string, absl::Status> refused_ MUSTER_GUARDED_BY(mutex_);
@@ -97,12 +111,14 @@ class FakeMuster {
   std::vector<v1::JoinAssemblyRequest> joins_ MUSTER_GUARDED_BY(mutex_);
 };
 
-// A fetcher whose results the test sets. Thread-safe.
+// A fetcher whose results the test sets. It reads from the first location, and finds it good unless
+// it fails. Thread-safe.
 class FakeFetcher final : public ShardFetcher {
  public:
   bool Holds(const v1::Shard& shard, const std::stop_token& stop) override;
-  Outcome Fetch(const v1::Shard& shard, const std::stop_token& stop,
+  Outcome Fetch(const v1::Shard& shard, ReadGate& gate, const std::stop_token& stop,
                 const OnProgress& on_progress) override;
+  std::string Inventory() override;
 
   void PutIntoCache(uint32_t shard);
   // The next fetches of the shard fail.
@@ -117,8 +133,11 @@ class FakeFetcher final : public ShardFetcher {
   std::string last_location();
 
  private:
+  Outcome FetchWithPlace(const v1::Shard& shard, const std::stop_token& stop);
+
   Mutex mutex_;
   CondVar changed_;
+  int inventories_ MUSTER_GUARDED_BY(mutex_) = 0;
   std::set<uint32_t> cached_ MUSTER_GUARDED_BY(mutex_);
   std::set<uint32_t> held_ MUSTER_GUARDED_BY(mutex_);
   std::map<uint32_t, int> failures_ MUSTER_GUARDED_BY(mutex_);
