@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes what the integration tests need beside the build: build/venv with tests/integration/requirements.txt,
-# build/tools/grpcurl and build/tools/linearize. Does nothing, and needs no network, when all are there already.
+# grpcurl, linearize and overload in build/tools. Does nothing, and needs no network, when all are there already.
 #
 # Usage: setup_tools.sh [--packages]      --packages: install the Debian packages first, Go included where it is missing
 set -euo pipefail
@@ -81,17 +81,18 @@ make_grpcurl() {
   touch "$tools/grpcurl-$grpcurl_version.stamp"
 }
 
-# The checker of histories, from tests/integration/linearize; its module is pinned by go.sum.
-make_linearize() {
-  local source=$root/tests/integration/linearize stamp=$tools/linearize.stamp sum
+# Our own tools, each a Go module below tests/integration that is pinned by its go.sum.
+make_own() {
+  local name=$1 sum
+  local source=$root/tests/integration/$name stamp=$tools/$name.stamp
   sum=$(cat "$source"/*.go "$source"/go.* | sha256sum)
-  if [[ -x $tools/linearize && -f $stamp && $(<"$stamp") == "$sum" ]]; then
+  if [[ -x $tools/$name && -f $stamp && $(<"$stamp") == "$sum" ]]; then
     return 0
   fi
-  command -v go >/dev/null || fail "needs Go for linearize; run tests/setup_tools.sh --packages, or install golang-go"
-  echo "setup_tools: building linearize"
+  command -v go >/dev/null || fail "needs Go for $name; run tests/setup_tools.sh --packages, or install golang-go"
+  echo "setup_tools: building $name"
   mkdir -p "$tools"
-  with_retries env --chdir="$source" GOFLAGS= go build -o "$tools/linearize" . || fail "go build of $source failed"
+  with_retries env --chdir="$source" GOFLAGS= go build -o "$tools/$name" . || fail "go build of $source failed"
   echo "$sum" >"$stamp"
 }
 
@@ -103,4 +104,5 @@ esac
 mkdir -p "$root/build"
 make_venv
 make_grpcurl
-make_linearize
+make_own linearize
+make_own overload

@@ -4,6 +4,7 @@ Needs root and a kernel that makes network namespaces, bridges and veth pairs. N
 """
 
 import os
+import shutil
 import subprocess
 import sys
 
@@ -49,13 +50,17 @@ def _probe():
     """Why this machine can't have such hosts; None where it can. Tried in a namespace of its own."""
     if os.geteuid() != 0:
         return "network namespaces need root"
+    if shutil.which("ip") is None:
+        return "the command ip is missing: install iproute2"
     script = (
         "ip link add name muster-sw type bridge && ip link add name muster-a type veth peer name muster-b"
         " && ip link set muster-b master muster-sw"
     )
     try:
         _run("unshare", "--net", "sh", "-c", script)
-        _run("ip", "netns", "list")
+        probe = f"muster-{os.getpid()}-probe"
+        _run("ip", "netns", "add", probe)
+        _run("ip", "netns", "del", probe)
     except (RuntimeError, FileNotFoundError) as error:
         return f"this machine makes no network namespaces with a bridge: {error}"
     return None
@@ -101,8 +106,10 @@ class Hosts:
     def __init__(self, names):
         reason = _probe()
         if reason is not None:
-            # What does not exist here can't be tested here, on CI neither; all else below has to work.
-            pytest.skip(reason) if "makes no network namespaces" in reason else cannot_run(reason)
+            # What the kernel does not do can't be tested, on CI neither. Everything else has to work.
+            if "makes no network namespaces" in reason:
+                pytest.skip(reason)
+            cannot_run(reason)
         # Namespaces have names in one place for the whole machine.
         self.prefix = f"muster-{os.getpid()}"
         self.switch = f"{self.prefix}-switch"
