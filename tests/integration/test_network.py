@@ -28,9 +28,9 @@ class Site:
             "--lease-ttl", TTL_SECONDS, "--move-grace", grace, listen=f"0.0.0.0:{PORT}", host=server
         )  # fmt: skip
         self.server_address = f"{server.address}:{PORT}"
-        # From here on the test itself, and its commands, come in by a socket in the file system.
-        cluster.address = server.forward(cluster, PORT)
-        self.api = cluster.api()
+        # Commands run on the server's host; the test itself comes in by a socket in the file system.
+        cluster.commands_on, cluster.address = server, f"127.0.0.1:{PORT}"
+        self.api = cluster.api(server.forward(cluster, PORT))
         eventually(lambda: (cluster.directory / "server.sock").exists(), "the way to the server's host is open")
         cluster.publish(source, "llama@v1", shards=SHARDS)
         cluster.create_assembly("demo", "llama@v1", min_nodes=len(NODES))

@@ -68,6 +68,8 @@ class Cluster:
         self.logs.mkdir(parents=True, exist_ok=True)
         self.server = None
         self.address = None
+        # A host of harness/hosts.py that `muster` runs on; None: here.
+        self.commands_on = None
         self.processes = []
         self._apis = []
         self._server_args = []
@@ -138,6 +140,8 @@ class Cluster:
     def muster(self, *args, server=None, timeout=COMMAND_TIMEOUT, check=True, env=None):
         """Runs `muster` to its end; with `check` a non-zero exit code fails the test."""
         command = self.muster_command(*args, server=server)
+        if self.commands_on is not None:
+            command = self.commands_on.command(command)
         completed = subprocess.run(
             command,
             stdin=subprocess.DEVNULL,
