@@ -40,17 +40,17 @@ absl::Status Run(Invocation& invocation, const Options& options) {
     MUSTER_ASSIGN_OR_RETURN(wait.node, FullNodeName(options.node));
   }
   if (!options.timeout.empty()) {
-    MUSTER_ASSIGN_OR_RETURN(wait.timeout, ParseDuration(options.timeout));
+    MUSTER_ASSIGN_OR_RETURN(wait.retry.timeout, ParseDuration(options.timeout));
   }
-  wait.first_contact_timeout = std::min(kFirstContactTimeout, wait.timeout);
-  wait.stop = invocation.stop();
+  wait.retry.first_contact_timeout = std::min(kFirstContactTimeout, wait.retry.timeout);
+  wait.retry.stop = invocation.stop();
   std::string last;
   wait.on_state = [&](const v1::WatchAssemblyResponse& state) {
     const std::string line = DescribeState(state.assembly());
     if (line != last) invocation.Note(absl::StrCat(ShortName(wait.assembly), " ", line));
     last = line;
   };
-  wait.on_disconnect = [&](const absl::Status& status) {
+  wait.retry.on_disconnect = [&](const absl::Status& status) {
     const std::string line = absl::StrCat("waiting for the server: ", status.message());
     if (line != last) invocation.Note(line);
     last = line;

@@ -1,7 +1,6 @@
 #include "client/sdk/wait.h"
 
 #include <algorithm>
-#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -10,29 +9,10 @@
 namespace muster {
 namespace {
 
-// Errors that no later attempt changes.
-bool IsFinal(const absl::Status& status) {
-  switch (status.code()) {
-    case absl::StatusCode::kNotFound:
-    case absl::StatusCode::kInvalidArgument:
-    case absl::StatusCode::kPermissionDenied:
-    case absl::StatusCode::kUnauthenticated:
-    case absl::StatusCode::kUnimplemented:
-    case absl::StatusCode::kFailedPrecondition:
-      return true;
-    default:
-      return false;
-  }
-}
-
 class Waiter {
  public:
   Waiter(Client& client, Clock& clock, Random& random, const WaitOptions& options)
-      : client_(client),
-        clock_(clock),
-        options_(options),
-        backoff_(random, options.backoff),
-        begin_(clock.Monotonic()) {}
+      : client_(client), options_(options), retry_(clock, random, options.retry) {}
 
   WaitResult Run() {
     absl::Status status;
@@ -43,8 +23,6 @@ class Waiter {
   }
 
  private:
-  absl::Duration Left() const { return begin_ + options_.timeout - clock_.Monotonic(); }
-
   absl::Status WatchOnce() {
     v1::WatchAssemblyRequest request;
     request.set_name(options_.assembly);
@@ -52,16 +30,15 @@ class Waiter {
     request.set_until(v1::Assembly::READY);
     request.set_start_revision(revision_);
     CallOptions call;
-    call.stop = options_.stop;
-    call.timeout = Left();
+    call.stop = options_.retry.stop;
+    call.timeout = retry_.Left();
     return client_.WatchAssembly(
         request, [&](const v1::WatchAssemblyResponse& message) { return OnMessage(message); },
         call);
   }
 
   bool OnMessage(const v1::WatchAssemblyResponse& message) {
-    heard_ = true;
-    backoff_.Reset();
+    retry_.Heard();
     revision_ = std::max(revision_, message.revision());
     if (message.progress()) return true;
     last_ = message;
@@ -71,30 +48,23 @@ class Waiter {
     return !reached_;
   }
 
-  // Decides what the end of a stream means; false when the wait is over, with result_ set.
+  // False when the wait is over, with result_ set.
   bool MayGoOn(const absl::Status& status) {
-    if (options_.stop.stop_requested()) {
-      result_ =
-          absl::CancelledError(absl::StrCat("waiting for ", options_.assembly, " was stopped"));
-      return false;
+    if (absl::IsOutOfRange(status)) revision_ = 0;
+    switch (retry_.After(status)) {
+      case WatchRetry::Next::kWatchAgain:
+        return true;
+      case WatchRetry::Next::kStopped:
+        result_ =
+            absl::CancelledError(absl::StrCat("waiting for ", options_.assembly, " was stopped"));
+        return false;
+      case WatchRetry::Next::kTimedOut:
+        result_ = TimedOut();
+        return false;
+      default:
+        result_ = status;
+        return false;
     }
-    if (Left() <= absl::ZeroDuration()) {
-      result_ = heard_ || status.ok() ? TimedOut() : status;
-      return false;
-    }
-    if (IsFinal(status)) {
-      result_ = status;
-      return false;
-    }
-    if (absl::IsOutOfRange(status)) {
-      revision_ = 0;
-    } else if (!heard_ && clock_.Monotonic() - begin_ >= options_.first_contact_timeout) {
-      result_ = status;
-      return false;
-    }
-    if (options_.on_disconnect && !status.ok()) options_.on_disconnect(status);
-    SleepUnlessStopped(clock_, std::min(backoff_.Next(), Left()), options_.stop);
-    return true;
   }
 
   // What was last heard of what is waited for.
@@ -115,19 +85,16 @@ class Waiter {
                                  : absl::StrCat(options_.node, " in ", options_.assembly);
     return MakeError(absl::StatusCode::kDeadlineExceeded, "WAIT_TIMED_OUT",
                      absl::StrCat(what, " is not READY after ",
-                                  absl::FormatDuration(options_.timeout), ": ", LastState()),
+                                  absl::FormatDuration(options_.retry.timeout), ": ", LastState()),
                      {{"assembly", options_.assembly},
                       {"node", options_.node},
-                      {"timeout", absl::FormatDuration(options_.timeout)}});
+                      {"timeout", absl::FormatDuration(options_.retry.timeout)}});
   }
 
   Client& client_;
-  Clock& clock_;
   const WaitOptions& options_;
-  Backoff backoff_;
-  const absl::Duration begin_;
+  WatchRetry retry_;
   uint64_t revision_ = 0;
-  bool heard_ = false;
   bool reached_ = false;
   v1::WatchAssemblyResponse last_;
   absl::Status result_;

@@ -3,13 +3,11 @@
 #define MUSTER_CLIENT_SDK_WAIT_H_
 
 #include <functional>
-#include <stop_token>
 #include <string>
 
 #include "absl/status/status.h"
-#include "absl/time/time.h"
-#include "client/sdk/backoff.h"
 #include "client/sdk/client.h"
+#include "client/sdk/watch_retry.h"
 
 namespace muster {
 
@@ -18,16 +16,9 @@ struct WaitOptions {
   std::string assembly;
   // "nodes/{node}" to wait for this node's readiness instead of the assembly's.
   std::string node;
-  absl::Duration timeout = absl::InfiniteDuration();
-  // A server that was never reached is given up after this long.
-  absl::Duration first_contact_timeout = absl::Seconds(60);
-  std::stop_token stop;
-  BackoffOptions backoff;
-
+  WatchRetryOptions retry;
   // Called on the calling thread with each state, in revision order; may be empty.
   std::function<void(const v1::WatchAssemblyResponse&)> on_state;
-  // Called when the watch broke and is about to be resumed; may be empty.
-  std::function<void(const absl::Status&)> on_disconnect;
 };
 
 struct WaitResult {

@@ -44,7 +44,7 @@ absl::Status Run(const std::string& server, const std::string& model, const std:
 
   muster::WaitOptions wait;
   MUSTER_ASSIGN_OR_RETURN(wait.assembly, muster::FullAssemblyName(assembly));
-  wait.timeout = timeout;
+  wait.retry.timeout = timeout;
   wait.on_state = [](const muster::v1::WatchAssemblyResponse& state) {
     std::cout << muster::DescribeState(state.assembly()) << std::endl;
   };

@@ -83,7 +83,7 @@ TEST_F(WaitTest, BrokenWatchResumesAfterTheLastRevision) {
               return absl::OkStatus();
             }};
   int disconnects = 0;
-  options_.on_disconnect = [&](const absl::Status&) { ++disconnects; };
+  options_.retry.on_disconnect = [&](const absl::Status&) { ++disconnects; };
 
   MUSTER_EXPECT_OK(Wait().status);
 
@@ -113,7 +113,7 @@ TEST_F(WaitTest, CompactedRevisionBeginsAgainFromThePresentState) {
 }
 
 TEST_F(WaitTest, TimeoutNamesTheReasonsAndKeepsTheLastState) {
-  options_.timeout = absl::Seconds(30);
+  options_.retry.timeout = absl::Seconds(30);
   plays_ = {[this](const Send& send) {
     send(StateAt(3, v1::Assembly::WAITING));
     clock_.Advance(absl::Seconds(30));
@@ -129,7 +129,7 @@ TEST_F(WaitTest, TimeoutNamesTheReasonsAndKeepsTheLastState) {
 }
 
 TEST_F(WaitTest, TimeoutOfANodeSaysWhatTheNodeLacks) {
-  options_.timeout = absl::Seconds(30);
+  options_.retry.timeout = absl::Seconds(30);
   options_.node = "nodes/n9";
   v1::WatchAssemblyResponse state = StateAt(3, v1::Assembly::READY);
   plays_.assign(1, [&](const Send& send) {
@@ -148,7 +148,7 @@ TEST_F(WaitTest, TimeoutOfANodeSaysWhatTheNodeLacks) {
 }
 
 TEST_F(WaitTest, ServerThatIsNeverReachedIsAnErrorOfItsOwn) {
-  options_.first_contact_timeout = absl::Seconds(10);
+  options_.retry.first_contact_timeout = absl::Seconds(10);
 
   EXPECT_THAT(Wait().status,
               StatusIs(absl::StatusCode::kUnavailable, testing::HasSubstr("no server")));
@@ -157,8 +157,8 @@ TEST_F(WaitTest, ServerThatIsNeverReachedIsAnErrorOfItsOwn) {
 }
 
 TEST_F(WaitTest, ServerThatWasReachedIsWaitedForUntilTheTimeout) {
-  options_.first_contact_timeout = absl::Seconds(10);
-  options_.timeout = absl::Minutes(5);
+  options_.retry.first_contact_timeout = absl::Seconds(10);
+  options_.retry.timeout = absl::Minutes(5);
   plays_ = {[](const Send& send) {
     send(StateAt(3, v1::Assembly::LOADING));
     return absl::UnavailableError("connection reset");
@@ -195,7 +195,7 @@ TEST_F(WaitTest, NodeIsReadyBeforeItsAssembly) {
 
 TEST_F(WaitTest, StopEndsTheWait) {
   std::stop_source stop;
-  options_.stop = stop.get_token();
+  options_.retry.stop = stop.get_token();
   plays_ = {[&](const Send&) {
     stop.request_stop();
     return absl::CancelledError("stopped");
