@@ -39,10 +39,8 @@ absl::StatusOr<v1::Node> ToNode(const Options& options) {
   MUSTER_ASSIGN_OR_RETURN(*node.mutable_name(), FullNodeName(options.node));
   node.set_address(options.address);
   node.set_zone(options.pull.zone);
-  for (const std::string& text : options.labels) {
-    MUSTER_ASSIGN_OR_RETURN(const auto label, ParseLabel(text));
-    (*node.mutable_labels())[label.first] = label.second;
-  }
+  MUSTER_ASSIGN_OR_RETURN(const auto labels, ParseLabels(options.labels));
+  node.mutable_labels()->insert(labels.begin(), labels.end());
   if (!options.capacity.empty()) {
     MUSTER_ASSIGN_OR_RETURN(const int64_t capacity, ParseSize(options.capacity));
     // 0 would mean that there is no bound.
@@ -95,7 +93,8 @@ void AddNodeFlags(CLI::App& command, Options& options) {
       ->required();
   command
       .add_option("--claim", options.claim,
-                  "any: whatever the server gives; all; or shards such as 0,3-5")
+                  "any: whatever the server gives; all; shards such as 0,3-5; or ranks such as "
+                  "ranks:0-7")
       ->capture_default_str();
   command.add_option("--capacity", options.capacity,
                      "Bytes of shards to hold at most, such as 80GiB (default: no bound)");

@@ -5,7 +5,7 @@
 #include "client/cli/assembly_flags.h"
 #include "client/cli/commands.h"
 #include "client/cli/display.h"
-#include "client/cli/json_output.h"
+#include "client/cli/plan_preview.h"
 #include "client/sdk/pages.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
@@ -16,6 +16,7 @@ namespace {
 struct Options {
   std::string name;
   std::string node;
+  bool dry_run = false;
   AssemblyFlags flags;
 };
 
@@ -39,12 +40,14 @@ absl::Status Create(Invocation& invocation, const Options& options) {
   MUSTER_ASSIGN_OR_RETURN(const std::string name, FullAssemblyName(options.name));
   v1::CreateAssemblyRequest request;
   MUSTER_ASSIGN_OR_RETURN(*request.mutable_assembly(), ToAssembly(name, options.flags));
+  request.set_validate_only(options.dry_run);
   MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect());
   MUSTER_ASSIGN_OR_RETURN(const auto response, client->CreateAssembly(request, invocation.Call()));
   if (invocation.json()) {
     invocation.PrintJson(response);
   } else {
-    invocation.PrintLine(absl::StrCat("created assembly ", ShortName(name), " of ",
+    invocation.PrintLine(absl::StrCat(options.dry_run ? "would create" : "created", " assembly ",
+                                      ShortName(name), " of ",
                                       ShortModelVersionName(response.assembly().model_version())));
   }
   return absl::OkStatus();
@@ -80,10 +83,13 @@ absl::Status Leave(Invocation& invocation, const Options& options) {
   v1::LeaveAssemblyRequest request;
   MUSTER_ASSIGN_OR_RETURN(*request.mutable_name(), FullAssemblyName(options.name));
   MUSTER_ASSIGN_OR_RETURN(*request.mutable_node(), FullNodeName(options.node));
+  request.set_validate_only(options.dry_run);
   MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect());
   MUSTER_ASSIGN_OR_RETURN(const auto response, client->LeaveAssembly(request, invocation.Call()));
   if (invocation.json()) {
     invocation.PrintJson(response);
+  } else if (options.dry_run) {
+    invocation.Print(PlanPreviewText(response.plan()));
   } else {
     invocation.PrintLine(absl::StrCat(ShortName(request.node()), " is no member of ",
                                       ShortName(request.name()), " any more"));
@@ -117,6 +123,9 @@ void AddAssembliesCommand(CLI::App& app, Command& chosen) {
   }
   AddAssemblyFlags(*create, options->flags, /*required=*/true);
   leave->add_option("--node", options->node, "The node")->required();
+  for (CLI::App* const command : {create, leave}) {
+    command->add_flag("--dry-run", options->dry_run, kDryRunHelp);
+  }
   create->callback(choose(Create));
   show->callback(choose(Show));
   remove->callback(choose(Delete));
@@ -126,8 +135,10 @@ void AddAssembliesCommand(CLI::App& app, Command& chosen) {
       "  muster assemblies\n"
       "  muster assemblies create demo --model llama@v1 --policy balanced --min-nodes 3 --replicas "
       "2\n"
+      "  muster assemblies create big --model llama@v1 --policy contiguous --select gpu=h100 "
+      "--move-budget 10GiB\n"
       "  muster assemblies show demo\n"
-      "  muster assemblies leave demo --node n1\n"
+      "  muster assemblies leave demo --node n1 --dry-run\n"
       "  muster assemblies delete demo");
 }
 

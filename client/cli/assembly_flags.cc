@@ -12,8 +12,9 @@ void AddAssemblyFlags(CLI::App& command, AssemblyFlags& flags, bool required) {
   command.add_option("--model", flags.model, "MODEL@VERSION that it loads")->required(required);
   command
       .add_option("--policy", flags.policy,
-                  "full: every node gets all; declared: each gets what it claims; balanced: split "
-                  "by bytes within the capacities")
+                  "full: every node gets all; balanced: split by bytes within the capacities; "
+                  "contiguous: each gets a run of consecutive shards; declared: each gets what it "
+                  "claims; ranked: each gets the shards of the ranks that it claims")
       ->required(required);
   command
       .add_option("--min-nodes", flags.min_nodes,
@@ -21,6 +22,16 @@ void AddAssemblyFlags(CLI::App& command, AssemblyFlags& flags, bool required) {
       ->check(CLI::Range(1u, 10'000u));
   command.add_option("--replicas", flags.replicas, "Nodes that hold each shard (default: 1)")
       ->check(CLI::Range(1u, 100u));
+  command
+      .add_option("--select", flags.select,
+                  "Only nodes with these labels get shards: key=value, several as a comma list or "
+                  "by repeating it")
+      ->delimiter(',')
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  command.add_option("--move-budget", flags.move_budget,
+                     "Bytes that may be on the move at once to even out the loads, such as 10GiB; "
+                     "0 moves nothing (default: a tenth of the model)");
 }
 
 absl::StatusOr<v1::Assembly> ToAssembly(const std::string& full_name, const AssemblyFlags& flags) {
@@ -34,6 +45,12 @@ absl::StatusOr<v1::Assembly> ToAssembly(const std::string& full_name, const Asse
   assembly.set_policy(policy);
   assembly.set_min_nodes(flags.min_nodes);
   assembly.set_replicas(flags.replicas);
+  MUSTER_ASSIGN_OR_RETURN(const auto labels, ParseLabels(flags.select));
+  assembly.mutable_node_selector()->insert(labels.begin(), labels.end());
+  if (!flags.move_budget.empty()) {
+    MUSTER_ASSIGN_OR_RETURN(const int64_t bytes, ParseSize(flags.move_budget));
+    assembly.set_move_budget_bytes(static_cast<uint64_t>(bytes));
+  }
   return assembly;
 }
 

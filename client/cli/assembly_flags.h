@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "muster/v1/assembly.pb.h"
@@ -20,15 +21,21 @@ struct AssemblyFlags {
   std::string policy;
   uint32_t min_nodes = 0;
   uint32_t replicas = 0;
+  std::vector<std::string> select;
+  std::string move_budget;
 
   // Whether any of them was given.
-  bool any() const { return !model.empty() || !policy.empty() || min_nodes != 0 || replicas != 0; }
+  bool any() const {
+    return !model.empty() || !policy.empty() || min_nodes != 0 || replicas != 0 ||
+           !select.empty() || !move_budget.empty();
+  }
 };
 
 // `flags` outlives the parsing.
 void AddAssemblyFlags(CLI::App& command, AssemblyFlags& flags, bool required);
 
-// The assembly that the flags describe. kInvalidArgument USAGE: model or policy is missing.
+// The assembly that the flags describe. kInvalidArgument USAGE: model or policy is missing,
+// or a value is none.
 absl::StatusOr<v1::Assembly> ToAssembly(const std::string& full_name, const AssemblyFlags& flags);
 
 }  // namespace muster

@@ -30,6 +30,8 @@ constexpr char kExamples[] =
     "  muster assemblies create demo --model llama@v1 --policy balanced --min-nodes 3\n"
     "  muster agent --node n1 --assembly demo --cache /var/cache/muster      # on each node\n"
     "  muster wait demo --timeout 60s && muster status demo\n"
+    "  muster explain demo                                                   # why it is not "
+    "READY\n"
     "  muster assemble llama@v1 --out /srv/llama\n"
     "\n";
 
@@ -65,6 +67,8 @@ void AddCommands(CLI::App& app, Command& chosen) {
   AddAgentCommand(app, chosen);
   AddWaitCommand(app, chosen);
   AddStatusCommand(app, chosen);
+  AddExplainCommand(app, chosen);
+  AddEventsCommand(app, chosen);
   AddAssembleCommand(app, chosen);
   AddPullCommand(app, chosen);
   AddVerifyCommand(app, chosen);

@@ -74,6 +74,8 @@ class Invocation {
   // kResourceExhausted or kUnavailable when something could not be printed. A pipe that its reader
   // closed is no error.
   absl::Status OutputStatus() const;
+  // False once something could not be printed, so that more of it is in vain.
+  bool IsRead() const { return output_error_ == 0; }
   // On stderr, unless --json.
   void Note(absl::string_view line) const;
 

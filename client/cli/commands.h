@@ -17,9 +17,13 @@ void AddModelsCommand(CLI::App& app, Command& chosen);
 void AddShardsCommand(CLI::App& app, Command& chosen);
 void AddAssembliesCommand(CLI::App& app, Command& chosen);
 void AddNodesCommand(CLI::App& app, Command& chosen);
+// Below `nodes`.
+void AddNodesDrainCommand(CLI::App& nodes, Command& chosen);
 void AddAgentCommand(CLI::App& app, Command& chosen);
 void AddWaitCommand(CLI::App& app, Command& chosen);
 void AddStatusCommand(CLI::App& app, Command& chosen);
+void AddEventsCommand(CLI::App& app, Command& chosen);
+void AddExplainCommand(CLI::App& app, Command& chosen);
 void AddAssembleCommand(CLI::App& app, Command& chosen);
 void AddPullCommand(CLI::App& app, Command& chosen);
 void AddVerifyCommand(CLI::App& app, Command& chosen);

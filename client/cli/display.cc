@@ -1,8 +1,10 @@
 #include "client/cli/display.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "client/cli/table.h"
 #include "client/cli/values.h"
@@ -10,6 +12,9 @@
 
 namespace muster {
 namespace {
+
+// Of a claim in a table; `muster status --json` has all of it.
+constexpr size_t kMaxClaimBytes = 32;
 
 std::string OrDash(const std::string& text) { return text.empty() ? "-" : text; }
 
@@ -26,6 +31,20 @@ std::string Why(const v1::Assembly& assembly) {
 
 std::string Lower(const std::string& text) { return absl::AsciiStrToLower(text); }
 
+std::string DrainState(const v1::Drain& drain) {
+  const std::string state = Lower(v1::Drain::State_Name(drain.state()));
+  if (drain.state() == v1::Drain::DRAINED) return state;
+  return absl::StrCat(state, " ", drain.shards_left(), " left");
+}
+
+std::string MemberLife(const v1::AssemblyMember& member) {
+  return absl::StrCat(member.live() ? "yes" : "no", member.draining() ? ", draining" : "");
+}
+
+std::string Suspicion(const v1::Location& location) {
+  return location.suspect() ? " (suspect)" : "";
+}
+
 }  // namespace
 
 std::string ShortName(absl::string_view name) {
@@ -37,6 +56,15 @@ std::string Age(const google::protobuf::Timestamp& time, absl::Time now) {
   if (time.seconds() == 0) return "-";
   const absl::Time then = absl::FromUnixSeconds(time.seconds());
   return absl::StrCat(HumanDuration(std::max(now - then, absl::ZeroDuration())), " ago");
+}
+
+std::string NodeState(const v1::Node& node) {
+  std::string state = Lower(v1::Node::State_Name(node.state()));
+  if (node.released()) state = "released";
+  if (node.moves_braked()) state = "braked";
+  if (!node.has_drain()) return state;
+  const std::string drain = DrainState(node.drain());
+  return node.state() == v1::Node::LIVE ? drain : absl::StrCat(state, ", ", drain);
 }
 
 std::string ModelVersionsTable(const std::vector<v1::ModelVersion>& versions, absl::Time now) {
@@ -69,7 +97,8 @@ std::string ShardsTable(const std::vector<v1::Shard>& shards) {
   for (const v1::Shard& shard : shards) {
     std::string locations;
     for (const v1::Location& location : shard.locations()) {
-      absl::StrAppend(&locations, locations.empty() ? "" : " ", location.uri());
+      absl::StrAppend(&locations, locations.empty() ? "" : " ", location.uri(),
+                      Suspicion(location));
     }
     table.Add({absl::StrCat(shard.index()), Size(shard.size_bytes()),
                absl::StrCat(shard.piece_count()), absl::StrCat(shard.tensor_count()),
@@ -99,21 +128,44 @@ std::string AssembliesTable(const std::vector<v1::Assembly>& assemblies) {
 }
 
 std::string MembersTable(const std::vector<v1::AssemblyMember>& members) {
-  Table table({{"NODE"},
-               {"LIVE"},
-               {"READY"},
-               {"CLAIM"},
-               {"SHARDS", Table::Align::kRight},
-               {"FAILED", Table::Align::kRight},
-               {"READY BYTES", Table::Align::kRight},
-               {"OF", Table::Align::kRight},
-               {"FETCHING", Table::Align::kRight}});
+  constexpr auto kRight = Table::Align::kRight;
+  struct Extra {
+    std::string title;
+    uint32_t (v1::AssemblyMember::*count)() const;
+  };
+  const Extra all_extras[] = {{"INCOMING", &v1::AssemblyMember::shards_incoming},
+                              {"WAITING", &v1::AssemblyMember::shards_waiting},
+                              {"GIVEN UP", &v1::AssemblyMember::shards_given_up}};
+  std::vector<Extra> extras;
+  std::copy_if(std::begin(all_extras), std::end(all_extras), std::back_inserter(extras),
+               [&](const Extra& extra) {
+                 return std::any_of(members.begin(), members.end(), [&](const auto& member) {
+                   return (member.*extra.count)() > 0;
+                 });
+               });
+  std::vector<Table::Column> columns = {{"NODE"},
+                                        {"LIVE"},
+                                        {"READY"},
+                                        {"CLAIM"},
+                                        {"SHARDS", kRight},
+                                        {"FAILED", kRight},
+                                        {"READY BYTES", kRight},
+                                        {"OF", kRight},
+                                        {"FETCHING", kRight}};
+  for (const Extra& extra : extras) columns.push_back({extra.title, kRight});
+  Table table(std::move(columns));
   for (const v1::AssemblyMember& member : members) {
-    table.Add({ShortName(member.node()), member.live() ? "yes" : "no",
-               member.ready() ? "yes" : "no", FormatClaim(member.claim()),
-               Ratio(member.shards_ready(), member.shards_assigned()),
-               absl::StrCat(member.shards_failed()), Size(member.ready_bytes()),
-               Size(member.assigned_bytes()), Size(member.fetching_bytes())});
+    std::vector<std::string> cells = {ShortName(member.node()),
+                                      MemberLife(member),
+                                      member.ready() ? "yes" : "no",
+                                      ShortText(FormatClaim(member.claim()), kMaxClaimBytes),
+                                      Ratio(member.shards_ready(), member.shards_assigned()),
+                                      absl::StrCat(member.shards_failed()),
+                                      Size(member.ready_bytes()),
+                                      Size(member.assigned_bytes()),
+                                      Size(member.fetching_bytes())};
+    for (const Extra& extra : extras) cells.push_back(absl::StrCat((member.*extra.count)()));
+    table.Add(std::move(cells));
   }
   return table.ToString();
 }
@@ -128,8 +180,8 @@ std::string NodesTable(const std::vector<v1::Node>& nodes, absl::Time now) {
                {"EPOCH", Table::Align::kRight},
                {"REGISTERED"}});
   for (const v1::Node& node : nodes) {
-    table.Add({ShortName(node.name()), v1::Node::State_Name(node.state()), OrDash(node.zone()),
-               OrDash(node.address()), Size(node.assigned_bytes()),
+    table.Add({ShortName(node.name()), NodeState(node), OrDash(node.zone()), OrDash(node.address()),
+               Size(node.assigned_bytes()),
                node.capacity_bytes() == 0 ? "no bound" : Size(node.capacity_bytes()),
                absl::StrCat(node.epoch()), Age(node.register_time(), now)});
   }
@@ -147,11 +199,28 @@ std::string KeyValues(const std::vector<std::pair<std::string, std::string>>& li
   return out;
 }
 
+std::string FailureText(const v1::ShardFailure& failure) {
+  if (failure.code() == v1::ShardFailure::CODE_UNSPECIFIED) return "";
+  std::string text = v1::ShardFailure::Code_Name(failure.code());
+  if (!failure.message().empty()) absl::StrAppend(&text, ": ", failure.message());
+  const bool is_said = absl::StrContains(failure.message(), failure.expected_md5());
+  if (!failure.expected_md5().empty() && !is_said) {
+    absl::StrAppend(&text, " (expected MD5 ", failure.expected_md5(), ", found ",
+                    failure.found_md5(), ")");
+  }
+  if (failure.attempts() > 1) absl::StrAppend(&text, ", ", failure.attempts(), " times in a row");
+  return text;
+}
+
 std::string AssemblyDetails(const v1::GetAssemblyResponse& response) {
   const v1::Assembly& assembly = response.assembly();
   std::string out = AssembliesTable({assembly});
   for (const v1::AssemblyReason& reason : assembly.reasons()) {
     absl::StrAppend(&out, "  - ", Printable(reason.message()), "\n");
+  }
+  if (assembly.moves_in_progress() > 0) {
+    absl::StrAppend(&out, "  - ", CountOf(assembly.moves_in_progress(), "move"), " in progress, ",
+                    Size(assembly.moving_bytes()), "; what moves stays until it is replaced\n");
   }
   absl::StrAppend(&out, "\n");
   if (response.members_size() == 0) return absl::StrCat(out, "no node has joined\n");

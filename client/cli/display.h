@@ -19,14 +19,22 @@ std::string ShortName(absl::string_view name);
 // "3 min 5 s ago"; "-" for an unset time.
 std::string Age(const google::protobuf::Timestamp& time, absl::Time now);
 
+// "live", "lost", "released", "braked", "draining 3 left", "drained", "overdue 3 left"; "lost,
+// draining 3 left" where both apply.
+std::string NodeState(const v1::Node& node);
+
 std::string ModelVersionsTable(const std::vector<v1::ModelVersion>& versions, absl::Time now);
 std::string ShardsTable(const std::vector<v1::Shard>& shards);
 std::string AssembliesTable(const std::vector<v1::Assembly>& assemblies);
+// Columns that are about moves, waits, drains or failures are there when a member has some.
 std::string MembersTable(const std::vector<v1::AssemblyMember>& members);
 std::string NodesTable(const std::vector<v1::Node>& nodes, absl::Time now);
 
 // "key: value" lines with the values aligned.
 std::string KeyValues(const std::vector<std::pair<std::string, std::string>>& lines);
+
+// A shard's failure with its code; "" where there is none.
+std::string FailureText(const v1::ShardFailure& failure);
 
 // An assembly with its reasons and members.
 std::string AssemblyDetails(const v1::GetAssemblyResponse& response);

@@ -39,7 +39,8 @@ ExitCode ExitCodeOf(const absl::Status& status) {
                  ? kExitUsage
                  : kExitFailed;
     case absl::StatusCode::kDeadlineExceeded:
-      return reason == "WAIT_TIMED_OUT" ? kExitTimedOut : kExitUnreachable;
+      return reason == "WAIT_TIMED_OUT" || reason == "DRAIN_OVERDUE" ? kExitTimedOut
+                                                                     : kExitUnreachable;
     case absl::StatusCode::kUnavailable:
       // Those of pulls are about storage.
       return reason == "SERVER_UNREACHABLE" || reason == "SHUTTING_DOWN" ? kExitUnreachable
@@ -75,7 +76,16 @@ std::string HintFor(const absl::Status& status) {
     return "`muster verify MODEL@VERSION` finds every bad copy; publish the model again to replace "
            "it";
   }
-  if (reason == "WAIT_TIMED_OUT") return "`muster status ASSEMBLY` shows every node";
+  if (reason == "WAIT_TIMED_OUT" && detail.metadata.contains("assembly")) {
+    return "`muster explain ASSEMBLY` says what is missing, and what can be done about it";
+  }
+  if (reason == "DRAIN_OVERDUE") {
+    return "nothing was dropped; make room elsewhere and drain again with another --deadline, or "
+           "give up with --cancel";
+  }
+  if (reason == "REVISION_COMPACTED") {
+    return "those events are no longer kept; without --since, `muster events` shows what is";
+  }
   return "";
 }
 

@@ -27,7 +27,7 @@ inline constexpr char kExitCodeHelp[] =
     "  0    done\n"
     "  1    failed\n"
     "  2    wrong usage\n"
-    "  3    timed out (muster wait)\n"
+    "  3    timed out (muster wait), or not drained in time (muster nodes drain --wait)\n"
     "  4    no server can be reached\n"
     "  5    fenced off: another process registered under the node's name (muster agent)\n"
     "  130  interrupted";

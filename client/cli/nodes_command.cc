@@ -1,11 +1,14 @@
 #include <CLI/CLI.hpp>
+#include <map>
 #include <memory>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "client/cli/commands.h"
 #include "client/cli/display.h"
-#include "client/cli/json_output.h"
+#include "client/cli/plan_preview.h"
+#include "client/cli/values.h"
+#include "client/sdk/drain_wait.h"
 #include "client/sdk/pages.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
@@ -15,6 +18,9 @@ namespace {
 
 struct Options {
   std::string name;
+  std::string zone;
+  bool has_zone = false;
+  bool dry_run = false;
 };
 
 absl::Status List(Invocation& invocation, const Options&) {
@@ -48,8 +54,13 @@ absl::Status Show(Invocation& invocation, const Options& options) {
       {"uid", node.uid()},
       {"instance", node.instance_id()},
       {"lease", absl::StrCat(node.lease_ttl().seconds(), " s")}};
-  for (const auto& [key, value] : node.labels()) {
+  // The map has no order of its own.
+  for (const auto& [key, value] :
+       std::map<std::string, std::string>(node.labels().begin(), node.labels().end())) {
     lines.emplace_back("label", absl::StrCat(key, "=", value));
+  }
+  if (node.has_drain() && node.drain().state() != v1::Drain::DRAINED) {
+    lines.emplace_back("drain", DescribeDrain(node.drain()));
   }
   invocation.Print(absl::StrCat("\n", KeyValues(lines)));
   return absl::OkStatus();
@@ -57,21 +68,47 @@ absl::Status Show(Invocation& invocation, const Options& options) {
 
 absl::Status Deregister(Invocation& invocation, const Options& options) {
   v1::DeregisterNodeRequest request;
+  request.set_validate_only(options.dry_run);
   MUSTER_ASSIGN_OR_RETURN(*request.mutable_name(), FullNodeName(options.name));
   MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect());
   MUSTER_ASSIGN_OR_RETURN(const auto response, client->DeregisterNode(request, invocation.Call()));
   if (invocation.json()) {
     invocation.PrintJson(response);
+  } else if (options.dry_run) {
+    invocation.Print(PlanPreviewsText(response.plans()));
   } else {
     invocation.PrintLine(absl::StrCat("deregistered ", ShortName(request.name())));
   }
   return absl::OkStatus();
 }
 
+absl::Status ResumeMoves(Invocation& invocation, const Options& options) {
+  v1::ResumeMovesRequest request;
+  request.set_validate_only(options.dry_run);
+  if (options.has_zone) request.set_zone(options.zone);
+  MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect());
+  MUSTER_ASSIGN_OR_RETURN(const auto response, client->ResumeMoves(request, invocation.Call()));
+  if (invocation.json()) {
+    invocation.PrintJson(response);
+    return absl::OkStatus();
+  }
+  if (response.nodes_size() == 0) {
+    invocation.PrintLine("the brake holds no node's shards back");
+    return absl::OkStatus();
+  }
+  std::vector<std::string> names;
+  for (const std::string& node : response.nodes()) names.push_back(ShortName(node));
+  invocation.PrintLine(absl::StrCat("other nodes ", options.dry_run ? "would get" : "get",
+                                    " the shards of ", CountOf(names.size(), "node"), ": ",
+                                    Printable(absl::StrJoin(names, ", "))));
+  if (options.dry_run) invocation.Print(PlanPreviewsText(response.plans()));
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 void AddNodesCommand(CLI::App& app, Command& chosen) {
-  CLI::App* const nodes = app.add_subcommand("nodes", "List, show and deregister nodes");
+  CLI::App* const nodes = app.add_subcommand("nodes", "List, show, drain and deregister nodes");
   auto options = std::make_shared<Options>();
   const auto choose = [options, &chosen](auto run) {
     return [options, &chosen, run] {
@@ -89,13 +126,33 @@ void AddNodesCommand(CLI::App& app, Command& chosen) {
   for (CLI::App* const command : {show, deregister}) {
     command->add_option("NODE", options->name, "The node")->required();
   }
+  CLI::App* const resume = nodes->add_subcommand(
+      "resume-moves",
+      "Give the shards of lost nodes to others although a whole zone looks cut off");
+  CLI::Option* const zone = resume->add_option(
+      "--zone", options->zone, "Only of this zone; \"\" is that of the nodes without one");
+  for (CLI::App* const command : {deregister, resume}) {
+    command->add_flag("--dry-run", options->dry_run, kDryRunHelp);
+  }
   show->callback(choose(Show));
   deregister->callback(choose(Deregister));
+  resume->callback([options, zone, choose] {
+    options->has_zone = !zone->empty();
+    choose(ResumeMoves)();
+  });
+  AddNodesDrainCommand(*nodes, chosen);
   nodes->footer(
+      "States: live; lost (no heartbeat for a lease); released (lost for so long that other nodes "
+      "get its\n"
+      "shards); braked (it would be released, but most of its zone was lost at once: see "
+      "resume-moves);\n"
+      "draining, overdue, drained.\n"
       "An agent that runs registers its node again when it is told that it was removed.\n\n"
       "Examples:\n"
       "  muster nodes\n"
       "  muster nodes show n1 --json\n"
+      "  muster nodes drain n1 --wait\n"
+      "  muster nodes resume-moves --zone rack7 --dry-run\n"
       "  muster nodes deregister n1");
 }
 

@@ -1,7 +1,6 @@
 #include <CLI/CLI.hpp>
 #include <memory>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "client/cli/commands.h"
 #include "client/cli/display.h"
@@ -21,15 +20,27 @@ struct Options {
   uint32_t shard = 0;
 };
 
-std::string Failure(const v1::ShardFailure& failure) {
-  if (failure.code() == v1::ShardFailure::CODE_UNSPECIFIED) return "";
-  std::string text = v1::ShardFailure::Code_Name(failure.code());
-  if (!failure.message().empty()) absl::StrAppend(&text, ": ", failure.message());
-  const bool is_said = absl::StrContains(failure.message(), failure.expected_md5());
-  if (!failure.expected_md5().empty() && !is_said) {
-    absl::StrAppend(&text, " (expected MD5 ", failure.expected_md5(), ", found ",
-                    failure.found_md5(), ")");
+// What is to be said of a replica besides its state.
+std::string Why(const v1::ShardReplica& replica) {
+  std::string text = FailureText(replica.failure());
+  if (!replica.waiting_for_location().empty()) {
+    absl::StrAppend(&text, text.empty() ? "" : "; ", "waits for a place at ",
+                    replica.waiting_for_location());
   }
+  if (!replica.replaces().empty()) {
+    absl::StrAppend(&text, text.empty() ? "" : "; ", "will replace the one on ",
+                    ShortName(replica.replaces()));
+  }
+  return text;
+}
+
+std::string LocationText(const v1::Location& location) {
+  std::string text = location.uri();
+  if (!location.zone().empty()) absl::StrAppend(&text, " in zone ", location.zone());
+  if (location.max_readers() > 0) {
+    absl::StrAppend(&text, ", at most ", CountOf(location.max_readers(), "reader"));
+  }
+  if (location.suspect()) absl::StrAppend(&text, ", suspect: nodes found it bad, tried last");
   return text;
 }
 
@@ -39,8 +50,7 @@ void AddReplicas(const v1::GetShardStatusResponse& status, Table& table) {
   if (status.replicas_size() == 0) table.Add({shard, size, "-", "not assigned"});
   for (const v1::ShardReplica& replica : status.replicas()) {
     table.Add({shard, size, ShortName(replica.node()), v1::ShardReport::State_Name(replica.state()),
-               replica.counted() ? "yes" : "no", replica.node_live() ? "yes" : "no",
-               Failure(replica.failure())});
+               replica.counted() ? "yes" : "no", replica.node_live() ? "yes" : "no", Why(replica)});
   }
 }
 
@@ -150,9 +160,7 @@ absl::Status Show(Invocation& invocation, const Options& options) {
         "source", absl::StrCat(shard.source_path(), " from byte ", shard.source_offset_bytes()));
   }
   for (const v1::Location& location : shard.locations()) {
-    lines.emplace_back(
-        "location",
-        absl::StrCat(location.uri(), location.zone().empty() ? "" : " in zone ", location.zone()));
+    lines.emplace_back("location", LocationText(location));
   }
   invocation.Print(KeyValues(lines));
   return absl::OkStatus();

@@ -77,6 +77,10 @@ void AddStatusCommand(CLI::App& app, Command& chosen) {
   command->add_option("ASSEMBLY", *assembly,
                       "The assembly; without it, all models, assemblies and nodes");
   command->footer(
+      "Moves in progress, shards that wait for a place at a bounded location, shards that were "
+      "given "
+      "up and\n"
+      "drains are shown where there are some; `muster explain ASSEMBLY` says what to do.\n"
       "With --json: of one assembly {assembly, members, revision}; of all {model_versions, "
       "assemblies, nodes}.\n\n"
       "Examples:\n"

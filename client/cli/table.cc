@@ -20,32 +20,50 @@ void Table::Add(std::vector<std::string> cells) {
   rows_.push_back(std::move(cells));
 }
 
-std::string Table::ToString() const {
-  std::vector<size_t> widths;
+std::vector<size_t> Table::Widths(std::vector<size_t> at_least) const {
+  at_least.resize(columns_.size());
   for (size_t i = 0; i < columns_.size(); ++i) {
-    size_t width = DisplayWidth(columns_[i].title);
+    size_t& width = at_least[i];
+    width = std::max(width, DisplayWidth(columns_[i].title));
     for (const auto& row : rows_) width = std::max(width, DisplayWidth(row[i]));
-    widths.push_back(width);
   }
-  std::string out;
-  const auto append_line = [&](const auto& cell_of) {
-    std::string line;
-    for (size_t i = 0; i < columns_.size(); ++i) {
-      const std::string& cell = cell_of(i);
-      const std::string padding(widths[i] - DisplayWidth(cell), ' ');
-      absl::StrAppend(&line, i == 0 ? "" : "  ");
-      if (columns_[i].align == Align::kRight) {
-        absl::StrAppend(&line, padding, cell);
-      } else {
-        absl::StrAppend(&line, cell, padding);
-      }
+  return at_least;
+}
+
+std::string Table::Line(const std::vector<std::string>& cells,
+                        const std::vector<size_t>& widths) const {
+  std::string line;
+  for (size_t i = 0; i < columns_.size(); ++i) {
+    const std::string padding(widths[i] - DisplayWidth(cells[i]), ' ');
+    absl::StrAppend(&line, i == 0 ? "" : "  ");
+    if (columns_[i].align == Align::kRight) {
+      absl::StrAppend(&line, padding, cells[i]);
+    } else {
+      absl::StrAppend(&line, cells[i], padding);
     }
-    absl::StrAppend(&out, absl::StripTrailingAsciiWhitespace(line), "\n");
-  };
-  append_line([this](size_t i) -> const std::string& { return columns_[i].title; });
-  for (const auto& row : rows_) {
-    append_line([&row](size_t i) -> const std::string& { return row[i]; });
   }
+  return absl::StrCat(absl::StripTrailingAsciiWhitespace(line), "\n");
+}
+
+std::string Table::TitleLine(const std::vector<size_t>& widths) const {
+  std::vector<std::string> titles;
+  for (const Column& column : columns_) titles.push_back(column.title);
+  return Line(titles, widths);
+}
+
+std::string Table::ToString() const {
+  const std::vector<size_t> widths = Widths({});
+  std::string out = TitleLine(widths);
+  for (const auto& row : rows_) absl::StrAppend(&out, Line(row, widths));
+  return out;
+}
+
+std::string Table::TakeRows() {
+  const bool first = taken_widths_.empty();
+  taken_widths_ = Widths(std::move(taken_widths_));
+  std::string out = first ? TitleLine(taken_widths_) : "";
+  for (const auto& row : rows_) absl::StrAppend(&out, Line(row, taken_widths_));
+  rows_.clear();
   return out;
 }
 

@@ -28,9 +28,20 @@ class Table {
   // Title line and rows, each ended by a newline, without spaces at line ends.
   std::string ToString() const;
 
+  // The rows that were added since the last call, below the title line the first time: for output
+  // that goes on. A column never gets narrower.
+  std::string TakeRows();
+
  private:
+  // Column widths that fit the titles, the rows and `at_least`.
+  std::vector<size_t> Widths(std::vector<size_t> at_least) const;
+  std::string Line(const std::vector<std::string>& cells, const std::vector<size_t>& widths) const;
+  std::string TitleLine(const std::vector<size_t>& widths) const;
+
   std::vector<Column> columns_;
   std::vector<std::vector<std::string>> rows_;
+  // Of the rows that were taken; empty before the first.
+  std::vector<size_t> taken_widths_;
 };
 
 // Columns that UTF-8 `text` takes, as one per character.

@@ -23,6 +23,9 @@ namespace {
 constexpr absl::string_view kSizeExample = "write a size such as 80GiB, 1.5GB or 4096";
 constexpr absl::string_view kDurationExample = "write a duration such as 10s, 500ms or 1h30m";
 constexpr absl::string_view kShardsExample = "write shards such as 0,3-5";
+constexpr absl::string_view kClaimExample =
+    "write any, all, shards such as 0,3-5, or ranks such as ranks:0-7";
+constexpr absl::string_view kRanksPrefix = "ranks:";
 // Beyond it a sum of two sizes would not fit.
 constexpr double kMaxSize = 0x1.0p62;
 constexpr absl::Duration kMaxDuration = absl::Hours(24 * 366);
@@ -50,6 +53,12 @@ bool ParseIndex(absl::string_view text, uint32_t& index) {
   return std::all_of(text.begin(), text.end(),
                      [](char c) { return absl::ascii_isdigit(static_cast<unsigned char>(c)); }) &&
          absl::SimpleAtoi(text, &index);
+}
+
+std::vector<uint32_t> Sorted(const google::protobuf::RepeatedField<uint32_t>& indices) {
+  std::vector<uint32_t> sorted(indices.begin(), indices.end());
+  std::sort(sorted.begin(), sorted.end());
+  return sorted;
 }
 
 }  // namespace
@@ -130,10 +139,12 @@ absl::StatusOr<v1::Claim> ParseClaim(absl::string_view text) {
     claim.set_kind(v1::Claim::ALL);
     return claim;
   }
-  const auto shards = ParseShardList(text);
-  if (!shards.ok()) return Refuse(text, "no claim", "write any, all, or shards such as 0,3-5");
-  claim.set_kind(v1::Claim::SHARDS);
-  claim.mutable_shards()->Add(shards->begin(), shards->end());
+  const bool ranks = absl::StartsWith(text, kRanksPrefix);
+  // Each rank has a shard of its own at least, so that the bound of shards will do for both.
+  const auto list = ParseShardList(ranks ? text.substr(kRanksPrefix.size()) : text);
+  if (!list.ok()) return Refuse(text, "no claim", kClaimExample);
+  claim.set_kind(ranks ? v1::Claim::RANKS : v1::Claim::SHARDS);
+  (ranks ? claim.mutable_ranks() : claim.mutable_shards())->Add(list->begin(), list->end());
   return claim;
 }
 
@@ -141,17 +152,27 @@ absl::StatusOr<v1::Assembly::Policy> ParsePolicy(absl::string_view text) {
   v1::Assembly::Policy policy = v1::Assembly::POLICY_UNSPECIFIED;
   if (!v1::Assembly::Policy_Parse(absl::AsciiStrToUpper(text), &policy) ||
       policy == v1::Assembly::POLICY_UNSPECIFIED) {
-    return Refuse(text, "no policy", "write full, declared or balanced");
+    return Refuse(text, "no policy", "write full, balanced, contiguous, declared or ranked");
   }
   return policy;
 }
 
-absl::StatusOr<std::pair<std::string, std::string>> ParseLabel(absl::string_view text) {
-  const size_t equals = text.find('=');
-  if (equals == absl::string_view::npos || equals == 0) {
-    return Refuse(text, "no label", "write a label such as rack=r12");
+absl::StatusOr<std::map<std::string, std::string>> ParseLabels(
+    const std::vector<std::string>& texts) {
+  std::map<std::string, std::string> labels;
+  for (const std::string& text : texts) {
+    const size_t equals = text.find('=');
+    if (equals == std::string::npos || equals == 0) {
+      return Refuse(text, "no label", "write a label such as rack=r12");
+    }
+    const std::string value = text.substr(equals + 1);
+    const auto [it, added] = labels.emplace(text.substr(0, equals), value);
+    if (!added && it->second != value) {
+      return Refuse(text, absl::StrCat("a second value of label ", Printable(it->first)),
+                    "a label has one value");
+    }
   }
-  return std::make_pair(std::string(text.substr(0, equals)), std::string(text.substr(equals + 1)));
+  return labels;
 }
 
 absl::StatusOr<std::string> ParseDestination(absl::string_view text,
@@ -213,13 +234,10 @@ std::string FormatClaim(const v1::Claim& claim) {
       return "any";
     case v1::Claim::ALL:
       return "all";
-    case v1::Claim::SHARDS: {
-      std::vector<uint32_t> shards(claim.shards().begin(), claim.shards().end());
-      std::sort(shards.begin(), shards.end());
-      return FormatShardList(shards);
-    }
+    case v1::Claim::SHARDS:
+      return FormatShardList(Sorted(claim.shards()));
     case v1::Claim::RANKS:
-      return absl::StrCat("ranks ", absl::StrJoin(claim.ranks(), ","));
+      return absl::StrCat(kRanksPrefix, FormatShardList(Sorted(claim.ranks())));
     default:
       return "-";
   }

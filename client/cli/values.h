@@ -6,8 +6,8 @@
 #define MUSTER_CLIENT_CLI_VALUES_H_
 
 #include <cstdint>
+#include <map>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -32,14 +32,15 @@ absl::StatusOr<absl::Duration> ParseDuration(absl::string_view text);
 // "0,3-5": indices below the bound of shards in a model version, sorted and without repeats.
 absl::StatusOr<std::vector<uint32_t>> ParseShardList(absl::string_view text);
 
-// "any", "all" or a list as ParseShardList takes it.
+// "any", "all", a list as ParseShardList takes it, or one of ranks: "ranks:0-7".
 absl::StatusOr<v1::Claim> ParseClaim(absl::string_view text);
 
 // "full", "declared", "balanced", "contiguous" or "ranked".
 absl::StatusOr<v1::Assembly::Policy> ParsePolicy(absl::string_view text);
 
-// "key=value" of one label.
-absl::StatusOr<std::pair<std::string, std::string>> ParseLabel(absl::string_view text);
+// Labels, each "key=value", by key. No key has two values.
+absl::StatusOr<std::map<std::string, std::string>> ParseLabels(
+    const std::vector<std::string>& texts);
 
 // A URI as it is; a plain path becomes a file URI, relative to `working_directory`.
 absl::StatusOr<std::string> ParseDestination(absl::string_view text,
@@ -57,7 +58,7 @@ std::string HumanDuration(absl::Duration duration);
 // "0,3-5".
 std::string FormatShardList(const std::vector<uint32_t>& shards);
 
-// "any", "all", "0,3-5" or "ranks 0,1".
+// "any", "all", "0,3-5" or "ranks:0-7".
 std::string FormatClaim(const v1::Claim& claim);
 
 // `text`, or as much of it as fits into `max_bytes` with "…" at its end; no character is cut in

@@ -66,7 +66,10 @@ TEST_F(CommandTest, ShapesThatScriptsRelyOnAreParsed) {
       {"assemblies", "list"},
       {"assemblies", "create", "demo", "--model", "llama@v1", "--policy", "balanced", "--min-nodes",
        "3", "--replicas", "2"},
+      {"assemblies", "create", "demo", "--model", "llama@v1", "--policy", "contiguous", "--select",
+       "zone=a,gpu=h100", "--move-budget", "10GiB", "--dry-run"},
       {"assemblies", "leave", "demo", "--node", "n1"},
+      {"assemblies", "leave", "demo", "--node", "n1", "--dry-run"},
       {"agent", "--node",      "n1",       "--assembly",    "demo",  "--cache",
        "DIR",   "--claim",     "0,3-5",    "--capacity",    "80GiB", "--zone",
        "z",     "--address",   "A",        "--label",       "k=v",   "--label",
@@ -82,6 +85,20 @@ TEST_F(CommandTest, ShapesThatScriptsRelyOnAreParsed) {
       {"shards", "show", "llama@v1", "3"},
       {"nodes"},
       {"nodes", "deregister", "n1"},
+      {"nodes", "deregister", "n1", "--dry-run"},
+      {"nodes", "drain", "n1"},
+      {"nodes", "drain", "n1", "--deadline", "30m", "--wait", "--timeout", "5m"},
+      {"nodes", "drain", "n1", "--cancel"},
+      {"nodes", "drain", "n1", "--cancel", "--dry-run"},
+      {"nodes", "resume-moves"},
+      {"nodes", "resume-moves", "--zone", "a", "--dry-run"},
+      {"nodes", "resume-moves", "--zone", ""},
+      {"events"},
+      {"events", "--follow", "--assembly", "demo", "--node", "n1", "--model", "llama@v1", "--kind",
+       "NODE_LOST,node-released", "--tail", "0"},
+      {"events", "--since", "0", "--json"},
+      {"explain", "demo"},
+      {"explain", "demo", "3", "--node", "n1"},
       {"assemble", "llama@v1", "--out", "DIR", "--cache", "A", "--cache", "B"},
       {"assemble", "llama@v1", "--out", "DIR", "--cache", "A", "B"},
       {"pull", "llama@v1", "--out", "DIR", "--shards", "0,3-5"},
@@ -108,15 +125,40 @@ TEST_F(CommandTest, MistakesAreUsageErrors) {
   ExpectUsageError({"agent", "--node", "-n", "--assembly", "d", "--cache", "C"});
   ExpectUsageError({"agent", "--node", "n1", "--assembly", "d", "--cache", "C", "--model", "a@b"});
   ExpectUsageError({"agent", "--node", "n1", "--assembly", "d", "--cache", "C", "--capacity", "0"});
+  ExpectUsageError({"agent", "--node", "n1", "--assembly", "d", "--cache", "C", "--label", "a=1",
+                    "--label", "a=2"});
   ExpectUsageError({"verify", "a@b", "--dir", "D", "--cache", "C"});
+  ExpectUsageError({"assemblies", "create", "d", "--model", "a@b", "--policy", "best"});
+  ExpectUsageError(
+      {"assemblies", "create", "d", "--model", "a@b", "--policy", "full", "--select", "gpu"});
+  ExpectUsageError(
+      {"assemblies", "create", "d", "--model", "a@b", "--policy", "full", "--move-budget", "-1"});
+  ExpectUsageError({"nodes", "drain"});
+  ExpectUsageError({"nodes", "drain", "n1", "--deadline", "soon"});
+  ExpectUsageError({"nodes", "drain", "n1", "--deadline", "0"});
+  ExpectUsageError({"nodes", "drain", "n1", "--cancel", "--deadline", "1h"});
+  ExpectUsageError({"nodes", "drain", "n1", "--cancel", "--wait"});
+  ExpectUsageError({"nodes", "drain", "n1", "--dry-run", "--wait"});
+  ExpectUsageError({"nodes", "drain", "n1", "--timeout", "1m"});
+  ExpectUsageError({"events", "--kind", "NODE_FOUND"});
+  ExpectUsageError({"events", "--tail", "1001"});
+  ExpectUsageError({"events", "--tail", "-1"});
+  ExpectUsageError({"events", "--since", "-1"});
+  ExpectUsageError({"events", "--since", "5", "--tail", "5"});
+  ExpectUsageError({"events", "--node", "no node"});
+  ExpectUsageError({"explain"});
+  ExpectUsageError({"explain", "demo", "-1"});
+  ExpectUsageError({"explain", "demo", "first"});
+  ExpectUsageError({"explain", "demo", "--node", "n1"});
   ExpectUsageError({"wait", "demo", "--timeout", "soon"});
   ExpectUsageError({"--server", "nocolon", "status"});
   ExpectUsageError({"--timeout", "x", "status"});
 }
 
 TEST_F(CommandTest, EveryCommandHasHelpWithExamples) {
-  for (const char* const command : {"sample", "publish", "models", "shards", "assemblies", "nodes",
-                                    "agent", "wait", "status", "assemble", "pull", "verify"}) {
+  for (const char* const command :
+       {"sample", "publish", "models", "shards", "assemblies", "nodes", "agent", "wait", "status",
+        "assemble", "pull", "verify", "events", "explain"}) {
     const auto help = ParseCommandLine({command, "--help"});
     MUSTER_ASSERT_OK(help);
     EXPECT_THAT(std::get<std::string>(*help), HasSubstr("Examples:\n  muster ")) << command;
@@ -124,6 +166,9 @@ TEST_F(CommandTest, EveryCommandHasHelpWithExamples) {
   const auto nested = ParseCommandLine({"nodes", "show", "--help"});
   MUSTER_ASSERT_OK(nested);
   EXPECT_THAT(std::get<std::string>(*nested), Not(HasSubstr("muster sample")));
+  const auto drain = ParseCommandLine({"nodes", "drain", "--help"});
+  MUSTER_ASSERT_OK(drain);
+  EXPECT_THAT(std::get<std::string>(*drain), HasSubstr("Examples:\n  muster nodes drain"));
   const auto help = ParseCommandLine({"--help"});
   MUSTER_ASSERT_OK(help);
   EXPECT_THAT(std::get<std::string>(*help), HasSubstr("Exit codes:"));

@@ -1,15 +1,19 @@
 #include <string>
 
 #include "client/cli/display.h"
+#include "client/cli/event_lines.h"
 #include "client/cli/exit_code.h"
 #include "client/cli/json_output.h"
+#include "client/cli/plan_preview.h"
 #include "client/cli/progress_bar.h"
+#include "client/cli/reason_advice.h"
 #include "client/cli/table.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
 #include "storage/base/error_info.h"
 #include "tests/support/fake_clock.h"
+#include "tests/support/status_matchers.h"
 
 namespace muster {
 namespace {
@@ -33,6 +37,19 @@ TEST(TableTest, CellsCantControlTheTerminal) {
   table.Add({"x\n\x1b[2Jy"});
 
   EXPECT_EQ(table.ToString(), "A\nx??[2Jy\n");
+}
+
+TEST(TableTest, RowsThatAreTakenLaterKeepTheColumns) {
+  Table table({{"A"}, {"B"}});
+  table.Add({"long", "1"});
+  const std::string first = table.TakeRows();
+  table.Add({"x", "2"});
+  table.Add({"longer still", "3"});
+  const std::string second = table.TakeRows();
+
+  EXPECT_EQ(first, "A     B\nlong  1\n");
+  EXPECT_EQ(second, "x             2\nlonger still  3\n");
+  EXPECT_EQ(table.TakeRows(), "");
 }
 
 TEST(ProgressLineTest, ShowsRateAndTimeLeft) {
@@ -96,6 +113,7 @@ TEST(ExitCodeTest, EveryKindOfErrorHasItsCode) {
   EXPECT_EQ(code(absl::StatusCode::kInvalidArgument, "INVALID_NAME"), 2);
   EXPECT_EQ(code(absl::StatusCode::kInvalidArgument, "SHARD_OUT_OF_RANGE"), 1);
   EXPECT_EQ(code(absl::StatusCode::kDeadlineExceeded, "WAIT_TIMED_OUT"), 3);
+  EXPECT_EQ(code(absl::StatusCode::kDeadlineExceeded, "DRAIN_OVERDUE"), 3);
   EXPECT_EQ(code(absl::StatusCode::kUnavailable, "SERVER_UNREACHABLE"), 4);
   EXPECT_EQ(code(absl::StatusCode::kDeadlineExceeded, ""), 4);
   EXPECT_EQ(code(absl::StatusCode::kUnavailable, "SHARD_UNREADABLE"), 1);
@@ -153,6 +171,130 @@ TEST(DisplayTest, AssemblyShowsEveryReasonAndMember) {
   EXPECT_THAT(text, HasSubstr("- shard 3 has no room"));
   EXPECT_THAT(text, HasSubstr("n1    no    no     any"));
   EXPECT_THAT(text, HasSubstr("1 more node"));
+}
+
+TEST(DisplayTest, MembersShowMovesAndWaitsOnlyWhereThereAreSome) {
+  std::vector<v1::AssemblyMember> members(2);
+  members[0].set_live(true);
+  members[0].set_draining(true);
+  EXPECT_THAT(MembersTable(members), Not(HasSubstr("INCOMING")));
+  EXPECT_THAT(MembersTable(members), HasSubstr("yes, draining"));
+
+  members[0].set_shards_waiting(2);
+  members[1].set_shards_incoming(4);
+  const std::string text = MembersTable(members);
+
+  EXPECT_THAT(text, HasSubstr("INCOMING  WAITING\n"));
+  EXPECT_THAT(text, Not(HasSubstr("GIVEN UP")));
+}
+
+TEST(DisplayTest, StateOfANodeIsOneWordUnlessTwoThingsHappenToIt) {
+  v1::Node node;
+  node.set_state(v1::Node::LIVE);
+  EXPECT_EQ(NodeState(node), "live");
+  node.mutable_drain()->set_state(v1::Drain::DRAINING);
+  node.mutable_drain()->set_shards_left(3);
+  EXPECT_EQ(NodeState(node), "draining 3 left");
+  node.mutable_drain()->set_state(v1::Drain::OVERDUE);
+  EXPECT_EQ(NodeState(node), "overdue 3 left");
+  node.mutable_drain()->set_state(v1::Drain::DRAINED);
+  EXPECT_EQ(NodeState(node), "drained");
+  node.set_state(v1::Node::LOST);
+  EXPECT_EQ(NodeState(node), "lost, drained");
+  node.clear_drain();
+  EXPECT_EQ(NodeState(node), "lost");
+  node.set_moves_braked(true);
+  EXPECT_EQ(NodeState(node), "braked");
+  node.set_moves_braked(false);
+  node.set_released(true);
+  EXPECT_EQ(NodeState(node), "released");
+}
+
+TEST(EventLinesTest, LineHasWhatChangedAndWhy) {
+  v1::Event event;
+  event.set_revision(31);
+  event.mutable_time()->set_seconds(3 * 3600 + 4 * 60 + 5);
+  event.mutable_time()->set_nanos(600'000'000);
+  event.set_kind(v1::Event::SHARDS_REPORTED);
+  event.set_cause("ReportShards");
+  event.set_node("nodes/n1");
+  event.set_assembly("assemblies/demo");
+  event.set_model_version("models/llama/versions/v1");
+  for (const uint32_t shard : {0, 3, 4}) event.add_shards(shard);
+  event.set_shard_count(3);
+  event.set_old_state("FETCHING");
+  event.set_new_state("READY");
+  event.set_message("3 shards\x1b[2J");
+
+  const std::string text = EventsTable({event}, absl::UTCTimeZone());
+
+  EXPECT_THAT(text, HasSubstr("\n03:04:05.6        31  SHARDS_REPORTED  demo n1  0,3-4   "
+                              "FETCHING -> READY  ReportShards  3 shards?[2J\n"));
+}
+
+TEST(EventLinesTest, ManyShardsAreCounted) {
+  v1::Event event;
+  event.set_kind(v1::Event::VERSION_CREATED);
+  event.set_model_version("models/llama/versions/v1");
+  event.add_shards(0);
+  event.set_shard_count(5000);
+  event.set_new_state("DRAFT");
+
+  const std::string text = EventsTable({event}, absl::UTCTimeZone());
+
+  EXPECT_THAT(text, HasSubstr("llama@v1  5000 shards  -> DRAFT"));
+}
+
+TEST(EventLinesTest, KindsAreReadInAnyCase) {
+  EXPECT_THAT(ParseEventKind("NODE_LOST"), IsOkAndHolds(v1::Event::NODE_LOST));
+  EXPECT_THAT(ParseEventKind(" shard-given-up"), IsOkAndHolds(v1::Event::SHARD_GIVEN_UP));
+  for (const char* const text : {"", "KIND_UNSPECIFIED", "2", "LOST"}) {
+    EXPECT_THAT(ParseEventKind(text), ErrorIs(absl::StatusCode::kInvalidArgument, "USAGE"));
+  }
+  EXPECT_THAT(std::string(ParseEventKind("x").status().message()), HasSubstr("ASSEMBLY_STATE"));
+}
+
+TEST(PlanPreviewTest, ShowsBytesNodesAndWhatCantBePlaced) {
+  v1::PlanPreview preview;
+  preview.set_assembly("assemblies/demo");
+  preview.set_added_bytes(3 << 20);
+  preview.set_removed_bytes(1 << 20);
+  preview.set_moved_bytes(1 << 20);
+  v1::PlanPreview::NodeChange& node = *preview.add_nodes();
+  node.set_node("nodes/n2");
+  for (const uint32_t shard : {1, 2, 3}) node.add_added_shards(shard);
+  node.set_added_bytes(3 << 20);
+  preview.add_reasons()->set_message("shard 7 needs 12.4 GiB");
+
+  const std::string text = PlanPreviewText(preview);
+
+  EXPECT_THAT(text, HasSubstr("demo: 3.0 MiB to fetch, 1.0 MiB to drop; 1.0 MiB of it"));
+  EXPECT_THAT(text, HasSubstr("n2    1-3    -        3.0 MiB"));
+  EXPECT_THAT(text, HasSubstr("- shard 7 needs 12.4 GiB"));
+}
+
+TEST(PlanPreviewTest, NothingToDoIsSaid) {
+  EXPECT_EQ(PlanPreviewsText({}), "no shard would move\n");
+  v1::PlanPreview preview;
+  preview.set_assembly("assemblies/demo");
+  EXPECT_EQ(PlanPreviewText(preview), "demo: no shard would move\n");
+}
+
+TEST(ReasonAdviceTest, EveryReasonHasAdvice) {
+  v1::Assembly assembly;
+  assembly.set_name("assemblies/demo");
+  assembly.set_model_version("models/llama/versions/v1");
+  (*assembly.mutable_node_selector())["gpu"] = "h100";
+  const auto& codes = *v1::AssemblyReason::Code_descriptor();
+  for (int i = 0; i < codes.value_count(); ++i) {
+    v1::AssemblyReason reason;
+    reason.set_code(static_cast<v1::AssemblyReason::Code>(codes.value(i)->number()));
+    reason.set_node("nodes/n7");
+    reason.add_shards(3);
+    const std::string advice = AdviceFor(reason, assembly);
+    EXPECT_EQ(advice.empty(), codes.value(i)->number() == 0) << codes.value(i)->name();
+    EXPECT_THAT(advice, Not(HasSubstr("NODE`"))) << codes.value(i)->name();
+  }
 }
 
 }  // namespace

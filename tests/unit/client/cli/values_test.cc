@@ -63,28 +63,43 @@ TEST(ValuesTest, ShardListsComeBackAsRuns) {
   EXPECT_EQ(FormatShardList({}), "");
 }
 
-TEST(ValuesTest, ClaimsHaveThreeForms) {
+TEST(ValuesTest, ClaimsHaveFourForms) {
   EXPECT_EQ(ParseClaim("any")->kind(), v1::Claim::ANY);
   EXPECT_EQ(ParseClaim("all")->kind(), v1::Claim::ALL);
   const auto claim = ParseClaim("0,3-5");
   MUSTER_ASSERT_OK(claim);
   EXPECT_EQ(claim->kind(), v1::Claim::SHARDS);
   EXPECT_EQ(FormatClaim(*claim), "0,3-5");
-  EXPECT_THAT(ParseClaim("everything"), ErrorIs(absl::StatusCode::kInvalidArgument, "USAGE"));
+  const auto ranks = ParseClaim("ranks:0-2,7");
+  MUSTER_ASSERT_OK(ranks);
+  EXPECT_EQ(ranks->kind(), v1::Claim::RANKS);
+  EXPECT_EQ(ranks->shards_size(), 0);
+  EXPECT_EQ(FormatClaim(*ranks), "ranks:0-2,7");
+  for (const char* const text : {"everything", "", "ranks:", "ranks:a", "ranks", "ranks 0-2"}) {
+    EXPECT_THAT(ParseClaim(text), ErrorIs(absl::StatusCode::kInvalidArgument, "USAGE")) << text;
+  }
 }
 
 TEST(ValuesTest, PoliciesAreNamesInAnyCase) {
   EXPECT_THAT(ParsePolicy("balanced"), IsOkAndHolds(v1::Assembly::BALANCED));
   EXPECT_THAT(ParsePolicy("FULL"), IsOkAndHolds(v1::Assembly::FULL));
+  EXPECT_THAT(ParsePolicy("contiguous"), IsOkAndHolds(v1::Assembly::CONTIGUOUS));
+  EXPECT_THAT(ParsePolicy("ranked"), IsOkAndHolds(v1::Assembly::RANKED));
   EXPECT_THAT(ParsePolicy("policy_unspecified"),
               ErrorIs(absl::StatusCode::kInvalidArgument, "USAGE"));
   EXPECT_THAT(ParsePolicy("2"), ErrorIs(absl::StatusCode::kInvalidArgument, "USAGE"));
 }
 
 TEST(ValuesTest, LabelsSplitAtTheFirstEqualsSign) {
-  EXPECT_EQ(ParseLabel("a=b=c")->second, "b=c");
-  EXPECT_THAT(ParseLabel("=b"), ErrorIs(absl::StatusCode::kInvalidArgument, "USAGE"));
-  EXPECT_THAT(ParseLabel("ab"), ErrorIs(absl::StatusCode::kInvalidArgument, "USAGE"));
+  EXPECT_THAT(ParseLabels({"a=b=c", "d="}),
+              IsOkAndHolds(std::map<std::string, std::string>{{"a", "b=c"}, {"d", ""}}));
+  EXPECT_THAT(ParseLabels({"=b"}), ErrorIs(absl::StatusCode::kInvalidArgument, "USAGE"));
+  EXPECT_THAT(ParseLabels({"ab"}), ErrorIs(absl::StatusCode::kInvalidArgument, "USAGE"));
+}
+
+TEST(ValuesTest, LabelHasOneValue) {
+  MUSTER_EXPECT_OK(ParseLabels({"a=1", "a=1"}));
+  EXPECT_THAT(ParseLabels({"a=1", "a=2"}), ErrorIs(absl::StatusCode::kInvalidArgument, "USAGE"));
 }
 
 TEST(ValuesTest, PlainPathsBecomeFileUris) {

@@ -1,0 +1,166 @@
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <memory>
+
+#include "absl/strings/str_cat.h"
+#include "client/cli/commands.h"
+#include "client/cli/event_lines.h"
+#include "client/cli/json_output.h"
+#include "client/cli/values.h"
+#include "client/sdk/follow_events.h"
+#include "client/sdk/pages.h"
+#include "storage/base/resource_name.h"
+#include "storage/base/status_macros.h"
+
+namespace muster {
+namespace {
+
+// What a call of ListEvents may ask for.
+constexpr uint32_t kMaxTail = 1'000;
+// So many lines are written at once while a long list is read.
+constexpr size_t kRowsAtOnce = 1'000;
+
+struct Options {
+  bool follow = false;
+  std::string assembly;
+  std::string node;
+  std::string model;
+  std::vector<std::string> kinds;
+  uint64_t since = 0;
+  bool has_since = false;
+  uint32_t tail = 50;
+};
+
+absl::StatusOr<v1::EventFilter> ToFilter(const Options& options) {
+  v1::EventFilter filter;
+  if (!options.assembly.empty()) {
+    MUSTER_ASSIGN_OR_RETURN(*filter.mutable_assembly(), FullAssemblyName(options.assembly));
+  }
+  if (!options.node.empty()) {
+    MUSTER_ASSIGN_OR_RETURN(*filter.mutable_node(), FullNodeName(options.node));
+  }
+  if (!options.model.empty()) {
+    MUSTER_ASSIGN_OR_RETURN(*filter.mutable_model_version(), FullModelVersionName(options.model));
+  }
+  for (const std::string& text : options.kinds) {
+    MUSTER_ASSIGN_OR_RETURN(const v1::Event::Kind kind, ParseEventKind(text));
+    filter.add_kinds(kind);
+  }
+  return filter;
+}
+
+// Writes events as they come, as a table or as one JSON object a line.
+class EventPrinter {
+ public:
+  explicit EventPrinter(const Invocation& invocation) : invocation_(invocation) {}
+
+  void Add(const v1::Event& event) {
+    if (invocation_.json()) {
+      invocation_.PrintJson(event);
+    } else {
+      AddEvent(event, absl::LocalTimeZone(), table_);
+      if (table_.row_count() == kRowsAtOnce) Flush();
+    }
+  }
+
+  void Flush() {
+    if (table_.row_count() > 0) invocation_.Print(table_.TakeRows());
+  }
+
+ private:
+  const Invocation& invocation_;
+  Table table_ = EventTable();
+};
+
+// Prints what there is already; returns the revision up to which that is.
+absl::StatusOr<Revision> List(const Invocation& invocation, Client& client,
+                              const v1::EventFilter& filter, const Options& options,
+                              EventPrinter& printer) {
+  v1::ListEventsRequest request;
+  *request.mutable_filter() = filter;
+  if (options.has_since) {
+    request.set_after_revision(options.since);
+  } else {
+    // 0 would mean all; what is not asked for is not printed.
+    request.set_tail(std::max(options.tail, 1u));
+  }
+  const bool print = options.has_since || options.tail > 0;
+  const auto on_event = [&](const v1::Event& event) {
+    if (print) printer.Add(event);
+    return absl::OkStatus();
+  };
+  const auto revision = ForEachEvent(client, request, on_event, invocation.Call());
+  printer.Flush();
+  return revision;
+}
+
+absl::Status Run(Invocation& invocation, const Options& options) {
+  MUSTER_ASSIGN_OR_RETURN(const v1::EventFilter filter, ToFilter(options));
+  MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect());
+  EventPrinter printer(invocation);
+  MUSTER_ASSIGN_OR_RETURN(const Revision revision,
+                          List(invocation, *client, filter, options, printer));
+  if (!options.follow) return absl::OkStatus();
+  FollowEventsOptions follow;
+  follow.filter = filter;
+  follow.start_revision = revision.value;
+  follow.retry.stop = invocation.stop();
+  std::string last;
+  follow.retry.on_disconnect = [&](const absl::Status& status) {
+    const std::string line = absl::StrCat("waiting for the server: ", status.message());
+    if (line != last) invocation.Note(line);
+    last = line;
+  };
+  const absl::Status status = FollowEvents(*client, invocation.clock(), invocation.random(), follow,
+                                           [&](const v1::Event& event) {
+                                             last.clear();
+                                             printer.Add(event);
+                                             printer.Flush();
+                                             // A reader that went away wants no more.
+                                             return invocation.IsRead();
+                                           });
+  // Who follows ends it by a signal.
+  return invocation.stop().stop_requested() ? absl::OkStatus() : status;
+}
+
+}  // namespace
+
+void AddEventsCommand(CLI::App& app, Command& chosen) {
+  CLI::App* const command =
+      app.add_subcommand("events", "Show what happened: every change of state, with its cause");
+  auto options = std::make_shared<Options>();
+  command->add_flag("-f,--follow", options->follow, "Go on with the events to come, until SIGINT");
+  command->add_option("--assembly", options->assembly, "Only those of this assembly");
+  command->add_option("--node", options->node, "Only those of this node");
+  command->add_option("--model", options->model, "Only those of this MODEL@VERSION");
+  command
+      ->add_option("--kind", options->kinds,
+                   "Only these kinds, such as NODE_LOST,ASSEMBLY_STATE; may be repeated")
+      ->delimiter(',')
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  CLI::Option* const since =
+      command->add_option("--since", options->since, "All after this revision; 0: all that is kept")
+          ->check(CLI::NonNegativeNumber);
+  CLI::Option* const tail =
+      command->add_option("--tail", options->tail, "The last so many; 0 with --follow: none")
+          ->check(CLI::Range(0u, kMaxTail))
+          ->capture_default_str();
+  since->excludes(tail);
+  command->footer(
+      "A line has the time, the revision, the kind, what it is about, its shards, the old and the "
+      "new state,\n"
+      "what asked for it, and a sentence. The server keeps an hour of them unless told otherwise.\n"
+      "With --json one object a line, a muster.v1.Event each.\n\n"
+      "Examples:\n"
+      "  muster events --assembly demo\n"
+      "  muster events --follow --tail 0 --node n1\n"
+      "  muster events --kind NODE_LOST,NODE_RELEASED --since 0\n"
+      "  muster events --assembly demo --since 412 --json");
+  command->callback([options, since, &chosen] {
+    options->has_since = !since->empty();
+    chosen = [options](Invocation& invocation) { return Run(invocation, *options); };
+  });
+}
+
+}  // namespace muster
