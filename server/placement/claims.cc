@@ -29,15 +29,6 @@ Unplaced MakeUnplaced(Unplaced::Cause cause, const std::vector<uint32_t>& shards
   return unplaced;
 }
 
-// The largest; the first of equals.
-uint32_t LargestOf(const PlanState& state, const std::vector<uint32_t>& shards) {
-  uint32_t largest = shards.front();
-  for (const uint32_t shard : shards) {
-    if (state.size_of(shard) > state.size_of(largest)) largest = shard;
-  }
-  return largest;
-}
-
 // Gives an open node those of `shards` that it lacks, in index order, as far as there is room.
 // Returns those for which there is none, and names them in the plan.
 std::vector<uint32_t> GiveShards(PlanState& state, NodeIndex node,
@@ -52,7 +43,7 @@ std::vector<uint32_t> GiveShards(PlanState& state, NodeIndex node,
     }
   }
   if (!refused.empty()) {
-    const uint32_t largest = LargestOf(state, refused);
+    const uint32_t largest = state.LargestOf(refused);
     const std::string who = absl::StrCat("node ", state.input().nodes[node].name);
     Unplaced unplaced = MakeUnplaced(
         Unplaced::Cause::kNoRoom, refused,
@@ -64,17 +55,9 @@ std::vector<uint32_t> GiveShards(PlanState& state, NodeIndex node,
   return refused;
 }
 
-// How far the claims of a DECLARED assembly, other than "any", cover a shard.
-struct Coverage {
-  bool claimed = false;
-  // By a node that stays, be it lost for the moment.
-  bool held = false;
-  // By a node that is to be left.
-  bool held_until_left = false;
-  bool refused = false;
-};
+}  // namespace
 
-std::vector<Coverage> PlanClaims(PlanState& state) {
+std::vector<Coverage> CoverClaims(PlanState& state) {
   std::vector<Coverage> coverage(state.shard_count());
   for (const NodeIndex node : state.order()) {
     const std::vector<uint32_t> claimed = state.ClaimedShards(node);
@@ -94,7 +77,6 @@ std::vector<Coverage> PlanClaims(PlanState& state) {
   return coverage;
 }
 
-// Names the shards that nobody holds, except those that PlanClaims has named already.
 void ReportGaps(PlanState& state, const std::vector<Coverage>& coverage) {
   std::vector<uint32_t> unclaimed;
   std::vector<uint32_t> waiting;
@@ -115,8 +97,6 @@ void ReportGaps(PlanState& state, const std::vector<Coverage>& coverage) {
                                   " is claimed only by nodes that are lost or draining")));
   }
 }
-
-}  // namespace
 
 void PlanFull(PlanState& state) {
   const std::vector<uint32_t> shards = AllShards(state);
@@ -144,7 +124,7 @@ void PlanFull(PlanState& state) {
 // A node that is to be left holds the gaps that it claims until a node with the claim "any" has
 // taken over, so it is a member of the pool too.
 void PlanDeclared(PlanState& state) {
-  const std::vector<Coverage> coverage = PlanClaims(state);
+  const std::vector<Coverage> coverage = CoverClaims(state);
   std::vector<NodeIndex> pool_members;
   bool any_members = false;
   for (const NodeIndex node : state.order()) {

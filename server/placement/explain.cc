@@ -42,6 +42,7 @@ class ShardAfterPlan {
   NodeVerdict Stays(NodeIndex node) const;
   NodeVerdict JustAdded(NodeIndex node) const;
   std::optional<NodeVerdict> Closed(NodeIndex node) const;
+  std::optional<NodeVerdict> OutsideRun(NodeIndex node) const;
   std::optional<NodeVerdict> RefusedByPolicy(NodeIndex node) const;
   NodeVerdict Missing(NodeIndex node) const;
 
@@ -194,6 +195,17 @@ std::optional<NodeVerdict> ShardAfterPlan::Closed(NodeIndex node) const {
   return std::nullopt;
 }
 
+std::optional<NodeVerdict> ShardAfterPlan::OutsideRun(NodeIndex node) const {
+  const std::vector<PlanAssignment>& kept = after_.node(node).kept;
+  if (kept.empty()) return std::nullopt;
+  const uint32_t first = kept.front().shard.value;
+  const uint32_t last = kept.back().shard.value;
+  return Make(node, Outcome::kRefused, Rule::kOutsideRun,
+              first == last
+                  ? absl::StrCat("the run of ", Name(node), " is shard ", first, " only")
+                  : absl::StrCat("the run of ", Name(node), " is shards ", first, " to ", last));
+}
+
 std::optional<NodeVerdict> ShardAfterPlan::RefusedByPolicy(NodeIndex node) const {
   const PlanNode& from = input_.nodes[node];
   if (!Pooled(node)) {
@@ -201,7 +213,7 @@ std::optional<NodeVerdict> ShardAfterPlan::RefusedByPolicy(NodeIndex node) const
     return Make(node, Outcome::kRefused, Rule::kNotClaimed,
                 absl::StrCat(from.name, " does not claim shard ", shard_));
   }
-  if (input_.policy == PlacementPolicy::kContiguous) return std::nullopt;
+  if (input_.policy == PlacementPolicy::kContiguous) return OutsideRun(node);
   const bool balanced = input_.policy == PlacementPolicy::kBalanced || !AnyClaimHolds();
   if (balanced && input_.policy != PlacementPolicy::kRanked && open_zones_.size() >= Wanted()) {
     std::vector<NodeIndex> all = holders_;

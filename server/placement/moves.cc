@@ -121,11 +121,10 @@ std::vector<Stay> FindStays(const PlanState& state) {
 void AddBlocked(PlanState& state, NodeIndex node, const std::vector<uint32_t>& shards,
                 const std::vector<Stay>& stays) {
   if (shards.empty()) return;
-  uint32_t largest = shards.front();
+  const uint32_t largest = state.LargestOf(shards);
   BlockedMove blocked;
   blocked.node = node;
   for (const uint32_t shard : shards) {
-    if (state.size_of(shard) > state.size_of(largest)) largest = shard;
     blocked.shards.push_back(ShardIndex(shard));
   }
   const std::string& name = state.input().nodes[node].name;

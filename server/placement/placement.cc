@@ -3,9 +3,11 @@
 #include <numeric>
 
 #include "server/placement/claims.h"
+#include "server/placement/contiguous.h"
 #include "server/placement/moves.h"
 #include "server/placement/plan_state.h"
 #include "server/placement/pool_plan.h"
+#include "server/placement/ranked.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
@@ -33,9 +35,11 @@ absl::StatusOr<Plan> MakePlan(const PlanInput& input) {
       PlanBalanced(state);
       break;
     case PlacementPolicy::kContiguous:
-      return absl::UnimplementedError("the policy CONTIGUOUS is not planned by this server");
+      PlanContiguous(state);
+      break;
     case PlacementPolicy::kRanked:
-      return absl::UnimplementedError("the policy RANKED is not planned by this server");
+      PlanRanked(state);
+      break;
   }
   return state.Finish();
 }

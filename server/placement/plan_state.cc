@@ -58,6 +58,13 @@ absl::Status PlanState::CheckShards() const {
     return absl::InvalidArgumentError(
         absl::StrCat(input_->shards.size(), " shards are more than indices can name"));
   }
+  if (input_->policy == PlacementPolicy::kRanked) {
+    for (uint32_t shard = 0; shard < shard_count(); ++shard) {
+      if (input_->shards[shard].rank) continue;
+      return absl::InvalidArgumentError(
+          absl::StrCat("shard ", shard, " has no rank, which RANKED goes by"));
+    }
+  }
   uint64_t total = 0;
   for (const PlanShard& shard : input_->shards) total = SaturatingAdd(total, shard.size_bytes);
   if (total > kMaxTotalBytes) {
@@ -211,6 +218,23 @@ uint64_t PlanState::CostOn(NodeIndex index, uint32_t shard) const {
 uint64_t PlanState::FreeBytes(NodeIndex index) const {
   const Node& node = nodes_[index];
   return node.capacity_bytes > node.load_bytes ? node.capacity_bytes - node.load_bytes : 0;
+}
+
+uint32_t PlanState::LargestOf(const std::vector<uint32_t>& shards) const {
+  uint32_t largest = shards.front();
+  for (const uint32_t shard : shards) {
+    if (size_of(shard) > size_of(largest)) largest = shard;
+  }
+  return largest;
+}
+
+uint64_t PlanState::MoveBudgetLeft() const {
+  uint64_t budget_bytes = input_->move_budget_bytes;
+  for (const Move& move : moves_) {
+    if (nodes_[move.from].leaving) continue;
+    budget_bytes -= std::min(budget_bytes, CostOn(move.from, move.shard));
+  }
+  return budget_bytes;
 }
 
 const PlanAssignment* PlanState::FindKept(NodeIndex index, uint32_t shard) const {

@@ -78,9 +78,15 @@ class PlanState {
   // All shards that the claim covers, ascending.
   std::vector<uint32_t> ClaimedShards(NodeIndex index) const;
 
+  // The largest of some shards; the first of equals.
+  uint32_t LargestOf(const std::vector<uint32_t>& shards) const;
+
   // What the shard would add to the node's load.
   uint64_t CostOn(NodeIndex index, uint32_t shard) const;
   uint64_t FreeBytes(NodeIndex index) const;
+  // What the input's budget leaves for further moves. Those off nodes that are to be left take
+  // nothing from it.
+  uint64_t MoveBudgetLeft() const;
   // What the node keeps of the shard, or null.
   const PlanAssignment* FindKept(NodeIndex index, uint32_t shard) const;
   bool Keeps(NodeIndex index, uint32_t shard) const { return FindKept(index, shard) != nullptr; }

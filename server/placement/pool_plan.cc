@@ -89,7 +89,6 @@ class PoolPlanner {
   bool EnoughWithout(const Leaver& leaver) const;
   bool Refit();
   bool Improve();
-  uint64_t BudgetLeft() const;
   std::optional<Improvement> BestImprovement(uint32_t leaf, uint64_t budget_bytes) const;
 
   ShardPool::Search SearchFor(NodeIndex moving) const {
@@ -123,6 +122,8 @@ void PoolPlanner::Plan() {
     making_room_.reset();
     pool_.SetPreferenceLimit();
     Fill();
+    // Some replicas cost less than their size, so the mean is known only now.
+    pool_.SetPreferenceLimit();
     again = MakeRoom();
     again |= Leave();
     again |= Refit();
@@ -372,16 +373,6 @@ bool PoolPlanner::Refit() {
   return changed;
 }
 
-// Moves off nodes that are to be left count nothing.
-uint64_t PoolPlanner::BudgetLeft() const {
-  uint64_t budget_bytes = state_.input().move_budget_bytes;
-  for (const PlanState::Move& move : state_.moves()) {
-    if (state_.node(move.from).leaving) continue;
-    budget_bytes -= std::min(budget_bytes, state_.CostOn(move.from, move.shard));
-  }
-  return budget_bytes;
-}
-
 std::optional<PoolPlanner::Improvement> PoolPlanner::BestImprovement(uint32_t leaf,
                                                                      uint64_t budget_bytes) const {
   const NodeIndex node = pool_.node_of(leaf);
@@ -418,7 +409,7 @@ bool PoolPlanner::Improve() {
       return ratio != other.ratio ? ratio < other.ratio : leaf > other.leaf;
     }
   };
-  uint64_t budget_bytes = BudgetLeft();
+  uint64_t budget_bytes = state_.MoveBudgetLeft();
   if (budget_bytes == 0) return false;
   const LoadTree& tree = pool_.tree();
   double load = 0;

@@ -141,6 +141,23 @@ bool IsReplaced(const PlanSample& sample, const PlanNode& node, ShardIndex shard
   return false;
 }
 
+// A node may lack what is not in its run, or a rank whose home is another node, once enough others
+// have it ready.
+bool IsSurplus(const PlanSample& sample, const Plan& plan, ShardIndex shard) {
+  const bool ranked = sample.input.policy == PlacementPolicy::kRanked;
+  if (!ranked && sample.input.policy != PlacementPolicy::kContiguous) return false;
+  const int64_t wanted = ranked ? 1 : std::max<uint32_t>(1, sample.input.replicas);
+  int64_t ready = 0;
+  for (size_t i = 0; i < plan.nodes.size(); ++i) {
+    const std::vector<PlanAssignment>& given = plan.nodes[i].assignments;
+    if (!sample.input.nodes[i].live) continue;
+    ready += std::count_if(given.begin(), given.end(), [&](const PlanAssignment& assignment) {
+      return assignment.shard == shard && assignment.ready && assignment.replaces == 0;
+    });
+  }
+  return ready >= wanted;
+}
+
 // What a node is to keep can only leave it by a move that has been made, or, before it was ready,
 // by one to a better place.
 TEST_P(PlacementPropertyTest, ReadyAssignmentsStayUntilReplaced) {
@@ -152,7 +169,7 @@ TEST_P(PlacementPropertyTest, ReadyAssignmentsStayUntilReplaced) {
       for (const PlanAssignment& before : node.present) {
         if (!before.ready || before.replaces != 0) continue;
         ASSERT_TRUE(std::count(after.begin(), after.end(), before) == 1 ||
-                    IsReplaced(sample, node, before.shard))
+                    IsReplaced(sample, node, before.shard) || IsSurplus(sample, plan, before.shard))
             << "node " << node.name << " shard " << before.shard.value;
       }
     }
@@ -176,7 +193,8 @@ std::vector<uint32_t> ReadyReplicas(const PlanSample& sample) {
 // as many. A shard that belongs to the nodes that claim it needs one of them.
 TEST_P(PlacementPropertyTest, PlansTakeNoReadinessAway) {
   ForRandomPlans(GetParam(), [](PlanSample& sample, const Plan& plan, Random&) {
-    const bool pooled = GetParam() == PlacementPolicy::kBalanced;
+    const bool pooled =
+        GetParam() == PlacementPolicy::kBalanced || GetParam() == PlacementPolicy::kContiguous;
     const uint32_t wanted = pooled ? std::max<uint32_t>(1, sample.input.replicas) : 1;
     PlanSample after = sample;
     after.Accept(plan, 99);
@@ -207,13 +225,25 @@ TEST_P(PlacementPropertyTest, DrainsEndOrSayWhatBlocksThem) {
 }
 
 std::string PolicyName(const testing::TestParamInfo<PlacementPolicy>& info) {
-  if (info.param == PlacementPolicy::kDeclared) return "Declared";
-  return info.param == PlacementPolicy::kFull ? "Full" : "Balanced";
+  switch (info.param) {
+    case PlacementPolicy::kDeclared:
+      return "Declared";
+    case PlacementPolicy::kFull:
+      return "Full";
+    case PlacementPolicy::kBalanced:
+      return "Balanced";
+    case PlacementPolicy::kContiguous:
+      return "Contiguous";
+    case PlacementPolicy::kRanked:
+      return "Ranked";
+  }
+  return "";
 }
 
 INSTANTIATE_TEST_SUITE_P(Policies, PlacementPropertyTest,
                          testing::Values(PlacementPolicy::kDeclared, PlacementPolicy::kFull,
-                                         PlacementPolicy::kBalanced),
+                                         PlacementPolicy::kBalanced, PlacementPolicy::kContiguous,
+                                         PlacementPolicy::kRanked),
                          PolicyName);
 
 // Who holds each shard, as positions of nodes.
@@ -328,8 +358,8 @@ TEST(FullPropertyTest, EveryOpenNodeHasEverythingOrIsNamed) {
   });
 }
 
-TEST(DeclaredPropertyTest, EveryShardIsHeldOrNamed) {
-  ForRandomPlans(PlacementPolicy::kDeclared, [](PlanSample& sample, const Plan& plan, Random&) {
+void CheckEveryShardIsHeldOrNamed(PlacementPolicy policy) {
+  ForRandomPlans(policy, [](PlanSample& sample, const Plan& plan, Random&) {
     std::set<uint32_t> named;
     for (const Unplaced& unplaced : plan.unplaced) {
       for (const ShardIndex shard : unplaced.shards) named.insert(shard.value);
@@ -339,6 +369,14 @@ TEST(DeclaredPropertyTest, EveryShardIsHeldOrNamed) {
       ASSERT_TRUE(!holders[shard].empty() || named.count(shard) > 0) << "shard " << shard;
     }
   });
+}
+
+TEST(DeclaredPropertyTest, EveryShardIsHeldOrNamed) {
+  CheckEveryShardIsHeldOrNamed(PlacementPolicy::kDeclared);
+}
+
+TEST(RankedPropertyTest, EveryShardIsHeldOrNamed) {
+  CheckEveryShardIsHeldOrNamed(PlacementPolicy::kRanked);
 }
 
 // The highest load ÷ capacity over the mean.

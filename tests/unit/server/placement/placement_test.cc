@@ -92,6 +92,16 @@ TEST(PlacementTest, ShardCountedElsewhereTakesNoRoom) {
   EXPECT_EQ(LoadOf(sample, plan, 0), 100);
 }
 
+TEST(PlacementTest, ShardCountedElsewhereIsFoundOnItsNode) {
+  PlanSample sample = SampleWithSizes(PlacementPolicy::kBalanced, {100});
+  for (const char* name : {"n1", "n2", "n3", "n4"}) AddNode(sample, name, 100).used_bytes = 100;
+  // Nodes are kept by zone inside the planner, not by position.
+  for (size_t i = 0; i < 4; ++i) sample.input.nodes[i].zone = std::string(1, 'd' - i);
+  sample.input.nodes[0].already_counted = {ShardIndex(0)};
+
+  EXPECT_THAT(ShardsOf(sample, sample.Make(), "n1"), ElementsAre(0));
+}
+
 TEST(PlacementTest, ShardThatFitsNowhereIsNamedWithNumbers) {
   PlanSample sample = SampleWithSizes(PlacementPolicy::kBalanced, {kGiB, 12 * kGiB + 400'000'000});
   AddNode(sample, "n1", 5 * kGiB);
@@ -673,13 +683,6 @@ TEST(PlacementTest, WithoutABudgetNothingMoves) {
   EXPECT_FALSE(sample.Make().changed);
 }
 
-TEST(PlacementTest, PoliciesOfLaterServersAreUnimplemented) {
-  PlanSample sample = SampleWithSizes(PlacementPolicy::kContiguous, {10});
-  EXPECT_THAT(MakePlan(sample.Ready()), StatusIs(absl::StatusCode::kUnimplemented));
-  sample.input.policy = PlacementPolicy::kRanked;
-  EXPECT_THAT(MakePlan(sample.Ready()), StatusIs(absl::StatusCode::kUnimplemented));
-}
-
 TEST(PlacementTest, ContradictoryInputIsRefused) {
   const auto error = [](auto change) {
     PlanSample sample = SampleWithSizes(PlacementPolicy::kDeclared, {10, 20});
@@ -708,6 +711,14 @@ TEST(PlacementTest, ContradictoryInputIsRefused) {
                 AddNode(s, "n2").uid = uid;
               }),
               StatusIs(kCode, HasSubstr("share the uid")));
+  EXPECT_THAT(error([](PlanSample&, PlanNode& n) { n.cached = {ShardIndex(2)}; }),
+              StatusIs(kCode, HasSubstr("caches shard 2")));
+  EXPECT_THAT(error([](PlanSample&, PlanNode& n) {
+                n.unfit = {ShardIndex(1), ShardIndex(0)};
+              }),
+              StatusIs(kCode, HasSubstr("not ascending at shard 0")));
+  EXPECT_THAT(error([](PlanSample& s, PlanNode&) { s.input.policy = PlacementPolicy::kRanked; }),
+              StatusIs(kCode, HasSubstr("shard 0 has no rank")));
   EXPECT_THAT(error([](PlanSample& s, PlanNode&) { s.shards[0].size_bytes = ~uint64_t{0}; }),
               StatusIs(kCode, HasSubstr("add up to more")));
 }

@@ -196,7 +196,9 @@ PlanSample RandomSample(Random& random, PlacementPolicy policy) {
   }
   PlanSample sample = SampleWithSizes(policy, sizes);
   for (PlanShard& shard : sample.shards) {
-    if (random.Below(2) == 0) shard.rank = static_cast<uint32_t>(random.Below(4));
+    if (policy == PlacementPolicy::kRanked || random.Below(2) == 0) {
+      shard.rank = static_cast<uint32_t>(random.Below(4));
+    }
   }
   sample.input.replicas = static_cast<uint32_t>(random.Below(4));
   if (random.Below(2) == 0) sample.input.move_budget_bytes = 1 + random.Below(20'000);
