@@ -115,6 +115,7 @@ int Serve(const ServerOptions& options, int signals, MetadataStore& store,
   registry_options.event_log.max_age_us = static_cast<int64_t>(options.event_log_age_s * 1e6);
   registry_options.event_log.max_events = options.event_log_max;
   registry_options.leases.guard = absl::Seconds(options.lease_ttl_s);
+  registry_options.readers.guard = absl::Seconds(options.lease_ttl_s);
   registry_options.min_free_bytes = static_cast<int64_t>(options.min_free_bytes);
   Registry registry(registry_options);
   Feed feed({});
@@ -128,16 +129,15 @@ int Serve(const ServerOptions& options, int signals, MetadataStore& store,
     return kBadDataDir;
   }
   // The time before the first call.
-  committer.SubmitInternal(TickThread::MakeTick(clock, registry.leases(), store));
+  committer.SubmitInternal(TickThread::MakeTick(clock, registry, store));
   auto commit_thread = std::make_unique<CommitThread>(committer, StopRatherThanLie);
   planner.Start(committer, [](const absl::Status& status) { LogFatal("planning failed", status); });
-  auto ticker =
-      std::make_unique<TickThread>(clock, registry.leases(), store, committer, kTickInterval);
+  auto ticker = std::make_unique<TickThread>(clock, registry, store, committer, kTickInterval);
   RpcOptions rpc_options;
   rpc_options.listen = options.listen;
   rpc_options.watches.progress_interval = absl::Seconds(options.progress_interval_s);
-  auto server =
-      StartRpcServer(rpc_options, clock, committer, feed, registry.leases(), store, stats);
+  auto server = StartRpcServer(rpc_options, clock, committer, feed, registry.leases(),
+                               registry.readers(), store, stats);
   int exit_code = kOk;
   if (!server.ok()) {
     LogFatal("can't serve", server.status());

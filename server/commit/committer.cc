@@ -185,9 +185,7 @@ absl::Status Committer::Flush() {
   }
   if (!group.answers.empty()) MUSTER_RETURN_IF_ERROR(store_.CheckLeadership());
   // The lease table first: a node that is told its epoch may send a heartbeat at once.
-  for (const Event& event : group.events) {
-    if (const auto* node = std::get_if<NodeEvent>(&event.what)) registry_.leases().Apply(*node);
-  }
+  for (const Event& event : group.events) registry_.Committed(event);
   feed_.Publish(std::move(group.events), revision);
   for (auto& answer : group.answers) answer(revision);
   ReleaseReads(revision);

@@ -4,10 +4,10 @@
 
 namespace muster {
 
-TickThread::TickThread(Clock& clock, LeaseTable& leases, MetadataStore& store, Committer& committer,
-                       absl::Duration interval)
+TickThread::TickThread(Clock& clock, const Registry& registry, MetadataStore& store,
+                       Committer& committer, absl::Duration interval)
     : clock_(clock),
-      leases_(leases),
+      registry_(registry),
       store_(store),
       committer_(committer),
       thread_([this, interval] { Run(interval); }) {}
@@ -21,7 +21,7 @@ TickThread::~TickThread() {
   thread_.join();
 }
 
-Job TickThread::MakeTick(Clock& clock, LeaseTable& leases, MetadataStore& store) {
+Job TickThread::MakeTick(Clock& clock, const Registry& registry, MetadataStore& store) {
   Tick tick;
   tick.time_us = absl::ToUnixMicros(clock.Now());
   // A device that can't be asked is treated as one without a bound; writing to it will tell.
@@ -29,7 +29,9 @@ Job TickThread::MakeTick(Clock& clock, LeaseTable& leases, MetadataStore& store)
   if (free_bytes.ok()) tick.free_bytes = *free_bytes;
   Job job;
   job.commands.push_back(tick);
-  const LeaseTable::Due due = leases.Tick(clock.Monotonic());
+  const absl::Duration now = clock.Monotonic();
+  registry.readers().Tick(now);
+  const LeaseTable::Due due = registry.leases().Tick(now);
   for (const LeaseTable::Lease& lease : due.expired) {
     job.commands.push_back(ExpireLease{lease.node, lease.epoch});
   }
@@ -43,7 +45,7 @@ Job TickThread::MakeTick(Clock& clock, LeaseTable& leases, MetadataStore& store)
 void TickThread::Run(absl::Duration interval) {
   while (true) {
     // The lease table needs every tick; the committer takes the next one when it has done the last.
-    Job job = MakeTick(clock_, leases_, store_);
+    Job job = MakeTick(clock_, registry_, store_);
     if (!pending_->exchange(true)) {
       job.done = [pending = pending_](JobResult) { *pending = false; };
       committer_.SubmitInternal(std::move(job));

@@ -384,15 +384,19 @@ absl::Status AssemblyTable::Report(const v1::ReportShardsRequest& request, Trans
                                    v1::ReportShardsResponse& response) {
   MUSTER_RETURN_IF_ERROR(CheckReports(request));
   MUSTER_ASSIGN_OR_RETURN(Assembly * assembly, FindMutable(request.assembly()));
-  MUSTER_RETURN_IF_ERROR(nodes_.Find(request.node(), request.epoch()).status());
+  MUSTER_ASSIGN_OR_RETURN(const Node* node, nodes_.Find(request.node(), request.epoch()));
   const bool member = assembly->FindMember(request.node()) != nullptr;
   ReportEvents events(*assembly, request.node());
+  std::vector<NoteLocations::Finding> findings;
   bool plan_wanted = false;
   for (const v1::ShardReport& report : request.reports()) {
     Assembly::ReportResult result;
     if (member) result = assembly->Report(request.node(), report, tx.now_us());
     if (result.outcome == Outcome::kGone) response.add_rejected(report.shard());
-    if (result.outcome == Outcome::kChanged) events.Add(report, result.before);
+    if (result.outcome == Outcome::kChanged) {
+      events.Add(report, result.before);
+      catalogue_.CollectFindings(assembly->version(), node->uid, report, tx.now_us(), findings);
+    }
     plan_wanted = plan_wanted || result.wants_plan;
     if (result.given_up) NoteGivenUp(*assembly, request.node(), report.shard(), tx);
   }
@@ -411,6 +415,7 @@ absl::Status AssemblyTable::Report(const v1::ReportShardsRequest& request, Trans
   events.Tell(tx);
   tx.Put(ReadinessKey(assembly->uid(), reporter.node), assembly->ReadinessRowOf(reporter));
   Announce(*assembly, {request.node()}, plan_wanted, tx);
+  LocationHealth::Follow(assembly->version().uid, node->uid, findings, tx);
   return absl::OkStatus();
 }
 

@@ -39,6 +39,7 @@ store::ShardRow ToRow(const v1::Shard& shard) {
   if (shard.has_rank()) row.set_rank(shard.rank());
   row.set_tensor_count(shard.tensor_count());
   *row.mutable_locations() = shard.locations();
+  for (v1::Location& location : *row.mutable_locations()) location.clear_suspect();
   row.set_encoding(shard.encoding());
   row.set_source_path(shard.source_path());
   row.set_source_offset_bytes(shard.source_offset_bytes());
@@ -72,6 +73,7 @@ absl::StatusOr<bool> MergeLocation(absl::string_view shard_name, const v1::Locat
     if (present.uri() != location.uri()) continue;
     if (SameLocation(present, location)) return false;
     present = location;
+    present.clear_suspect();
     return true;
   }
   if (row.locations_size() >= kMaxLocations) {
@@ -81,6 +83,7 @@ absl::StatusOr<bool> MergeLocation(absl::string_view shard_name, const v1::Locat
                      {{"field", "locations"}, {"limit", absl::StrCat(kMaxLocations)}});
   }
   *row.add_locations() = location;
+  row.mutable_locations()->rbegin()->clear_suspect();
   return true;
 }
 
@@ -355,6 +358,9 @@ absl::Status Catalogue::Add(const AddCompanion& command, Transaction& tx) {
   tx.Change();
   store::CompanionRow row;
   *row.mutable_companion() = companion;
+  for (v1::Location& location : *row.mutable_companion()->mutable_locations()) {
+    location.clear_suspect();
+  }
   tx.Put(CompanionKey(version->uid, companion.path()), row);
   version->companions[companion.path()] = content;
   version->draft->Touch(tx.now_us());
@@ -392,6 +398,7 @@ absl::Status Catalogue::Remove(const RemoveLocation& command, Transaction& tx) {
            {"uri", command.entry.uri()}});
     }
     locations.DeleteSubrange(i, 1);
+    health_.Forget(version->uid, index, command.entry.uri(), tx);
     return ReplaceLocations(*version, index, std::move(row), tx);
   }
   return absl::OkStatus();
@@ -486,6 +493,7 @@ void Catalogue::Erase(Version& version, Transaction& tx) {
   tx.DeletePrefix(AllPiecesPrefix(version.uid));
   tx.DeletePrefix(AllTensorsPrefix(version.uid));
   tx.DeletePrefix(AllCompanionsPrefix(version.uid));
+  health_.Forget(version.uid, tx);
   by_uid_.erase(version.uid);
   by_name_.erase(std::string(version.row.name()));
 }
@@ -512,6 +520,36 @@ absl::Status Catalogue::Expire(const ExpireDraft& command, Transaction& tx) {
   if (version != nullptr && version->draft != nullptr &&
       tx.now_us() - version->draft->last_addition_us() > kDraftTtlUs) {
     Erase(*version, tx);
+  }
+  return absl::OkStatus();
+}
+
+void Catalogue::CollectFindings(const Version& version, NodeUid node, const v1::ShardReport& report,
+                                int64_t now_us,
+                                std::vector<NoteLocations::Finding>& findings) const {
+  const auto collect = [&](const std::string& uri, v1::ShardFailure::Code found) {
+    if (!health_.IsNews(version.uid, report.shard(), uri, node, found, now_us)) return;
+    const store::ShardRow row = UnpackShard(version, report.shard());
+    for (const v1::Location& location : row.locations()) {
+      if (location.uri() == uri) findings.push_back({report.shard(), uri, found});
+    }
+  };
+  if (report.state() != v1::ShardReport::READY && report.state() != v1::ShardReport::FAILED) return;
+  for (const v1::LocationReport& location : report.locations()) {
+    collect(location.uri(), location.code());
+  }
+  // An agent that says nothing of locations still names the one that it blames.
+  const v1::ShardFailure& failure = report.failure();
+  if (report.locations().empty() && report.state() == v1::ShardReport::FAILED &&
+      failure.code() != v1::ShardFailure::CODE_UNSPECIFIED) {
+    collect(failure.location(), failure.code());
+  }
+}
+
+absl::Status Catalogue::Note(const NoteLocations& command, const std::string& node_name,
+                             Transaction& tx) {
+  if (const Version* version = FindByUid(command.version); version != nullptr) {
+    health_.Note(command, version->row.name(), node_name, tx);
   }
   return absl::OkStatus();
 }
@@ -553,6 +591,9 @@ v1::Shard Catalogue::DescribeShard(const Version& version, uint32_t index) const
   if (row.has_rank()) out.set_rank(row.rank());
   out.set_tensor_count(row.tensor_count());
   *out.mutable_locations() = row.locations();
+  for (v1::Location& location : *out.mutable_locations()) {
+    location.set_suspect(health_.IsSuspect(version.uid, index, location.uri()));
+  }
   out.set_encoding(row.encoding());
   out.set_source_path(row.source_path());
   out.set_source_offset_bytes(row.source_offset_bytes());

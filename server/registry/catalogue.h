@@ -21,6 +21,7 @@
 #include "server/placement/placement.h"
 #include "server/registry/command.h"
 #include "server/registry/draft.h"
+#include "server/registry/location_health.h"
 #include "server/registry/transaction.h"
 #include "server/registry/uid.h"
 
@@ -91,6 +92,15 @@ class Catalogue {
   Version* FindByUid(VersionUid uid);
   const std::map<std::string, std::unique_ptr<Version>>& by_name() const { return by_name_; }
 
+  // What nodes have found at the shards' locations.
+  LocationHealth& health() { return health_; }
+  const LocationHealth& health() const { return health_; }
+  // Appends to `findings` what a counted report of `node` says of the shard's locations, where that
+  // is news.
+  void CollectFindings(const Version& version, NodeUid node, const muster::v1::ShardReport& report,
+                       int64_t now_us, std::vector<NoteLocations::Finding>& findings) const;
+  absl::Status Note(const NoteLocations& command, const std::string& node_name, Transaction& tx);
+
   muster::v1::ModelVersion Describe(const Version& version) const;
   // The shard must exist.
   muster::v1::Shard DescribeShard(const Version& version, uint32_t index) const;
@@ -117,6 +127,7 @@ class Catalogue {
   std::string uid_prefix_;
   std::map<std::string, std::unique_ptr<Version>> by_name_;
   absl::flat_hash_map<VersionUid, Version*> by_uid_;
+  LocationHealth health_;
 };
 
 }  // namespace muster

@@ -106,6 +106,21 @@ struct ApplyPlan {
   bool staged = false;
 };
 
+// Takes note of what a node's report said of locations.
+struct NoteLocations {
+  struct Finding {
+    uint32_t shard = 0;
+    // One of the shard's locations.
+    std::string uri;
+    // Unspecified: bytes read from it were verified.
+    muster::v1::ShardFailure::Code found = muster::v1::ShardFailure::CODE_UNSPECIFIED;
+  };
+  VersionUid version;
+  NodeUid node;
+  // At most kMaxFindingsPerCommand.
+  std::vector<Finding> findings;
+};
+
 // Removes a draft that nobody has added to for a day.
 struct ExpireDraft {
   VersionUid version;
@@ -136,7 +151,7 @@ using Command = std::variant<
     muster::v1::JoinAssemblyRequest, muster::v1::LeaveAssemblyRequest,
     muster::v1::DeleteAssemblyRequest, muster::v1::ReportShardsRequest, Tick, ExpireLease,
     ReleaseNode, ReviveNode, NoteDrain, ResumePlans, ExpireGivenUp, StagePlan, ApplyPlan,
-    ExpireDraft, ForgetMember, ForgetPlanDirectory, RememberReady>;
+    NoteLocations, ExpireDraft, ForgetMember, ForgetPlanDirectory, RememberReady>;
 
 // What asks for the command, as events tell it: an RPC's name, or a rule of the server. Valid for
 // ever.

@@ -79,6 +79,13 @@ inline constexpr int kMaxEventShards = 1'000;
 inline constexpr size_t kMaxFailureEvents = 16;
 inline constexpr size_t kMaxEventMessageBytes = 1'024;
 
+// What is remembered of complaints about one location.
+inline constexpr int kMaxComplaints = 8;
+// Rows of 8.5 KiB at most with their keys, of which this many stay below 512 KiB.
+inline constexpr size_t kMaxFindingsPerCommand = 40;
+// How long AcquireRead may wait.
+inline constexpr int64_t kMaxReadWaitUs = 60'000'000;
+
 inline constexpr int64_t kRequestIdTtlUs = 600'000'000;
 inline constexpr size_t kMaxRequestIds = 100'000;
 inline constexpr int64_t kDraftTtlUs = int64_t{24} * 3600 * 1'000'000;

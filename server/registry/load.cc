@@ -60,6 +60,13 @@ absl::Status LoadCatalogue(MetadataStore& store, Catalogue& catalogue) {
         const auto uid = ParseCompanionKey(key);
         return uid.has_value() ? catalogue.LoadCompanion(*uid, row) : DamagedRow(key);
       }));
+  MUSTER_RETURN_IF_ERROR(ForEach<store::LocationHealthRow>(
+      store, "h", [&](const std::string& key, store::LocationHealthRow& row) {
+        const auto parsed = ParseLocationHealthKey(key);
+        if (!parsed.has_value()) return DamagedRow(key);
+        catalogue.health().Load(parsed->first, parsed->second.value, std::move(row));
+        return absl::OkStatus();
+      }));
   for (const VersionUid uid : catalogue.Drafts()) {
     MUSTER_RETURN_IF_ERROR(ForEach<store::TensorsRow>(
         store, AllTensorsPrefix(uid),
@@ -157,7 +164,12 @@ absl::StatusOr<Applied> Registry::Load(MetadataStore& store) {
       }));
   MUSTER_RETURN_IF_ERROR(LoadEventLog(store, revision_, event_log_));
   assemblies_.FinishLoad(revision_, tx);
-  for (const auto& [name, node] : nodes_.by_name()) leases_.Apply(NodeTable::EventOf(*node));
+  for (const auto& [name, node] : nodes_.by_name()) {
+    const NodeEvent event = NodeTable::EventOf(*node);
+    leases_.Apply(event);
+    readers_.Apply(event);
+  }
+  if (!nodes_.by_name().empty()) readers_.BeginGuard();
   applied.revision = revision_;
   applied.follow_ups = tx.TakeFollowUps();
   applied.plans_wanted = tx.TakePlansWanted();

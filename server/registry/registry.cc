@@ -93,7 +93,17 @@ Registry::Registry(const Options& options)
       nodes_(uid_prefix_, options.default_lease_ttl_us),
       assemblies_(uid_prefix_, options.leases.move_grace, catalogue_, nodes_),
       event_log_(options.event_log),
-      leases_(options.leases) {}
+      leases_(options.leases),
+      readers_(options.readers) {}
+
+void Registry::Committed(const Event& event) const {
+  if (const auto* node = std::get_if<NodeEvent>(&event.what)) {
+    leases_.Apply(*node);
+    readers_.Apply(*node);
+  } else if (const auto* assignment = std::get_if<AssignmentEvent>(&event.what)) {
+    readers_.Apply(*assignment);
+  }
+}
 
 MetadataBatch::Put Registry::RevisionRow(Revision revision) const {
   store::RevisionRow row;
@@ -382,6 +392,11 @@ absl::Status Registry::Do(const StagePlan& command, Transaction& tx) {
 
 absl::Status Registry::Do(const ApplyPlan& command, Transaction& tx) {
   return assemblies_.Apply(command, tx);
+}
+
+absl::Status Registry::Do(const NoteLocations& command, Transaction& tx) {
+  const Node* node = nodes_.FindByUid(command.node);
+  return node == nullptr ? absl::OkStatus() : catalogue_.Note(command, node->row.name(), tx);
 }
 
 absl::Status Registry::Do(const ExpireDraft& command, Transaction& tx) {

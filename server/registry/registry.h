@@ -24,6 +24,7 @@
 #include "server/registry/event_log.h"
 #include "server/registry/lease_table.h"
 #include "server/registry/node_table.h"
+#include "server/registry/reader_table.h"
 #include "server/registry/request_log.h"
 #include "server/registry/transaction.h"
 #include "storage/metadata/metadata_store.h"
@@ -49,7 +50,8 @@ struct Applied {
   std::vector<AssemblyUid> plans_wanted;
 };
 
-// Not thread-safe but for leases(): Apply under an exclusive lock, the rest under a shared one.
+// Not thread-safe but for leases() and readers(): Apply under an exclusive lock, the rest under a
+// shared one.
 class Registry {
  public:
   struct Options {
@@ -60,6 +62,7 @@ class Registry {
     int64_t min_free_bytes = int64_t{256} << 20;
     LeaseTable::Options leases;
     EventLog::Options event_log;
+    ReaderTable::Options readers;
   };
 
   explicit Registry(const Options& options);
@@ -82,6 +85,10 @@ class Registry {
   const EventLog& event_log() const { return event_log_; }
   // Has a lock of its own.
   LeaseTable& leases() const { return leases_; }
+  // Has a lock of its own.
+  ReaderTable& readers() const { return readers_; }
+  // Takes over into both what a committed transaction says.
+  void Committed(const Event& event) const;
 
   // As the tables describe them, with what is in memory only: what blocks a drain, and what the
   // brake holds back. The latter changes with time and without a revision, so that a watch shows it
@@ -131,6 +138,7 @@ class Registry {
   absl::Status Do(const ExpireGivenUp& command, Transaction& tx);
   absl::Status Do(const StagePlan& command, Transaction& tx);
   absl::Status Do(const ApplyPlan& command, Transaction& tx);
+  absl::Status Do(const NoteLocations& command, Transaction& tx);
   absl::Status Do(const ExpireDraft& command, Transaction& tx);
   absl::Status Do(const ForgetMember& command, Transaction& tx);
   absl::Status Do(const ForgetPlanDirectory& command, Transaction& tx);
@@ -154,6 +162,7 @@ class Registry {
   RequestLog requests_;
   EventLog event_log_;
   mutable LeaseTable leases_;
+  mutable ReaderTable readers_;
 };
 
 }  // namespace muster

@@ -72,6 +72,9 @@ std::string EventsKey(Revision revision, uint32_t part) {
   return KeyWriter('e').U64(revision.value).U32(part).Done();
 }
 std::string EventRunKey(Revision last) { return KeyWriter('k').U64(last.value).Done(); }
+std::string LocationHealthKey(VersionUid version, ShardIndex shard, absl::string_view uri) {
+  return KeyWriter('h').U64(version.value).U32(shard.value).Text(uri).Done();
+}
 std::string RequestKey(int64_t expire_time_us, absl::string_view request_id) {
   return KeyWriter('q').U64(static_cast<uint64_t>(expire_time_us)).Text(request_id).Done();
 }
@@ -83,6 +86,9 @@ std::string AllTensorsPrefix(VersionUid version) {
 }
 std::string AllCompanionsPrefix(VersionUid version) {
   return KeyWriter('c').U64(version.value).Done();
+}
+std::string AllLocationHealthPrefix(VersionUid version) {
+  return KeyWriter('h').U64(version.value).Done();
 }
 std::string AssemblyRowsPrefix(AssemblyUid assembly) {
   return KeyWriter('b').U64(assembly.value).Done();
@@ -100,6 +106,12 @@ std::string PrefixEnd(absl::string_view prefix) {
 
 std::optional<std::pair<VersionUid, ShardIndex>> ParseShardKey(absl::string_view key) {
   if (key.size() != 13 || key[0] != 's') return std::nullopt;
+  return std::pair(VersionUid(ReadNumber(key.substr(1, 8))),
+                   ShardIndex(static_cast<uint32_t>(ReadNumber(key.substr(9, 4)))));
+}
+
+std::optional<std::pair<VersionUid, ShardIndex>> ParseLocationHealthKey(absl::string_view key) {
+  if (key.size() < 14 || key[0] != 'h') return std::nullopt;
   return std::pair(VersionUid(ReadNumber(key.substr(1, 8))),
                    ShardIndex(static_cast<uint32_t>(ReadNumber(key.substr(9, 4)))));
 }

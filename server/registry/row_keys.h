@@ -9,8 +9,9 @@
 //   "b" assembly "r" node               ReadinessRow
 //   "c" version companion path          CompanionRow
 //   "e" revision part                   EventsRow
-//   "k" revision                        EventRunRow
+//   "h" version shard location URI      LocationHealthRow
 //   "i" node                            InventoryRow
+//   "k" revision                        EventRunRow
 //   "n" node                            NodeRow
 //   "p" version shard chunk             PiecesRow
 //   "q" expiry request id               RequestRow
@@ -48,6 +49,7 @@ std::string ReadinessKey(AssemblyUid assembly, NodeUid node);
 std::string EventLogKey();
 std::string EventsKey(Revision revision, uint32_t part);
 std::string EventRunKey(Revision last);
+std::string LocationHealthKey(VersionUid version, ShardIndex shard, absl::string_view uri);
 std::string RequestKey(int64_t expire_time_us, absl::string_view request_id);
 
 // Prefixes of whole ranges; PrefixEnd gives the key after the last one that begins with the prefix.
@@ -55,12 +57,14 @@ std::string AllShardsPrefix(VersionUid version);
 std::string AllPiecesPrefix(VersionUid version);
 std::string AllTensorsPrefix(VersionUid version);
 std::string AllCompanionsPrefix(VersionUid version);
+std::string AllLocationHealthPrefix(VersionUid version);
 std::string AssemblyRowsPrefix(AssemblyUid assembly);
 std::string PlanDirectoryPrefix(AssemblyUid assembly, Generation directory);
 std::string PrefixEnd(absl::string_view prefix);
 
 // Takes a key apart again while the store is loaded; nullopt for a key of another form.
 std::optional<std::pair<VersionUid, ShardIndex>> ParseShardKey(absl::string_view key);
+std::optional<std::pair<VersionUid, ShardIndex>> ParseLocationHealthKey(absl::string_view key);
 std::optional<VersionUid> ParseCompanionKey(absl::string_view key);
 std::optional<NodeUid> ParseInventoryKey(absl::string_view key);
 struct AssemblyRowKey {

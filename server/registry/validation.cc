@@ -343,6 +343,10 @@ absl::Status CheckReports(const v1::ReportShardsRequest& request) {
       return InvalidField("state", absl::StrCat(report.state()),
                           "PENDING, FETCHING, READY or FAILED");
     }
+    if (report.locations_size() > kMaxLocations) {
+      return InvalidField("locations", absl::StrCat(report.locations_size()),
+                          "at most 16 a report");
+    }
     if (!seen.insert(report.shard()).second) {
       return InvalidField("shard", absl::StrCat(report.shard()), "each shard at most once a call");
     }

@@ -5,6 +5,7 @@
 #include "server/registry/limits.h"
 #include "server/registry/validation.h"
 #include "server/rpc/list_page.h"
+#include "server/rpc/read_places.h"
 #include "server/rpc/watch_stream.h"
 #include "server/watch/assembly_cursor.h"
 #include "server/watch/assignment_cursor.h"
@@ -59,6 +60,7 @@ absl::Status FillShardStatus(const Registry& registry, const v1::GetShardStatusR
     if (replica.counted()) ++ready;
     if (out.replicas_size() < kMaxMembersShown) *out.add_replicas() = std::move(replica);
   }
+  ShowWaiting(registry, assembly->version().uid, out);
   out.set_replicas_required(required);
   out.set_replicas_ready(ready);
   return absl::OkStatus();
@@ -117,6 +119,7 @@ class AssemblyServiceRpc final : public CallbackService {
             *item = assembly->DescribeMember(node, member);
             item->set_fetching_bytes(registry.leases().ProgressOf(member.node, assembly->name()));
           }
+          ShowOrigins(registry, *assembly, out);
           return absl::OkStatus();
         });
   }

@@ -30,6 +30,8 @@ struct ServiceContext {
   Feed& feed;
   // Has a lock of its own.
   LeaseTable& leases;
+  // Has a lock of its own.
+  ReaderTable& places;
   // For reader threads only.
   MetadataStore& store;
   ReaderPool& readers;

@@ -3,6 +3,7 @@
 #include "muster/v1/node.grpc.pb.h"
 #include "server/registry/timestamps.h"
 #include "server/rpc/list_page.h"
+#include "server/rpc/read_places.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
 
@@ -28,6 +29,22 @@ class NodeServiceRpc final : public v1::NodeService::CallbackService {
     const UnaryCall call(services_, context, "Heartbeat");
     call.Finish(Renew(*request, *response));
     return call.reactor();
+  }
+
+  ServerUnaryReactor* AcquireRead(CallbackServerContext* context,
+                                  const v1::AcquireReadRequest* request,
+                                  v1::AcquireReadResponse* response) override {
+    return AcquirePlace(services_, context, *request, response);
+  }
+
+  ServerUnaryReactor* ReleaseRead(CallbackServerContext* context,
+                                  const v1::ReleaseReadRequest* request,
+                                  v1::ReleaseReadResponse* response) override {
+    return Read<v1::ReleaseReadResponse>(
+        services_, context, "ReleaseRead", response,
+        [request](const Registry& registry, v1::ReleaseReadResponse&) {
+          return ReleasePlace(registry, *request);
+        });
   }
 
   ServerUnaryReactor* DeregisterNode(CallbackServerContext* context,

@@ -30,11 +30,11 @@ constexpr const char* kServices[] = {"muster.v1.ModelService", "muster.v1.NodeSe
 class GrpcServer final : public RpcServer {
  public:
   GrpcServer(const RpcOptions& options, Clock& clock, Committer& committer, Feed& feed,
-             LeaseTable& leases, MetadataStore& store, CallStats& stats)
+             LeaseTable& leases, ReaderTable& places, MetadataStore& store, CallStats& stats)
       : clock_(clock),
         hub_(clock, feed, options.watches),
         readers_(kReaderThreads, kReaderQueueLimit),
-        context_{committer, feed, leases, store, readers_, stats},
+        context_{committer, feed, leases, places, store, readers_, stats},
         models_(NewModelService(context_)),
         nodes_(NewNodeService(context_)),
         assemblies_(NewAssemblyService(context_, hub_)),
@@ -75,6 +75,7 @@ class GrpcServer final : public RpcServer {
     server_->GetHealthCheckService()->Shutdown();
     hub_.EndAll(MakeError(absl::StatusCode::kUnavailable, "SHUTTING_DOWN",
                           "the server is shutting down: try again, or another server"));
+    context_.places.Stop();
     server_->Shutdown(absl::ToChronoTime(clock_.Now() + grace));
   }
 
@@ -96,9 +97,10 @@ class GrpcServer final : public RpcServer {
 
 absl::StatusOr<std::unique_ptr<RpcServer>> StartRpcServer(const RpcOptions& options, Clock& clock,
                                                           Committer& committer, Feed& feed,
-                                                          LeaseTable& leases, MetadataStore& store,
-                                                          CallStats& stats) {
-  auto server = std::make_unique<GrpcServer>(options, clock, committer, feed, leases, store, stats);
+                                                          LeaseTable& leases, ReaderTable& places,
+                                                          MetadataStore& store, CallStats& stats) {
+  auto server =
+      std::make_unique<GrpcServer>(options, clock, committer, feed, leases, places, store, stats);
   const std::string& listen = options.listen;
   if (!server->Start(listen)) {
     return MakeError(absl::StatusCode::kUnavailable, "LISTEN_FAILED",

@@ -39,8 +39,8 @@ struct RpcOptions {
 // bound.
 absl::StatusOr<std::unique_ptr<RpcServer>> StartRpcServer(const RpcOptions& options, Clock& clock,
                                                           Committer& committer, Feed& feed,
-                                                          LeaseTable& leases, MetadataStore& store,
-                                                          CallStats& stats);
+                                                          LeaseTable& leases, ReaderTable& places,
+                                                          MetadataStore& store, CallStats& stats);
 
 }  // namespace muster
 

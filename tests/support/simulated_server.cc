@@ -106,7 +106,7 @@ std::shared_ptr<SimulatedServer::Ticket> SimulatedServer::Submit(std::vector<Com
 
 void SimulatedServer::SubmitTick() {
   process_->committer.SubmitInternal(
-      TickThread::MakeTick(clock_, process_->registry.leases(), process_->store));
+      TickThread::MakeTick(clock_, process_->registry, process_->store));
 }
 
 absl::Status SimulatedServer::Run() {

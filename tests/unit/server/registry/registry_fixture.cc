@@ -229,7 +229,7 @@ Applied RegistryFixture::Apply(const Command& command) {
   MUSTER_EXPECT_OK(store_->Commit(batch));
   for (const Event& event : applied.events) {
     events_.push_back(event);
-    if (const auto* node = std::get_if<NodeEvent>(&event.what)) registry_->leases().Apply(*node);
+    registry_->Committed(event);
   }
   for (const AssemblyUid uid : applied.plans_wanted) plans_wanted_.push_back(uid);
   for (const Command& next : applied.follow_ups) MUSTER_EXPECT_OK(Apply(next).status);

@@ -1,0 +1,326 @@
+#include "server/registry/reader_table.h"
+
+#include <algorithm>
+#include <memory>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "server/registry/node_errors.h"
+#include "storage/base/error_info.h"
+#include "storage/base/status_macros.h"
+
+namespace muster {
+namespace {
+
+// A node that was lost comes back with its next heartbeat.
+constexpr absl::Duration kLostRetryDelay = absl::Seconds(1);
+// Where the server as a whole has too many who wait.
+constexpr absl::Duration kFullRetryDelay = absl::Seconds(5);
+
+absl::Status NodeLost(const std::string& node) {
+  return WithDetail(absl::UnavailableError(absl::StrCat(
+                        node, " is LOST: its places are gone until its next heartbeat")),
+                    ErrorDetail{"NODE_LOST", {{"node", node}}, kLostRetryDelay});
+}
+
+absl::Status ShuttingDown() {
+  return MakeError(absl::StatusCode::kUnavailable, "SHUTTING_DOWN",
+                   "the server is shutting down: try again, or another server");
+}
+
+absl::Status AssignmentGone(const std::string& node, uint32_t shard) {
+  return MakeError(absl::StatusCode::kAborted, "ASSIGNMENT_GONE",
+                   absl::StrCat(node, " does not hold shard ", shard, " any more"),
+                   {{"node", node}, {"shard", absl::StrCat(shard)}});
+}
+
+absl::Status TooManyWait(const std::string& node, size_t limit) {
+  return MakeError(absl::StatusCode::kResourceExhausted, "TOO_MANY_ITEMS",
+                   absl::StrCat(limit, " calls of ", node, " wait for a place already"),
+                   {{"node", node}, {"limit", absl::StrCat(limit)}});
+}
+
+absl::Status TooManyWaitInAll(size_t limit) {
+  return WithDetail(
+      absl::ResourceExhaustedError(
+          absl::StrCat(limit, " calls wait for a place at a location already")),
+      ErrorDetail{"TOO_MANY_ITEMS", {{"limit", absl::StrCat(limit)}}, kFullRetryDelay});
+}
+
+}  // namespace
+
+void ReaderTable::Run(const Answers& answers) {
+  for (const auto& answer : answers) answer();
+}
+
+absl::StatusOr<ReaderTable::Node*> ReaderTable::Find(const std::string& node, Epoch epoch) {
+  const auto found = nodes_.find(node);
+  if (found == nodes_.end()) return NodeUnknown(node);
+  if (found->second.epoch != epoch) return NodeFenced(node, epoch, found->second.epoch);
+  return &found->second;
+}
+
+ReaderTable::Answer ReaderTable::AnswerOf(const Queue& queue, const Waiter& waiter) {
+  Answer answer;
+  answer.readers = static_cast<uint32_t>(queue.holders.size());
+  answer.max_readers = queue.max_readers;
+  for (const Waiter& other : queue.waiters) {
+    if (&other == &waiter) break;
+    ++answer.ahead;
+  }
+  return answer;
+}
+
+void ReaderTable::EndCall(const Queue& queue, Waiter& waiter, Answers& answers) {
+  answers.push_back([call = std::exchange(waiter.call, nullptr), answer = AnswerOf(queue, waiter)] {
+    call(answer);
+  });
+  waiter.deadline = now_ + options_.turn_kept;
+}
+
+absl::Status ReaderTable::Enqueue(Request request, Done& done, Answers& answers) {
+  MUSTER_ASSIGN_OR_RETURN(Node * node, Find(request.node, request.epoch));
+  if (stopped_) return ShuttingDown();
+  if (node->lost) return NodeLost(request.node);
+  Queue& queue = queues_[request.location];
+  queue.max_readers = request.max_readers;
+  const auto holder = queue.holders.find(request.node);
+  if (holder != queue.holders.end()) {
+    holder->second = std::move(request.assemblies);
+    Answer answer;
+    answer.granted = true;
+    answer.readers = static_cast<uint32_t>(queue.holders.size());
+    answer.max_readers = queue.max_readers;
+    answers.push_back([call = std::exchange(done, nullptr), answer] { call(answer); });
+    return absl::OkStatus();
+  }
+  auto waiter = std::find_if(queue.waiters.begin(), queue.waiters.end(),
+                             [&](const Waiter& other) { return other.node == request.node; });
+  if (waiter == queue.waiters.end()) {
+    if (node->waiting.size() >= options_.max_waiting_per_node) {
+      return TooManyWait(request.node, options_.max_waiting_per_node);
+    }
+    if (waiting_ >= options_.max_waiting) return TooManyWaitInAll(options_.max_waiting);
+    waiter = queue.waiters.emplace(queue.waiters.end());
+    waiter->node = request.node;
+    node->waiting.insert(request.location);
+    ++waiting_;
+  } else if (waiter->call) {
+    // Its caller has given up on it, or would not ask again.
+    EndCall(queue, *waiter, answers);
+  }
+  waiter->assemblies = std::move(request.assemblies);
+  waiter->held = request.held;
+  waiter->call = std::exchange(done, nullptr);
+  waiter->deadline = now_ + request.max_wait;
+  return absl::OkStatus();
+}
+
+void ReaderTable::Acquire(Request request, Done done) {
+  Answers answers;
+  {
+    MutexLock lock(mutex_);
+    const Location location = request.location;
+    const std::string node = request.node;
+    const bool waits = request.max_wait > absl::ZeroDuration();
+    absl::Status refused = Enqueue(std::move(request), done, answers);
+    ServeQueue(location, answers);
+    if (!refused.ok()) {
+      answers.push_back([&done, refused] { done(refused); });
+    } else if (!waits) {
+      const auto queue = queues_.find(location);
+      for (Waiter& waiter : queue->second.waiters) {
+        if (waiter.node == node && waiter.call) EndCall(queue->second, waiter, answers);
+      }
+    }
+  }
+  Run(answers);
+}
+
+bool ReaderTable::MayServe(const Waiter& waiter) const {
+  return waiter.call != nullptr && (!guarded_ || waiter.held);
+}
+
+void ReaderTable::ServeQueue(const Location& location, Answers& answers) {
+  const auto found = queues_.find(location);
+  if (found == queues_.end()) return;
+  Queue& queue = found->second;
+  for (auto waiter = queue.waiters.begin();
+       waiter != queue.waiters.end() && queue.holders.size() < queue.max_readers;) {
+    if (!MayServe(*waiter)) {
+      ++waiter;
+      continue;
+    }
+    queue.holders[waiter->node] = std::move(waiter->assemblies);
+    Node& node = nodes_.at(waiter->node);
+    node.held.insert(location);
+    node.waiting.erase(location);
+    --waiting_;
+    Answer answer;
+    answer.granted = true;
+    answer.readers = static_cast<uint32_t>(queue.holders.size());
+    answer.max_readers = queue.max_readers;
+    answers.push_back([call = std::move(waiter->call), answer] { call(answer); });
+    waiter = queue.waiters.erase(waiter);
+  }
+  if (queue.holders.empty() && queue.waiters.empty()) queues_.erase(found);
+}
+
+void ReaderTable::Remove(const std::string& node, const Location& location, const absl::Status& why,
+                         Answers& answers) {
+  const auto found = queues_.find(location);
+  if (found == queues_.end()) return;
+  Queue& queue = found->second;
+  Node& entry = nodes_.at(node);
+  if (queue.holders.erase(node) > 0) entry.held.erase(location);
+  for (auto waiter = queue.waiters.begin(); waiter != queue.waiters.end(); ++waiter) {
+    if (waiter->node != node) continue;
+    if (waiter->call) answers.push_back([call = std::move(waiter->call), why] { call(why); });
+    queue.waiters.erase(waiter);
+    entry.waiting.erase(location);
+    --waiting_;
+    break;
+  }
+  ServeQueue(location, answers);
+}
+
+void ReaderTable::RemoveAll(const std::string& node, const absl::Status& why, Answers& answers) {
+  const Node& entry = nodes_.at(node);
+  std::set<Location> locations = entry.held;
+  locations.insert(entry.waiting.begin(), entry.waiting.end());
+  for (const Location& location : locations) Remove(node, location, why, answers);
+}
+
+absl::Status ReaderTable::Release(const std::string& node, Epoch epoch, const Location& location) {
+  Answers answers;
+  {
+    MutexLock lock(mutex_);
+    MUSTER_RETURN_IF_ERROR(Find(node, epoch).status());
+    Remove(node, location, absl::CancelledError("the place was given back"), answers);
+  }
+  Run(answers);
+  return absl::OkStatus();
+}
+
+void ReaderTable::Tick(absl::Duration monotonic) {
+  Answers answers;
+  {
+    MutexLock lock(mutex_);
+    now_ = monotonic;
+    if (!std::exchange(ticked_, true)) guard_end_ = now_ + options_.guard;
+    const bool guard_ends = guarded_ && now_ >= guard_end_;
+    if (guard_ends) guarded_ = false;
+    std::vector<std::pair<std::string, Location>> forgotten;
+    std::vector<Location> to_serve;
+    for (auto& [location, queue] : queues_) {
+      for (Waiter& waiter : queue.waiters) {
+        if (waiter.deadline > now_) continue;
+        if (!waiter.call) {
+          forgotten.emplace_back(waiter.node, location);
+        } else if (!guard_ends) {
+          EndCall(queue, waiter, answers);
+        }
+      }
+      if (guard_ends && !queue.waiters.empty()) to_serve.push_back(location);
+    }
+    for (const auto& [node, location] : forgotten) {
+      Remove(node, location, absl::OkStatus(), answers);
+    }
+    for (const Location& location : to_serve) ServeQueue(location, answers);
+  }
+  Run(answers);
+}
+
+void ReaderTable::Apply(const NodeEvent& event) {
+  Answers answers;
+  {
+    MutexLock lock(mutex_);
+    const auto known = nodes_.find(event.name);
+    if (known != nodes_.end()) {
+      if (event.removed) {
+        RemoveAll(event.name, NodeUnknown(event.name), answers);
+      } else if (known->second.epoch != event.epoch) {
+        RemoveAll(event.name, NodeFenced(event.name, known->second.epoch, event.epoch), answers);
+      } else if (event.lost) {
+        RemoveAll(event.name, NodeLost(event.name), answers);
+      }
+    }
+    if (event.removed) {
+      if (names_.erase(event.uid) > 0) nodes_.erase(event.name);
+    } else {
+      Node& node = nodes_[event.name];
+      if (node.uid != event.uid) names_.erase(node.uid);
+      node.uid = event.uid;
+      node.epoch = event.epoch;
+      node.lost = event.lost;
+      names_[event.uid] = event.name;
+    }
+  }
+  Run(answers);
+}
+
+void ReaderTable::Apply(const AssignmentEvent& event) {
+  if (event.unassigned.empty()) return;
+  Answers answers;
+  {
+    MutexLock lock(mutex_);
+    const auto name = names_.find(event.node);
+    if (name == names_.end()) return;
+    const Node& node = nodes_.at(name->second);
+    std::set<Location> locations = node.held;
+    locations.insert(node.waiting.begin(), node.waiting.end());
+    for (const Location& location : locations) {
+      if (location.version != event.version ||
+          !std::binary_search(event.unassigned.begin(), event.unassigned.end(), location.shard)) {
+        continue;
+      }
+      Queue& queue = queues_.at(location);
+      const auto holder = queue.holders.find(name->second);
+      std::set<AssemblyUid>* assemblies = holder == queue.holders.end() ? nullptr : &holder->second;
+      for (Waiter& waiter : queue.waiters) {
+        if (waiter.node == name->second) assemblies = &waiter.assemblies;
+      }
+      assemblies->erase(event.assembly_uid);
+      if (!assemblies->empty()) continue;
+      Remove(name->second, location, AssignmentGone(name->second, location.shard), answers);
+    }
+  }
+  Run(answers);
+}
+
+void ReaderTable::BeginGuard() {
+  MutexLock lock(mutex_);
+  guarded_ = true;
+}
+
+void ReaderTable::Stop() {
+  Answers answers;
+  {
+    MutexLock lock(mutex_);
+    stopped_ = true;
+    for (auto& [location, queue] : queues_) {
+      for (Waiter& waiter : queue.waiters) {
+        if (!waiter.call) continue;
+        answers.push_back([call = std::exchange(waiter.call, nullptr)] { call(ShuttingDown()); });
+      }
+    }
+  }
+  Run(answers);
+}
+
+std::vector<ReaderTable::Waiting> ReaderTable::WaitingFor(VersionUid version,
+                                                          std::optional<uint32_t> shard) {
+  MutexLock lock(mutex_);
+  std::vector<Waiting> waiting;
+  for (auto it = queues_.lower_bound(Location{version, shard.value_or(0), ""}); it != queues_.end();
+       ++it) {
+    const Location& location = it->first;
+    if (location.version != version || location.shard > shard.value_or(location.shard)) break;
+    for (const Waiter& waiter : it->second.waiters) {
+      waiting.push_back({waiter.node, location.shard, location.uri});
+    }
+  }
+  return waiting;
+}
+
+}  // namespace muster
