@@ -52,8 +52,8 @@ run_preset() {
     { tail -n 60 "$root/build/$preset-build.log" && return 1; }
   say "testing preset $preset"
   rm -f "$report"
-  # One after the other: the integration tests start many processes of their own, and two cores are few.
-  ctest --test-dir "$root/build/$preset" --output-on-failure --no-tests=error --output-junit "$report" \
+  # Two at a time; but for the integration tests, which start many processes of their own.
+  ctest --test-dir "$root/build/$preset" --parallel 2 --output-on-failure --no-tests=error --output-junit "$report" \
     "${labels[@]}" || code=1
   [[ -s $report ]] && count "$report"
   return "$code"

@@ -319,8 +319,7 @@ std::optional<Attempt> RepeatAttempt(World& world) {
   if (world.answered.empty()) return std::nullopt;
   const AnsweredRequest& old = world.answered[world.Below(world.answered.size())];
   // Close to the end of the ten minutes either answer is right.
-  if (world.clock().Monotonic() - old.at >
-      absl::Microseconds(kRequestIdTtlUs) - absl::Seconds(60)) {
+  if (world.time_of_day() - old.at > absl::Microseconds(kRequestIdTtlUs) - absl::Seconds(60)) {
     return std::nullopt;
   }
   Attempt attempt = old.attempt;
@@ -356,7 +355,7 @@ void SendHeartbeats(World& world) {
     request.set_epoch(stale ? agent.old_epochs.back() : agent.epoch);
     const Node* node = FindNode(world, name);
     const bool current = node != nullptr && node->epoch().value == request.epoch();
-    auto result = world.server().leases().Heartbeat(request);
+    auto result = world.Renew(request);
     if (result.ok() != current) {
       return world.Fail("4", absl::StrCat("a heartbeat of ", name, " with epoch ", request.epoch(),
                                           " got ", result.status().ToString()));

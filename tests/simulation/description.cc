@@ -7,15 +7,33 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "google/protobuf/io/coded_stream.h"
+#include "google/protobuf/io/zero_copy_stream_impl_lite.h"
+#include "google/protobuf/message.h"
 #include "server/registry/row_keys.h"
 
 namespace muster {
 namespace {
 
+bool readable = false;
+
 size_t HashOf(const std::string& bytes) { return absl::Hash<std::string>()(bytes); }
 
+// Equal for equal messages, also where they have maps.
+std::string TextOf(const google::protobuf::Message& message) {
+  if (readable) return message.ShortDebugString();
+  std::string bytes;
+  {
+    google::protobuf::io::StringOutputStream stream(&bytes);
+    google::protobuf::io::CodedOutputStream coded(&stream);
+    coded.SetSerializationDeterministic(true);
+    message.SerializeToCodedStream(&coded);
+  }
+  return absl::StrCat(HashOf(bytes));
+}
+
 void DescribeVersion(const Registry& registry, const Version& version, std::string& out) {
-  absl::StrAppend(&out, registry.catalogue().Describe(version).ShortDebugString(), "\n");
+  absl::StrAppend(&out, TextOf(registry.catalogue().Describe(version)), "\n");
   for (uint32_t index = 0; index < version.shards.size(); ++index) {
     // The API shows nothing but what is in the row; as text it would take most of a run's time.
     absl::StrAppend(&out, " ", index, ":", HashOf(version.shards[index].row));
@@ -30,7 +48,7 @@ void DescribeAssignments(const Assembly::Member& member, std::string& out) {
                     member.states[i]);
     const auto failure = member.failures.find(assignment.shard);
     if (failure != member.failures.end()) {
-      absl::StrAppend(&out, "{", failure->second.ShortDebugString(), "}");
+      absl::StrAppend(&out, "{", TextOf(failure->second), "}");
     }
   }
   absl::StrAppend(&out, "\n");
@@ -38,24 +56,26 @@ void DescribeAssignments(const Assembly::Member& member, std::string& out) {
 
 }  // namespace
 
+void DescribeReadably() { readable = true; }
+
 std::string DescribeAll(const Registry& registry) {
   std::string out = absl::StrCat("revision ", registry.revision().value, "\n");
   for (const auto& [name, version] : registry.catalogue().by_name()) {
     DescribeVersion(registry, *version, out);
   }
   for (const auto& [name, node] : registry.nodes().by_name()) {
-    absl::StrAppend(&out, registry.nodes().Describe(*node).ShortDebugString(), " in");
+    absl::StrAppend(&out, TextOf(registry.nodes().Describe(*node)), " in");
     for (const AssemblyUid uid : node->memberships) absl::StrAppend(&out, " ", uid.value);
     absl::StrAppend(&out, "\n");
   }
   for (const auto& [name, assembly] : registry.assemblies().by_name()) {
     muster::v1::Assembly shown = registry.assemblies().Describe(*assembly);
     shown.clear_revision();
-    absl::StrAppend(&out, shown.ShortDebugString(), " directory ", assembly->row().plan_directory(),
+    absl::StrAppend(&out, TextOf(shown), " directory ", assembly->row().plan_directory(),
                     " was_ready ", assembly->row().was_ready(), "\n");
     for (const auto& [node, member] : assembly->members()) {
-      absl::StrAppend(&out, "  ", assembly->DescribeMember(node, member).ShortDebugString(),
-                      " epoch ", member.epoch.value);
+      absl::StrAppend(&out, "  ", TextOf(assembly->DescribeMember(node, member)), " epoch ",
+                      member.epoch.value);
       DescribeAssignments(member, out);
     }
   }
@@ -78,7 +98,7 @@ std::string DescribeFacts(const Registry& registry, absl::string_view without) {
                     row.policy(), " min_nodes ", row.min_nodes(), " generation ", row.generation(),
                     "\n");
     for (const auto& [node, member] : assembly->members()) {
-      absl::StrAppend(&out, "  ", node, " ", member.claim.ShortDebugString());
+      absl::StrAppend(&out, "  ", node, " ", TextOf(member.claim));
       DescribeAssignments(member, out);
     }
   }
@@ -88,7 +108,7 @@ std::string DescribeFacts(const Registry& registry, absl::string_view without) {
 std::string DescribeContent(const Registry& registry, const Version& version,
                             MetadataStore& store) {
   muster::v1::ModelVersion shown = registry.catalogue().Describe(version);
-  std::string out = absl::StrCat(shown.ShortDebugString(), "\n");
+  std::string out = absl::StrCat(TextOf(shown), "\n");
   for (uint32_t index = 0; index < version.shards.size(); ++index) {
     muster::v1::Shard shard = registry.catalogue().DescribeShard(version, index);
     shard.clear_locations();

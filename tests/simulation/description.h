@@ -1,6 +1,6 @@
 // The registry's state as text, so that two states can be compared and a difference can be read.
 //
-// Thread-safe: pure functions.
+// Thread-safe, but for DescribeReadably.
 #ifndef MUSTER_TESTS_SIMULATION_DESCRIPTION_H_
 #define MUSTER_TESTS_SIMULATION_DESCRIPTION_H_
 
@@ -11,6 +11,10 @@
 #include "storage/metadata/metadata_store.h"
 
 namespace muster {
+
+// From here on messages are written out. Before that they are hashes: to print them takes most of a
+// run's time, and only a run that fails is read.
+void DescribeReadably();
 
 // All that the API shows, but for what is kept in memory only (progress) or begins anew with a load
 // (an assembly's revision).

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "server/commit/planning.h"
 #include "tests/simulation/checks.h"
+#include "tests/simulation/live_cluster.h"
 #include "tests/simulation/steps.h"
 #include "tests/simulation/watchers.h"
 #include "tests/simulation/world.h"
@@ -16,6 +17,8 @@ namespace {
 
 // Every so many-th seed has an assembly whose plans need several transactions.
 constexpr uint64_t kBigEvery = 20;
+// So many seeds of three have honest agents over a bad network, besides the random callers.
+constexpr uint64_t kLiveOfThree = 2;
 constexpr int kSteps = 120;
 constexpr int kBigSteps = 40;
 constexpr int kBigNodes = 60;
@@ -34,6 +37,9 @@ class Simulation {
       node_watchers_.emplace_back(absl::StrCat("nodes/n", i));
       assembly_watchers_.emplace_back(absl::StrCat("assemblies/a", i));
     }
+    if (!world_.big && seed % 3 < kLiveOfThree) {
+      cluster_.emplace(world_, [this] { PlanStep(true); });
+    }
   }
 
   std::string Run() {
@@ -43,11 +49,9 @@ class Simulation {
       PublishVersion(world_, "models/m/versions/v0", 1 + static_cast<uint32_t>(world_.Below(8)));
       PublishVersion(world_, "models/m/versions/v1", 1 + static_cast<uint32_t>(world_.Below(30)));
     }
+    if (cluster_.has_value()) cluster_->SetUp();
     for (int step = 0; step < (world_.big ? kBigSteps : kSteps) && !world_.failed(); ++step) {
-      const int restarts = world_.restarts();
       Step();
-      // What a dead process has planned does not arrive.
-      if (world_.restarts() != restarts) delayed_.clear();
       world_.CheckInvariants();
     }
     Settle();
@@ -62,6 +66,7 @@ class Simulation {
   void TimeStep();
   void QuietTime();
   std::optional<Attempt> AnyAttempt();
+  std::optional<Attempt> NewAttempt();
   void GroupStep();
   void Settle();
   void FinishMoves();
@@ -72,6 +77,8 @@ class Simulation {
   std::vector<AssemblyWatcher> assembly_watchers_;
   EventsWatcher events_watcher_;
   std::vector<DelayedPlan> delayed_;
+  int planning_process_ = 0;
+  std::optional<LiveCluster> cluster_;
 };
 
 void Simulation::SetUpBig() {
@@ -92,13 +99,16 @@ void Simulation::SetUpBig() {
 }
 
 std::optional<Attempt> Simulation::AnyAttempt() {
-  const uint64_t what = world_.Below(100);
+  return world_.Chance(7) ? RepeatAttempt(world_) : NewAttempt();
+}
+
+std::optional<Attempt> Simulation::NewAttempt() {
+  const uint64_t what = world_.Below(93);
   if (what < 30) return CatalogueAttempt(world_);
   if (what < 45) return NodeAttempt(world_);
   if (what < 70) return AssemblyAttempt(world_);
   if (what < 85) return ReportAttempt(world_);
-  if (what < 93) return HonestReport(world_, "");
-  return RepeatAttempt(world_);
+  return HonestReport(world_, "");
 }
 
 void Simulation::GroupStep() {
@@ -110,6 +120,8 @@ void Simulation::GroupStep() {
 }
 
 void Simulation::PlanStep(bool may_delay) {
+  // What a dead process has planned does not arrive.
+  if (std::exchange(planning_process_, world_.restarts()) != world_.restarts()) delayed_.clear();
   if (may_delay && !delayed_.empty() && world_.Chance(30)) {
     const auto at = delayed_.begin() + static_cast<long>(world_.Below(delayed_.size()));
     DelayedPlan plan = std::move(*at);
@@ -164,6 +176,15 @@ void Simulation::TimeStep() {
 }
 
 void Simulation::Step() {
+  if (cluster_.has_value() && world_.Chance(15)) {
+    const uint64_t ticks = 1 + world_.Below(30);
+    world_.Log(absl::StrCat("the cluster lives for ", ticks, " ticks"));
+    return cluster_->PassTime(ticks);
+  }
+  if (cluster_.has_value() && world_.Chance(5)) {
+    if (auto attempt = NewAttempt()) cluster_->Post(*std::move(attempt));
+    return;
+  }
   const uint64_t what = world_.Below(100);
   if (what < 10) return TimeStep();
   if (what < 30) return PlanStep(true);
@@ -180,10 +201,17 @@ void Simulation::Step() {
 void Simulation::Settle() {
   world_.fault_percent = 0;
   // What the planner has made arrives, late as it is.
+  if (planning_process_ != world_.restarts()) delayed_.clear();
   for (DelayedPlan& plan : delayed_) world_.DoPlan(plan.assembly, std::move(plan.commands));
+  delayed_.clear();
+  if (cluster_.has_value()) cluster_->Settle();
   for (int round = 0; round < kRoundsToSettle && !world_.failed(); ++round) {
-    world_.clock().Advance(absl::Milliseconds(900));
-    world_.DoTick();
+    if (cluster_.has_value()) {
+      cluster_->PassTime(1);
+    } else {
+      world_.clock().Advance(absl::Milliseconds(900));
+      world_.DoTick();
+    }
     for (auto& [name, agent] : world_.agents) {
       const auto node = world_.registry().nodes().Find(name);
       agent.beats = node.ok();

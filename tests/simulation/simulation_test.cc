@@ -6,20 +6,22 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "gtest/gtest.h"
+#include "tests/simulation/description.h"
 
 namespace muster {
 namespace {
 
-// The ctest entry runs this many. --seed N runs one seed; --first N and --seeds N run a range.
+// --seed N runs one seed; --first N and --seeds N run a range.
 uint64_t first_seed = 1;
 uint64_t seed_count = 1'000;
 
 TEST(SimulationTest, EverySeedKeepsEveryInvariant) {
   int failures = 0;
   for (uint64_t seed = first_seed; seed < first_seed + seed_count; ++seed) {
-    const std::string wrong = RunSimulation(seed);
-    if (wrong.empty()) continue;
-    ADD_FAILURE() << wrong << "\n  again: simulation_test --seed " << seed;
+    if (RunSimulation(seed).empty()) continue;
+    // The same again, to be read.
+    DescribeReadably();
+    ADD_FAILURE() << RunSimulation(seed) << "\n  again: simulation_test --seed " << seed;
     if (++failures == 3) break;
   }
 }

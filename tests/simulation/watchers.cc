@@ -3,30 +3,10 @@
 #include "absl/strings/str_cat.h"
 #include "server/registry/limits.h"
 #include "storage/base/error_info.h"
-#include "storage/base/status_macros.h"
 
 namespace muster {
 
 namespace v1 = muster::v1;
-
-namespace {
-
-// Drives a cursor as a stream does; false: there is no message until more happens.
-template <typename Cursor>
-absl::StatusOr<bool> NextOf(World& world, Cursor& cursor, typename Cursor::Message& message) {
-  while (true) {
-    MUSTER_ASSIGN_OR_RETURN(const CursorStep step,
-                            cursor.Next(world.registry(), world.server().feed(), message));
-    if (step == CursorStep::kMessage) return true;
-    if (step == CursorStep::kWait && !cursor.more()) return false;
-    if (step == CursorStep::kWait) continue;
-    MUSTER_ASSIGN_OR_RETURN(LogPart part,
-                            ReadLog(world.server().store(), cursor.reader().log_span()));
-    cursor.reader().Supply(std::move(part));
-  }
-}
-
-}  // namespace
 
 bool AssignmentWatcher::Open(World& world, uint64_t epoch) {
   if (epoch != epoch_) revision_ = 0;

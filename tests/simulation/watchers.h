@@ -9,13 +9,30 @@
 #include <utility>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "server/watch/assembly_cursor.h"
 #include "server/watch/assignment_cursor.h"
 #include "server/watch/events_cursor.h"
+#include "storage/base/status_macros.h"
 #include "tests/simulation/world.h"
 #include "tests/support/watch_validators.h"
 
 namespace muster {
+
+// Drives a cursor as a stream does; false: there is no message until more happens.
+template <typename Cursor>
+absl::StatusOr<bool> NextOf(World& world, Cursor& cursor, typename Cursor::Message& message) {
+  while (true) {
+    MUSTER_ASSIGN_OR_RETURN(const CursorStep step,
+                            cursor.Next(world.registry(), world.server().feed(), message));
+    if (step == CursorStep::kMessage) return true;
+    if (step == CursorStep::kWait && !cursor.more()) return false;
+    if (step == CursorStep::kWait) continue;
+    MUSTER_ASSIGN_OR_RETURN(LogPart part,
+                            ReadLog(world.server().store(), cursor.reader().log_span()));
+    cursor.reader().Supply(std::move(part));
+  }
+}
 
 // Follows one node's assignments through resumes, compactions and restarts. Not thread-safe.
 class AssignmentWatcher {

@@ -1,10 +1,12 @@
 #include "tests/simulation/world.h"
 
+#include <algorithm>
 #include <utility>
 #include <variant>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "muster/store/rows.pb.h"
 #include "server/commit/planning.h"
 #include "server/registry/limits.h"
 #include "server/registry/row_keys.h"
@@ -15,6 +17,8 @@
 
 namespace muster {
 namespace {
+
+namespace v1 = muster::v1;
 
 constexpr size_t kLoggedSteps = 30;
 
@@ -116,6 +120,14 @@ std::set<std::pair<std::string, uint32_t>> HeldByLost(const Registry& registry, 
   return held;
 }
 
+// The time of day that a server which reads the store begins with.
+absl::Time StoredTime(MetadataStore& store) {
+  const auto packed = store.Get(RevisionKey());
+  store::RevisionRow row;
+  if (!packed.ok() || !row.ParseFromString(*packed)) return absl::InfinitePast();
+  return absl::FromUnixMicros(row.time_us());
+}
+
 std::string SerializedReply(const JobResult& result) {
   return result.reply == nullptr ? "" : result.reply->SerializeAsString();
 }
@@ -129,6 +141,8 @@ World::World(uint64_t seed)
   if (const absl::Status started = server_.Start(); !started.ok()) {
     Fail("start", started.ToString());
   }
+  judge_.Started(clock_.Monotonic());
+  time_of_day_ = clock_.Now();
 }
 
 void World::Fail(absl::string_view invariant, absl::string_view text) {
@@ -233,9 +247,19 @@ void World::CheckRepeat(const Attempt& attempt, const JobResult& result) {
 
 void World::Remember(const Attempt& attempt, const JobResult& result) {
   if (attempt.request_id.empty() || !result.status.ok()) return;
+  std::string reply = SerializedReply(result);
+  const auto known = replies_.find(attempt.request_id);
+  if (known != replies_.end() && known->second.second > time_of_day_) {
+    if (known->second.first != reply) {
+      Fail("7", absl::StrCat(attempt.what, ": ", attempt.request_id, " got another reply"));
+    }
+    return;
+  }
+  const absl::Time sure = time_of_day_ + absl::Microseconds(kRequestIdTtlUs) - absl::Seconds(60);
+  replies_[attempt.request_id] = {reply, sure};
   Attempt repeat = attempt;
   repeat.check = [](const JobResult&) { return ""; };
-  answered.push_back({std::move(repeat), SerializedReply(result), clock_.Monotonic()});
+  answered.push_back({std::move(repeat), std::move(reply), time_of_day_});
 }
 
 void World::DoTogether(std::vector<Attempt> attempts) {
@@ -248,7 +272,11 @@ void World::DoTogether(std::vector<Attempt> attempts) {
   if (!RunWithFaults(attempts, "")) return;
   for (size_t i = 0; i < attempts.size(); ++i) {
     if (!tickets[i]->result.has_value()) return Fail("1", "a job was not answered");
-    Remember(attempts[i], *tickets[i]->result);
+    const JobResult& result = *tickets[i]->result;
+    if (std::string wrong = attempts[i].check(result); !wrong.empty()) {
+      Fail("outcome", absl::StrCat(attempts[i].what, ": ", wrong));
+    }
+    Remember(attempts[i], result);
   }
 }
 
@@ -298,8 +326,17 @@ void World::DoTick() {
   Attempt tick;
   tick.what = "tick";
   tick.commands.push_back(Tick{});
+  time_of_day_ = std::max(time_of_day_, clock_.Now());
+  judge_.Ticked(clock_.Monotonic());
   server_.SubmitTick();
   RunWithFaults({tick}, "");
+}
+
+absl::StatusOr<LeaseTable::HeartbeatResult> World::Renew(const v1::HeartbeatRequest& request) {
+  auto result = server_.leases().Heartbeat(request);
+  const auto node = registry().nodes().Find(request.name());
+  if (result.ok() && node.ok()) judge_.Renewed((*node)->uid, clock_.Monotonic());
+  return result;
 }
 
 bool World::RunWithFaults(const std::vector<Attempt>& attempts, const std::string& planned) {
@@ -310,13 +347,16 @@ bool World::RunWithFaults(const std::vector<Attempt>& attempts, const std::strin
     const auto assembly = registry().assemblies().Find(planned);
     generation_before_ =
         assembly.ok() ? Generation((*assembly)->row().generation()) : Generation(0);
-    server_.FailCommit(1 + Below(3), Chance(50) ? SimulatedServer::Fault::kBeforeApply
-                                                : SimulatedServer::Fault::kAfterApply);
+    constexpr SimulatedServer::Fault kFaults[] = {SimulatedServer::Fault::kBeforeApply,
+                                                  SimulatedServer::Fault::kAfterApply,
+                                                  SimulatedServer::Fault::kBeforeReplies};
+    server_.FailCommit(1 + Below(3), kFaults[Below(3)]);
   }
   const absl::Status ran = server_.Run();
-  if (ran.ok()) {
+  if (ran.ok() && !server_.has_failed()) {
     server_.FailCommit(0, SimulatedServer::Fault::kBeforeApply);
-    return true;
+    if (std::string wrong = judge_.Judge(registry()); !wrong.empty()) Fail("leases", wrong);
+    return !failed();
   }
   if (!server_.has_failed()) {
     Fail("8", absl::StrCat("the store refused a batch: ", ran.ToString()));
@@ -348,7 +388,7 @@ void World::CheckStoredPrefix(const std::vector<Attempt>& attempts) {
     return Fail("1", loaded.status().ToString());
   }
   std::vector<StoreContent> contents = {content_before_};
-  twin.Apply(Tick{absl::ToUnixMicros(clock_.Now()), std::nullopt});
+  twin.Apply(Tick{absl::ToUnixMicros(time_of_day_), std::nullopt});
   for (const Attempt& attempt : attempts) {
     for (const Command& command : attempt.commands) {
       if (!ApplyAndRecord(twin, command, contents)) break;
@@ -383,10 +423,19 @@ void World::Restart() {
   if (const absl::Status started = server_.Start(); !started.ok()) {
     return Fail("1", absl::StrCat("the server does not start again: ", started.ToString()));
   }
+  if (std::string wrong = judge_.Judge(registry()); !wrong.empty()) Fail("leases", wrong);
+  judge_.Started(clock_.Monotonic());
+  time_of_day_ = std::max(StoredTime(server_.store()), clock_.Now());
   // What an unacknowledged batch may have reached.
   for (const auto& [name, assembly] : registry().assemblies().by_name()) {
     if (assembly->row().was_ready()) was_ready_.insert(assembly->uid().value);
   }
+}
+
+void World::Kill() {
+  if (failed()) return;
+  Log("the process is killed");
+  Restart();
 }
 
 void World::RestartCleanly() {

@@ -16,11 +16,15 @@
 #include "absl/strings/string_view.h"
 #include "server/registry/command.h"
 #include "storage/base/random.h"
+#include "tests/simulation/lease_judge.h"
 #include "tests/simulation/true_events.h"
 #include "tests/support/fake_clock.h"
 #include "tests/support/simulated_server.h"
 
 namespace muster {
+
+// Nodes whose agents behave like the real one are named with this prefix and a number.
+inline constexpr char kHonestNodes[] = "nodes/h";
 
 // One call on the server, and what has to come of it.
 struct Attempt {
@@ -51,7 +55,7 @@ struct SimulatedAgent {
 struct AnsweredRequest {
   Attempt attempt;
   std::string reply;
-  absl::Duration at;
+  absl::Time at;
 };
 
 // What a publisher means to publish under a name; fixed by the name and the incarnation.
@@ -68,13 +72,18 @@ class World {
  public:
   explicit World(uint64_t seed);
 
-  // Submits the attempts as one group, runs them and checks what came of them.
+  // Submits the attempts as one group, runs them and checks what came of them. What an attempt
+  // expects is not asked of one that is not alone.
   void Do(Attempt attempt);
   void DoTogether(std::vector<Attempt> attempts);
   // One plan's commands, for the assembly.
   void DoPlan(const std::string& assembly, std::vector<Command> commands);
   void DoTick();
   void RestartCleanly();
+  // The process dies between two groups.
+  void Kill();
+  // A heartbeat; what comes of it is the caller's to check.
+  absl::StatusOr<LeaseTable::HeartbeatResult> Renew(const muster::v1::HeartbeatRequest& request);
 
   // Everything that holds after every step.
   void CheckInvariants();
@@ -106,6 +115,8 @@ class World {
     return truth_;
   }
   std::string NextRequestId();
+  // As the server knows it: the latest of all ticks.
+  absl::Time time_of_day() const { return time_of_day_; }
 
   std::map<std::string, SimulatedAgent> agents;
   std::map<std::string, IntendedVersion> intended;
@@ -141,6 +152,10 @@ class World {
   int steps_ = 0;
   int restarts_ = 0;
   uint64_t next_request_id_ = 0;
+  absl::Time time_of_day_;
+  LeaseJudge judge_{SimulatedServer::RegistryOptions().leases};
+  // The one reply of each request id, and until when it is sure to be remembered.
+  std::map<std::string, std::pair<std::string, absl::Time>> replies_;
   Revision acknowledged_;
   TrueEvents truth_;
   // The state before the call that is under way.

@@ -2,7 +2,10 @@
 
 namespace muster {
 
-absl::Time FakeClock::Now() { return absl::FromUnixSeconds(1'700'000'000) + Monotonic(); }
+absl::Time FakeClock::Now() {
+  MutexLock lock(mutex_);
+  return absl::FromUnixSeconds(1'700'000'000) + elapsed_ + stepped_;
+}
 
 absl::Duration FakeClock::Monotonic() {
   MutexLock lock(mutex_);
@@ -14,6 +17,11 @@ void FakeClock::SleepFor(absl::Duration duration) { Advance(duration); }
 void FakeClock::Advance(absl::Duration duration) {
   MutexLock lock(mutex_);
   elapsed_ += duration;
+}
+
+void FakeClock::StepTimeOfDay(absl::Duration by) {
+  MutexLock lock(mutex_);
+  stepped_ += by;
 }
 
 }  // namespace muster

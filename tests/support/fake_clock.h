@@ -15,10 +15,13 @@ class FakeClock final : public Clock {
   void SleepFor(absl::Duration duration) override;
 
   void Advance(absl::Duration duration);
+  // Sets the time of day forward or back; Monotonic does not notice.
+  void StepTimeOfDay(absl::Duration by);
 
  private:
   Mutex mutex_;
   absl::Duration elapsed_ MUSTER_GUARDED_BY(mutex_);
+  absl::Duration stepped_ MUSTER_GUARDED_BY(mutex_);
 };
 
 }  // namespace muster

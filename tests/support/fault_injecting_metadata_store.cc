@@ -59,6 +59,7 @@ absl::Status FaultInjectingMetadataStore::Commit(const MetadataBatch& batch) {
   if (until_fault_ == 1) {
     until_fault_ = 0;
     has_failed_ = true;
+    if (fault_ == Fault::kBeforeReplies) return wrapped_.Commit(batch);
     // Whatever the wrapped store says, the caller is told the same.
     if (fault_ == Fault::kAfterApply) wrapped_.Commit(batch).IgnoreError();
     return InjectedFault();
@@ -71,6 +72,7 @@ absl::Status FaultInjectingMetadataStore::Commit(const MetadataBatch& batch) {
 
 absl::Status FaultInjectingMetadataStore::CheckLeadership() {
   MutexLock lock(mutex_);
+  if (has_failed_) return InjectedFault();
   return leads_ ? absl::OkStatus() : LostLeadership();
 }
 

@@ -25,12 +25,15 @@ class FaultInjectingMetadataStore final : public MetadataStore {
     kBeforeApply,
     // The batch is written, but the caller is told that it failed: an unknown outcome.
     kAfterApply,
+    // The batch is written and the caller is told so, but the process ends before it can answer
+    // anybody: the next CheckLeadership fails.
+    kBeforeReplies,
   };
 
   explicit FaultInjectingMetadataStore(MetadataStore& wrapped);
 
-  // The n-th Commit from here on (1 is the next) fails with kInternal, and so does every later one,
-  // which is not written. Replaces a fault that has not struck yet.
+  // The n-th Commit from here on (1 is the next) fails with kInternal (or as the fault says), and
+  // so does every later one, which is not written. Replaces a fault that has not struck yet.
   void FailCommit(uint64_t n, Fault fault);
   // CheckLeadership and every later Commit return kAborted; nothing is written any more.
   void LoseLeadership();

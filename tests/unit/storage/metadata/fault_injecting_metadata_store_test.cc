@@ -56,6 +56,16 @@ TEST_F(FaultInjectingMetadataStoreTest, FaultAfterApplyWritesThatBatchOnly) {
   EXPECT_EQ(store_.commits(), 0u);
 }
 
+TEST_F(FaultInjectingMetadataStoreTest, FaultBeforeRepliesWritesAndThenNoLongerLeads) {
+  store_.FailCommit(1, FaultInjectingMetadataStore::Fault::kBeforeReplies);
+
+  MUSTER_EXPECT_OK(store_.Commit(PutOf("a")));
+
+  EXPECT_THAT(wrapped_->Get("a"), IsOk());
+  EXPECT_THAT(store_.CheckLeadership(), StatusIs(absl::StatusCode::kInternal));
+  EXPECT_THAT(store_.Commit(PutOf("b")), StatusIs(absl::StatusCode::kInternal));
+}
+
 TEST_F(FaultInjectingMetadataStoreTest, LostLeadershipWritesNothing) {
   store_.LoseLeadership();
 
