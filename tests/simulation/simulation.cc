@@ -38,7 +38,7 @@ class Simulation {
       assembly_watchers_.emplace_back(absl::StrCat("assemblies/a", i));
     }
     if (!world_.big && seed % 3 < kLiveOfThree) {
-      cluster_.emplace(world_, [this] { PlanStep(true); });
+      cluster_.emplace(world_, [this] { PlanStep(!settling_); });
     }
   }
 
@@ -78,6 +78,8 @@ class Simulation {
   EventsWatcher events_watcher_;
   std::vector<DelayedPlan> delayed_;
   int planning_process_ = 0;
+  // No plan is held back any more.
+  bool settling_ = false;
   std::optional<LiveCluster> cluster_;
 };
 
@@ -200,6 +202,7 @@ void Simulation::Step() {
 // is.
 void Simulation::Settle() {
   world_.fault_percent = 0;
+  settling_ = true;
   // What the planner has made arrives, late as it is.
   if (planning_process_ != world_.restarts()) delayed_.clear();
   for (DelayedPlan& plan : delayed_) world_.DoPlan(plan.assembly, std::move(plan.commands));

@@ -165,6 +165,8 @@ std::string World::NextRequestId() { return absl::StrCat("request-", ++next_requ
 
 // Reads in the middle of a group see what is not stored yet; they must be answered only when it is.
 void World::ReadWhileCommitting() {
+  // A step of the clock may cut events off that no step of the simulation has looked at.
+  TruthNow();
   if (!Chance(30)) return;
   auto seen = std::make_shared<Revision>();
   const int process = *process_;
