@@ -299,6 +299,13 @@ void PlanState::RemoveKept(NodeIndex index, absl::Span<const uint32_t> shards) {
   });
 }
 
+const PlanAssignment* PlanState::FindPresent(NodeIndex index, uint32_t shard) const {
+  for (const PlanAssignment& assignment : input_->nodes[index].present) {
+    if (assignment.shard.value == shard) return &assignment;
+  }
+  return nullptr;
+}
+
 NodePlan PlanState::FinishNode(Node& node) const {
   NodePlan plan;
   if (node.added.empty()) {
@@ -309,9 +316,16 @@ NodePlan PlanState::FinishNode(Node& node) const {
             [](const Added& a, const Added& b) { return a.shard < b.shard; });
   std::vector<PlanAssignment> added;
   added.reserve(node.added.size());
+  const auto index = static_cast<NodeIndex>(&node - nodes_.data());
   for (const Added& entry : node.added) {
-    const uint64_t replaces = entry.replaces == kNobody ? 0 : input_->nodes[entry.replaces].uid;
-    added.push_back({ShardIndex(entry.shard), kNewGeneration, replaces});
+    added.push_back({ShardIndex(entry.shard), kNewGeneration});
+    if (entry.replaces != kNobody) {
+      added.back().replaces = input_->nodes[entry.replaces].uid;
+    } else if (const PlanAssignment* had = FindPresent(index, entry.shard)) {
+      // Taken off the node on the way to this plan, and given back: nothing happened.
+      added.back().generation = had->generation;
+      added.back().ready = had->ready;
+    }
   }
   plan.assignments.reserve(node.kept.size() + added.size());
   std::merge(node.kept.begin(), node.kept.end(), added.begin(), added.end(),
@@ -319,8 +333,7 @@ NodePlan PlanState::FinishNode(Node& node) const {
   return plan;
 }
 
-// What a node drops is what it has and does not keep. A node that drops a shard and gets it again
-// has a new assignment, so that counts as a change too.
+// What a node drops is what it has and does not keep.
 void PlanState::CountChanges(Plan& plan) const {
   std::vector<uint32_t> dropped(shard_count(), 0);
   for (NodeIndex index = 0; index < nodes_.size(); ++index) {

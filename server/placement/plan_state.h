@@ -121,6 +121,8 @@ class PlanState {
   absl::Status CheckSorted(const std::vector<ShardIndex>& shards, absl::string_view what,
                            absl::string_view node) const;
   absl::Status KeepAssignments(NodeIndex index);
+  // The assignment of the shard that the input says the node has, or null.
+  const PlanAssignment* FindPresent(NodeIndex index, uint32_t shard) const;
   NodePlan FinishNode(Node& node) const;
   void CountChanges(Plan& plan) const;
 
