@@ -314,6 +314,8 @@ void World::DoPlan(const std::string& assembly, std::vector<Command> commands) {
                                     " within its grace"));
     }
   }
+  // What was reported while the plan was on its way asks for another one.
+  if (server_.plans_wanted().contains(uid)) return;
   auto task = TakePlanTask(registry(), uid);
   if (!task.has_value()) return Fail("6", "an assembly with a plan needs none");
   const auto again = MakePlanCommands(*std::move(task));
