@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Installs what is missing, builds, and runs a group of benchmarks. Times never make it fail.
+set -euo pipefail
+
+usage() {
+  cat <<'TEXT'
+Usage: tests/bench/run.sh GROUP [--json FILE] [--quick] [--work-dir DIR] [--only ROW,...]
+
+  GROUP           control_plane
+  --json FILE     also write the rows as JSON
+  --quick         smaller and shorter, under 2 minutes: to see that it works, not for figures to quote
+  --work-dir DIR  where the servers' data goes, on a real disk (default: TMPDIR or /var/tmp); removed at the end
+  --only PART,... parts of the group: unary, placement, fanout, scale, recovery
+
+Exit codes: 0 ran (each row is measured or says why not), 1 broke, 2 wrong usage.
+TEXT
+}
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+case ${1:-} in
+  control_plane) ;;
+  -h | --help) usage && exit 0 ;;
+  *) usage >&2 && exit 2 ;;
+esac
+
+cd "$root"
+deploy/install_packages.sh deploy/packages.txt tests/packages.txt tests/bench/packages.txt
+mkdir -p build
+{
+  cmake --preset release -DMUSTER_BUILD_TESTS=ON &&
+    cmake --build --preset release --target musterd muster benchmarks
+} >build/bench-build.log 2>&1 || { tail -n 40 build/bench-build.log >&2 && exit 1; }
+exec python3 tests/bench/control_plane.py --bin-dir build/release "${@:2}"
