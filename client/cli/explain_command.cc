@@ -132,7 +132,8 @@ absl::Status ExplainAssembly(Invocation& invocation, Client& client, const std::
 
 std::string ReplicaState(const v1::AssignmentVerdict& verdict) {
   if (!verdict.has_replica()) return "-";
-  return v1::ShardReport::State_Name(verdict.replica().state());
+  return absl::StrCat(v1::ShardReport::State_Name(verdict.replica().state()),
+                      verdict.replica().node_live() ? "" : ", lost");
 }
 
 std::string ShardText(const std::string& assembly, const v1::ExplainAssignmentResponse& response) {

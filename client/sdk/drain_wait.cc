@@ -109,8 +109,7 @@ DrainWaitResult WaitUntilDrained(Client& client, Clock& clock, Random& random,
 
 std::string DescribeDrain(const v1::Drain& drain) {
   std::string text =
-      absl::StrCat(drain.shards_left(), drain.shards_left() == 1 ? " shard" : " shards", " left, ",
-                   drain.bytes_left(), " bytes");
+      absl::StrCat(drain.shards_left(), drain.shards_left() == 1 ? " shard left" : " shards left");
   for (const v1::Drain::Blocker& blocker : drain.blockers()) {
     absl::StrAppend(&text, "; ", blocker.assembly(), ": ", blocker.message());
   }

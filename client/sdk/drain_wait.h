@@ -34,7 +34,7 @@ struct DrainWaitResult {
 DrainWaitResult WaitUntilDrained(Client& client, Clock& clock, Random& random,
                                  const DrainWaitOptions& options);
 
-// "3 shards left, 1234 bytes; shard 3 is claimed by n1 only": what keeps the node from being
+// "3 shards left; assemblies/demo: shard 3 can't leave n1 …": what keeps the node from being
 // drained, in one line, for people.
 std::string DescribeDrain(const v1::Drain& drain);
 

@@ -215,7 +215,9 @@ std::optional<NodeVerdict> ShardAfterPlan::RefusedByPolicy(NodeIndex node) const
   }
   if (input_.policy == PlacementPolicy::kContiguous) return OutsideRun(node);
   const bool balanced = input_.policy == PlacementPolicy::kBalanced || !AnyClaimHolds();
-  if (balanced && input_.policy != PlacementPolicy::kRanked && open_zones_.size() >= Wanted()) {
+  // A single replica has no other one to keep away from.
+  const bool spread = Wanted() > 1 && open_zones_.size() >= Wanted();
+  if (balanced && input_.policy != PlacementPolicy::kRanked && spread) {
     std::vector<NodeIndex> all = holders_;
     all.insert(all.end(), incoming_.begin(), incoming_.end());
     for (const NodeIndex other : all) {

@@ -131,9 +131,12 @@ void AddBlocked(PlanState& state, NodeIndex node, const std::vector<uint32_t>& s
   const NodeIndex holder = stays[largest].holder;
   const std::string what =
       absl::StrCat("shard ", largest, " (", FormatBytes(state.size_of(largest)), ")");
+  const bool claims = state.input().policy == PlacementPolicy::kDeclared ||
+                      state.input().policy == PlacementPolicy::kRanked;
   blocked.message =
       holder == kNobody
-          ? absl::StrCat(what, " can't leave ", name, ": no live member that stays is to hold it")
+          ? absl::StrCat(what, " can't leave ", name, ": no other live member that stays ",
+                         claims ? "claims it" : "is to hold it")
           : absl::StrCat(what, " stays on ", name, " until ", state.input().nodes[holder].name,
                          " has it READY");
   absl::StrAppend(&blocked.message, FormatOthers(shards.size()));

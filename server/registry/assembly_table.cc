@@ -268,7 +268,7 @@ absl::Status AssemblyTable::Join(const v1::JoinAssemblyRequest& request, Transac
                                     " with another claim: leave the assembly first"),
                        {{"node", request.node()}, {"assembly", request.name()}});
     }
-  } else {
+  } else if (!request.validate_only()) {
     tx.Change();
     store::MemberRow row;
     *row.mutable_claim() = claim;
@@ -349,6 +349,7 @@ absl::Status AssemblyTable::Leave(const v1::LeaveAssemblyRequest& request, Trans
   if (request.has_epoch()) {
     MUSTER_RETURN_IF_ERROR(nodes_.Find(request.node(), request.epoch()).status());
   }
+  if (request.validate_only()) return absl::OkStatus();
   tx.Change();
   DeleteMemberRows(*assembly, member->node, tx);
   RemoveMember(*assembly, request.node(), tx);

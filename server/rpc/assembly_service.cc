@@ -4,7 +4,9 @@
 #include "muster/v1/assembly.grpc.pb.h"
 #include "server/registry/limits.h"
 #include "server/registry/validation.h"
+#include "server/rpc/explain.h"
 #include "server/rpc/list_page.h"
+#include "server/rpc/previews.h"
 #include "server/rpc/read_places.h"
 #include "server/rpc/watch_stream.h"
 #include "server/watch/assembly_cursor.h"
@@ -83,13 +85,37 @@ class AssemblyServiceRpc final : public CallbackService {
   ServerUnaryReactor* JoinAssembly(CallbackServerContext* context,
                                    const v1::JoinAssemblyRequest* request,
                                    v1::JoinAssemblyResponse* response) override {
-    return Mutate(services_, context, "JoinAssembly", request, response);
+    const auto suppose = [request](const Registry& registry,
+                                   const v1::JoinAssemblyResponse&) -> absl::StatusOr<Supposed> {
+      MUSTER_ASSIGN_OR_RETURN(const Node* node, registry.nodes().Find(request->node()));
+      MUSTER_ASSIGN_OR_RETURN(const Assembly* assembly,
+                              registry.assemblies().Find(request->name()));
+      return Supposed{{{WhatIf::Change::kJoined, node->uid, request->claim()}}, {assembly->uid()}};
+    };
+    const auto add = [](v1::PlanPreview preview, v1::JoinAssemblyResponse& out) {
+      *out.mutable_plan() = std::move(preview);
+    };
+    return MutateOrPreview<v1::JoinAssemblyRequest, v1::JoinAssemblyResponse>(
+        services_, context, "JoinAssembly", request, response, suppose, add);
   }
 
   ServerUnaryReactor* LeaveAssembly(CallbackServerContext* context,
                                     const v1::LeaveAssemblyRequest* request,
                                     v1::LeaveAssemblyResponse* response) override {
-    return Mutate(services_, context, "LeaveAssembly", request, response);
+    const auto suppose = [request](const Registry& registry,
+                                   const v1::LeaveAssemblyResponse&) -> absl::StatusOr<Supposed> {
+      MUSTER_ASSIGN_OR_RETURN(const Assembly* assembly,
+                              registry.assemblies().Find(request->name()));
+      const Assembly::Member* member = assembly->FindMember(request->node());
+      // Whoever is no member leaves nothing behind.
+      const NodeUid node = member == nullptr ? NodeUid(0) : member->node;
+      return Supposed{{{WhatIf::Change::kGone, node}}, {assembly->uid()}};
+    };
+    const auto add = [](v1::PlanPreview preview, v1::LeaveAssemblyResponse& out) {
+      *out.mutable_plan() = std::move(preview);
+    };
+    return MutateOrPreview<v1::LeaveAssemblyRequest, v1::LeaveAssemblyResponse>(
+        services_, context, "LeaveAssembly", request, response, suppose, add);
   }
 
   ServerUnaryReactor* DeleteAssembly(CallbackServerContext* context,
@@ -143,6 +169,22 @@ class AssemblyServiceRpc final : public CallbackService {
                             return item->ByteSizeLong();
                           });
         });
+  }
+
+  ServerUnaryReactor* ExplainAssignment(CallbackServerContext* context,
+                                        const v1::ExplainAssignmentRequest* request,
+                                        v1::ExplainAssignmentResponse* response) override {
+    return ReadAndWork<ExplainTask, v1::ExplainAssignmentResponse>(
+        services_, context, "ExplainAssignment", response,
+        [request](const Registry& registry) -> absl::StatusOr<ExplainTask> {
+          v1::GetShardStatusRequest shard;
+          shard.set_name(request->name());
+          if (request->has_shard()) shard.set_shard(request->shard());
+          v1::GetShardStatusResponse status;
+          MUSTER_RETURN_IF_ERROR(FillShardStatus(registry, shard, status));
+          return TakeExplainTask(registry, *request, std::move(status));
+        },
+        FillExplanation);
   }
 
   ServerUnaryReactor* GetShardStatus(CallbackServerContext* context,

@@ -103,6 +103,31 @@ grpc::ServerUnaryReactor* Read(
   return call.reactor();
 }
 
+// A read whose answer takes long to work out: `take` runs under the shared lock and returns what
+// the work needs; once what it saw is durable, `work` runs on a reader thread.
+template <typename Task, typename Response>
+grpc::ServerUnaryReactor* ReadAndWork(
+    ServiceContext& services, grpc::CallbackServerContext* context, const char* method,
+    Response* response, const std::function<absl::StatusOr<Task>(const Registry&)>& take,
+    std::function<absl::Status(const Task&, Response&)> work) {
+  UnaryCall call(services, context, method);
+  auto task = std::make_shared<absl::StatusOr<Task>>(absl::UnknownError("not taken"));
+  services.committer.Read(
+      [&](const Registry& registry) {
+        *task = take(registry);
+        response->set_revision(registry.revision().value);
+      },
+      [&services, call, task, response, work = std::move(work)](Revision) {
+        absl::Status status = task->status();
+        if (status.ok()) {
+          status = services.readers.Submit(
+              [call, task, response, work] { call.Finish(work(**task, *response)); });
+        }
+        if (!status.ok()) call.Finish(status);
+      });
+  return call.reactor();
+}
+
 // A read that needs rows of a model version: `find` runs under the shared lock and says which
 // version; once that is durable, `fetch` runs on a reader thread. A version that was deleted
 // meanwhile is NOT_FOUND VERSION_UNKNOWN.

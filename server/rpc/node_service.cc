@@ -3,6 +3,7 @@
 #include "muster/v1/node.grpc.pb.h"
 #include "server/registry/timestamps.h"
 #include "server/rpc/list_page.h"
+#include "server/rpc/previews.h"
 #include "server/rpc/read_places.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
@@ -50,18 +51,41 @@ class NodeServiceRpc final : public v1::NodeService::CallbackService {
   ServerUnaryReactor* DeregisterNode(CallbackServerContext* context,
                                      const v1::DeregisterNodeRequest* request,
                                      v1::DeregisterNodeResponse* response) override {
-    return Mutate(services_, context, "DeregisterNode", request, response);
+    return MutateOrPreview<v1::DeregisterNodeRequest, v1::DeregisterNodeResponse>(
+        services_, context, "DeregisterNode", request, response,
+        [request](const Registry& registry, const auto&) {
+          return SupposeOne(registry, WhatIf::Change::kGone, request->name());
+        },
+        AddPlan<v1::DeregisterNodeResponse>);
   }
 
   ServerUnaryReactor* DrainNode(CallbackServerContext* context, const v1::DrainNodeRequest* request,
                                 v1::DrainNodeResponse* response) override {
-    return Mutate(services_, context, "DrainNode", request, response);
+    return MutateOrPreview<v1::DrainNodeRequest, v1::DrainNodeResponse>(
+        services_, context, "DrainNode", request, response,
+        [request](const Registry& registry, const auto&) -> absl::StatusOr<Supposed> {
+          // The end of a drain moves nothing by itself.
+          if (request->cancel()) return Supposed();
+          return SupposeOne(registry, WhatIf::Change::kDrained, request->name());
+        },
+        AddPlan<v1::DrainNodeResponse>);
   }
 
   ServerUnaryReactor* ResumeMoves(CallbackServerContext* context,
                                   const v1::ResumeMovesRequest* request,
                                   v1::ResumeMovesResponse* response) override {
-    return Mutate(services_, context, "ResumeMoves", request, response);
+    return MutateOrPreview<v1::ResumeMovesRequest, v1::ResumeMovesResponse>(
+        services_, context, "ResumeMoves", request, response,
+        [](const Registry& registry,
+           const v1::ResumeMovesResponse& checked) -> absl::StatusOr<Supposed> {
+          std::vector<WhatIf> changes;
+          for (const std::string& name : checked.nodes()) {
+            const auto node = registry.nodes().Find(name);
+            if (node.ok()) changes.push_back({WhatIf::Change::kReleased, (*node)->uid});
+          }
+          return SupposeForNodes(registry, std::move(changes));
+        },
+        AddPlan<v1::ResumeMovesResponse>);
   }
 
   ServerUnaryReactor* GetNode(CallbackServerContext* context, const v1::GetNodeRequest* request,
@@ -90,6 +114,17 @@ class NodeServiceRpc final : public v1::NodeService::CallbackService {
   }
 
  private:
+  static absl::StatusOr<Supposed> SupposeOne(const Registry& registry, WhatIf::Change change,
+                                             const std::string& name) {
+    MUSTER_ASSIGN_OR_RETURN(const Node* node, registry.nodes().Find(name));
+    return SupposeForNodes(registry, {{change, node->uid}});
+  }
+
+  template <typename Response>
+  static void AddPlan(v1::PlanPreview preview, Response& out) {
+    *out.add_plans() = std::move(preview);
+  }
+
   // Touches the lease table only; a lost node's return is a transaction, which nobody waits for.
   absl::Status Renew(const v1::HeartbeatRequest& request, v1::HeartbeatResponse& response) {
     MUSTER_RETURN_IF_ERROR(ParseNodeName(request.name()).status());

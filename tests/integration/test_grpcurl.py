@@ -7,10 +7,10 @@ import subprocess
 
 import pytest
 from harness.conditions import eventually
+from harness.made_up import MIB, Node, add_assembly, add_model, make_ready
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SERVICES = ["muster.v1.AssemblyService", "muster.v1.EventService", "muster.v1.ModelService", "muster.v1.NodeService"]
-MIB = 1 << 20
 
 
 @pytest.fixture(name="grpcurl")
@@ -29,36 +29,10 @@ def make_grpcurl(cluster):
     return run
 
 
-def add_model(api, model="llama", version="v1", shards=4):
-    """A committed model version of made-up shards: the server never looks at the bytes."""
-    name = f"models/{model}/versions/{version}"
-    api.models.CreateModelVersion(model_version={"name": name, "shard_count": shards})
-    api.models.AddShards(
-        name=name,
-        shards=[
-            {"index": i, "size_bytes": MIB + i, "md5": f"{i:032x}", "locations": [{"uri": f"file:///nowhere/{i}"}]}
-            for i in range(shards)
-        ],
-    )
-    api.models.CommitModelVersion(name=name)
-    return name
-
-
-def add_ready_assembly(api, model, name="demo", node="n9"):
+def add_ready_assembly(api):
     """One node that says that it holds everything."""
-    api.assemblies.CreateAssembly(
-        assembly={"name": f"assemblies/{name}", "model_version": model, "policy": "FULL", "min_nodes": 1}
-    )
-    epoch = api.nodes.RegisterNode(node={"name": f"nodes/{node}"}, lease_ttl={"seconds": 600}).epoch
-    api.assemblies.JoinAssembly(name=f"assemblies/{name}", node=f"nodes/{node}", epoch=epoch, claim={"kind": "ANY"})
-    generation = eventually(lambda: api.assembly(name).generation, "a plan is made")
-    count = api.assembly(name).shard_count
-    api.assemblies.ReportShards(
-        node=f"nodes/{node}",
-        epoch=epoch,
-        assembly=f"assemblies/{name}",
-        reports=[{"shard": i, "generation": generation, "state": "READY"} for i in range(count)],
-    )
+    add_assembly(api, add_model(api), policy="FULL")
+    make_ready(api, [Node(api, "n9").join()])
 
 
 def test_list_and_describe_show_the_services(grpcurl):
@@ -70,7 +44,10 @@ def test_list_and_describe_show_the_services(grpcurl):
     assert {"grpc.health.v1.Health", "grpc.channelz.v1.Channelz"} <= set(listed)
     assert "muster.v1.ModelService.CommitModelVersion" in methods["muster.v1.ModelService"]
     assert "muster.v1.AssemblyService.WatchAssembly" in methods["muster.v1.AssemblyService"]
+    assert "muster.v1.AssemblyService.ExplainAssignment" in methods["muster.v1.AssemblyService"]
     assert "muster.v1.NodeService.Heartbeat" in methods["muster.v1.NodeService"]
+    assert "muster.v1.NodeService.DrainNode" in methods["muster.v1.NodeService"]
+    assert "muster.v1.EventService.ListEvents" in methods["muster.v1.EventService"]
     assert "rpc GetShard ( .muster.v1.GetShardRequest ) returns ( .muster.v1.GetShardResponse )" in described
     message = grpcurl("describe", "muster.v1.Shard").stdout
     assert "size_bytes" in message and "piece_md5s" in message
@@ -78,7 +55,7 @@ def test_list_and_describe_show_the_services(grpcurl):
 
 def test_the_calls_of_the_documentation_work_as_typed(cluster, grpcurl):
     api = cluster.api()
-    add_ready_assembly(api, add_model(api))
+    add_ready_assembly(api)
 
     shard = json.loads(
         grpcurl("muster.v1.ModelService/GetShard", request='{"name":"models/llama/versions/v1/shards/3"}').stdout
@@ -104,12 +81,36 @@ def test_the_calls_of_the_documentation_work_as_typed(cluster, grpcurl):
     assert int(node["epoch"]) > 0
 
 
+def test_drains_events_and_explanations_are_a_call_each(cluster, grpcurl):
+    api = cluster.api()
+    add_ready_assembly(api)
+
+    explained = json.loads(
+        grpcurl("muster.v1.AssemblyService/ExplainAssignment", request='{"name":"assemblies/demo","shard":3}').stdout
+    )
+    drained = json.loads(
+        grpcurl("muster.v1.NodeService/DrainNode", request='{"name":"nodes/n9","deadline":"60s"}').stdout
+    )
+    listed = json.loads(
+        grpcurl("muster.v1.EventService/ListEvents", request='{"filter":{"node":"nodes/n9"},"tail":100}').stdout
+    )
+    described = grpcurl("describe", "muster.v1.EventService.ListEvents").stdout
+
+    assert [(node["node"], node["outcome"]) for node in explained["nodes"]] == [("nodes/n9", "HOLDS")]
+    assert explained["nodes"][0]["rule"] in ("EVERY_NODE", "STICKY")
+    assert explained["nodes"][0]["message"]
+    assert drained["node"]["drain"]["state"] == "DRAINING"
+    assert drained["node"]["drain"]["shards_left"] == 4
+    kinds = [event["kind"] for event in listed["events"]]
+    assert kinds[0] == "NODE_REGISTERED"
+    assert kinds[-1] == "NODE_DRAIN"
+    assert listed["events"][-1]["cause"] == "DrainNode"
+    assert "rpc ListEvents ( .muster.v1.ListEventsRequest ) returns ( .muster.v1.ListEventsResponse )" in described
+
+
 def test_watch_until_ready_ends_when_it_is_reached(cluster, grpcurl):
     api = cluster.api()
-    model = add_model(api)
-    api.assemblies.CreateAssembly(
-        assembly={"name": "assemblies/later", "model_version": model, "policy": "BALANCED", "min_nodes": 1}
-    )
+    add_assembly(api, add_model(api), "later")
     words = ["muster.v1.AssemblyService/WatchAssembly"]
     path = os.environ.get("GRPCURL", str(ROOT / "build/tools/grpcurl"))
     watch = cluster.spawn(
@@ -118,16 +119,10 @@ def test_watch_until_ready_ends_when_it_is_reached(cluster, grpcurl):
     )
     eventually(lambda: "WAITING" in watch.output(), "the watch shows the present state")
 
-    epoch = api.nodes.RegisterNode(node={"name": "nodes/n1"}, lease_ttl={"seconds": 600}).epoch
-    api.assemblies.JoinAssembly(name="assemblies/later", node="nodes/n1", epoch=epoch, claim={"kind": "ANY"})
-    generation = eventually(lambda: api.assembly("later").generation, "a plan is made")
+    node = Node(api, "n1").join("later")
+    eventually(lambda: len(node.replicas("later")) == 4, "a plan is made")
     assert watch.running()
-    api.assemblies.ReportShards(
-        node="nodes/n1",
-        epoch=epoch,
-        assembly="assemblies/later",
-        reports=[{"shard": i, "generation": generation, "state": "READY"} for i in range(4)],
-    )
+    node.report_all("later")
 
     assert watch.wait(20) == 0
     assert '"READY"' in watch.output()

@@ -557,7 +557,7 @@ TEST(PlacementTest, DrainOfTheOnlyClaimantIsBlocked) {
   EXPECT_THAT(ShardsOf(sample, plan, "n1"), ElementsAre(0));
   ASSERT_THAT(plan.blocked, SizeIs(1));
   EXPECT_EQ(plan.blocked[0].message,
-            "shard 0 (10 B) can't leave n1: no live member that stays is to hold it");
+            "shard 0 (10 B) can't leave n1: no other live member that stays claims it");
 }
 
 TEST(PlacementTest, ClaimsOfADrainedNodeGoToTheNodesThatTakeAnything) {

@@ -129,6 +129,22 @@ TEST_F(AssemblyTest, LeaveForgetsTheMemberAndRepeatsHarmlessly) {
   MUSTER_EXPECT_OK(DoesNothing(Leave(kAssembly, kN1)));
 }
 
+TEST_F(AssemblyTest, CheckedJoinAndLeaveChangeNothing) {
+  Create(v1::Assembly::BALANCED, 2);
+  v1::JoinAssemblyRequest join = Join(kAssembly, kN1, e1_);
+  join.set_validate_only(true);
+  MUSTER_EXPECT_OK(DoesNothing(join));
+  EXPECT_EQ(Shown().nodes_joined(), 0u);
+  join.set_epoch(e1_ - 1);
+  EXPECT_THAT(DoesNothing(join), ErrorIs(StatusCode::kAborted, "NODE_FENCED"));
+
+  MUSTER_EXPECT_OK(fixture_.Do(Join(kAssembly, kN1, e1_)));
+  v1::LeaveAssemblyRequest leave = Leave(kAssembly, kN1);
+  leave.set_validate_only(true);
+  MUSTER_EXPECT_OK(DoesNothing(leave));
+  EXPECT_EQ(Shown().nodes_joined(), 1u);
+}
+
 TEST_F(AssemblyTest, TooFewNodesWaitWithTheirCount) {
   Create(v1::Assembly::BALANCED, 2);
   MUSTER_EXPECT_OK(fixture_.Do(Join(kAssembly, kN1, e1_)));
