@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -53,6 +54,14 @@ void LogFatal(const char* what, const absl::Status& status) {
   LogFatal("the store failed; restart the server once its data directory is in order", status);
   spdlog::default_logger()->flush();
   _exit(kStoreFailed);
+}
+
+// Each connection is a file, and the usual limit of 1,024 would refuse most of a big cluster.
+void AllowManyFiles() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 // Blocks SIGTERM and SIGINT in this thread and those that it starts, and returns a descriptor that
@@ -172,6 +181,7 @@ int Main(int argc, char** argv) {
   spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %l %v");
   spdlog::set_level(spdlog::level::from_str(options.log_level));
   spdlog::flush_on(spdlog::level::info);
+  AllowManyFiles();
   const int signals = BlockStopSignals();
 
   auto store = NewRocksdbMetadataStore(options.data_dir);

@@ -1,5 +1,7 @@
 #include "server/commit/commit_thread.h"
 
+#include <pthread.h>
+
 #include <utility>
 
 namespace muster {
@@ -13,7 +15,10 @@ CommitThread::CommitThread(Committer& committer, std::function<void(const absl::
             return;
           }
         }
-      }) {}
+      }) {
+  // For those who look at the threads of the process.
+  pthread_setname_np(thread_.native_handle(), "committer");
+}
 
 CommitThread::~CommitThread() {
   committer_.Stop();

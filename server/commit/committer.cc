@@ -21,11 +21,16 @@ absl::Status ShuttingDown() {
                    "the server is shutting down: try again, or another server");
 }
 
-size_t BytesOf(const MetadataBatch::Operation& operation) {
-  MetadataBatch one;
-  one.operations.push_back(operation);
-  return one.SizeBytes();
-}
+// As MetadataBatch::SizeBytes counts.
+struct OperationBytes {
+  size_t operator()(const MetadataBatch::Put& put) const {
+    return put.key.size() + put.value.size();
+  }
+  size_t operator()(const MetadataBatch::Delete& remove) const { return remove.key.size(); }
+  size_t operator()(const MetadataBatch::DeleteRange& range) const {
+    return range.begin.size() + range.end.size();
+  }
+};
 
 // The revision's row is part of every batch: its key and at most 24 bytes.
 constexpr size_t kRevisionRowBytes = 64;
@@ -157,7 +162,9 @@ absl::StatusOr<Applied> Committer::RunCommand(const Command& command) {
 absl::Status Committer::AddToGroup(Applied& applied) {
   const MetadataStore::Limits limits = store_.limits();
   size_t bytes = 0;
-  for (const auto& operation : applied.operations) bytes += BytesOf(operation);
+  for (const auto& operation : applied.operations) {
+    bytes += std::visit(OperationBytes{}, operation);
+  }
   const size_t operations = group_.batch.operations.size() + applied.operations.size() + 1;
   if (operations > limits.batch_operations_max ||
       group_.batch_bytes + bytes + kRevisionRowBytes > limits.batch_bytes_max) {

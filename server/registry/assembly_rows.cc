@@ -33,33 +33,44 @@ store::AssignmentRow Assembly::AssignmentRowOf(const Member& member) const {
 }
 
 store::ReadinessRow Assembly::ReadinessRowOf(const Member& member) const {
-  struct Lists {
-    std::vector<uint32_t> ready, fetching, detailed;
-    std::map<v1::ShardFailure::Code, std::vector<uint32_t>> failed;
+  struct Packed {
+    RunPacker ready, fetching;
+    std::vector<uint32_t> detailed;
+    std::map<v1::ShardFailure::Code, RunPacker> failed;
   };
-  std::map<Generation, Lists> lists;
+  std::map<Generation, Packed> groups;
+  // Neighbours mostly come from one plan.
+  Packed* group = nullptr;
+  Generation generation;
   for (size_t i = 0; i < member.assignments.size(); ++i) {
-    Lists& group = lists[member.assignments[i].generation];
-    const uint32_t shard = member.assignments[i].shard;
-    if (member.states[i] == State::READY) group.ready.push_back(shard);
-    if (member.states[i] == State::FETCHING) group.fetching.push_back(shard);
+    const auto& [shard, of] = member.assignments[i];
+    if (group == nullptr || of != generation) {
+      generation = of;
+      group = &groups[of];
+    }
+    if (member.states[i] == State::READY) group->ready.Add(shard);
+    if (member.states[i] == State::FETCHING) group->fetching.Add(shard);
     if (member.states[i] != State::FAILED) continue;
     const v1::ShardFailure& failure = member.failures.at(shard);
-    (HasDetails(failure) ? group.detailed : group.failed[failure.code()]).push_back(shard);
+    if (HasDetails(failure)) {
+      group->detailed.push_back(shard);
+    } else {
+      group->failed[failure.code()].Add(shard);
+    }
   }
   store::ReadinessRow row;
   row.set_epoch(member.epoch.value);
-  for (const auto& [generation, group] : lists) {
+  for (auto& [of, packed] : groups) {
     auto* out = row.add_groups();
-    out->set_generation(generation.value);
-    *out->mutable_ready_runs() = PackRuns(group.ready);
-    *out->mutable_fetching_runs() = PackRuns(group.fetching);
-    for (const auto& [code, shards] : group.failed) {
+    out->set_generation(of.value);
+    *out->mutable_ready_runs() = packed.ready.Take();
+    *out->mutable_fetching_runs() = packed.fetching.Take();
+    for (auto& [code, shards] : packed.failed) {
       auto* runs = out->add_failed_runs();
       runs->set_code(code);
-      *runs->mutable_shard_runs() = PackRuns(shards);
+      *runs->mutable_shard_runs() = shards.Take();
     }
-    for (const uint32_t shard : group.detailed) {
+    for (const uint32_t shard : packed.detailed) {
       auto* failure = out->add_failures();
       failure->set_shard(shard);
       *failure->mutable_failure() = member.failures.at(shard);

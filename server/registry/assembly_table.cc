@@ -126,9 +126,10 @@ absl::Status PlanOutdated(absl::string_view assembly) {
 }  // namespace
 
 absl::StatusOr<const Assembly*> AssemblyTable::Find(absl::string_view name) const {
-  MUSTER_RETURN_IF_ERROR(ParseAssemblyName(name).status());
   const auto found = by_name_.find(std::string(name));
   if (found == by_name_.end()) {
+    // What is there has a name of the right form.
+    MUSTER_RETURN_IF_ERROR(ParseAssemblyName(name).status());
     return MakeError(absl::StatusCode::kNotFound, "ASSEMBLY_UNKNOWN",
                      absl::StrCat("there is no ", name, ": create it first"),
                      {{"assembly", std::string(name)}});

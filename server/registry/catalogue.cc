@@ -126,9 +126,10 @@ void Tell(const Version& version, v1::Event::Kind kind, absl::string_view old_st
 }  // namespace
 
 absl::StatusOr<const Version*> Catalogue::Find(absl::string_view name) const {
-  MUSTER_RETURN_IF_ERROR(ParseModelVersionName(name).status());
   const auto found = by_name_.find(std::string(name));
   if (found == by_name_.end()) {
+    // What is there has a name of the right form.
+    MUSTER_RETURN_IF_ERROR(ParseModelVersionName(name).status());
     return MakeError(absl::StatusCode::kNotFound, "VERSION_UNKNOWN",
                      absl::StrCat("there is no ", name), {{"name", std::string(name)}});
   }

@@ -20,14 +20,9 @@ void ForEachRun(absl::Span<const uint32_t> indices, Visit visit) {
 }  // namespace
 
 google::protobuf::RepeatedField<uint32_t> PackRuns(absl::Span<const uint32_t> indices) {
-  google::protobuf::RepeatedField<uint32_t> runs;
-  uint32_t position = 0;
-  ForEachRun(indices, [&](uint32_t first, uint32_t length) {
-    runs.Add(first - position);
-    runs.Add(length);
-    position = first + length;
-  });
-  return runs;
+  RunPacker packer;
+  for (const uint32_t index : indices) packer.Add(index);
+  return packer.Take();
 }
 
 absl::StatusOr<std::vector<uint32_t>> UnpackRuns(

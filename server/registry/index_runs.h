@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -11,6 +12,26 @@
 #include "google/protobuf/repeated_field.h"
 
 namespace muster {
+
+// Packs indices that are added one by one, ascending and distinct. Not thread-safe.
+class RunPacker {
+ public:
+  void Add(uint32_t index) {
+    if (!runs_.empty() && index == end_) {
+      ++runs_[runs_.size() - 1];
+    } else {
+      runs_.Add(index - end_);
+      runs_.Add(1);
+    }
+    end_ = index + 1;
+  }
+  google::protobuf::RepeatedField<uint32_t> Take() { return std::move(runs_); }
+
+ private:
+  google::protobuf::RepeatedField<uint32_t> runs_;
+  // Behind the last index.
+  uint32_t end_ = 0;
+};
 
 // Thread-safe: pure functions. `indices` must be ascending and distinct.
 google::protobuf::RepeatedField<uint32_t> PackRuns(absl::Span<const uint32_t> indices);

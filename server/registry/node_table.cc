@@ -210,9 +210,12 @@ void NodeTable::Erase(Node& node, Transaction& tx) {
 }
 
 absl::StatusOr<const Node*> NodeTable::Find(absl::string_view name) const {
-  MUSTER_RETURN_IF_ERROR(ParseNodeName(name).status());
   const auto found = by_name_.find(std::string(name));
-  if (found == by_name_.end()) return NodeUnknown(name);
+  if (found == by_name_.end()) {
+    // What is there has a name of the right form.
+    MUSTER_RETURN_IF_ERROR(ParseNodeName(name).status());
+    return NodeUnknown(name);
+  }
   return found->second.get();
 }
 

@@ -3,6 +3,8 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <map>
+#include <string>
 #include <utility>
 
 #include "absl/strings/escaping.h"
@@ -49,7 +51,9 @@ void CallStats::End(const Call& call, const absl::Status& status) {
 
 void CallStats::LogSummary() {
   MutexLock lock(mutex_);
-  for (const auto& [name, method] : methods_) {
+  std::map<std::string, Method> by_name;
+  for (const auto& [name, method] : methods_) by_name.emplace(std::string(name), method);
+  for (const auto& [name, method] : by_name) {
     spdlog::info("calls rpc={} count={} errors={} p50_ms={:.3g} p99_ms={:.3g} max_ms={:.3g}", name,
                  method.calls, method.errors, PercentileMs(method.buckets, method.calls, 0.5),
                  PercentileMs(method.buckets, method.calls, 0.99),

@@ -4,9 +4,9 @@
 
 #include <array>
 #include <cstdint>
-#include <map>
 #include <string>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
@@ -18,7 +18,8 @@ namespace muster {
 // Thread-safe.
 class CallStats {
  public:
-  // A call that is under way. `method` is a literal.
+  // A call that is under way. `method` is a literal. `peer` is wanted by the End of a failed call
+  // only.
   struct Call {
     const char* method;
     absl::Duration start;
@@ -48,7 +49,7 @@ class CallStats {
 
   Clock& clock_;
   Mutex mutex_;
-  std::map<std::string, Method> methods_ MUSTER_GUARDED_BY(mutex_);
+  absl::flat_hash_map<absl::string_view, Method> methods_ MUSTER_GUARDED_BY(mutex_);
 };
 
 }  // namespace muster

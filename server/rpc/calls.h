@@ -43,28 +43,43 @@ class UnaryCall {
  public:
   UnaryCall(ServiceContext& services, grpc::CallbackServerContext* context, const char* method)
       : services_(services),
+        context_(context),
         reactor_(context->DefaultReactor()),
-        call_(services.stats.Begin(method, context->peer())) {}
+        call_(services.stats.Begin(method, "")) {}
 
   grpc::ServerUnaryReactor* reactor() const { return reactor_; }
 
   void Finish(const absl::Status& status) const {
-    services_.stats.End(call_, status);
+    if (status.ok()) {
+      services_.stats.End(call_, status);
+      reactor_->Finish(grpc::Status::OK);
+      return;
+    }
+    CallStats::Call failed = call_;
+    failed.peer = context_->peer();
+    services_.stats.End(failed, status);
     reactor_->Finish(StatusToGrpc(status));
   }
 
  private:
   ServiceContext& services_;
+  grpc::CallbackServerContext* context_;
   grpc::ServerUnaryReactor* reactor_;
   CallStats::Call call_;
 };
 
+// Takes a request out of its call. gRPC keeps it for the handler alone, until the call is finished,
+// and its interface shows it as const only so that nobody keeps a pointer.
+template <typename Request>
+Request TakeRequest(const Request* request) {
+  return std::move(*const_cast<Request*>(request));
+}
+
 // A mutation: the commands go to the committer; `fill` makes the response from what came of them.
-template <typename Response>
+template <typename Response, typename Fill>
 grpc::ServerUnaryReactor* Mutate(ServiceContext& services, grpc::CallbackServerContext* context,
                                  const char* method, std::vector<Command> commands,
-                                 Response* response,
-                                 std::function<void(const JobResult&, Response&)> fill) {
+                                 Response* response, Fill fill) {
   UnaryCall call(services, context, method);
   services.committer.Submit(
       Job{std::move(commands), [call, response, fill = std::move(fill)](JobResult result) {
@@ -79,11 +94,11 @@ template <typename Request, typename Response>
 grpc::ServerUnaryReactor* Mutate(ServiceContext& services, grpc::CallbackServerContext* context,
                                  const char* method, const Request* request, Response* response) {
   std::vector<Command> commands;
-  commands.push_back(*request);
-  return Mutate<Response>(services, context, method, std::move(commands), response,
-                          [](const JobResult& result, Response& out) {
-                            out.Swap(static_cast<Response*>(result.reply.get()));
-                          });
+  commands.push_back(TakeRequest(request));
+  return Mutate(services, context, method, std::move(commands), response,
+                [](const JobResult& result, Response& out) {
+                  out.Swap(static_cast<Response*>(result.reply.get()));
+                });
 }
 
 // A read of the registry: `read` runs under the shared lock and fills the response.

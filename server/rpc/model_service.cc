@@ -31,13 +31,13 @@ using grpc::ServerUnaryReactor;
 
 // Commands for one shard: its digests, staged where they need more than one row, then the shard
 // itself.
-void AppendShard(const std::string& version, const v1::Shard& shard, std::vector<Command>& out) {
-  AddShard add{version, shard, false};
+void AppendShard(const std::string& version, v1::Shard shard, std::vector<Command>& out) {
+  AddShard add{version, std::move(shard), false};
   constexpr size_t kRowBytes = size_t{kPiecesPerRow} * 16;
-  const std::string& md5s = shard.piece_md5s();
+  const std::string& md5s = add.shard.piece_md5s();
   if (md5s.size() > kRowBytes) {
     for (size_t at = 0; at < md5s.size(); at += kRowBytes) {
-      out.push_back(StagePieces{version, ShardIndex(shard.index()),
+      out.push_back(StagePieces{version, ShardIndex(add.shard.index()),
                                 static_cast<uint32_t>(at / kRowBytes), md5s.substr(at, kRowBytes)});
     }
     add.pieces_staged = true;
@@ -48,7 +48,7 @@ void AppendShard(const std::string& version, const v1::Shard& shard, std::vector
 
 // Everything about the shards that needs no state, for all of them before any is stored. Indices
 // are checked against the announced count when the shard is added.
-absl::StatusOr<std::vector<Command>> AddShardsCommands(const v1::AddShardsRequest& request) {
+absl::StatusOr<std::vector<Command>> AddShardsCommands(v1::AddShardsRequest request) {
   MUSTER_RETURN_IF_ERROR(ParseModelVersionName(request.name()).status());
   MUSTER_RETURN_IF_ERROR(CheckItemCount("shards", request.shards_size()));
   if (request.ByteSizeLong() > kMaxAddShardsBytes) {
@@ -58,9 +58,10 @@ absl::StatusOr<std::vector<Command>> AddShardsCommands(const v1::AddShardsReques
                      {{"limit", absl::StrCat(kMaxAddShardsBytes)}});
   }
   std::vector<Command> commands;
-  for (const v1::Shard& shard : request.shards()) {
+  commands.reserve(request.shards_size());
+  for (v1::Shard& shard : *request.mutable_shards()) {
     MUSTER_RETURN_IF_ERROR(CheckShard(shard, kMaxShardsPerVersion));
-    AppendShard(request.name(), shard, commands);
+    AppendShard(request.name(), std::move(shard), commands);
   }
   return commands;
 }
@@ -77,11 +78,10 @@ class ModelServiceRpc final : public v1::ModelService::CallbackService {
 
   ServerUnaryReactor* AddShards(CallbackServerContext* context, const v1::AddShardsRequest* request,
                                 v1::AddShardsResponse* response) override {
-    return MutateItems<v1::AddShardsResponse>(
-        context, "AddShards", AddShardsCommands(*request), response,
-        [](const JobResult& result, v1::AddShardsResponse& out) {
-          out.set_added(static_cast<uint32_t>(result.changed));
-        });
+    return MutateItems(context, "AddShards", AddShardsCommands(TakeRequest(request)), response,
+                       [](const JobResult& result, v1::AddShardsResponse& out) {
+                         out.set_added(static_cast<uint32_t>(result.changed));
+                       });
   }
 
   ServerUnaryReactor* AddTensors(CallbackServerContext* context,
@@ -103,11 +103,10 @@ class ModelServiceRpc final : public v1::ModelService::CallbackService {
       }
       return out;
     };
-    return MutateItems<v1::AddCompanionsResponse>(
-        context, "AddCompanions", commands(), response,
-        [](const JobResult& result, v1::AddCompanionsResponse& out) {
-          out.set_added(static_cast<uint32_t>(result.changed));
-        });
+    return MutateItems(context, "AddCompanions", commands(), response,
+                       [](const JobResult& result, v1::AddCompanionsResponse& out) {
+                         out.set_added(static_cast<uint32_t>(result.changed));
+                       });
   }
 
   ServerUnaryReactor* CommitModelVersion(CallbackServerContext* context,
@@ -300,20 +299,20 @@ class ModelServiceRpc final : public v1::ModelService::CallbackService {
   }
 
   // A mutation of many items: one command an item, up to the first that fails.
-  template <typename Response>
+  template <typename Response, typename Fill>
   ServerUnaryReactor* MutateItems(CallbackServerContext* context, const char* method,
                                   absl::StatusOr<std::vector<Command>> commands, Response* response,
-                                  std::function<void(const JobResult&, Response&)> fill) {
+                                  Fill fill) {
     if (!commands.ok()) {
       const UnaryCall call(services_, context, method);
       call.Finish(commands.status());
       return call.reactor();
     }
-    return Mutate<Response>(services_, context, method, *std::move(commands), response,
-                            [fill = std::move(fill)](const JobResult& result, Response& out) {
-                              out.set_revision(result.revision.value);
-                              fill(result, out);
-                            });
+    return Mutate(services_, context, method, *std::move(commands), response,
+                  [fill](const JobResult& result, Response& out) {
+                    out.set_revision(result.revision.value);
+                    fill(result, out);
+                  });
   }
 
   template <typename Entry, typename Request, typename Response>
@@ -327,8 +326,8 @@ class ModelServiceRpc final : public v1::ModelService::CallbackService {
     } else {
       commands = status;
     }
-    return MutateItems<Response>(context, method, std::move(commands), response,
-                                 [](const JobResult&, Response&) {});
+    return MutateItems(context, method, std::move(commands), response,
+                       [](const JobResult&, Response&) {});
   }
 
   ServiceContext& services_;
