@@ -57,7 +57,8 @@ bool SameContent(store::ShardRow a, store::ShardRow b) {
 
 store::ShardRow UnpackShard(const Version& version, uint32_t index) {
   store::ShardRow row;
-  row.ParseFromString(version.shards[index].row);
+  const absl::string_view packed = version.shards[index].row.view();
+  row.ParseFromArray(packed.data(), static_cast<int>(packed.size()));
   return row;
 }
 
@@ -227,10 +228,9 @@ absl::Status Catalogue::Stage(const StagePieces& command, Transaction& tx) {
 }
 
 void Catalogue::SetShard(Version& version, uint32_t index, const store::ShardRow& row,
-                         std::string packed) {
+                         absl::string_view packed) {
   Version::Shard& shard = version.shards[index];
-  shard.row = std::move(packed);
-  shard.row.shrink_to_fit();
+  shard.row = PackedBytes(packed);
   shard.size_bytes = row.size_bytes();
   shard.content = ContentIdOf(row.root().empty() ? row.md5() : row.root());
   shard.rank = row.has_rank() ? std::optional<uint32_t>(row.rank()) : std::nullopt;
@@ -288,13 +288,13 @@ absl::Status Catalogue::Add(const AddShard& command, Transaction& tx) {
   }
   row.set_revision(tx.Change().value);
   std::string packed = row.SerializeAsString();
-  tx.Put(ShardKey(version->uid, ShardIndex(index)), packed);
+  SetShard(*version, index, row, packed);
+  tx.Put(ShardKey(version->uid, ShardIndex(index)), std::move(packed));
   if (!command.pieces_staged && row.piece_count() > 0) {
     store::PiecesRow pieces;
     pieces.set_md5s(command.shard.piece_md5s());
     tx.Put(PiecesKey(version->uid, ShardIndex(index), 0), pieces);
   }
-  SetShard(*version, index, row, std::move(packed));
   ++version->shards_added;
   version->size_bytes += row.size_bytes();
   version->draft->Touch(tx.now_us());
@@ -305,8 +305,8 @@ absl::Status Catalogue::ReplaceLocations(Version& version, uint32_t index, store
                                          Transaction& tx) {
   row.set_revision(tx.Change().value);
   std::string packed = row.SerializeAsString();
-  tx.Put(ShardKey(version.uid, ShardIndex(index)), packed);
-  SetShard(version, index, row, std::move(packed));
+  SetShard(version, index, row, packed);
+  tx.Put(ShardKey(version.uid, ShardIndex(index)), std::move(packed));
   if (version.draft != nullptr) version.draft->Touch(tx.now_us());
   return absl::OkStatus();
 }
@@ -619,14 +619,14 @@ absl::Status Catalogue::Load(store::VersionRow row) {
   return absl::OkStatus();
 }
 
-absl::Status Catalogue::LoadShard(VersionUid uid, uint32_t index, std::string packed) {
+absl::Status Catalogue::LoadShard(VersionUid uid, uint32_t index, const std::string& packed) {
   Version* version = FindByUid(uid);
   store::ShardRow row;
   if (version == nullptr || index >= version->shards.size() || !row.ParseFromString(packed)) {
     return absl::DataLossError(absl::StrCat("the row of shard ", index, " of version uid ",
                                             uid.value, " is damaged or has no model version"));
   }
-  SetShard(*version, index, row, std::move(packed));
+  SetShard(*version, index, row, packed);
   ++version->shards_added;
   version->size_bytes += row.size_bytes();
   return absl::OkStatus();

@@ -22,6 +22,7 @@
 #include "server/registry/command.h"
 #include "server/registry/draft.h"
 #include "server/registry/location_health.h"
+#include "server/registry/packed_bytes.h"
 #include "server/registry/transaction.h"
 #include "server/registry/uid.h"
 
@@ -35,7 +36,7 @@ struct Version {
   // What placement knows of it, and its serialised ShardRow; an empty row: not there. The content id
   // is the shard's root where it has one, else its MD5.
   struct Shard : PlanShard {
-    std::string row;
+    PackedBytes row;
   };
 
   muster::store::VersionRow row;
@@ -107,7 +108,7 @@ class Catalogue {
 
   // While the store is loaded, in this order: versions, then shards, companions and tensors.
   absl::Status Load(muster::store::VersionRow row);
-  absl::Status LoadShard(VersionUid uid, uint32_t index, std::string row);
+  absl::Status LoadShard(VersionUid uid, uint32_t index, const std::string& row);
   absl::Status LoadCompanion(VersionUid uid, const muster::store::CompanionRow& row);
   absl::Status LoadTensors(VersionUid uid, uint32_t shard, uint32_t start,
                            const muster::store::TensorsRow& row);
@@ -122,7 +123,7 @@ class Catalogue {
   absl::Status ReplaceLocations(Version& version, uint32_t index, muster::store::ShardRow row,
                                 Transaction& tx);
   static void SetShard(Version& version, uint32_t index, const muster::store::ShardRow& row,
-                       std::string packed);
+                       absl::string_view packed);
 
   std::string uid_prefix_;
   std::map<std::string, std::unique_ptr<Version>> by_name_;

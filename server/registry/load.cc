@@ -53,7 +53,7 @@ absl::Status LoadCatalogue(MetadataStore& store, Catalogue& catalogue) {
       store, "s", PrefixEnd("s"), [&](const std::string& key, std::string& value) -> absl::Status {
         const auto parsed = ParseShardKey(key);
         if (!parsed.has_value()) return DamagedRow(key);
-        return catalogue.LoadShard(parsed->first, parsed->second.value, std::move(value));
+        return catalogue.LoadShard(parsed->first, parsed->second.value, value);
       }));
   MUSTER_RETURN_IF_ERROR(ForEach<store::CompanionRow>(
       store, "c", [&](const std::string& key, store::CompanionRow& row) -> absl::Status {

@@ -17,7 +17,7 @@ namespace {
 
 bool readable = false;
 
-size_t HashOf(const std::string& bytes) { return absl::Hash<std::string>()(bytes); }
+size_t HashOf(absl::string_view bytes) { return absl::Hash<absl::string_view>()(bytes); }
 
 // Equal for equal messages, also where they have maps.
 std::string TextOf(const google::protobuf::Message& message) {
@@ -36,7 +36,7 @@ void DescribeVersion(const Registry& registry, const Version& version, std::stri
   absl::StrAppend(&out, TextOf(registry.catalogue().Describe(version)), "\n");
   for (uint32_t index = 0; index < version.shards.size(); ++index) {
     // The API shows nothing but what is in the row; as text it would take most of a run's time.
-    absl::StrAppend(&out, " ", index, ":", HashOf(version.shards[index].row));
+    absl::StrAppend(&out, " ", index, ":", HashOf(version.shards[index].row.view()));
   }
   absl::StrAppend(&out, "\n");
 }
