@@ -79,7 +79,9 @@ rocksdb::Options StoreOptions() {
   options.max_total_wal_size = kWalBytesMax;
   options.write_buffer_size = kWriteBufferBytes;
   options.max_write_buffer_number = 3;
-  options.compression = BestCompression();
+  // Fresh tables are soon merged into the next level, which holds most and so is the one to compress.
+  options.compression_per_level = {rocksdb::kNoCompression, rocksdb::kNoCompression,
+                                   BestCompression()};
   options.max_open_files = kOpenFilesMax;
   options.info_log_level = rocksdb::InfoLogLevel::WARN_LEVEL;
   options.max_log_file_size = kInfoLogBytesMax;
