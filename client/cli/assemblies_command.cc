@@ -123,9 +123,8 @@ void AddAssembliesCommand(CLI::App& app, Command& chosen) {
   }
   AddAssemblyFlags(*create, options->flags, /*required=*/true);
   leave->add_option("--node", options->node, "The node")->required();
-  for (CLI::App* const command : {create, leave}) {
-    command->add_flag("--dry-run", options->dry_run, kDryRunHelp);
-  }
+  create->add_flag("--dry-run", options->dry_run, "Change nothing: only check the call");
+  leave->add_flag("--dry-run", options->dry_run, kDryRunHelp);
   create->callback(choose(Create));
   show->callback(choose(Show));
   remove->callback(choose(Delete));

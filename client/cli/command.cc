@@ -8,6 +8,7 @@
 #include <cstring>
 #include <sstream>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "client/cli/commands.h"
 #include "client/cli/exit_code.h"
@@ -106,6 +107,12 @@ absl::StatusOr<std::variant<ParsedCommandLine, std::string>> ParseCommandLine(
     std::ostringstream text;
     app.exit(success, text, text);
     return Result(text.str());
+  } catch (const CLI::ExtrasError& error) {
+    const std::vector<std::string> unknown = app.remaining();
+    const bool no_command = app.get_subcommands().empty() && !unknown.empty() &&
+                            !absl::StartsWith(unknown.front(), "-");
+    if (!no_command) return UsageError(error.what());
+    return UsageError(absl::StrCat("there is no command \"", Printable(unknown.front()), "\""));
   } catch (const CLI::ParseError& error) {
     return UsageError(error.what());
   }

@@ -26,8 +26,8 @@ struct Options {
   std::string node;
   std::string model;
   std::vector<std::string> kinds;
-  uint64_t since = 0;
-  bool has_since = false;
+  // A revision as typed; "" for none.
+  std::string since;
   uint32_t tail = 50;
 };
 
@@ -78,13 +78,15 @@ absl::StatusOr<Revision> List(const Invocation& invocation, Client& client,
                               EventPrinter& printer) {
   v1::ListEventsRequest request;
   *request.mutable_filter() = filter;
-  if (options.has_since) {
-    request.set_after_revision(options.since);
+  const bool since = !options.since.empty();
+  if (since) {
+    MUSTER_ASSIGN_OR_RETURN(const uint64_t revision, ParseRevision(options.since));
+    request.set_after_revision(revision);
   } else {
     // 0 would mean all; what is not asked for is not printed.
     request.set_tail(std::max(options.tail, 1u));
   }
-  const bool print = options.has_since || options.tail > 0;
+  const bool print = since || options.tail > 0;
   const auto on_event = [&](const v1::Event& event) {
     if (print) printer.Add(event);
     return absl::OkStatus();
@@ -139,9 +141,8 @@ void AddEventsCommand(CLI::App& app, Command& chosen) {
       ->delimiter(',')
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  CLI::Option* const since =
-      command->add_option("--since", options->since, "All after this revision; 0: all that is kept")
-          ->check(CLI::NonNegativeNumber);
+  CLI::Option* const since = command->add_option("--since", options->since,
+                                                 "All after this revision; 0: all that is kept");
   CLI::Option* const tail =
       command->add_option("--tail", options->tail, "The last so many; 0 with --follow: none")
           ->check(CLI::Range(0u, kMaxTail))
@@ -157,8 +158,7 @@ void AddEventsCommand(CLI::App& app, Command& chosen) {
       "  muster events --follow --tail 0 --node n1\n"
       "  muster events --kind NODE_LOST,NODE_RELEASED --since 0\n"
       "  muster events --assembly demo --since 412 --json");
-  command->callback([options, since, &chosen] {
-    options->has_since = !since->empty();
+  command->callback([options, &chosen] {
     chosen = [options](Invocation& invocation) { return Run(invocation, *options); };
   });
 }

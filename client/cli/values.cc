@@ -49,7 +49,8 @@ double UnitFactor(absl::string_view unit) {
 }
 
 // Digits only: no sign and no spaces.
-bool ParseIndex(absl::string_view text, uint32_t& index) {
+template <typename Number>
+bool ParseIndex(absl::string_view text, Number& index) {
   return std::all_of(text.begin(), text.end(),
                      [](char c) { return absl::ascii_isdigit(static_cast<unsigned char>(c)); }) &&
          absl::SimpleAtoi(text, &index);
@@ -127,6 +128,12 @@ absl::StatusOr<std::vector<uint32_t>> ParseShardList(absl::string_view text) {
   std::sort(shards.begin(), shards.end());
   shards.erase(std::unique(shards.begin(), shards.end()), shards.end());
   return shards;
+}
+
+absl::StatusOr<uint64_t> ParseRevision(absl::string_view text) {
+  uint64_t revision = 0;
+  if (!ParseIndex(text, revision)) return Refuse(text, "no revision", "write one such as 412");
+  return revision;
 }
 
 absl::StatusOr<v1::Claim> ParseClaim(absl::string_view text) {

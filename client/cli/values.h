@@ -32,6 +32,9 @@ absl::StatusOr<absl::Duration> ParseDuration(absl::string_view text);
 // "0,3-5": indices below the bound of shards in a model version, sorted and without repeats.
 absl::StatusOr<std::vector<uint32_t>> ParseShardList(absl::string_view text);
 
+// "412": digits only, below 2^64.
+absl::StatusOr<uint64_t> ParseRevision(absl::string_view text);
+
 // "any", "all", a list as ParseShardList takes it, or one of ranks: "ranks:0-7".
 absl::StatusOr<v1::Claim> ParseClaim(absl::string_view text);
 

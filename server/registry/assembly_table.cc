@@ -76,7 +76,7 @@ v1::Event PlanEventOf(const Assembly& assembly, Generation old_generation,
   event.set_new_state(absl::StrCat(assembly.row().generation()));
   event.set_shard_count(static_cast<uint32_t>(given));
   event.set_message(absl::StrCat(given, " assignments given (", bytes, " bytes) and ", taken,
-                                 " taken away, on ", nodes, " nodes"));
+                                 " taken away, on ", nodes, nodes == 1 ? " node" : " nodes"));
   return event;
 }
 

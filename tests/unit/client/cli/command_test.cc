@@ -155,6 +155,12 @@ TEST_F(CommandTest, MistakesAreUsageErrors) {
   ExpectUsageError({"--timeout", "x", "status"});
 }
 
+TEST_F(CommandTest, UnknownCommandIsNamed) {
+  EXPECT_THAT(std::string(Run({"drain", "n1"}).message()), HasSubstr("no command \"drain\""));
+  EXPECT_THAT(std::string(Run({"--nosuch"}).message()), HasSubstr("--nosuch"));
+  EXPECT_THAT(std::string(Run({"--json"}).message()), HasSubstr("a command is missing"));
+}
+
 TEST_F(CommandTest, EveryCommandHasHelpWithExamples) {
   for (const char* const command :
        {"sample", "publish", "models", "shards", "assemblies", "nodes", "agent", "wait", "status",

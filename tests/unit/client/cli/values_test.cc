@@ -63,6 +63,14 @@ TEST(ValuesTest, ShardListsComeBackAsRuns) {
   EXPECT_EQ(FormatShardList({}), "");
 }
 
+TEST(ValuesTest, RevisionsAreNumbersThatFit) {
+  EXPECT_THAT(ParseRevision("0"), IsOkAndHolds(0u));
+  EXPECT_THAT(ParseRevision("18446744073709551615"), IsOkAndHolds(UINT64_MAX));
+  for (const char* const text : {"", "-1", "+1", "1e3", "1.5", "18446744073709551616"}) {
+    EXPECT_THAT(ParseRevision(text), ErrorIs(absl::StatusCode::kInvalidArgument, "USAGE")) << text;
+  }
+}
+
 TEST(ValuesTest, ClaimsHaveFourForms) {
   EXPECT_EQ(ParseClaim("any")->kind(), v1::Claim::ANY);
   EXPECT_EQ(ParseClaim("all")->kind(), v1::Claim::ALL);
