@@ -247,6 +247,7 @@ absl::Status Session::ReportOnce(const AssignmentTable::Batch& batch) {
   request.set_epoch(options_.epoch);
   request.set_assembly(batch.assembly);
   request.mutable_reports()->Add(batch.reports.begin(), batch.reports.end());
+  request.set_sequence(++report_sequence_);
   CallOptions call;
   call.stop = stop_.get_token();
   const absl::Status status = client_.ReportShards(request, call).status();

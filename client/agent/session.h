@@ -92,6 +92,8 @@ class Session {
   Random& random_;
   const SessionOptions options_;
   std::stop_source stop_;
+  // Used by the thread of the reports alone.
+  uint64_t report_sequence_ = 0;
   Mutex mutex_;
   bool ended_ MUSTER_GUARDED_BY(mutex_) = false;
   absl::Status ended_with_ MUSTER_GUARDED_BY(mutex_);

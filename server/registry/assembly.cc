@@ -238,6 +238,7 @@ void Assembly::SetState(Member& member, size_t position, State::State state) {
 void Assembly::ResetReports(const std::string& node, Epoch epoch) {
   Member& member = At(node);
   member.epoch = epoch;
+  member.report_sequence = 0;
   for (size_t i = 0; i < member.states.size(); ++i) SetState(member, i, State::PENDING);
   TouchInputs();
 }
@@ -323,6 +324,14 @@ bool Assembly::GiveUp(Member& member, const v1::ShardReport& report, int64_t now
   given_up.mutable_failure()->set_attempts(report.failure().attempts());
   given_up.mutable_failure()->set_message(
       CutText(report.failure().message(), kMaxGivenUpMessageBytes));
+  return true;
+}
+
+bool Assembly::TakeReportSequence(const std::string& node, uint64_t sequence) {
+  if (sequence == 0) return true;
+  Member& member = At(node);
+  if (sequence < member.report_sequence) return false;
+  member.report_sequence = sequence;
   return true;
 }
 

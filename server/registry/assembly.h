@@ -43,6 +43,8 @@ class Assembly {
     bool selected = true;
     // The epoch that the reports are of.
     Epoch epoch;
+    // Of the latest report. Stored with the next one that changes something.
+    uint64_t report_sequence = 0;
     // In shard order; `states` stands beside it, a ShardReport::State each.
     std::vector<Assignment> assignments;
     std::vector<uint8_t> states;
@@ -115,6 +117,8 @@ class Assembly {
   // the node.
   AssignmentEvent SetAssignments(const std::string& node, std::vector<Assignment> assignments,
                                  Replacements replaces);
+  // Notes the number of a report; false when a later one has come. 0 says nothing.
+  bool TakeReportSequence(const std::string& node, uint64_t sequence);
   ReportResult Report(const std::string& node, const muster::v1::ShardReport& report,
                       int64_t now_us);
   // Forgets what was given up until `now_us`; false when there is nothing.

@@ -60,6 +60,7 @@ store::ReadinessRow Assembly::ReadinessRowOf(const Member& member) const {
   }
   store::ReadinessRow row;
   row.set_epoch(member.epoch.value);
+  row.set_report_sequence(member.report_sequence);
   for (auto& [of, packed] : groups) {
     auto* out = row.add_groups();
     out->set_generation(of.value);
@@ -85,6 +86,7 @@ absl::Status Assembly::LoadReadiness(const std::string& node, const store::Readi
   // What was given up stays so when the node is registered anew; its reports do not.
   for (const auto& given_up : row.given_up()) member.given_up[given_up.shard()] = given_up;
   if (Epoch(row.epoch()) != member.epoch) return absl::OkStatus();
+  member.report_sequence = row.report_sequence();
   const auto limit = static_cast<uint32_t>(ready_of_shard_.size());
   const auto report_loaded = [&](const v1::ShardReport& report) {
     const size_t position = member.PositionOf(report.shard());

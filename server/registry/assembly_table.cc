@@ -123,6 +123,15 @@ absl::Status PlanOutdated(absl::string_view assembly) {
                    absl::StrCat("the plan of ", assembly, " was made from a state that is past"));
 }
 
+absl::Status ReportSuperseded(const v1::ReportShardsRequest& request) {
+  return MakeError(absl::StatusCode::kAborted, "REPORT_SUPERSEDED",
+                   absl::StrCat("report ", request.sequence(), " of ", request.node(), " on ",
+                                request.assembly(), " came after a later one"),
+                   {{"node", request.node()},
+                    {"assembly", request.assembly()},
+                    {"sequence", absl::StrCat(request.sequence())}});
+}
+
 }  // namespace
 
 absl::StatusOr<const Assembly*> AssemblyTable::Find(absl::string_view name) const {
@@ -388,6 +397,9 @@ absl::Status AssemblyTable::Report(const v1::ReportShardsRequest& request, Trans
   MUSTER_ASSIGN_OR_RETURN(Assembly * assembly, FindMutable(request.assembly()));
   MUSTER_ASSIGN_OR_RETURN(const Node* node, nodes_.Find(request.node(), request.epoch()));
   const bool member = assembly->FindMember(request.node()) != nullptr;
+  if (member && !assembly->TakeReportSequence(request.node(), request.sequence())) {
+    return ReportSuperseded(request);
+  }
   ReportEvents events(*assembly, request.node());
   std::vector<NoteLocations::Finding> findings;
   bool plan_wanted = false;

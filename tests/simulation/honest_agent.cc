@@ -206,6 +206,7 @@ void HonestAgent::Report() {
     }
   }
   if (request.reports().empty()) return;
+  request.set_sequence(++report_sequence_);
   auto on_reply = Begin(reporting_, kCallTimeout,
                         [this, request](const CallReply& reply) { Reported(request, reply); });
   if (!on_reply.has_value()) return;
@@ -213,10 +214,8 @@ void HonestAgent::Report() {
     if (report.state() != v1::ShardReport::READY) continue;
     said_.emplace(epoch_, request.assembly(), report.shard(), report.generation());
   }
-  // One that arrived late would take back what a later one has said; nothing in a report tells
-  // which is newer.
-  wire_.CallInOrder(name(), absl::StrCat(name(), " reports ", request.reports_size(), " shards"),
-                    request, *std::move(on_reply));
+  wire_.Call(name(), absl::StrCat(name(), " reports ", request.reports_size(), " shards"), request,
+             *std::move(on_reply));
 }
 
 void HonestAgent::Reported(const v1::ReportShardsRequest& request, const CallReply& reply) {

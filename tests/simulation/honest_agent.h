@@ -108,6 +108,7 @@ class HonestAgent {
   Slot registering_, joining_, beating_, reporting_;
   std::string request_id_;
   uint64_t epoch_ = 0;
+  uint64_t report_sequence_ = 0;
   absl::Duration interval_;
   absl::Duration next_beat_;
   std::set<std::string> joined_;

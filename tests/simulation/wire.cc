@@ -36,14 +36,6 @@ void Wire::Call(const std::string& host, std::string what, Command command, OnRe
   Post(host, AttemptOf(host, std::move(what), std::move(command), std::move(on_reply)));
 }
 
-void Wire::CallInOrder(const std::string& host, std::string what, Command command,
-                       OnReply on_reply) {
-  Attempt attempt = AttemptOf(host, std::move(what), std::move(command), std::move(on_reply));
-  network_.SendInOrder(
-      host, Way::kToServer, &last_in_order_[host],
-      [this, attempt = std::move(attempt)] { calls_.push_back(attempt); }, [] {});
-}
-
 void Wire::Post(const std::string& host, Attempt attempt) {
   network_.Send(host, Way::kToServer,
                 [this, attempt = std::move(attempt)] { calls_.push_back(attempt); });

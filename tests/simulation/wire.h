@@ -3,7 +3,6 @@
 #define MUSTER_TESTS_SIMULATION_WIRE_H_
 
 #include <functional>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -50,8 +49,6 @@ class Wire {
   Wire(World& world, Network& network) : world_(world), network_(network) {}
 
   void Call(const std::string& host, std::string what, Command command, OnReply on_reply);
-  // The same, but the host's calls by this way arrive in order and at most once.
-  void CallInOrder(const std::string& host, std::string what, Command command, OnReply on_reply);
   // A call of somebody who does not wait: it may come late, twice, or after a later one.
   void Post(const std::string& host, Attempt attempt);
   void Heartbeat(const std::string& host, const muster::v1::HeartbeatRequest& request,
@@ -84,8 +81,6 @@ class Wire {
   std::vector<Attempt> calls_;
   std::vector<std::function<void()>> others_;
   std::vector<std::shared_ptr<AssignmentStream>> streams_;
-  // By host: when its last call that is in order arrives.
-  std::map<std::string, absl::Duration> last_in_order_;
   // The process that the streams belong to.
   int process_ = 0;
 };

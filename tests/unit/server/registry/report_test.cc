@@ -133,5 +133,28 @@ TEST_F(ReportTest, ReadyThatIsTakenBackEndsTheBarrier) {
   EXPECT_EQ(fixture_.Shown(kAssembly).state(), v1::Assembly::DEGRADED);
 }
 
+TEST_F(ReportTest, LateReportDoesNotUndoALaterOne) {
+  v1::ReportShardsRequest early = Report(kAssembly, kNode, epoch_, generation_, {0});
+  early.mutable_reports(0)->set_state(v1::ShardReport::FETCHING);
+  early.set_sequence(1);
+  v1::ReportShardsRequest ready = Report(kAssembly, kNode, epoch_, generation_, {0});
+  ready.set_sequence(2);
+  MUSTER_EXPECT_OK(fixture_.Do(ready));
+  EXPECT_THAT(DoesNothing(early), ErrorIs(absl::StatusCode::kAborted, "REPORT_SUPERSEDED"));
+  // The same one again is no late one.
+  MUSTER_EXPECT_OK(DoesNothing(ready));
+  EXPECT_EQ(fixture_.Member(kAssembly, kNode).shards_ready(), 1u);
+}
+
+TEST_F(ReportTest, NumbersOfReportsBeginAnewWithAnEpoch) {
+  v1::ReportShardsRequest report = Report(kAssembly, kNode, epoch_, generation_, {0});
+  report.set_sequence(7);
+  MUSTER_EXPECT_OK(fixture_.Do(report));
+  const uint64_t epoch = fixture_.Register(kNode);
+  report = Report(kAssembly, kNode, epoch, generation_, {0});
+  report.set_sequence(1);
+  MUSTER_EXPECT_OK(fixture_.Do(report));
+}
+
 }  // namespace
 }  // namespace muster
