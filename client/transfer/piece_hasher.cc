@@ -5,14 +5,11 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "client/transfer/md5_lanes.h"
 #include "client/transfer/pull_shard.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
-
-void Md5Many(absl::Span<const absl::string_view> inputs, absl::Span<Md5Digest> out) {
-  for (size_t i = 0; i < inputs.size(); ++i) out[i] = Md5Of(inputs[i]);
-}
 
 ShardHasher::ShardHasher(int64_t piece_size_bytes) : piece_size_bytes_(piece_size_bytes) {}
 

@@ -16,11 +16,6 @@
 
 namespace muster {
 
-// Writes the MD5 of inputs[i] to out[i]; the spans have the same length. Inputs may differ in
-// length. Thread-safe. Callers that have several pieces at hand pass them together, so that they
-// can be hashed side by side.
-void Md5Many(absl::Span<const absl::string_view> inputs, absl::Span<Md5Digest> out);
-
 struct ShardDigests {
   int64_t size_bytes = 0;
   std::vector<Md5Digest> pieces;

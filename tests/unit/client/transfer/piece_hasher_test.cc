@@ -8,15 +8,6 @@
 namespace muster {
 namespace {
 
-TEST(Md5ManyTest, EachInputGetsItsOwnDigest) {
-  const std::vector<absl::string_view> inputs = {"", "abc", "a longer input than the others"};
-  std::vector<Md5Digest> out(inputs.size());
-
-  Md5Many(inputs, absl::MakeSpan(out));
-
-  for (size_t i = 0; i < inputs.size(); ++i) EXPECT_EQ(out[i], Md5Of(inputs[i]));
-}
-
 TEST(ShardHasherTest, DigestsAreThoseOfThePiecesAndTheWhole) {
   const std::string bytes = TestBytes(2 * kMiB + 17, 3);
   const absl::string_view view = bytes;
