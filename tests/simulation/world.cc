@@ -107,8 +107,12 @@ std::set<std::pair<std::string, uint32_t>> HeldByLost(const Registry& registry, 
   for (const auto& [name, member] : assembly->members()) {
     const Node* node = registry.nodes().FindByUid(member.node);
     if (node->live() || node->row.released() || member.leaving()) continue;
-    for (const Assignment& assignment : member.assignments) {
-      if (!member.IsExtra(assignment.shard)) held.emplace(name, assignment.shard);
+    for (size_t i = 0; i < member.assignments.size(); ++i) {
+      const uint32_t shard = member.assignments[i].shard;
+      // What failed there too often would not come back with the node.
+      const bool given_up = member.given_up.contains(shard) &&
+                            member.states[i] != muster::v1::ShardReport::READY;
+      if (!member.IsExtra(shard) && !given_up) held.emplace(name, shard);
     }
   }
   for (const auto& [name, member] : assembly->members()) {
