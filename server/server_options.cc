@@ -1,6 +1,8 @@
 #include "server/server_options.h"
 
 #include <CLI/CLI.hpp>
+#include <map>
+#include <string>
 
 namespace muster {
 namespace {
@@ -20,19 +22,32 @@ std::string CheckNotNegative(const std::string& value) {
   return value.find('-') == std::string::npos ? "" : "'" + value + "' is negative";
 }
 
+// A duration as the muster command takes it: "10s", "500ms", "1.5h"; without a unit, seconds.
+CLI::Validator AsSeconds() {
+  return CLI::AsNumberWithUnit(
+             std::map<std::string, double>{
+                 {"ms", 1e-3}, {"s", 1}, {"m", 60}, {"h", 3600}, {"d", 86400}},
+             CLI::AsNumberWithUnit::CASE_SENSITIVE)
+      .description("");
+}
+
 void AddEventOptions(CLI::App& app, ServerOptions& options) {
-  app.add_option("--event-log-age", options.event_log_age_s, "Seconds for which events are kept")
+  app.add_option("--event-log-age", options.event_log_age_s, "How long events are kept")
       ->envname("MUSTER_EVENT_LOG_AGE")
       ->check(CLI::Range(1.0, 30.0 * 86400))
+      ->transform(AsSeconds())
+      ->type_name("DURATION")
       ->capture_default_str();
   app.add_option("--event-log-max", options.event_log_max, "How many events are kept at most")
       ->envname("MUSTER_EVENT_LOG_MAX")
       ->check(CLI::Range(64, 100'000'000))
       ->capture_default_str();
   app.add_option("--progress-interval", options.progress_interval_s,
-                 "Seconds after which a watch that had nothing to send says so")
+                 "A watch that had nothing to send for so long says so")
       ->envname("MUSTER_PROGRESS_INTERVAL")
       ->check(CLI::Range(0.2, 3600.0))
+      ->transform(AsSeconds())
+      ->type_name("DURATION")
       ->capture_default_str();
 }
 
@@ -71,16 +86,21 @@ std::variant<ServerOptions, int> ParseServerOptions(int argc, char** argv) {
   app.add_option("--address-file", options.address_file,
                  "File that gets the bound host:port once the server serves")
       ->envname("MUSTER_ADDRESS_FILE");
-  app.add_option("--lease-ttl", options.lease_ttl_s,
-                 "Seconds without a heartbeat after which a node is lost, for nodes that ask for "
-                 "nothing else")
+  app.add_option(
+         "--lease-ttl", options.lease_ttl_s,
+         "How long without a heartbeat until a node is lost, for nodes that ask for nothing "
+         "else; a number without a unit is in seconds, as in all durations here")
       ->envname("MUSTER_LEASE_TTL")
       ->check(CLI::Range(1.0, 3600.0))
+      ->transform(AsSeconds())
+      ->type_name("DURATION")
       ->capture_default_str();
   app.add_option("--move-grace", options.move_grace_s,
-                 "Seconds after the loss of a node until other nodes get its shards")
+                 "How long after the loss of a node until other nodes get its shards")
       ->envname("MUSTER_MOVE_GRACE")
       ->check(CLI::Range(0.0, 86400.0))
+      ->transform(AsSeconds())
+      ->type_name("DURATION")
       ->capture_default_str();
   AddEventOptions(app, options);
   app.add_option(

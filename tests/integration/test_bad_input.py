@@ -498,7 +498,15 @@ def test_data_directory_with_other_files_or_none_at_all_is_refused(new_cluster):
 
 @pytest.mark.parametrize(
     "words",
-    [["--no-such-flag"], ["--lease-ttl", "0"], ["--queue-limit", "none"], ["--min-free", "-1"], ["--log-level", "loud"]],
+    [
+        ["--no-such-flag"],
+        ["--lease-ttl", "0"],
+        ["--lease-ttl", "300ms"],
+        ["--move-grace", "2 years"],
+        ["--queue-limit", "none"],
+        ["--min-free", "-1"],
+        ["--log-level", "loud"],
+    ],
 )
 def test_wrong_flags_of_the_server_are_wrong_usage(new_cluster, words):
     cluster = new_cluster()

@@ -237,7 +237,7 @@ def test_dry_run_makes_the_checks_of_the_call(cluster):
 
 def test_moves_out_of_a_lost_zone_wait_until_they_are_resumed(new_cluster):
     cluster = new_cluster()
-    cluster.start_server("--move-grace", "1")
+    cluster.start_server("--move-grace", "1s")
     api = cluster.api()
     add_assembly(api, add_model(api, shards=7), min_nodes=6)
     doomed = [Node(api, f"a{i}", zone="a", lease_seconds=4).join() for i in range(5)]

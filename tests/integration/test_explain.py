@@ -265,7 +265,7 @@ def make_source(tmp_path_factory):
 
 def test_events_tell_how_a_killed_agent_was_made_up_for(new_cluster, source):
     cluster = new_cluster()
-    cluster.start_server("--move-grace", "1")
+    cluster.start_server("--move-grace", "1s")
     cluster.publish(source, "llama@v1", shards=3)
     cluster.create_assembly("demo", "llama@v1", min_nodes=3)
     agents = cluster.start_agents(3, "demo", "--lease-ttl", "2s")
