@@ -19,9 +19,9 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "client/agent/agent_observer.h"
-#include "client/sdk/backoff.h"
 #include "muster/v1/assembly.pb.h"
 #include "muster/v1/node.pb.h"
+#include "storage/base/backoff.h"
 
 namespace muster {
 

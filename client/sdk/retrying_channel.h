@@ -4,8 +4,8 @@
 
 #include <memory>
 
-#include "client/sdk/backoff.h"
 #include "client/sdk/channel.h"
+#include "storage/base/backoff.h"
 
 namespace muster {
 

@@ -7,7 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
-#include "client/sdk/backoff.h"
+#include "storage/base/backoff.h"
 #include "storage/base/clock.h"
 #include "storage/base/random.h"
 

@@ -1,4 +1,4 @@
-#include "client/sdk/backoff.h"
+#include "storage/base/backoff.h"
 
 #include "gtest/gtest.h"
 #include "tests/support/fake_clock.h"

@@ -1,6 +1,6 @@
 // Growing, jittered waits between attempts.
-#ifndef MUSTER_CLIENT_SDK_BACKOFF_H_
-#define MUSTER_CLIENT_SDK_BACKOFF_H_
+#ifndef MUSTER_STORAGE_BASE_BACKOFF_H_
+#define MUSTER_STORAGE_BASE_BACKOFF_H_
 
 #include <stop_token>
 
@@ -40,4 +40,4 @@ bool SleepUnlessStopped(Clock& clock, absl::Duration duration, const std::stop_t
 
 }  // namespace muster
 
-#endif  // MUSTER_CLIENT_SDK_BACKOFF_H_
+#endif  // MUSTER_STORAGE_BASE_BACKOFF_H_
