@@ -124,14 +124,14 @@ class Verification {
     ++objects_;
     const auto object = stores_.Open(copy.where);
     if (!object.ok()) return Fault(copy, object.status());
-    const auto info = object->store->Stat(object->key);
+    const auto info = object->store->Stat(object->key, stop);
     if (!info.ok()) return Fault(copy, info.status());
     if (info->size_bytes != shard.size_bytes()) {
       return Fault(copy, absl::DataLossError(absl::StrCat(
                              "has ", info->size_bytes, " bytes instead of ", shard.size_bytes())));
     }
     return Check(copy, shard, stop, [&](int64_t offset, absl::Span<char> out) {
-      return object->store->Read(object->key, offset, out, {});
+      return object->store->Read(object->key, offset, out, {.stop = stop});
     });
   }
 

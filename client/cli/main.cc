@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <memory>
 #include <stop_token>
@@ -21,6 +22,7 @@
 #include "storage/base/random.h"
 #include "storage/base/status_macros.h"
 #include "storage/object/file_object_store.h"
+#include "storage/object/http_object_store.h"
 #include "storage/object/object_store_registry.h"
 
 namespace muster {
@@ -55,7 +57,26 @@ int Report(const absl::Status& status, bool json) {
   return ExitCodeOf(status);
 }
 
-absl::Status RegisterStores(ObjectStoreRegistry& stores) { return RegisterFileObjectStore(stores); }
+std::string FromEnvironment(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+// The variables that curl and OpenSSL users set; the proxies' are read by libcurl itself.
+HttpStoreOptions HttpOptions() {
+  HttpStoreOptions options;
+  options.connection.ca_file = FromEnvironment("CURL_CA_BUNDLE");
+  if (options.connection.ca_file.empty()) {
+    options.connection.ca_file = FromEnvironment("SSL_CERT_FILE");
+  }
+  options.connection.ca_directory = FromEnvironment("SSL_CERT_DIR");
+  return options;
+}
+
+absl::Status RegisterStores(ObjectStoreRegistry& stores, Random& random) {
+  MUSTER_RETURN_IF_ERROR(RegisterFileObjectStore(stores));
+  return RegisterHttpObjectStore(stores, SystemClock(), random, HttpOptions());
+}
 
 int Main(const std::vector<std::string>& arguments) {
   auto parsed = ParseCommandLine(arguments);
@@ -71,7 +92,7 @@ int Main(const std::vector<std::string>& arguments) {
   const std::stop_token stop = WatchSignals();
   const std::unique_ptr<Random> random = NewSystemRandom();
   ObjectStoreRegistry stores;
-  const absl::Status registered = RegisterStores(stores);
+  const absl::Status registered = RegisterStores(stores, *random);
   if (!registered.ok()) return Report(registered, command_line.options.json);
   std::error_code ignored;
   const Environment environment{

@@ -112,12 +112,13 @@ absl::Status LocationBook::CheckSize(const Entry& entry, const ObjectInfo& info)
                                                : absl::DataLossError(message);
 }
 
-absl::StatusOr<LocationBook::Source> LocationBook::Open(size_t location) {
+absl::StatusOr<LocationBook::Source> LocationBook::Open(size_t location,
+                                                        const std::stop_token& stop) {
   Entry& entry = *entries_[location];
   MutexLock lock(entry.opening);
   if (entry.source.has_value()) return *entry.source;
   MUSTER_ASSIGN_OR_RETURN(ObjectRef ref, stores_.Open(entry.uri));
-  MUSTER_ASSIGN_OR_RETURN(const ObjectInfo info, ref.store->Stat(ref.key));
+  MUSTER_ASSIGN_OR_RETURN(const ObjectInfo info, ref.store->Stat(ref.key, stop));
   MUSTER_RETURN_IF_ERROR(CheckSize(entry, info));
   entry.source =
       Source{.store = std::move(ref.store), .key = std::move(ref.key), .version = info.version};

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <memory>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -56,7 +57,7 @@ class LocationBook {
   // Opens a location; the first call asks the store for size and version, and later ones use its
   // answer. kNotFound or kDataLoss when the object has another size than registered, else the
   // store's own error.
-  absl::StatusOr<Source> Open(size_t location);
+  absl::StatusOr<Source> Open(size_t location, const std::stop_token& stop);
 
   // Takes note of a failure at a location: the first one of each code is kept for the report.
   void Record(size_t location, const PullFailure& failure, bool drop);

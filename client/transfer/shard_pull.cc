@@ -112,7 +112,7 @@ std::optional<PullFailure> ShardPull::Run(size_t step, absl::Span<char> buffer,
   }
   const absl::Span<char> piece = buffer.first(static_cast<size_t>(shard_.PieceLength(step)));
   std::optional<PullFailure> failure = FromSomeLocation(
-      step, [&](size_t location) { return FetchPiece(step, location, piece); }, stop);
+      step, [&](size_t location) { return FetchPiece(step, location, piece, stop); }, stop);
   if (failure.has_value()) return failure;
   const absl::Status status =
       sink_.Write(shard_.PieceOffset(step), absl::string_view(piece.data(), piece.size()));
@@ -155,10 +155,11 @@ std::optional<PullFailure> ShardPull::FromSomeLocation(size_t piece, const Fetch
 }
 
 std::optional<PullFailure> ShardPull::FetchPiece(size_t piece, size_t location,
-                                                 absl::Span<char> buffer) {
-  const absl::StatusOr<LocationBook::Source> source = book_.Open(location);
+                                                 absl::Span<char> buffer,
+                                                 const std::stop_token& stop) {
+  const absl::StatusOr<LocationBook::Source> source = book_.Open(location, stop);
   absl::Status status = source.status();
-  if (status.ok()) status = ReadRange(*source, shard_.PieceOffset(piece), buffer);
+  if (status.ok()) status = ReadRange(*source, shard_.PieceOffset(piece), buffer, stop);
   if (!status.ok()) return LocationFailure(status, book_.uri(location));
   return Compare(shard_.piece_digest(piece), Md5Of(absl::string_view(buffer.data(), buffer.size())),
                  absl::StrCat("piece ", piece), location);
@@ -166,7 +167,7 @@ std::optional<PullFailure> ShardPull::FetchPiece(size_t piece, size_t location,
 
 std::optional<PullFailure> ShardPull::FetchWhole(size_t location, absl::Span<char> buffer,
                                                  const std::stop_token& stop) {
-  const absl::StatusOr<LocationBook::Source> source = book_.Open(location);
+  const absl::StatusOr<LocationBook::Source> source = book_.Open(location, stop);
   if (!source.ok()) return LocationFailure(source.status(), book_.uri(location));
   Md5Stream stream;
   Progress(0, /*from_start=*/true);
@@ -175,7 +176,7 @@ std::optional<PullFailure> ShardPull::FetchWhole(size_t location, absl::Span<cha
     if (stop.stop_requested()) return Cancelled();
     const int64_t length = std::min(longest, shard_.size_bytes() - offset);
     const absl::Span<char> range = buffer.first(static_cast<size_t>(length));
-    const absl::Status status = offset == 0 ? ReadRange(*source, offset, range)
+    const absl::Status status = offset == 0 ? ReadRange(*source, offset, range, stop)
                                             : ReadRangeWithRetries(*source, offset, range, stop);
     if (!status.ok()) return LocationFailure(status, book_.uri(location));
     const absl::string_view bytes(range.data(), range.size());
@@ -189,9 +190,9 @@ std::optional<PullFailure> ShardPull::FetchWhole(size_t location, absl::Span<cha
 }
 
 absl::Status ShardPull::ReadRange(const LocationBook::Source& source, int64_t offset,
-                                  absl::Span<char> out) {
+                                  absl::Span<char> out, const std::stop_token& stop) {
   MUSTER_RETURN_IF_ERROR(
-      source.store->Read(source.key, offset, out, {.if_version = source.version}));
+      source.store->Read(source.key, offset, out, {.if_version = source.version, .stop = stop}));
   MutexLock lock(mutex_);
   fetched_bytes_ += static_cast<int64_t>(out.size());
   return absl::OkStatus();
@@ -200,7 +201,7 @@ absl::Status ShardPull::ReadRange(const LocationBook::Source& source, int64_t of
 absl::Status ShardPull::ReadRangeWithRetries(const LocationBook::Source& source, int64_t offset,
                                              absl::Span<char> out, const std::stop_token& stop) {
   for (int attempt = 1;; ++attempt) {
-    absl::Status status = ReadRange(source, offset, out);
+    absl::Status status = ReadRange(source, offset, out, stop);
     if (!MayRetry(status.code()) || attempt >= environment_.retry.attempts) return status;
     BackOff(attempt, stop);
     if (stop.stop_requested()) return status;

@@ -76,10 +76,12 @@ class ShardPull {
   std::optional<PullFailure> Run(size_t step, absl::Span<char> buffer, const std::stop_token& stop);
   std::optional<PullFailure> FromSomeLocation(size_t piece, const Fetch& fetch,
                                               const std::stop_token& stop);
-  std::optional<PullFailure> FetchPiece(size_t piece, size_t location, absl::Span<char> buffer);
+  std::optional<PullFailure> FetchPiece(size_t piece, size_t location, absl::Span<char> buffer,
+                                        const std::stop_token& stop);
   std::optional<PullFailure> FetchWhole(size_t location, absl::Span<char> buffer,
                                         const std::stop_token& stop);
-  absl::Status ReadRange(const LocationBook::Source& source, int64_t offset, absl::Span<char> out);
+  absl::Status ReadRange(const LocationBook::Source& source, int64_t offset, absl::Span<char> out,
+                         const std::stop_token& stop);
   absl::Status ReadRangeWithRetries(const LocationBook::Source& source, int64_t offset,
                                     absl::Span<char> out, const std::stop_token& stop);
   std::optional<PullFailure> Compare(const Md5Digest& expected, const Md5Digest& found,

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <string>
 #include <utility>
@@ -17,11 +18,32 @@
 #include "storage/object/file_object_writer.h"
 #include "storage/object/local_file.h"
 #include "storage/object/object_rules.h"
+#include "storage/object/rate_limit.h"
 
 namespace muster {
 namespace {
 
 constexpr absl::string_view kScheme = "file";
+
+// What is read between two looks at the stop token.
+constexpr size_t kSliceBytes = size_t{1} << 20;
+
+absl::Status ReadSlices(int fd, int64_t offset, absl::Span<char> out, absl::string_view uri,
+                        const ObjectStore::ReadOptions& options) {
+  while (!out.empty()) {
+    const absl::Span<char> slice = out.first(std::min(out.size(), kSliceBytes));
+    const auto bytes = static_cast<int64_t>(slice.size());
+    bool stopped = options.stop.stop_requested();
+    if (!stopped) {
+      MUSTER_RETURN_IF_ERROR(ReadFully(fd, offset, slice, uri));
+      stopped = options.limit != nullptr && !options.limit->Take(bytes, options.stop);
+    }
+    if (stopped) return absl::CancelledError(absl::StrCat(uri, ": the read was cancelled"));
+    out.remove_prefix(slice.size());
+    offset += bytes;
+  }
+  return absl::OkStatus();
+}
 
 absl::string_view WithoutSlashes(absl::string_view root) {
   while (absl::EndsWith(root, "/")) root.remove_suffix(1);
@@ -33,7 +55,7 @@ class FileObjectStore final : public ObjectStore {
   explicit FileObjectStore(absl::string_view root)
       : root_(WithoutSlashes(root)), random_(NewSystemRandom()) {}
 
-  absl::StatusOr<ObjectInfo> Stat(absl::string_view key) override {
+  absl::StatusOr<ObjectInfo> Stat(absl::string_view key, const std::stop_token&) override {
     MUSTER_RETURN_IF_ERROR(CheckKey(key));
     struct stat info = {};
     if (stat(PathOf(key).c_str(), &info) != 0) return FileError(errno, UriOf(key), "look at it");
@@ -48,7 +70,7 @@ class FileObjectStore final : public ObjectStore {
     MUSTER_ASSIGN_OR_RETURN(const OpenedFile opened, OpenRegularFile(PathOf(key), uri));
     MUSTER_RETURN_IF_ERROR(CheckVersion(uri, options.if_version, InfoOf(opened.info).version));
     MUSTER_RETURN_IF_ERROR(CheckReadRange(uri, opened.info.st_size, offset, out.size()));
-    MUSTER_RETURN_IF_ERROR(ReadFully(opened.file.fd(), offset, out, uri));
+    MUSTER_RETURN_IF_ERROR(ReadSlices(opened.file.fd(), offset, out, uri, options));
     if (options.if_version.empty()) return absl::OkStatus();
     // The file may have been written in place while it was read.
     struct stat info = {};

@@ -10,6 +10,7 @@
 #include "storage/base/mutex.h"
 #include "storage/base/status_macros.h"
 #include "storage/object/object_rules.h"
+#include "storage/object/rate_limit.h"
 
 namespace muster {
 namespace {
@@ -123,7 +124,7 @@ class MemoryObjectStore final : public ObjectStore {
   explicit MemoryObjectStore(absl::string_view bucket)
       : bucket_(std::make_shared<Bucket>(bucket)) {}
 
-  absl::StatusOr<ObjectInfo> Stat(absl::string_view key) override {
+  absl::StatusOr<ObjectInfo> Stat(absl::string_view key, const std::stop_token&) override {
     MUSTER_ASSIGN_OR_RETURN(const StoredObject object, bucket_->Find(key));
     return ObjectInfo{static_cast<int64_t>(object.bytes->size()), object.version};
   }
@@ -135,6 +136,12 @@ class MemoryObjectStore final : public ObjectStore {
     MUSTER_RETURN_IF_ERROR(CheckVersion(uri, options.if_version, object.version));
     MUSTER_RETURN_IF_ERROR(
         CheckReadRange(uri, static_cast<int64_t>(object.bytes->size()), offset, out.size()));
+    if (options.limit != nullptr) {
+      options.limit->Take(static_cast<int64_t>(out.size()), options.stop);
+    }
+    if (options.stop.stop_requested()) {
+      return absl::CancelledError(absl::StrCat(uri, ": the read was cancelled"));
+    }
     if (!out.empty()) std::memcpy(out.data(), object.bytes->data() + offset, out.size());
     return absl::OkStatus();
   }

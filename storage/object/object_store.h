@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,8 @@
 #include "absl/types/span.h"
 
 namespace muster {
+
+class RateLimit;
 
 struct ObjectInfo {
   int64_t size_bytes = 0;
@@ -42,14 +45,23 @@ class ObjectWriter {
 
 // One file system, bucket or name service. Thread-safe; calls block.
 //
-// kNotFound: no such object. kPermissionDenied: not allowed. kUnavailable: a retry may succeed.
-// kResourceExhausted: the storage is full. kUnimplemented: the backend can't do this (a read-only
-// one, say). Every message names the object by its URI.
+// kNotFound: no such object. kPermissionDenied, kUnauthenticated: not allowed. kUnavailable: a retry
+// may succeed. kDeadlineExceeded: so slow that it was given up; a retry may succeed. kDataLoss: the
+// server answered something else than it was asked for. kResourceExhausted: the storage is full.
+// kUnimplemented: the backend can't do this (a read-only one, say). Every message names the object
+// by its URI.
+//
+// A backend over a network tries again by itself, for a bounded time, before it returns
+// kUnavailable. A call that takes a stop token returns kCancelled soon after it was requested.
 class ObjectStore {
  public:
   struct ReadOptions {
     // Fail with kAborted when the object's version is not this one; "" means any.
-    std::string if_version;
+    std::string if_version = {};
+    // After a stop `out` holds anything, and nothing writes to it any more.
+    std::stop_token stop = {};
+    // Every byte is taken from it as it arrives; outlives the read. Null: no bound.
+    RateLimit* limit = nullptr;
   };
   struct WriteOptions {
     // Size of the whole object; known before the first byte.
@@ -72,9 +84,10 @@ class ObjectStore {
 
   virtual ~ObjectStore() = default;
 
-  virtual absl::StatusOr<ObjectInfo> Stat(absl::string_view key) = 0;
+  virtual absl::StatusOr<ObjectInfo> Stat(absl::string_view key, const std::stop_token& stop) = 0;
 
-  // Fills all of `out` from `offset`. kOutOfRange when the object ends before that.
+  // Fills all of `out` from `offset`. kOutOfRange when the object ends before that. After an error
+  // `out` holds anything.
   virtual absl::Status Read(absl::string_view key, int64_t offset, absl::Span<char> out,
                             const ReadOptions& options) = 0;
 

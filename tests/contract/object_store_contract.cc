@@ -3,11 +3,14 @@
 #include <algorithm>
 #include <atomic>
 #include <limits>
+#include <stop_token>
 #include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
+#include "storage/object/rate_limit.h"
+#include "tests/support/fake_clock.h"
 #include "tests/support/status_matchers.h"
 
 namespace muster {
@@ -32,16 +35,28 @@ std::string Pattern(int64_t size) {
   return bytes;
 }
 
-}  // namespace
-
-absl::StatusOr<ObjectInfo> ObjectStoreContract::Put(const std::string& key,
-                                                    const std::string& bytes) {
-  return store().Put(key, bytes, {});
+std::vector<std::string> BadKeys() {
+  return {
+      "", "/a", "a//b", "a/", ".", "..", "a/..", "./a", "a/../b", "a/./b", std::string("a\0b", 3)};
 }
 
-absl::StatusOr<std::string> ObjectStoreContract::ReadRange(const std::string& key, int64_t offset,
-                                                           size_t size,
-                                                           const std::string& if_version) {
+std::vector<std::string> OddKeys() {
+  return {"with space/and more", "per%20cent", "per cent", "100%", "\xC3\xA4\xE6\xBC\xA2", "a?b#c",
+          "plus+&=;,'()",        "...",        ".hidden",  "~",    std::string(200, 'n')};
+}
+
+}  // namespace
+
+absl::StatusOr<ObjectInfo> ObjectReadContract::Put(const std::string& key,
+                                                   const std::string& bytes) {
+  if (GetParam().fill == nullptr) return store().Put(key, bytes, {});
+  GetParam().fill(directory(), key, bytes);
+  return store().Stat(key, {});
+}
+
+absl::StatusOr<std::string> ObjectReadContract::ReadRange(const std::string& key, int64_t offset,
+                                                          size_t size,
+                                                          const std::string& if_version) {
   std::string bytes(size, '?');
   const absl::Status status =
       store().Read(key, offset, absl::MakeSpan(bytes.data(), bytes.size()), {if_version});
@@ -49,8 +64,8 @@ absl::StatusOr<std::string> ObjectStoreContract::ReadRange(const std::string& ke
   return bytes;
 }
 
-std::vector<std::string> ObjectStoreContract::Keys(const std::string& prefix,
-                                                   const std::string& after, size_t limit) {
+std::vector<std::string> ObjectReadContract::Keys(const std::string& prefix,
+                                                  const std::string& after, size_t limit) {
   const auto listed = store().List(prefix, {after, limit});
   if (!listed.ok()) return {listed.status().ToString()};
   std::vector<std::string> keys;
@@ -58,41 +73,42 @@ std::vector<std::string> ObjectStoreContract::Keys(const std::string& prefix,
   return keys;
 }
 
-absl::StatusOr<std::unique_ptr<ObjectWriter>> ObjectStoreContract::Create(const std::string& key,
-                                                                          int64_t size,
-                                                                          bool must_not_exist) {
+absl::StatusOr<std::unique_ptr<ObjectWriter>> ObjectReadContract::Create(const std::string& key,
+                                                                         int64_t size,
+                                                                         bool must_not_exist) {
   return store().Create(key, {size, kPart, must_not_exist});
 }
 
 void ObjectStoreContract::ExpectNothingBehind(int visible) {
   EXPECT_THAT(Keys(""), SizeIs(visible));
   if (GetParam().count_stored != nullptr) {
-    EXPECT_EQ(GetParam().count_stored(directory_.path()), visible);
+    EXPECT_EQ(GetParam().count_stored(directory()), visible);
   }
 }
 
-TEST_P(ObjectStoreContract, AbsentObjectIsNotFoundAndNamed) {
-  EXPECT_THAT(store().Stat("absent"), StatusIs(absl::StatusCode::kNotFound, HasSubstr("absent")));
+TEST_P(ObjectReadContract, AbsentObjectIsNotFoundAndNamed) {
+  EXPECT_THAT(store().Stat("absent", {}),
+              StatusIs(absl::StatusCode::kNotFound, HasSubstr("absent")));
   EXPECT_THAT(ReadRange("absent", 0, 1),
               StatusIs(absl::StatusCode::kNotFound, HasSubstr("absent")));
-  EXPECT_THAT(store().Stat("no/such/folder"), StatusIs(absl::StatusCode::kNotFound));
+  EXPECT_THAT(store().Stat("no/such/folder", {}), StatusIs(absl::StatusCode::kNotFound));
 }
 
-TEST_P(ObjectStoreContract, PutObjectIsReadBack) {
+TEST_P(ObjectReadContract, PutObjectIsReadBack) {
   const std::string bytes("\0\xff text\n", 8);
 
   const absl::StatusOr<ObjectInfo> put = Put("a/b/c", bytes);
 
   MUSTER_ASSERT_OK(put);
   EXPECT_EQ(put->size_bytes, 8);
-  const absl::StatusOr<ObjectInfo> stat = store().Stat("a/b/c");
+  const absl::StatusOr<ObjectInfo> stat = store().Stat("a/b/c", {});
   MUSTER_ASSERT_OK(stat);
   EXPECT_EQ(stat->size_bytes, 8);
   EXPECT_EQ(stat->version, put->version);
   EXPECT_THAT(ReadRange("a/b/c", 0, 8), IsOkAndHolds(bytes));
 }
 
-TEST_P(ObjectStoreContract, RangesAreReadAtEveryEdge) {
+TEST_P(ObjectReadContract, RangesAreReadAtEveryEdge) {
   MUSTER_ASSERT_OK(Put("k", "0123456789"));
 
   EXPECT_THAT(ReadRange("k", 0, 1), IsOkAndHolds("0"));
@@ -102,7 +118,7 @@ TEST_P(ObjectStoreContract, RangesAreReadAtEveryEdge) {
   EXPECT_THAT(ReadRange("k", 10, 0), IsOkAndHolds(""));
 }
 
-TEST_P(ObjectStoreContract, ReadBeyondTheEndIsOutOfRange) {
+TEST_P(ObjectReadContract, ReadBeyondTheEndIsOutOfRange) {
   MUSTER_ASSERT_OK(Put("k", "0123456789"));
 
   EXPECT_THAT(ReadRange("k", 0, 11), StatusIs(absl::StatusCode::kOutOfRange, HasSubstr("10")));
@@ -113,29 +129,33 @@ TEST_P(ObjectStoreContract, ReadBeyondTheEndIsOutOfRange) {
               StatusIs(absl::StatusCode::kOutOfRange));
 }
 
-TEST_P(ObjectStoreContract, NegativeOffsetIsInvalid) {
+TEST_P(ObjectReadContract, NegativeOffsetIsInvalid) {
   MUSTER_ASSERT_OK(Put("k", "0123456789"));
 
   EXPECT_THAT(ReadRange("k", -1, 1), StatusIs(absl::StatusCode::kInvalidArgument));
 }
 
-TEST_P(ObjectStoreContract, EmptyObjectIsAnObject) {
+TEST_P(ObjectReadContract, EmptyObjectIsAnObject) {
   MUSTER_ASSERT_OK(Put("empty", ""));
 
-  const absl::StatusOr<ObjectInfo> stat = store().Stat("empty");
+  const absl::StatusOr<ObjectInfo> stat = store().Stat("empty", {});
   MUSTER_ASSERT_OK(stat);
   EXPECT_EQ(stat->size_bytes, 0);
   EXPECT_THAT(ReadRange("empty", 0, 0), IsOkAndHolds(""));
   EXPECT_THAT(ReadRange("empty", 0, 1), StatusIs(absl::StatusCode::kOutOfRange));
 }
 
-TEST_P(ObjectStoreContract, BadKeysAreInvalidEverywhere) {
+TEST_P(ObjectReadContract, BadKeysAreInvalidToRead) {
   MUSTER_ASSERT_OK(Put("a/b", "x"));
-  const std::vector<std::string> keys = {
-      "", "/a", "a//b", "a/", ".", "..", "a/..", "./a", "a/../b", std::string("a\0b", 3), "a/./b"};
-  for (const std::string& key : keys) {
-    EXPECT_THAT(store().Stat(key), StatusIs(absl::StatusCode::kInvalidArgument)) << key;
+  for (const std::string& key : BadKeys()) {
+    EXPECT_THAT(store().Stat(key, {}), StatusIs(absl::StatusCode::kInvalidArgument)) << key;
     EXPECT_THAT(ReadRange(key, 0, 1), StatusIs(absl::StatusCode::kInvalidArgument)) << key;
+  }
+}
+
+TEST_P(ObjectStoreContract, BadKeysAreInvalidToWrite) {
+  MUSTER_ASSERT_OK(Put("a/b", "x"));
+  for (const std::string& key : BadKeys()) {
     EXPECT_THAT(Put(key, "x"), StatusIs(absl::StatusCode::kInvalidArgument)) << key;
     EXPECT_THAT(Create(key, 0), StatusIs(absl::StatusCode::kInvalidArgument)) << key;
     EXPECT_THAT(store().Delete(key), StatusIs(absl::StatusCode::kInvalidArgument)) << key;
@@ -144,14 +164,18 @@ TEST_P(ObjectStoreContract, BadKeysAreInvalidEverywhere) {
   EXPECT_THAT(store().List("a/../", {}), StatusIs(absl::StatusCode::kInvalidArgument));
 }
 
-TEST_P(ObjectStoreContract, OddKeysAreKeptApart) {
-  const std::vector<std::string> keys = {
-      "with space/and more", "per%20cent", "per cent", "100%", "\xC3\xA4\xE6\xBC\xA2", "a?b#c",
-      "plus+&=;,'()",        "...",        ".hidden",  "~",    std::string(200, 'n')};
-  for (const std::string& key : keys) MUSTER_ASSERT_OK(Put(key, key));
+TEST_P(ObjectReadContract, OddKeysAreKeptApart) {
+  for (const std::string& key : OddKeys()) MUSTER_ASSERT_OK(Put(key, key));
 
-  for (const std::string& key : keys) EXPECT_THAT(ReadRange(key, 0, key.size()), IsOkAndHolds(key));
-  std::vector<std::string> sorted = keys;
+  for (const std::string& key : OddKeys()) {
+    EXPECT_THAT(ReadRange(key, 0, key.size()), IsOkAndHolds(key));
+  }
+}
+
+TEST_P(ObjectStoreContract, OddKeysAreListed) {
+  for (const std::string& key : OddKeys()) MUSTER_ASSERT_OK(Put(key, key));
+
+  std::vector<std::string> sorted = OddKeys();
   std::sort(sorted.begin(), sorted.end());
   EXPECT_EQ(Keys(""), sorted);
 }
@@ -169,7 +193,53 @@ TEST_P(ObjectStoreContract, PutReplaces) {
   ExpectNothingBehind(1);
 }
 
-TEST_P(ObjectStoreContract, PinnedReadFailsOnceTheObjectIsReplaced) {
+TEST_P(ObjectReadContract, ReadsFromSeveralThreadsDoNotMix) {
+  const std::string bytes = Pattern(kPart);
+  MUSTER_ASSERT_OK(Put("k", bytes));
+  constexpr int kThreads = 4;
+  constexpr size_t kRange = 50'000;
+  std::atomic<int> failures = 0;
+
+  std::vector<std::thread> threads;
+  for (int t = 0; t < kThreads; ++t) {
+    threads.emplace_back([&, t] {
+      for (size_t i = 0; i < 10; ++i) {
+        const size_t offset = (i * kThreads + static_cast<size_t>(t)) * 23'456;
+        const auto read = ReadRange("k", static_cast<int64_t>(offset), kRange);
+        if (!read.ok() || *read != bytes.substr(offset, kRange)) ++failures;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+
+  EXPECT_EQ(failures, 0);
+}
+
+TEST_P(ObjectReadContract, StoppedReadIsCancelled) {
+  MUSTER_ASSERT_OK(Put("k", "0123456789"));
+  std::stop_source source;
+  source.request_stop();
+  std::string out(10, '?');
+
+  EXPECT_THAT(
+      store().Read("k", 0, absl::MakeSpan(out.data(), out.size()), {.stop = source.get_token()}),
+      StatusIs(absl::StatusCode::kCancelled, HasSubstr("k")));
+}
+
+TEST_P(ObjectReadContract, EveryByteIsTakenFromTheRateLimit) {
+  MUSTER_ASSERT_OK(Put("k", Pattern(kPart)));
+  FakeClock clock;
+  RateLimit limit(clock, kPart);
+  const absl::Duration begin = clock.Monotonic();
+  std::string out(kPart, '?');
+
+  MUSTER_ASSERT_OK(store().Read("k", 0, absl::MakeSpan(out.data(), out.size()), {.limit = &limit}));
+
+  EXPECT_TRUE(out == Pattern(kPart));
+  EXPECT_NEAR(absl::ToDoubleSeconds(clock.Monotonic() - begin), 1.0, 0.01);
+}
+
+TEST_P(ObjectReadContract, PinnedReadFailsOnceTheObjectIsReplaced) {
   if (!GetParam().has_versions) GTEST_SKIP() << "the backend has no versions";
   const absl::StatusOr<ObjectInfo> first = Put("k", "first");
   MUSTER_ASSERT_OK(first);
@@ -204,7 +274,7 @@ TEST_P(ObjectStoreContract, StreamedWriteTakesPartsInAnyOrder) {
 
   MUSTER_ASSERT_OK(info);
   EXPECT_EQ(info->size_bytes, size);
-  EXPECT_EQ(info->version, store().Stat("dir/k")->version);
+  EXPECT_EQ(info->version, store().Stat("dir/k", {})->version);
   EXPECT_TRUE(*ReadRange("dir/k", 0, bytes.size()) == bytes);
   EXPECT_TRUE(*ReadRange("dir/k", kPart - 5, 10) == bytes.substr(kPart - 5, 10));
   ExpectNothingBehind(1);
@@ -242,7 +312,7 @@ TEST_P(ObjectStoreContract, StreamedWriteOfAnEmptyObject) {
   MUSTER_EXPECT_OK((*writer)->Write(0, ""));
   MUSTER_EXPECT_OK((*writer)->Commit());
 
-  EXPECT_EQ(store().Stat("k")->size_bytes, 0);
+  EXPECT_EQ(store().Stat("k", {})->size_bytes, 0);
 }
 
 TEST_P(ObjectStoreContract, EmptyWriteChangesNothing) {
@@ -261,7 +331,7 @@ TEST_P(ObjectStoreContract, NothingIsVisibleBeforeCommit) {
   MUSTER_ASSERT_OK(writer);
   MUSTER_ASSERT_OK((*writer)->Write(0, "abc"));
 
-  EXPECT_THAT(store().Stat("k"), StatusIs(absl::StatusCode::kNotFound));
+  EXPECT_THAT(store().Stat("k", {}), StatusIs(absl::StatusCode::kNotFound));
   EXPECT_THAT(Keys(""), IsEmpty());
 
   MUSTER_ASSERT_OK((*writer)->Commit());
@@ -392,7 +462,7 @@ TEST_P(ObjectStoreContract, OneOfSeveralRacingCreatorsWins) {
 }
 
 // Goal: a reader finds the old object or the new one, never a mixture.
-TEST_P(ObjectStoreContract, ReplacingIsAtomicForReaders) {
+TEST_P(ObjectReadContract, ReplacingIsAtomicForReaders) {
   const std::string a(20'000, 'a');
   const std::string b(20'000, 'b');
   MUSTER_ASSERT_OK(Put("k", a));
@@ -487,9 +557,21 @@ TEST_P(ObjectStoreContract, DeleteRemovesAndMayBeRepeated) {
   MUSTER_EXPECT_OK(store().Delete("a/k"));
   MUSTER_EXPECT_OK(store().Delete("never/there"));
 
-  EXPECT_THAT(store().Stat("a/k"), StatusIs(absl::StatusCode::kNotFound));
+  EXPECT_THAT(store().Stat("a/k", {}), StatusIs(absl::StatusCode::kNotFound));
   EXPECT_THAT(Keys(""), ElementsAre("a/l"));
   MUSTER_EXPECT_OK(store().Put("a/k", "again", {.must_not_exist = true}));
+}
+
+TEST_P(ReadOnlyObjectContract, EverythingButReadingIsUnimplementedAndNamesTheObject) {
+  MUSTER_ASSERT_OK(Put("a/k", "x"));
+  const auto refused = StatusIs(absl::StatusCode::kUnimplemented, HasSubstr("a/k"));
+
+  EXPECT_THAT(store().Put("a/k", "y", {}), refused);
+  EXPECT_THAT(store().Create("a/k", {.size_bytes = 1}), refused);
+  EXPECT_THAT(store().Delete("a/k"), refused);
+  EXPECT_THAT(store().List("a/k", {}), refused);
+
+  EXPECT_THAT(ReadRange("a/k", 0, 1), IsOkAndHolds("x"));
 }
 
 }  // namespace muster

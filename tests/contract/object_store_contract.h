@@ -1,4 +1,5 @@
-// What every ObjectStore must do. A backend joins with one INSTANTIATE_TEST_SUITE_P.
+// What every ObjectStore must do. A backend joins with an INSTANTIATE_TEST_SUITE_P of
+// ObjectReadContract and one of ObjectStoreContract or ReadOnlyObjectContract.
 #ifndef MUSTER_TESTS_CONTRACT_OBJECT_STORE_CONTRACT_H_
 #define MUSTER_TESTS_CONTRACT_OBJECT_STORE_CONTRACT_H_
 
@@ -20,6 +21,10 @@ struct ObjectStoreBackend {
   std::string name;
   // An empty store; `directory` is an empty directory for those that need one.
   std::function<std::unique_ptr<ObjectStore>(const std::string& directory)> make;
+  // Stores or replaces an object, atomically, where the store itself only reads; null: by Put.
+  std::function<void(const std::string& directory, const std::string& key,
+                     const std::string& bytes)>
+      fill = nullptr;
   // How many things, visible or not, are stored; null where that can't be told.
   std::function<int(const std::string& directory)> count_stored = nullptr;
   // Whether ObjectInfo::version is more than "".
@@ -32,8 +37,8 @@ inline std::string ObjectStoreBackendName(const testing::TestParamInfo<ObjectSto
 
 inline void PrintTo(const ObjectStoreBackend& backend, std::ostream* out) { *out << backend.name; }
 
-// Each case gets an empty store.
-class ObjectStoreContract : public testing::TestWithParam<ObjectStoreBackend> {
+// Reading. Each case gets an empty store.
+class ObjectReadContract : public testing::TestWithParam<ObjectStoreBackend> {
  protected:
   void SetUp() override { store_ = GetParam().make(directory_.path()); }
 
@@ -47,14 +52,22 @@ class ObjectStoreContract : public testing::TestWithParam<ObjectStoreBackend> {
                                 size_t limit = 1000);
   absl::StatusOr<std::unique_ptr<ObjectWriter>> Create(const std::string& key, int64_t size,
                                                        bool must_not_exist = false);
-
-  // Fails the case if anything but `visible` objects is stored.
-  void ExpectNothingBehind(int visible);
+  const std::string& directory() const { return directory_.path(); }
 
  private:
   TemporaryDirectory directory_;
   std::unique_ptr<ObjectStore> store_;
 };
+
+// Writing, listing and deleting.
+class ObjectStoreContract : public ObjectReadContract {
+ protected:
+  // Fails the case if anything but `visible` objects is stored.
+  void ExpectNothingBehind(int visible);
+};
+
+// How a backend that only reads refuses the rest.
+class ReadOnlyObjectContract : public ObjectReadContract {};
 
 }  // namespace muster
 

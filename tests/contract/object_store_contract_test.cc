@@ -1,9 +1,19 @@
 #include "tests/contract/object_store_contract.h"
 
-#include <filesystem>
+#include <fcntl.h>
+#include <sys/stat.h>
 
+#include <atomic>
+#include <filesystem>
+#include <fstream>
+
+#include "absl/strings/str_cat.h"
+#include "storage/base/clock.h"
+#include "storage/base/random.h"
 #include "storage/object/file_object_store.h"
+#include "storage/object/http_object_store.h"
 #include "storage/object/memory_object_store.h"
+#include "tests/support/nginx_server.h"
 
 namespace muster {
 namespace {
@@ -16,19 +26,76 @@ int CountFiles(const std::string& directory) {
   return files;
 }
 
-INSTANTIATE_TEST_SUITE_P(Memory, ObjectStoreContract,
-                         testing::Values(ObjectStoreBackend{
-                             .name = "Memory",
-                             .make = [](const std::string&) { return NewMemoryObjectStore(); }}),
-                         ObjectStoreBackendName);
+const ObjectStoreBackend kMemory{.name = "Memory",
+                                 .make = [](const std::string&) { return NewMemoryObjectStore(); }};
 
-INSTANTIATE_TEST_SUITE_P(
-    File, ObjectStoreContract,
-    testing::Values(ObjectStoreBackend{
-        .name = "File",
-        .make = [](const std::string& directory) { return NewFileObjectStore(directory); },
-        .count_stored = CountFiles}),
-    ObjectStoreBackendName);
+const ObjectStoreBackend kFile{
+    .name = "File",
+    .make = [](const std::string& directory) { return NewFileObjectStore(directory); },
+    .count_stored = CountFiles};
+
+// The nginx that a case reads from, and the store that reads from it.
+class NginxObjectStore final : public ObjectStore {
+ public:
+  explicit NginxObjectStore(const std::string& directory)
+      : server_(directory),
+        random_(NewSystemRandom()),
+        store_(NewHttpObjectStore({"http", server_.authority(), ""}, SystemClock(), *random_,
+                                  {.connection = {.proxy = ""}})) {}
+
+  absl::StatusOr<ObjectInfo> Stat(absl::string_view key, const std::stop_token& stop) override {
+    return store_->Stat(key, stop);
+  }
+  absl::Status Read(absl::string_view key, int64_t offset, absl::Span<char> out,
+                    const ReadOptions& options) override {
+    return store_->Read(key, offset, out, options);
+  }
+  absl::StatusOr<std::unique_ptr<ObjectWriter>> Create(absl::string_view key,
+                                                       const WriteOptions& options) override {
+    return store_->Create(key, options);
+  }
+  absl::StatusOr<ObjectInfo> Put(absl::string_view key, absl::string_view bytes,
+                                 const WriteOptions& options) override {
+    return store_->Put(key, bytes, options);
+  }
+  absl::StatusOr<std::vector<ListedObject>> List(absl::string_view prefix,
+                                                 const ListOptions& options) override {
+    return store_->List(prefix, options);
+  }
+  absl::Status Delete(absl::string_view key) override { return store_->Delete(key); }
+
+ private:
+  NginxServer server_;
+  std::unique_ptr<Random> random_;
+  std::unique_ptr<ObjectStore> store_;
+};
+
+// nginx makes its ETags of whole seconds and the size, so each file gets a second of its own.
+void PutFile(const std::string& directory, const std::string& key, const std::string& bytes) {
+  static std::atomic<time_t> second = 1'700'000'000;
+  const std::filesystem::path path = std::filesystem::path(directory) / key;
+  std::filesystem::create_directories(path.parent_path());
+  const std::string unfinished = absl::StrCat(directory, "/unfinished");
+  std::ofstream(unfinished, std::ios::binary) << bytes;
+  const time_t now = ++second;
+  const timespec times[] = {{now, 0}, {now, 0}};
+  utimensat(AT_FDCWD, unfinished.c_str(), times, 0);
+  std::filesystem::rename(unfinished, path);
+}
+
+const ObjectStoreBackend kNginx{
+    .name = "Nginx",
+    .make = [](const std::string& directory) -> std::unique_ptr<ObjectStore> {
+      return std::make_unique<NginxObjectStore>(directory);
+    },
+    .fill = PutFile};
+
+INSTANTIATE_TEST_SUITE_P(Stores, ObjectReadContract, testing::Values(kMemory, kFile, kNginx),
+                         ObjectStoreBackendName);
+INSTANTIATE_TEST_SUITE_P(Stores, ObjectStoreContract, testing::Values(kMemory, kFile),
+                         ObjectStoreBackendName);
+INSTANTIATE_TEST_SUITE_P(Stores, ReadOnlyObjectContract, testing::Values(kNginx),
+                         ObjectStoreBackendName);
 
 }  // namespace
 }  // namespace muster

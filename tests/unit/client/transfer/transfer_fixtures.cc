@@ -88,7 +88,7 @@ class ScriptedStore::Store final : public ObjectStore {
  public:
   explicit Store(ScriptedStore& script) : script_(script) {}
 
-  absl::StatusOr<ObjectInfo> Stat(absl::string_view key) override {
+  absl::StatusOr<ObjectInfo> Stat(absl::string_view key, const std::stop_token&) override {
     return script_.Stat(std::string(key));
   }
   absl::Status Read(absl::string_view key, int64_t offset, absl::Span<char> out,

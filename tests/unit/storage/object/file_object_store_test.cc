@@ -64,7 +64,7 @@ class FileObjectStoreTest : public testing::Test {
 };
 
 TEST_F(FileObjectStoreTest, MessagesNameTheFileByItsUri) {
-  EXPECT_THAT(store_->Stat("no such/file"),
+  EXPECT_THAT(store_->Stat("no such/file", {}),
               StatusIs(absl::StatusCode::kNotFound,
                        HasSubstr(absl::StrCat("file://", directory_.path(), "/no%20such/file"))));
 }
@@ -87,7 +87,7 @@ TEST_F(FileObjectStoreTest, OtherThanRegularFilesAreNoObjects) {
                                                                   {"device", "is a device"}};
   for (const auto& [key, text] : kinds) {
     const auto is_refused = StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr(text));
-    EXPECT_THAT(store_->Stat(key), is_refused);
+    EXPECT_THAT(store_->Stat(key, {}), is_refused);
     EXPECT_THAT(ReadOne(key), is_refused);
   }
   for (const char* key : {"dir", "fifo", "socket"}) {
@@ -110,7 +110,7 @@ TEST_F(FileObjectStoreTest, PutBelowAFileIsRefused) {
 
   EXPECT_THAT(store_->Put("file/k", "x", {}), StatusIs(absl::StatusCode::kFailedPrecondition));
   EXPECT_THAT(store_->Put("file/dir/k", "x", {}), StatusIs(absl::StatusCode::kFailedPrecondition));
-  EXPECT_THAT(store_->Stat("file/k"), StatusIs(absl::StatusCode::kNotFound));
+  EXPECT_THAT(store_->Stat("file/k", {}), StatusIs(absl::StatusCode::kNotFound));
   MUSTER_EXPECT_OK(store_->Delete("file/k"));
 }
 
@@ -128,10 +128,10 @@ TEST_F(FileObjectStoreTest, LinksToFilesAreObjectsAndLinksToDirectoriesAreNotFol
   fs::create_symlink("nowhere", directory_.Join("dangling"));
 
   EXPECT_THAT(Keys(""), ElementsAre("dir/file", "link"));
-  EXPECT_EQ(store_->Stat("link")->size_bytes, 3);
-  EXPECT_THAT(store_->Stat("dangling"), StatusIs(absl::StatusCode::kNotFound));
+  EXPECT_EQ(store_->Stat("link", {})->size_bytes, 3);
+  EXPECT_THAT(store_->Stat("dangling", {}), StatusIs(absl::StatusCode::kNotFound));
   MUSTER_EXPECT_OK(store_->Delete("link"));
-  EXPECT_THAT(store_->Stat("dir/file"), IsOk());
+  EXPECT_THAT(store_->Stat("dir/file", {}), IsOk());
 }
 
 TEST_F(FileObjectStoreTest, PutReplacesALinkAndNotWhatItLeadsTo) {
@@ -140,13 +140,13 @@ TEST_F(FileObjectStoreTest, PutReplacesALinkAndNotWhatItLeadsTo) {
 
   MUSTER_ASSERT_OK(store_->Put("link", "changed", {}));
 
-  EXPECT_EQ(store_->Stat("target")->size_bytes, 3);
+  EXPECT_EQ(store_->Stat("target", {})->size_bytes, 3);
   EXPECT_FALSE(fs::is_symlink(directory_.Join("link")));
 }
 
 TEST_F(FileObjectStoreTest, ChangeInPlaceChangesTheVersion) {
   WriteFile("k", "0123456789");
-  const absl::StatusOr<ObjectInfo> before = store_->Stat("k");
+  const absl::StatusOr<ObjectInfo> before = store_->Stat("k", {});
   MUSTER_ASSERT_OK(before);
   // The same size and inode, but another time of change.
   const timespec times[2] = {{1, 0}, {1, 1}};
@@ -174,7 +174,7 @@ TEST_F(FileObjectStoreTest, UnfinishedWritesAreNoObjects) {
   EXPECT_THAT(Keys(""), ElementsAre("dir/.hidden"));
   EXPECT_THAT(store_->Put("dir/.muster-tmp-mine", "x", {}),
               StatusIs(absl::StatusCode::kInvalidArgument));
-  EXPECT_THAT(store_->Stat(".muster-tmp-left-by-a-crash"),
+  EXPECT_THAT(store_->Stat(".muster-tmp-left-by-a-crash", {}),
               StatusIs(absl::StatusCode::kInvalidArgument));
 }
 

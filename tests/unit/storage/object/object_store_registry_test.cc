@@ -57,8 +57,8 @@ TEST_F(ObjectStoreRegistryTest, MemoryBucketsAreSharedByNameAndApart) {
 
   MUSTER_ASSERT_OK(first->store->Put(first->key, "x", {}));
 
-  EXPECT_THAT(again->store->Stat("a b"), IsOk());
-  EXPECT_THAT(second->store->Stat("a b"),
+  EXPECT_THAT(again->store->Stat("a b", {}), IsOk());
+  EXPECT_THAT(second->store->Stat("a b", {}),
               StatusIs(absl::StatusCode::kNotFound, HasSubstr("memory://two/a%20b")));
 }
 

@@ -1,0 +1,96 @@
+// One HTTP(S) connection, by libcurl: what goes over the wire, and nothing of what it means.
+//
+// The only place that knows libcurl. Its environment holds for proxies: http_proxy, https_proxy,
+// all_proxy, no_proxy.
+#ifndef MUSTER_STORAGE_OBJECT_HTTP_CONNECTION_H_
+#define MUSTER_STORAGE_OBJECT_HTTP_CONNECTION_H_
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "storage/base/clock.h"
+
+namespace muster {
+
+struct HttpConnectionOptions {
+  absl::Duration connect_timeout = absl::Seconds(10);
+  // A request that got fewer than kHttpStallBytes in this time, redirects and waiting for the
+  // server included, is given up.
+  absl::Duration stall_timeout = absl::Seconds(10);
+  // PEM file and directory of certificates that are trusted; "" means libcurl's own.
+  std::string ca_file = {};
+  std::string ca_directory = {};
+  // Overrides the environment; "" means no proxy.
+  std::optional<std::string> proxy = {};
+};
+
+inline constexpr int64_t kHttpStallBytes = 1024;
+// More redirects than this in a row are a loop.
+inline constexpr int kHttpRedirectsMax = 5;
+
+struct HttpRequest {
+  std::string url;
+  // Asks for the head only.
+  bool head_only = false;
+  // "FIRST-LAST", inclusive; "" asks for everything.
+  std::string range = {};
+  // Complete lines, "Name: value". None of them may be a secret: redirects take them along.
+  std::vector<std::string> headers = {};
+};
+
+// The head of a reply, after redirects. Values are as the server sent them; "" if it didn't.
+struct HttpReply {
+  int status = 0;
+  std::string etag;
+  std::string last_modified;
+  std::string content_range;
+  std::optional<int64_t> content_length;
+  // Zero where the server named none.
+  absl::Duration retry_after;
+};
+
+// HTTP/1.1, one request at a time; the connection is reused by the next one. Not thread-safe.
+//
+// Redirects are followed within http and https, never from https to http. There are no credentials
+// that they could take along. HTTP replies with an error status are no errors here.
+class HttpConnection {
+ public:
+  // Gets the body in parts. False ends the request. It may block: that time counts for no timeout.
+  using TakeBody = absl::FunctionRef<bool(const HttpReply& reply, absl::string_view bytes)>;
+
+  // kInternal: libcurl can't be used. `clock` outlives the connection.
+  static absl::StatusOr<std::unique_ptr<HttpConnection>> Make(Clock& clock,
+                                                              const HttpConnectionOptions& options);
+  ~HttpConnection();
+
+  // Returns the head of a reply that came whole or that `take_body` has ended. Errors don't name
+  // the URL: kUnavailable (no connection, or broken), kDeadlineExceeded (stalled), kCancelled,
+  // kFailedPrecondition (certificates, redirects, not HTTP).
+  absl::StatusOr<HttpReply> Perform(const HttpRequest& request, TakeBody take_body,
+                                    const std::stop_token& stop);
+
+ private:
+  struct Handles;
+  struct Transfer;
+
+  HttpConnection(Clock& clock, const HttpConnectionOptions& options,
+                 std::unique_ptr<Handles> handles);
+  absl::Status Wait(Transfer& transfer, const std::stop_token& stop);
+
+  Clock& clock_;
+  const HttpConnectionOptions options_;
+  const std::unique_ptr<Handles> handles_;
+};
+
+}  // namespace muster
+
+#endif  // MUSTER_STORAGE_OBJECT_HTTP_CONNECTION_H_
