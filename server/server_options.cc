@@ -31,6 +31,25 @@ CLI::Validator AsSeconds() {
       .description("");
 }
 
+void AddLeaseOptions(CLI::App& app, ServerOptions& options) {
+  app.add_option(
+         "--lease-ttl", options.lease_ttl_s,
+         "How long without a heartbeat until a node is lost, for nodes that ask for nothing "
+         "else; a number without a unit is in seconds, as in all durations here")
+      ->envname("MUSTER_LEASE_TTL")
+      ->check(CLI::Range(1.0, 3600.0))
+      ->transform(AsSeconds())
+      ->type_name("DURATION")
+      ->capture_default_str();
+  app.add_option("--move-grace", options.move_grace_s,
+                 "How long after the loss of a node until other nodes get its shards")
+      ->envname("MUSTER_MOVE_GRACE")
+      ->check(CLI::Range(0.0, 86400.0))
+      ->transform(AsSeconds())
+      ->type_name("DURATION")
+      ->capture_default_str();
+}
+
 void AddEventOptions(CLI::App& app, ServerOptions& options) {
   app.add_option("--event-log-age", options.event_log_age_s, "How long events are kept")
       ->envname("MUSTER_EVENT_LOG_AGE")
@@ -86,22 +105,7 @@ std::variant<ServerOptions, int> ParseServerOptions(int argc, char** argv) {
   app.add_option("--address-file", options.address_file,
                  "File that gets the bound host:port once the server serves")
       ->envname("MUSTER_ADDRESS_FILE");
-  app.add_option(
-         "--lease-ttl", options.lease_ttl_s,
-         "How long without a heartbeat until a node is lost, for nodes that ask for nothing "
-         "else; a number without a unit is in seconds, as in all durations here")
-      ->envname("MUSTER_LEASE_TTL")
-      ->check(CLI::Range(1.0, 3600.0))
-      ->transform(AsSeconds())
-      ->type_name("DURATION")
-      ->capture_default_str();
-  app.add_option("--move-grace", options.move_grace_s,
-                 "How long after the loss of a node until other nodes get its shards")
-      ->envname("MUSTER_MOVE_GRACE")
-      ->check(CLI::Range(0.0, 86400.0))
-      ->transform(AsSeconds())
-      ->type_name("DURATION")
-      ->capture_default_str();
+  AddLeaseOptions(app, options);
   AddEventOptions(app, options);
   app.add_option(
          "--min-free", options.min_free_bytes,
