@@ -198,4 +198,6 @@ std::string Md5LanesTarget() {
 
 size_t Md5LaneCount() { return Md5BestKernel().wide_lanes; }
 
+size_t Md5BreakEven() { return Md5BestKernel().break_even; }
+
 }  // namespace muster

@@ -47,6 +47,9 @@ std::string Md5LanesTarget();
 // How many inputs of equal length are hashed at once; fewer leave lanes idle.
 size_t Md5LaneCount();
 
+// With fewer inputs than this, lanes gain nothing over hashing one by one.
+size_t Md5BreakEven();
+
 }  // namespace muster
 
 #endif  // MUSTER_CLIENT_TRANSFER_MD5_LANES_H_

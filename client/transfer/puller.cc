@@ -90,28 +90,49 @@ class Puller::Engine {
     bool IsDone() const { return !HasWork() && running == 0; }
   };
 
+  // One of options_.connections. A step comes with it in hand, and has to wait for it only when it
+  // reads a second time.
+  class Connection final : public StepMeans::Connection {
+   public:
+    explicit Connection(Engine& engine) MUSTER_REQUIRES(engine.mutex_) : engine_(engine) {
+      ++engine_.reading_;
+    }
+    ~Connection() override { GiveBack(); }
+    void Take() override;
+    void GiveBack() override;
+
+   private:
+    Engine& engine_;
+    bool held_ = true;
+  };
+
   // Tries one set of open locations after the other, until the pull is done or there is none left.
   std::optional<PullFailure> RunAll(ShardPull& pull, const std::stop_token& stop);
   // Runs all steps that are not done yet.
   std::optional<PullFailure> RunSteps(ShardPull& pull, const std::stop_token& stop);
   void WorkerLoop();
   Job* NextJob() MUSTER_REQUIRES(mutex_);
-  std::optional<PullFailure> RunStep(Job& job, size_t step) const;
+  std::optional<PullFailure> RunStep(Job& job, size_t step, Connection& connection) const;
   std::optional<PullFailure> CheckMemory(const CheckedShard& shard, int64_t step_bytes);
 
   const ObjectStoreRegistry& stores_;
   Clock& clock_;
   Random& random_;
   const PullerOptions options_;
+  const size_t connections_;
+  HashQueue hashes_;
 
   Mutex mutex_;
-  // Work came, memory came free, or the end is near.
+  // Work came, memory or a connection came free, or the end is near.
   CondVar work_;
   // A job or a call ended.
   CondVar ended_;
   std::list<Job*> jobs_ MUSTER_GUARDED_BY(mutex_);
   std::set<CallStop*> calls_ MUSTER_GUARDED_BY(mutex_);
   int64_t memory_bytes_ MUSTER_GUARDED_BY(mutex_) = 0;
+  // Steps that have a connection, and those that wait to have one again.
+  size_t reading_ MUSTER_GUARDED_BY(mutex_) = 0;
+  size_t reading_again_ MUSTER_GUARDED_BY(mutex_) = 0;
   int64_t warned_step_bytes_ MUSTER_GUARDED_BY(mutex_) = 0;
   bool stopping_ MUSTER_GUARDED_BY(mutex_) = false;
   std::vector<std::thread> workers_;
@@ -119,8 +140,14 @@ class Puller::Engine {
 
 Puller::Engine::Engine(const ObjectStoreRegistry& stores, Clock& clock, Random& random,
                        PullerOptions options)
-    : stores_(stores), clock_(clock), random_(random), options_(std::move(options)) {
-  const size_t count = std::clamp<size_t>(options_.connections, 1, kMaxPullConnections);
+    : stores_(stores),
+      clock_(clock),
+      random_(random),
+      options_(std::move(options)),
+      connections_(std::clamp<size_t>(options_.connections, 1, kMaxPullConnections)) {
+  // Pieces that are hashed and written need no connection, so as many more as fill the lanes may be
+  // under way.
+  const size_t count = connections_ + Md5LaneCount();
   workers_.reserve(count);
   for (size_t i = 0; i < count; ++i) workers_.emplace_back([this] { WorkerLoop(); });
 }
@@ -148,9 +175,26 @@ void Puller::Engine::Leave(CallStop* call) {
   ended_.NotifyAll();
 }
 
+void Puller::Engine::Connection::Take() {
+  if (std::exchange(held_, true)) return;
+  MutexLock lock(engine_.mutex_);
+  ++engine_.reading_again_;
+  while (engine_.reading_ >= engine_.connections_) engine_.work_.Wait(engine_.mutex_);
+  --engine_.reading_again_;
+  ++engine_.reading_;
+}
+
+void Puller::Engine::Connection::GiveBack() {
+  if (!std::exchange(held_, false)) return;
+  MutexLock lock(engine_.mutex_);
+  --engine_.reading_;
+  engine_.work_.NotifyAll();
+}
+
 // The first pull that has work left, unless its next piece has to wait for memory: a later one must
-// not take that away.
+// not take that away. Pieces that are read a second time go before those that weren't yet.
 Puller::Engine::Job* Puller::Engine::NextJob() {
+  if (reading_ + reading_again_ >= connections_) return nullptr;
   for (Job* job : jobs_) {
     if (!job->HasWork()) continue;
     const int64_t needed = job->pull.step_memory_bytes();
@@ -164,6 +208,7 @@ void Puller::Engine::WorkerLoop() {
     Job* job = nullptr;
     size_t step = 0;
     int64_t memory = 0;
+    std::optional<Connection> connection;
     {
       MutexLock lock(mutex_);
       while ((job = NextJob()) == nullptr) {
@@ -174,8 +219,10 @@ void Puller::Engine::WorkerLoop() {
       ++job->running;
       memory = job->pull.step_memory_bytes();
       memory_bytes_ += memory;
+      connection.emplace(*this);
     }
-    std::optional<PullFailure> failure = RunStep(*job, step);
+    std::optional<PullFailure> failure = RunStep(*job, step, *connection);
+    connection.reset();
     MutexLock lock(mutex_);
     memory_bytes_ -= memory;
     --job->running;
@@ -185,7 +232,8 @@ void Puller::Engine::WorkerLoop() {
   }
 }
 
-std::optional<PullFailure> Puller::Engine::RunStep(Job& job, size_t step) const {
+std::optional<PullFailure> Puller::Engine::RunStep(Job& job, size_t step,
+                                                   Connection& connection) const {
   if (job.stop.stop_requested()) return CancelledFailure();
   const auto size = static_cast<size_t>(job.pull.step_memory_bytes());
   const std::unique_ptr<char[]> buffer(new (std::nothrow) char[size]);
@@ -193,7 +241,9 @@ std::optional<PullFailure> Puller::Engine::RunStep(Job& job, size_t step) const 
     return NodeFailure(absl::ResourceExhaustedError(
         absl::StrCat("no memory for a piece of ", size, " bytes; lower the memory budget")));
   }
-  return job.pull.RunStep(step, absl::MakeSpan(buffer.get(), size), job.stop);
+  return job.pull.RunStep(
+      step,
+      {.buffer = absl::MakeSpan(buffer.get(), size), .connection = connection, .stop = job.stop});
 }
 
 std::optional<PullFailure> Puller::Engine::CheckMemory(const CheckedShard& shard,
@@ -205,14 +255,14 @@ std::optional<PullFailure> Puller::Engine::CheckMemory(const CheckedShard& shard
                      " bytes does not fit into the memory budget of ", budget, "; raise it")));
   }
   const auto fit = static_cast<size_t>(budget / step_bytes);
-  if (fit >= workers_.size()) return std::nullopt;
+  if (fit >= connections_) return std::nullopt;
   {
     MutexLock lock(mutex_);
     if (std::exchange(warned_step_bytes_, step_bytes) == step_bytes) return std::nullopt;
   }
   if (options_.warn) {
     options_.warn(absl::StrCat("the memory budget of ", budget,
-                               " bytes lowers the connections from ", workers_.size(), " to ", fit,
+                               " bytes lowers the connections from ", connections_, " to ", fit,
                                " for pieces of ", step_bytes, " bytes"));
   }
   return std::nullopt;
@@ -232,7 +282,8 @@ PullResult Puller::Engine::Run(const CheckedShard& shard, PieceSink& sink,
                   .random = random_,
                   .zone = options_.zone,
                   .retry = options_.retry,
-                  .gate = gate},
+                  .gate = gate,
+                  .hashes = hashes_},
                  shard, sink, progress);
   if (auto failure = CheckMemory(shard, pull.step_memory_bytes())) return Failed(*failure);
   PullResult result;

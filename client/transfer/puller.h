@@ -29,7 +29,8 @@ struct PullerOptions {
   // The node's zone: locations of the same zone are preferred. "" means none.
   std::string zone = {};
   // Pieces that are fetched at once, over all shards: 1 to kMaxPullConnections, values outside are
-  // moved inside.
+  // moved inside. Pieces that are hashed or written meanwhile don't count; there are at most as
+  // many more as this machine hashes side by side.
   size_t connections = 8;
   // Bound on the buffers of all pieces in flight. Where connections × piece size would go beyond
   // it, fewer connections are used; a single piece must fit.

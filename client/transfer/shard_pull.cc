@@ -91,28 +91,26 @@ int64_t ShardPull::step_memory_bytes() const {
                   shard_.has_pieces() ? shard_.piece_size_bytes() : kRangeBytes);
 }
 
-std::optional<PullFailure> ShardPull::RunStep(size_t step, absl::Span<char> buffer,
-                                              const std::stop_token& stop) {
+std::optional<PullFailure> ShardPull::RunStep(size_t step, const StepMeans& means) {
   {
     MutexLock lock(mutex_);
     if (done_[step]) return std::nullopt;
   }
-  std::optional<PullFailure> failure = Run(step, buffer, stop);
+  std::optional<PullFailure> failure = Run(step, means);
   if (failure.has_value()) return failure;
   MutexLock lock(mutex_);
   done_[step] = true;
   return std::nullopt;
 }
 
-std::optional<PullFailure> ShardPull::Run(size_t step, absl::Span<char> buffer,
-                                          const std::stop_token& stop) {
+std::optional<PullFailure> ShardPull::Run(size_t step, const StepMeans& means) {
   if (!shard_.has_pieces()) {
     return FromSomeLocation(
-        step, [&](size_t location) { return FetchWhole(location, buffer, stop); }, stop);
+        step, [&](size_t location) { return FetchWhole(location, means); }, means);
   }
-  const absl::Span<char> piece = buffer.first(static_cast<size_t>(shard_.PieceLength(step)));
+  const absl::Span<char> piece = means.buffer.first(static_cast<size_t>(shard_.PieceLength(step)));
   std::optional<PullFailure> failure = FromSomeLocation(
-      step, [&](size_t location) { return FetchPiece(step, location, piece, stop); }, stop);
+      step, [&](size_t location) { return FetchPiece(step, location, piece, means); }, means);
   if (failure.has_value()) return failure;
   const absl::Status status =
       sink_.Write(shard_.PieceOffset(step), absl::string_view(piece.data(), piece.size()));
@@ -122,7 +120,8 @@ std::optional<PullFailure> ShardPull::Run(size_t step, absl::Span<char> buffer,
 }
 
 std::optional<PullFailure> ShardPull::FromSomeLocation(size_t piece, const Fetch& fetch,
-                                                       const std::stop_token& stop) {
+                                                       const StepMeans& means) {
+  const std::stop_token& stop = means.stop;
   std::set<size_t> done_with;
   std::vector<PullFailure> failures;
   for (int attempt = 1; attempt <= environment_.retry.attempts; ++attempt) {
@@ -130,6 +129,7 @@ std::optional<PullFailure> ShardPull::FromSomeLocation(size_t piece, const Fetch
     for (const size_t location : book_.Candidates(piece)) {
       if (done_with.contains(location)) continue;
       if (stop.stop_requested()) return Cancelled();
+      means.connection.Take();
       std::optional<PullFailure> failure = fetch(location);
       if (!failure.has_value()) book_.Verified(location);
       if (!failure.has_value() || IsOfNode(*failure)) return failure;
@@ -155,32 +155,32 @@ std::optional<PullFailure> ShardPull::FromSomeLocation(size_t piece, const Fetch
 }
 
 std::optional<PullFailure> ShardPull::FetchPiece(size_t piece, size_t location,
-                                                 absl::Span<char> buffer,
-                                                 const std::stop_token& stop) {
-  const absl::StatusOr<LocationBook::Source> source = book_.Open(location, stop);
+                                                 absl::Span<char> out, const StepMeans& means) {
+  const absl::StatusOr<LocationBook::Source> source = book_.Open(location, means.stop);
   absl::Status status = source.status();
-  if (status.ok()) status = ReadRange(*source, shard_.PieceOffset(piece), buffer, stop);
+  if (status.ok()) status = ReadRange(*source, shard_.PieceOffset(piece), out, means);
   if (!status.ok()) return LocationFailure(status, book_.uri(location));
-  return Compare(shard_.piece_digest(piece), Md5Of(absl::string_view(buffer.data(), buffer.size())),
+  return Compare(shard_.piece_digest(piece),
+                 environment_.hashes.Hash(absl::string_view(out.data(), out.size())),
                  absl::StrCat("piece ", piece), location);
 }
 
-std::optional<PullFailure> ShardPull::FetchWhole(size_t location, absl::Span<char> buffer,
-                                                 const std::stop_token& stop) {
-  const absl::StatusOr<LocationBook::Source> source = book_.Open(location, stop);
+std::optional<PullFailure> ShardPull::FetchWhole(size_t location, const StepMeans& means) {
+  const absl::StatusOr<LocationBook::Source> source = book_.Open(location, means.stop);
   if (!source.ok()) return LocationFailure(source.status(), book_.uri(location));
-  Md5Stream stream;
+  Md5LaneStream stream;
   Progress(0, /*from_start=*/true);
-  const auto longest = static_cast<int64_t>(buffer.size());
+  const auto longest = static_cast<int64_t>(means.buffer.size());
   for (int64_t offset = 0; offset < shard_.size_bytes(); offset += longest) {
-    if (stop.stop_requested()) return Cancelled();
+    if (means.stop.stop_requested()) return Cancelled();
     const int64_t length = std::min(longest, shard_.size_bytes() - offset);
-    const absl::Span<char> range = buffer.first(static_cast<size_t>(length));
-    const absl::Status status = offset == 0 ? ReadRange(*source, offset, range, stop)
-                                            : ReadRangeWithRetries(*source, offset, range, stop);
+    const absl::Span<char> range = means.buffer.first(static_cast<size_t>(length));
+    const absl::Status status = offset == 0 ? ReadRange(*source, offset, range, means)
+                                            : ReadRangeWithRetries(*source, offset, range, means);
     if (!status.ok()) return LocationFailure(status, book_.uri(location));
     const absl::string_view bytes(range.data(), range.size());
-    stream.Update(bytes);
+    const HashQueue::Part part{&stream, bytes};
+    environment_.hashes.Update({part});
     if (const absl::Status written = sink_.Write(offset, bytes); !written.ok()) {
       return NodeFailure(written);
     }
@@ -190,21 +190,24 @@ std::optional<PullFailure> ShardPull::FetchWhole(size_t location, absl::Span<cha
 }
 
 absl::Status ShardPull::ReadRange(const LocationBook::Source& source, int64_t offset,
-                                  absl::Span<char> out, const std::stop_token& stop) {
-  MUSTER_RETURN_IF_ERROR(
-      source.store->Read(source.key, offset, out, {.if_version = source.version, .stop = stop}));
+                                  absl::Span<char> out, const StepMeans& means) {
+  means.connection.Take();
+  const absl::Status status =
+      source.store->Read(source.key, offset, out, {.if_version = source.version, .stop = means.stop});
+  MUSTER_RETURN_IF_ERROR(status);
+  means.connection.GiveBack();
   MutexLock lock(mutex_);
   fetched_bytes_ += static_cast<int64_t>(out.size());
   return absl::OkStatus();
 }
 
 absl::Status ShardPull::ReadRangeWithRetries(const LocationBook::Source& source, int64_t offset,
-                                             absl::Span<char> out, const std::stop_token& stop) {
+                                             absl::Span<char> out, const StepMeans& means) {
   for (int attempt = 1;; ++attempt) {
-    absl::Status status = ReadRange(source, offset, out, stop);
+    absl::Status status = ReadRange(source, offset, out, means);
     if (!MayRetry(status.code()) || attempt >= environment_.retry.attempts) return status;
-    BackOff(attempt, stop);
-    if (stop.stop_requested()) return status;
+    BackOff(attempt, means.stop);
+    if (means.stop.stop_requested()) return status;
   }
 }
 

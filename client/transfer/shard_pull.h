@@ -13,6 +13,7 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "client/transfer/admission.h"
+#include "client/transfer/hash_queue.h"
 #include "client/transfer/location_book.h"
 #include "client/transfer/piece_sink.h"
 #include "client/transfer/pull_failure.h"
@@ -35,6 +36,25 @@ struct PullRetry {
   absl::Duration max_backoff = absl::Seconds(5);
 };
 
+// What a step of a pull works with.
+struct StepMeans {
+  // Of the connections that pulls share, the one of this step.
+  class Connection {
+   public:
+    virtual ~Connection() = default;
+    // Waits until the step has it; at once when it has it already.
+    virtual void Take() = 0;
+    // Leaves it to other steps while this one hashes and writes what it read. A step that waits
+    // before it tries again keeps it: who is busy should get fewer reads, not those of other steps.
+    virtual void GiveBack() = 0;
+  };
+
+  // Of ShardPull::step_memory_bytes().
+  absl::Span<char> buffer;
+  Connection& connection;
+  const std::stop_token& stop;
+};
+
 // Thread-safe: different steps may run at once, a step one at a time. All references outlive it.
 class ShardPull {
  public:
@@ -46,6 +66,7 @@ class ShardPull {
     const PullRetry& retry;
     // Asked before bounded locations are read from; may be null.
     ReadGate* gate;
+    HashQueue& hashes;
   };
 
   ShardPull(const Environment& environment, const CheckedShard& shard, PieceSink& sink,
@@ -60,9 +81,8 @@ class ShardPull {
   absl::StatusOr<bool> Admit(const std::stop_token& stop) { return admission_.Next(stop); }
 
   // Fetches, verifies and hands to the sink, unless an earlier run of the step did so. Returns what
-  // went wrong for good; `buffer` has step_memory_bytes().
-  std::optional<PullFailure> RunStep(size_t step, absl::Span<char> buffer,
-                                     const std::stop_token& stop);
+  // went wrong for good.
+  std::optional<PullFailure> RunStep(size_t step, const StepMeans& means);
 
   std::vector<PullFailure> location_failures() const { return book_.failures(); }
   std::vector<muster::v1::LocationReport> location_reports() const { return book_.Reports(); }
@@ -73,17 +93,16 @@ class ShardPull {
   // Fetches the step's bytes from one location.
   using Fetch = std::function<std::optional<PullFailure>(size_t location)>;
 
-  std::optional<PullFailure> Run(size_t step, absl::Span<char> buffer, const std::stop_token& stop);
+  std::optional<PullFailure> Run(size_t step, const StepMeans& means);
   std::optional<PullFailure> FromSomeLocation(size_t piece, const Fetch& fetch,
-                                              const std::stop_token& stop);
-  std::optional<PullFailure> FetchPiece(size_t piece, size_t location, absl::Span<char> buffer,
-                                        const std::stop_token& stop);
-  std::optional<PullFailure> FetchWhole(size_t location, absl::Span<char> buffer,
-                                        const std::stop_token& stop);
+                                              const StepMeans& means);
+  std::optional<PullFailure> FetchPiece(size_t piece, size_t location, absl::Span<char> out,
+                                        const StepMeans& means);
+  std::optional<PullFailure> FetchWhole(size_t location, const StepMeans& means);
   absl::Status ReadRange(const LocationBook::Source& source, int64_t offset, absl::Span<char> out,
-                         const std::stop_token& stop);
+                         const StepMeans& means);
   absl::Status ReadRangeWithRetries(const LocationBook::Source& source, int64_t offset,
-                                    absl::Span<char> out, const std::stop_token& stop);
+                                    absl::Span<char> out, const StepMeans& means);
   std::optional<PullFailure> Compare(const Md5Digest& expected, const Md5Digest& found,
                                      const std::string& what, size_t location) const;
   PullFailure NoLocationLeft() const;

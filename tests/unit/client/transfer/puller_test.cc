@@ -49,6 +49,9 @@ class PullerTest : public ::testing::Test {
  protected:
   static constexpr int64_t kSize = 3 * kMiB + 1000;
 
+  // A piece is fetched only when the one before is done with.
+  static PullerOptions OneAtATime() { return {.connections = 1, .memory_budget_bytes = kMiB}; }
+
   PullerTest() {
     store_.Set("a/x", bytes_);
     store_.Set("b/x", bytes_);
@@ -102,7 +105,7 @@ TEST_F(PullerTest, FlippedByteInAnyPieceIsFetchedAgainAloneFromTheOther) {
     store.Set("a/x", bytes_);
     store.Set("b/x", bytes_);
     store.FlipByte("a/x", piece * kMiB + 999);
-    Puller puller(stores, clock_, *random_, {.connections = 1});
+    Puller puller(stores, clock_, *random_, OneAtATime());
     CountingSink sink(kSize, false);
 
     const PullResult result = puller.Pull(both_, sink, {}, {});
@@ -203,7 +206,7 @@ TEST_F(PullerTest, ObjectReplacedDuringThePullIsNotReadOn) {
     return absl::OkStatus();
   });
 
-  const PullResult result = Pull(both_, {.connections = 1});
+  const PullResult result = Pull(both_, OneAtATime());
 
   MUSTER_ASSERT_OK(result.status);
   EXPECT_TRUE(SinkIsRight());
@@ -249,7 +252,7 @@ TEST_F(PullerTest, BadPieceIsNotFetchedAgainWhileAnotherLocationIsTriedAgain) {
     return call.key == "b/x" ? absl::UnavailableError("busy") : absl::OkStatus();
   });
 
-  const PullResult result = Pull(both_, {.connections = 1});
+  const PullResult result = Pull(both_, OneAtATime());
 
   EXPECT_THAT(result.status, StatusIs(absl::StatusCode::kDataLoss));
   EXPECT_EQ(result.failure->location, "fake://a/x");
