@@ -5,11 +5,12 @@ Needs root and a kernel that makes network namespaces, bridges and veth pairs. N
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 
 import pytest
-from harness.conditions import cannot_run
+from harness.conditions import cannot_run, eventually
 
 # Documentation addresses (TEST-NET-2).
 SUBNET = "198.51.100"
@@ -66,6 +67,11 @@ def _probe():
     return None
 
 
+def _answers(path):
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
+
+
 class Host:
     def __init__(self, hosts, name, number):
         self._hosts, self.name, self.number = hosts, name, number
@@ -97,6 +103,7 @@ class Host:
         """An address for gRPC that leads from this test to a port of the host."""
         path = cluster.directory / f"{self.name}.sock"
         cluster.spawn(f"forward-{self.name}", [sys.executable, "-c", _FORWARD, path, port], host=self)
+        eventually(lambda: _answers(path), f"the way to {self.name} is open", timeout=60)
         return f"unix:{path}"
 
 
