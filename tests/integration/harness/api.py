@@ -97,12 +97,13 @@ class Api:
     """One channel to one server. Thread-safe."""
 
     def __init__(self, address):
-        # Connects again at once after a restart, and shares no connection with other channels of this process.
+        # Connects again soon after a restart, and shares no connection with other channels of this process. The minimum bounds
+        # how long a connection may take to be made, on a busy machine too.
         self.channel = grpc.insecure_channel(
             address,
             options=[
                 ("grpc.initial_reconnect_backoff_ms", 50),
-                ("grpc.min_reconnect_backoff_ms", 50),
+                ("grpc.min_reconnect_backoff_ms", 2000),
                 ("grpc.max_reconnect_backoff_ms", 200),
                 ("grpc.use_local_subchannel_pool", 1),
             ],
