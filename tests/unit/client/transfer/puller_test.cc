@@ -223,7 +223,7 @@ TEST_F(PullerTest, UnavailableLocationIsTriedAgainAfterAPause) {
     return failures-- > 0 ? absl::UnavailableError("busy") : absl::OkStatus();
   });
 
-  const PullResult result = Pull(one_, {.connections = 1});
+  const PullResult result = Pull(one_, OneAtATime());
 
   MUSTER_ASSERT_OK(result.status);
   EXPECT_GT(clock_.Monotonic(), absl::Milliseconds(50 + 100 + 200));
@@ -239,7 +239,7 @@ TEST_F(PullerTest, UnavailableForTooLongFails) {
     return absl::UnavailableError("busy");
   });
 
-  const PullResult result = Pull(one_, {.connections = 1});
+  const PullResult result = Pull(one_, OneAtATime());
 
   EXPECT_THAT(result.status, StatusIs(absl::StatusCode::kUnavailable));
   EXPECT_EQ(result.failure->code, ShardFailure::UNREADABLE);
