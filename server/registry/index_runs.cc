@@ -4,20 +4,6 @@
 #include "absl/strings/str_cat.h"
 
 namespace muster {
-namespace {
-
-// Calls `visit(first, length)` for each run of consecutive indices.
-template <typename Visit>
-void ForEachRun(absl::Span<const uint32_t> indices, Visit visit) {
-  for (size_t i = 0; i < indices.size();) {
-    size_t end = i + 1;
-    while (end < indices.size() && indices[end] == indices[end - 1] + 1) ++end;
-    visit(indices[i], static_cast<uint32_t>(end - i));
-    i = end;
-  }
-}
-
-}  // namespace
 
 google::protobuf::RepeatedField<uint32_t> PackRuns(absl::Span<const uint32_t> indices) {
   RunPacker packer;
@@ -44,17 +30,14 @@ absl::StatusOr<std::vector<uint32_t>> UnpackRuns(
 
 std::string RunsToText(absl::Span<const uint32_t> indices, size_t max_bytes) {
   std::string text;
-  bool cut = false;
-  ForEachRun(indices, [&](uint32_t first, uint32_t length) {
-    if (cut) return;
-    if (text.size() > max_bytes) {
-      cut = true;
-      text += ",…";
-      return;
-    }
-    absl::StrAppend(&text, text.empty() ? "" : ",", first);
-    if (length > 1) absl::StrAppend(&text, "-", first + length - 1);
-  });
+  for (size_t i = 0; i < indices.size();) {
+    if (text.size() > max_bytes) return text + ",…";
+    size_t end = i + 1;
+    while (end < indices.size() && indices[end] == indices[end - 1] + 1) ++end;
+    absl::StrAppend(&text, text.empty() ? "" : ",", indices[i]);
+    if (end - i > 1) absl::StrAppend(&text, "-", indices[end - 1]);
+    i = end;
+  }
   return text;
 }
 
