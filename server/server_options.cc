@@ -23,51 +23,40 @@ std::string CheckNotNegative(const std::string& value) {
 }
 
 // A duration as the muster command takes it: "10s", "500ms", "1.5h"; without a unit, seconds.
-CLI::Validator AsSeconds() {
-  return CLI::AsNumberWithUnit(
-             std::map<std::string, double>{
-                 {"ms", 1e-3}, {"s", 1}, {"m", 60}, {"h", 3600}, {"d", 86400}},
-             CLI::AsNumberWithUnit::CASE_SENSITIVE)
-      .description("");
+CLI::Option* AddDuration(CLI::App& app, const std::string& flag, double& seconds,
+                         const CLI::Range& range, const std::string& help) {
+  return app.add_option(flag, seconds, help)
+      ->check(range)
+      ->transform(CLI::AsNumberWithUnit(
+                      std::map<std::string, double>{
+                          {"ms", 1e-3}, {"s", 1}, {"m", 60}, {"h", 3600}, {"d", 86400}},
+                      CLI::AsNumberWithUnit::CASE_SENSITIVE)
+                      .description(""))
+      ->type_name("DURATION")
+      ->capture_default_str();
 }
 
 void AddLeaseOptions(CLI::App& app, ServerOptions& options) {
-  app.add_option(
-         "--lease-ttl", options.lease_ttl_s,
-         "How long without a heartbeat until a node is lost, for nodes that ask for nothing "
-         "else; a number without a unit is in seconds, as in all durations here")
-      ->envname("MUSTER_LEASE_TTL")
-      ->check(CLI::Range(1.0, 3600.0))
-      ->transform(AsSeconds())
-      ->type_name("DURATION")
-      ->capture_default_str();
-  app.add_option("--move-grace", options.move_grace_s,
-                 "How long after the loss of a node until other nodes get its shards")
-      ->envname("MUSTER_MOVE_GRACE")
-      ->check(CLI::Range(0.0, 86400.0))
-      ->transform(AsSeconds())
-      ->type_name("DURATION")
-      ->capture_default_str();
+  AddDuration(app, "--lease-ttl", options.lease_ttl_s, CLI::Range(1.0, 3600.0),
+              "How long without a heartbeat until a node is lost, for nodes that ask for nothing "
+              "else; a number without a unit is in seconds, as in all durations here")
+      ->envname("MUSTER_LEASE_TTL");
+  AddDuration(app, "--move-grace", options.move_grace_s, CLI::Range(0.0, 86400.0),
+              "How long after the loss of a node until other nodes get its shards")
+      ->envname("MUSTER_MOVE_GRACE");
 }
 
 void AddEventOptions(CLI::App& app, ServerOptions& options) {
-  app.add_option("--event-log-age", options.event_log_age_s, "How long events are kept")
-      ->envname("MUSTER_EVENT_LOG_AGE")
-      ->check(CLI::Range(1.0, 30.0 * 86400))
-      ->transform(AsSeconds())
-      ->type_name("DURATION")
-      ->capture_default_str();
+  AddDuration(app, "--event-log-age", options.event_log_age_s, CLI::Range(1.0, 30.0 * 86400),
+              "How long events are kept")
+      ->envname("MUSTER_EVENT_LOG_AGE");
   app.add_option("--event-log-max", options.event_log_max, "How many events are kept at most")
       ->envname("MUSTER_EVENT_LOG_MAX")
       ->check(CLI::Range(64, 100'000'000))
       ->capture_default_str();
-  app.add_option("--progress-interval", options.progress_interval_s,
-                 "A watch that had nothing to send for so long says so")
-      ->envname("MUSTER_PROGRESS_INTERVAL")
-      ->check(CLI::Range(0.2, 3600.0))
-      ->transform(AsSeconds())
-      ->type_name("DURATION")
-      ->capture_default_str();
+  AddDuration(app, "--progress-interval", options.progress_interval_s, CLI::Range(0.2, 3600.0),
+              "A watch that had nothing to send for so long says so")
+      ->envname("MUSTER_PROGRESS_INTERVAL");
 }
 
 }  // namespace
