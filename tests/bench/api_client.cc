@@ -169,6 +169,18 @@ std::vector<v1::AssignedShard> ApiClient::Assignments(const Seat& seat) {
   return assigned;
 }
 
+v1::ReportShardsRequest ReadyReport(const Seat& seat, const v1::AssignedShard& assigned) {
+  v1::ReportShardsRequest request;
+  request.set_node(seat.node);
+  request.set_epoch(seat.epoch);
+  request.set_assembly(assigned.assembly());
+  v1::ShardReport& report = *request.add_reports();
+  report.set_shard(assigned.shard().index());
+  report.set_generation(assigned.generation());
+  report.set_state(v1::ShardReport::READY);
+  return request;
+}
+
 v1::ReportShardsResponse ApiClient::Report(const v1::ReportShardsRequest& request) {
   grpc::ClientContext context;
   v1::ReportShardsResponse response;

@@ -32,6 +32,10 @@ struct Seat {
   uint64_t epoch = 0;
 };
 
+// That the node of `seat` has one shard READY.
+muster::v1::ReportShardsRequest ReadyReport(const Seat& seat,
+                                            const muster::v1::AssignedShard& assigned);
+
 // Blocking calls; any that fails ends the program. Thread-safe.
 class ApiClient {
  public:

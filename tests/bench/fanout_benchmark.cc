@@ -158,13 +158,8 @@ nlohmann::json MeasureMuster(const Plan& plan, const std::string& address, int p
   ApiClient api(Connect(address, 1).front());
   const Seat seat = MakePlannedAssembly(api, "fanout", 4, 1).front();
   const v1::AssignedShard assigned = api.Assignments(seat).front();
-  v1::ReportShardsRequest request;
-  request.set_node(seat.node);
-  request.set_epoch(seat.epoch);
-  request.set_assembly(assigned.assembly());
-  v1::ShardReport& report = *request.add_reports();
-  report.set_shard(assigned.shard().index());
-  report.set_generation(assigned.generation());
+  v1::ReportShardsRequest request = ReadyReport(seat, assigned);
+  v1::ShardReport& report = *request.mutable_reports(0);
   std::vector<std::unique_ptr<v1::AssemblyService::Stub>> stubs;
   for (const auto& channel : channels) stubs.push_back(v1::AssemblyService::NewStub(channel));
   return Measure(

@@ -102,15 +102,7 @@ class ReportCalls final
 
   void AddShard(const Seat& seat, const v1::AssignedShard& assigned) {
     Slot& slot = slots_[shards_++ % slots_.size()];
-    v1::ReportShardsRequest request;
-    request.set_node(seat.node);
-    request.set_epoch(seat.epoch);
-    request.set_assembly(assigned.assembly());
-    v1::ShardReport& report = *request.add_reports();
-    report.set_shard(assigned.shard().index());
-    report.set_generation(assigned.generation());
-    report.set_state(v1::ShardReport::READY);
-    slot.requests.push_back(std::move(request));
+    slot.requests.push_back(ReadyReport(seat, assigned));
   }
 
   const v1::ReportShardsRequest* Next(size_t index, v1::ReportShardsRequest&) override {
