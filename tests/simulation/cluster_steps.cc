@@ -189,10 +189,6 @@ Attempt Registration(World& world, const std::string& name) {
     for (uint32_t i = 0; i < 4; ++i) request.mutable_cached_digests()->append(SomeDigest(world));
   }
   if (world.Chance(60)) node.set_capacity_bytes(1 + world.Below(world.big ? 60'000 : 6'000));
-  const Node* present = FindNode(world, name);
-  const uint64_t had = present == nullptr ? 0 : present->row.capacity_bytes();
-  const bool shrinks =
-      present != nullptr && node.capacity_bytes() != 0 && (had == 0 || node.capacity_bytes() < had);
   if (world.Chance(30))
     request.mutable_lease_ttl()->set_seconds(1 + static_cast<int64_t>(world.Below(30)));
   if (world.Chance(10)) {
@@ -203,10 +199,6 @@ Attempt Registration(World& world, const std::string& name) {
   }
   attempt.commands.push_back(std::move(request));
   if (attempt.changes_nothing) return attempt;
-  // A registration whose answer was lost may have shrunk it, too.
-  SimulatedAgent& agent = world.agents[name];
-  if (present == nullptr) agent.shrunk = false;
-  agent.shrunk = agent.shrunk || shrinks;
   attempt.check = [&world, name](const JobResult& result) {
     NoteEpoch(world, name, result);
     return "";

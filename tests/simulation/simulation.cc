@@ -250,7 +250,7 @@ void Simulation::CheckSettled() {
   for (const auto& [name, node] : world_.registry().nodes().by_name()) {
     const uint64_t capacity = node->row.capacity_bytes();
     if (capacity != 0 && BytesOn(world_.registry(), *node) > capacity &&
-        !world_.agents[name].shrunk) {
+        !world_.HasShrunk(*node)) {
       return world_.Fail("6",
                          absl::StrCat(name, " holds ", node->assigned_bytes, " of ", capacity));
     }

@@ -363,6 +363,7 @@ bool World::RunWithFaults(const std::vector<Attempt>& attempts, const std::strin
   const absl::Status ran = server_.Run();
   if (ran.ok() && !server_.has_failed()) {
     server_.FailCommit(0, SimulatedServer::Fault::kBeforeApply);
+    NoteCapacities();
     if (std::string wrong = judge_.Judge(registry()); !wrong.empty()) Fail("leases", wrong);
     return !failed();
   }
@@ -433,6 +434,7 @@ void World::Restart() {
   }
   if (std::string wrong = judge_.Judge(registry()); !wrong.empty()) Fail("leases", wrong);
   judge_.Started(clock_.Monotonic());
+  NoteCapacities();
   time_of_day_ = std::max(StoredTime(server_.store()), clock_.Now());
   // What an unacknowledged batch may have reached.
   for (const auto& [name, assembly] : registry().assemblies().by_name()) {
@@ -479,6 +481,18 @@ void World::CheckInvariants() {
   CheckAssemblies();
   CheckContents();
   if (Chance(big ? 3 : 20)) CheckReload();
+}
+
+// Plans are groups of their own, so a node that several calls of one group register got nothing in
+// between.
+void World::NoteCapacities() {
+  for (const auto& [name, node] : registry().nodes().by_name()) {
+    const uint64_t now = node->row.capacity_bytes();
+    const auto before = capacities_.emplace(node->uid.value, now).first;
+    const bool less = now != 0 && (before->second == 0 || now < before->second);
+    if (less) shrunk_.insert(node->uid.value);
+    before->second = now;
+  }
 }
 
 void World::NoteReady(const Assembly& assembly) {

@@ -47,8 +47,6 @@ struct SimulatedAgent {
   uint64_t epoch = 0;
   std::vector<uint64_t> old_epochs;
   bool beats = true;
-  // The node was registered again with less capacity than it had.
-  bool shrunk = false;
 };
 
 // A call that was answered under a request id.
@@ -107,6 +105,8 @@ class World {
   SimulatedServer& server() { return server_; }
   const Registry& registry() const { return server_.registry(); }
   uint64_t seed() const { return seed_; }
+  // Whether the node has at any time been registered again with less capacity than it had.
+  bool HasShrunk(const Node& node) const { return shrunk_.contains(node.uid.value); }
   // How often the process has died or was restarted.
   int restarts() const { return restarts_; }
   // All that has happened so far.
@@ -138,6 +138,7 @@ class World {
   void CheckRepeat(const Attempt& attempt, const JobResult& result);
   void Remember(const Attempt& attempt, const JobResult& result);
   void CheckAssemblies();
+  void NoteCapacities();
   void NoteReady(const Assembly& assembly);
   void CheckContents();
   void CheckReload();
@@ -165,6 +166,9 @@ class World {
   Generation generation_before_;
   // By version uid.
   std::map<uint64_t, std::string> committed_;
+  // By node uid: the capacity as it was after the last commit, and the nodes that had more before.
+  std::map<uint64_t, uint64_t> capacities_;
+  std::set<uint64_t> shrunk_;
   // Assemblies that were READY once, and up to where their events were read.
   std::set<uint64_t> was_ready_;
   std::map<uint64_t, Revision> events_seen_;
