@@ -124,7 +124,7 @@ TEST_F(HttpObjectStoreTest, RepliesThatAreNotTheRangeAreCaughtAndNeverWritten) {
       {"", absl::StatusCode::kUnavailable},
   };
   for (const Case& one : cases) {
-    Start([&](const Request&) { return Answer{one.reply, Then::kClose}; });
+    Start([reply = one.reply](const Request&) { return Answer{reply, Then::kClose}; });
     EXPECT_THAT(Read(0, 10), StatusIs(one.code, HasSubstr(server_->authority()))) << one.reply;
   }
 }
@@ -153,7 +153,7 @@ TEST_F(HttpObjectStoreTest, TransferIsCutAtAnyByteAndComesRight) {
   first.head = "GET /k\r\nRange: bytes=0-35";
   const std::string whole = GoodReply(first, kObject, kEtag);
   for (size_t cut = 0; cut < whole.size(); ++cut) {
-    Start([&](const Request& request) {
+    Start([cut](const Request& request) {
       const std::string reply = GoodReply(request, kObject, kEtag);
       return request.number == 0 ? Answer{reply.substr(0, cut), Then::kClose} : Answer{reply};
     });
@@ -291,6 +291,8 @@ TEST_F(HttpObjectStoreTest, StopEndsAWaitForAConnection) {
       options);
 
   EXPECT_THAT(Read(0, 5, "", first.get_token()), StatusIs(absl::StatusCode::kCancelled));
+  // After its end everything that its threads did is to be seen.
+  server_.reset();
   waiter.join();
 }
 
