@@ -25,6 +25,9 @@ namespace {
 
 using ReadRange = absl::FunctionRef<absl::Status(int64_t offset, absl::Span<char> out)>;
 
+// Buffers of all shards that are read at once take at most this much.
+constexpr uint64_t kMaxVerifyBufferBytes = uint64_t{256} << 20;
+
 class Verification {
  public:
   Verification(Client& client, const ObjectStoreRegistry& stores, const VerifyOptions& options)
@@ -35,7 +38,7 @@ class Verification {
     if (options_.on_plan) options_.on_plan(PlannedBytes());
     const size_t count = shards_.size() + companions_.size();
     MUSTER_RETURN_IF_ERROR(RunInParallel(
-        count, options_.jobs, options_.stop, [this](size_t item, const std::stop_token& stop) {
+        count, Jobs(), options_.stop, [this](size_t item, const std::stop_token& stop) {
           return item < shards_.size() ? CheckShard(item, stop)
                                        : CheckCompanion(item - shards_.size(), stop);
         }));
@@ -74,6 +77,14 @@ class Verification {
       bytes += static_cast<int64_t>(shard.size_bytes()) * (everywhere ? shard.locations_size() : 1);
     }
     return bytes;
+  }
+
+  // As many as asked for whose buffers fit.
+  size_t Jobs() const {
+    uint64_t largest = 1;
+    for (const v1::Shard& shard : shards_) largest = std::max(largest, shard.piece_size_bytes());
+    const auto fitting = static_cast<size_t>(kMaxVerifyBufferBytes / largest);
+    return std::clamp<size_t>(options_.jobs, 1, std::max<size_t>(1, fitting));
   }
 
   absl::Status CheckShard(size_t i, const std::stop_token& stop) {
@@ -165,29 +176,20 @@ class Verification {
 
   absl::Status Check(const Copy& copy, const CheckedShard& shard, const std::stop_token& stop,
                      ReadRange read) {
-    Md5Stream whole;
-    const bool check_whole = options_.whole && shard.has_pieces() && shard.whole_md5().has_value();
-    const absl::Status status = ReadAndCheck(shard, stop, read, [&](const CheckedPart& part) {
-      if (check_whole) whole.Update(part.bytes);
+    const auto on_part = [&](const CheckedPart& part) {
       const auto size = static_cast<int64_t>(part.bytes.size());
       checked_bytes_ += size;
       if (options_.on_bytes) options_.on_bytes(size);
-      if (!part.matches) FaultyPart(copy, shard, part);
+      if (!part.matches) FaultyPart(copy, part);
       return absl::OkStatus();
-    });
-    if (!status.ok()) return Fault(copy, status);
-    if (!check_whole) return absl::OkStatus();
-    const Md5Digest found = whole.Finish();
-    if (found != *shard.whole_md5()) {
-      Record(copy,
-             {"", "", "the whole has another MD5", Md5ToHex(*shard.whole_md5()), Md5ToHex(found)});
-    }
-    return absl::OkStatus();
+    };
+    const absl::Status status = ReadAndCheck(shard, options_.whole, hashes_, stop, read, on_part);
+    return status.ok() ? status : Fault(copy, status);
   }
 
-  void FaultyPart(const Copy& copy, const CheckedShard& shard, const CheckedPart& part) {
+  void FaultyPart(const Copy& copy, const CheckedPart& part) {
     std::string message = "the whole has another MD5";
-    if (shard.has_pieces()) {
+    if (!part.is_whole) {
       message = absl::StrCat("piece ", part.piece, " (bytes ", part.offset_bytes, " to ",
                              part.offset_bytes + static_cast<int64_t>(part.bytes.size()) - 1,
                              ") has another MD5");
@@ -239,6 +241,8 @@ class Verification {
   std::vector<v1::Shard> shards_;
   std::vector<v1::Companion> companions_;
   OutputLayout layout_;
+  // Shared by the shards that are looked at at once.
+  HashQueue hashes_;
   std::atomic<int64_t> checked_bytes_ = 0;
   std::atomic<uint32_t> objects_ = 0;
   std::atomic<uint32_t> absent_ = 0;

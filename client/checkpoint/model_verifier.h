@@ -40,6 +40,7 @@ struct VerifyOptions {
   // Compare the MD5 of whole shards too, which pieces make unnecessary unless one was registered
   // wrong.
   bool whole = false;
+  // Shards that are read at once; fewer where their buffers would take too much memory.
   size_t jobs = 2;
   std::stop_token stop;
   // Gets the bytes that will be read at most, once; may be empty.

@@ -21,6 +21,7 @@
 #include "client/checkpoint/shard_upload.h"
 #include "client/checkpoint/written_objects.h"
 #include "client/sdk/pages.h"
+#include "client/transfer/hash_queue.h"
 #include "client/transfer/pull_shard.h"
 #include "storage/base/error_info.h"
 #include "storage/base/md5.h"
@@ -107,6 +108,8 @@ class Publication {
   v1::ModelVersion model_version_;
   std::string prefix_;
   WrittenObjects written_;
+  // Shared by the shards that are stored at once.
+  HashQueue hashes_;
 };
 
 absl::Status Publication::DeleteOldDraft() {
@@ -198,9 +201,9 @@ absl::StatusOr<v1::Shard> Publication::StoreShard(uint32_t index, const std::sto
       const std::string uri,
       NewObject(absl::StrFormat("shard-%05d.%s", index, raw ? "bin" : "safetensors")));
   MUSTER_ASSIGN_OR_RETURN(const ShardStream stream, ShardStream::Open(checkpoint_, cut));
-  MUSTER_ASSIGN_OR_RETURN(
-      const ShardDigests digests,
-      UploadShard(stores_, uri, stream, options_.piece_size_bytes, stop, options_.on_bytes));
+  MUSTER_ASSIGN_OR_RETURN(const ShardDigests digests,
+                          UploadShard(stores_, uri, stream, options_.piece_size_bytes, hashes_,
+                                      stop, options_.on_bytes));
   v1::Shard shard;
   shard.set_index(index);
   shard.set_size_bytes(static_cast<uint64_t>(digests.size_bytes));

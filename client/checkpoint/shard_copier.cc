@@ -18,9 +18,11 @@ constexpr int64_t kPartBytes = int64_t{8} << 20;
 
 // Copies a cache entry; kDataLoss as soon as it is found to be wrong.
 absl::Status CopyEntry(const CachedShard& entry, const CheckedShard& shard, PieceSink& sink,
-                       const std::stop_token& stop, const ByteProgress& progress) {
+                       HashQueue& hashes, const std::stop_token& stop,
+                       const ByteProgress& progress) {
   return ReadAndCheck(
-      shard, stop, [&](int64_t offset, absl::Span<char> out) { return entry.Read(offset, out); },
+      shard, /*check_whole=*/false, hashes, stop,
+      [&](int64_t offset, absl::Span<char> out) { return entry.Read(offset, out); },
       [&](const CheckedPart& part) {
         if (!part.matches) {
           return absl::DataLossError(
@@ -36,12 +38,14 @@ absl::Status CopyEntry(const CachedShard& entry, const CheckedShard& shard, Piec
 }  // namespace
 
 absl::Status ReadAndCheck(
-    const CheckedShard& shard, const std::stop_token& stop,
+    const CheckedShard& shard, bool check_whole, HashQueue& hashes, const std::stop_token& stop,
     absl::FunctionRef<absl::Status(int64_t offset, absl::Span<char> out)> read,
     absl::FunctionRef<absl::Status(const CheckedPart& part)> on_part) {
   const int64_t part_size = shard.has_pieces() ? shard.piece_size_bytes() : kPartBytes;
   std::vector<char> buffer(static_cast<size_t>(std::min(part_size, shard.size_bytes())));
-  Md5Stream whole;
+  if (!shard.has_pieces()) check_whole = true;
+  if (!shard.whole_md5().has_value()) check_whole = false;
+  Md5LaneStream whole;
   CheckedPart part;
   while (part.offset_bytes < shard.size_bytes()) {
     if (stop.stop_requested()) return absl::CancelledError("interrupted");
@@ -49,18 +53,22 @@ absl::Status ReadAndCheck(
     const absl::Span<char> out = absl::MakeSpan(buffer.data(), static_cast<size_t>(length));
     MUSTER_RETURN_IF_ERROR(read(part.offset_bytes, out));
     part.bytes = absl::string_view(out.data(), out.size());
+    Md5LaneStream piece;
+    std::vector<HashQueue::Part> streams;
+    if (shard.has_pieces()) streams.push_back({&piece, part.bytes});
+    if (check_whole) streams.push_back({&whole, part.bytes});
+    hashes.Update(streams);
     if (shard.has_pieces()) {
       part.expected = shard.piece_digest(part.piece);
-      part.found = Md5Of(part.bytes);
+      part.found = piece.Finish();
       part.matches = part.expected == part.found;
-    } else {
-      whole.Update(part.bytes);
     }
     MUSTER_RETURN_IF_ERROR(on_part(part));
     part.offset_bytes += length;
     ++part.piece;
   }
-  if (shard.has_pieces()) return absl::OkStatus();
+  if (!check_whole) return absl::OkStatus();
+  part.is_whole = true;
   part.offset_bytes = 0;
   part.bytes = {};
   part.expected = *shard.whole_md5();
@@ -103,7 +111,7 @@ bool ShardCopier::CopyFromCaches(const PullShard& shard, PieceSink& sink,
     if (absl::IsNotFound(status)) continue;
     int64_t done = 0;
     if (status.ok()) {
-      status = CopyEntry(*entry, *checked, sink, stop, [&](int64_t bytes) {
+      status = CopyEntry(*entry, *checked, sink, hashes_, stop, [&](int64_t bytes) {
         done += bytes;
         if (progress) progress(bytes);
       });

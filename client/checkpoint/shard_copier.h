@@ -16,6 +16,7 @@
 #include "client/checkpoint/parallel.h"
 #include "client/checkpoint/staged_file.h"
 #include "client/sdk/client.h"
+#include "client/transfer/hash_queue.h"
 #include "client/transfer/piece_sink.h"
 #include "client/transfer/puller.h"
 #include "client/transfer/shard_cache.h"
@@ -74,16 +75,20 @@ class ShardCopier {
   Client& client_;
   Puller& puller_;
   const Options options_;
+  HashQueue hashes_;
   std::atomic<uint32_t> from_cache_ = 0;
   std::atomic<uint32_t> from_locations_ = 0;
 };
 
 // Gives `read` the parts of a shard one after another and compares them with what was registered.
+// Shards that are checked at once with the same `hashes` are hashed side by side.
 //
 // `on_part` gets each part's offset, bytes and whether it is right; a shard without pieces is one
-// part per 8 MiB that are right for now. An error of `read` or `on_part` ends it. The last call,
-// for shards without pieces only, has no bytes and says whether the whole is right.
+// part per 8 MiB that are right for now. An error of `read` or `on_part` ends it. Where the whole
+// MD5 is compared, which is always so without pieces, the last call has no bytes and says whether
+// the whole is right. With pieces that takes `check_whole` and a whole MD5 that was registered.
 struct CheckedPart {
+  bool is_whole = false;
   size_t piece = 0;
   int64_t offset_bytes = 0;
   absl::string_view bytes;
@@ -92,7 +97,7 @@ struct CheckedPart {
   Md5Digest found{};
 };
 absl::Status ReadAndCheck(
-    const CheckedShard& shard, const std::stop_token& stop,
+    const CheckedShard& shard, bool check_whole, HashQueue& hashes, const std::stop_token& stop,
     absl::FunctionRef<absl::Status(int64_t offset, absl::Span<char> out)> read,
     absl::FunctionRef<absl::Status(const CheckedPart& part)> on_part);
 

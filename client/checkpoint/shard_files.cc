@@ -21,7 +21,7 @@ namespace {
 
 // Whether the file at `path` holds the bytes of `shard`.
 absl::StatusOr<bool> Holds(Client& client, const v1::Shard& shard, const std::string& path,
-                           const std::stop_token& stop) {
+                           HashQueue& hashes, const std::stop_token& stop) {
   const auto file = OpenFileByteSource(path);
   if (!file.ok() || (*file)->size_bytes() != static_cast<int64_t>(shard.size_bytes())) return false;
   PullShard pull{shard, {}};
@@ -32,7 +32,7 @@ absl::StatusOr<bool> Holds(Client& client, const v1::Shard& shard, const std::st
   }
   MUSTER_ASSIGN_OR_RETURN(const CheckedShard checked, CheckedShard::Make(pull));
   const absl::Status status = ReadAndCheck(
-      checked, stop,
+      checked, /*check_whole=*/false, hashes, stop,
       [&](int64_t offset, absl::Span<char> out) { return (*file)->Read(offset, out); },
       [&](const CheckedPart& part) {
         return part.matches ? absl::OkStatus() : absl::DataLossError("differs");
@@ -96,10 +96,12 @@ absl::StatusOr<std::vector<PulledFile>> PullShardFiles(Client& client, Puller& p
   CallOptions call;
   call.stop = options.stop;
   ShardCopier copier(client, puller, {options.caches, call, options.warn});
+  HashQueue hashes;
   MUSTER_RETURN_IF_ERROR(RunInParallel(
       shards.size(), options.jobs, options.stop,
       [&](size_t i, const std::stop_token& stop) -> absl::Status {
-        MUSTER_ASSIGN_OR_RETURN(files[i].kept, Holds(client, shards[i], files[i].path, stop));
+        MUSTER_ASSIGN_OR_RETURN(files[i].kept,
+                                Holds(client, shards[i], files[i].path, hashes, stop));
         if (files[i].kept) {
           if (options.on_bytes) options.on_bytes(files[i].size_bytes);
           return absl::OkStatus();

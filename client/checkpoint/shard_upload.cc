@@ -14,14 +14,14 @@ namespace muster {
 
 absl::StatusOr<ShardDigests> UploadShard(const ObjectStoreRegistry& stores, const std::string& uri,
                                          const ShardStream& stream, int64_t piece_size_bytes,
-                                         const std::stop_token& stop,
+                                         HashQueue& hashes, const std::stop_token& stop,
                                          const ByteProgress& progress) {
   MUSTER_ASSIGN_OR_RETURN(const ObjectRef object, stores.Open(uri));
   MUSTER_ASSIGN_OR_RETURN(const std::unique_ptr<ObjectWriter> writer,
                           object.store->Create(object.key, {.size_bytes = stream.size_bytes(),
                                                             .part_size_bytes = piece_size_bytes,
                                                             .must_not_exist = true}));
-  ShardHasher hasher(piece_size_bytes);
+  ShardHasher hasher(hashes, piece_size_bytes);
   std::vector<char> buffer(static_cast<size_t>(std::min(piece_size_bytes, stream.size_bytes())));
   for (int64_t offset = 0; offset < stream.size_bytes();) {
     if (stop.stop_requested()) return absl::CancelledError("interrupted");

@@ -11,6 +11,7 @@
 #include "client/checkpoint/directory_walk.h"
 #include "client/checkpoint/parallel.h"
 #include "client/checkpoint/shard_stream.h"
+#include "client/transfer/hash_queue.h"
 #include "client/transfer/piece_hasher.h"
 #include "muster/v1/model.pb.h"
 #include "storage/object/object_store_registry.h"
@@ -21,7 +22,8 @@ namespace muster {
 // when `stop` is requested; nothing is visible at `uri` after an error.
 absl::StatusOr<ShardDigests> UploadShard(const ObjectStoreRegistry& stores, const std::string& uri,
                                          const ShardStream& stream, int64_t piece_size_bytes,
-                                         const std::stop_token& stop, const ByteProgress& progress);
+                                         HashQueue& hashes, const std::stop_token& stop,
+                                         const ByteProgress& progress);
 
 // A companion as it was read, and how to tell whether the file changed since.
 struct UploadedCompanion {

@@ -1,4 +1,5 @@
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <memory>
 #include <thread>
 
@@ -7,6 +8,7 @@
 #include "client/cli/commands.h"
 #include "client/cli/json_output.h"
 #include "client/cli/values.h"
+#include "client/transfer/md5_lanes.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
 
@@ -51,9 +53,9 @@ absl::StatusOr<PublishOptions> ToPublishOptions(const Invocation& invocation,
   MUSTER_ASSIGN_OR_RETURN(publish.piece_size_bytes, ParsePieceSize(options.piece_size));
   publish.zone = options.zone;
   publish.strict = options.strict;
-  publish.jobs = options.jobs > 0
-                     ? options.jobs
-                     : std::clamp<size_t>(std::thread::hardware_concurrency(), 1, kMaxDefaultJobs);
+  const size_t cores = std::clamp<size_t>(std::thread::hardware_concurrency(), 1, kMaxDefaultJobs);
+  // A shard takes two lanes: its piece, and the whole.
+  publish.jobs = options.jobs > 0 ? options.jobs : std::max(cores, Md5LaneCount() / 2);
   publish.replace_draft = options.replace_draft;
   MUSTER_ASSIGN_OR_RETURN(publish.first_call_timeout, invocation.Timeout(absl::Seconds(10)));
   MUSTER_ASSIGN_OR_RETURN(publish.call_timeout, ParseDuration(options.server_timeout));
@@ -131,7 +133,9 @@ void AddPublishCommand(CLI::App& app, Command& chosen) {
       ->capture_default_str();
   command->add_option("--zone", options->zone, "Zone of the storage; its nodes read there first");
   command->add_flag("--strict", options->strict, "Refuse tensors of unknown dtype");
-  command->add_option("--jobs", options->jobs, "Shards written at once (default: one per core)")
+  command
+      ->add_option("--jobs", options->jobs,
+                   "Shards written at once (default: as many as a core hashes side by side)")
       ->check(CLI::Range(1u, 256u));
   command->add_flag("--replace-draft", options->replace_draft,
                     "Delete what a killed publication of this name left behind, first");

@@ -9,6 +9,7 @@
 #include "client/cli/json_output.h"
 #include "client/cli/local_caches.h"
 #include "client/cli/values.h"
+#include "client/transfer/md5_lanes.h"
 #include "storage/base/error_info.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
@@ -77,8 +78,8 @@ absl::Status Run(Invocation& invocation, const Options& options) {
   if (!cache_paths.empty()) verify.cache = caches.pointers().front();
   verify.directory = options.directory;
   verify.whole = options.whole;
-  verify.jobs = options.jobs > 0 ? options.jobs
-                                 : std::clamp<size_t>(std::thread::hardware_concurrency(), 1, 8);
+  const size_t cores = std::clamp<size_t>(std::thread::hardware_concurrency(), 1, 8);
+  verify.jobs = options.jobs > 0 ? options.jobs : std::max(cores, Md5LaneCount());
   verify.stop = invocation.stop();
   MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect(kLongCallTimeout));
   VerifySummary summary;
@@ -113,7 +114,9 @@ void AddVerifyCommand(CLI::App& app, Command& chosen) {
   command->add_option("--cache", options->cache, "Look at this cache of an agent")
       ->excludes(directory);
   command->add_flag("--whole", options->whole, "Compare the MD5 of whole shards too");
-  command->add_option("--jobs", options->jobs, "Shards read at once (default: one per core)")
+  command
+      ->add_option("--jobs", options->jobs,
+                   "Shards read at once (default: as many as a core hashes side by side)")
       ->check(CLI::Range(1u, 256u));
   command->footer(
       "Without --dir and --cache, every registered location of every shard and companion is read. "

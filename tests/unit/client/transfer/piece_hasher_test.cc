@@ -11,9 +11,11 @@ namespace {
 TEST(ShardHasherTest, DigestsAreThoseOfThePiecesAndTheWhole) {
   const std::string bytes = TestBytes(2 * kMiB + 17, 3);
   const absl::string_view view = bytes;
-  ShardHasher hasher(kMiB);
+  HashQueue hashes;
+  ShardHasher hasher(hashes, kMiB);
 
-  MUSTER_ASSERT_OK(hasher.AddPieces({view.substr(0, kMiB), view.substr(kMiB, kMiB)}));
+  MUSTER_ASSERT_OK(hasher.AddPiece(view.substr(0, kMiB)));
+  MUSTER_ASSERT_OK(hasher.AddPiece(view.substr(kMiB, kMiB)));
   MUSTER_ASSERT_OK(hasher.AddPiece(view.substr(2 * kMiB)));
   const auto digests = hasher.Finish();
 
@@ -26,7 +28,8 @@ TEST(ShardHasherTest, DigestsAreThoseOfThePiecesAndTheWhole) {
 }
 
 TEST(ShardHasherTest, PieceAfterAShortOneIsRefused) {
-  ShardHasher hasher(kMiB);
+  HashQueue hashes;
+  ShardHasher hasher(hashes, kMiB);
 
   MUSTER_ASSERT_OK(hasher.AddPiece("short"));
 
@@ -35,34 +38,16 @@ TEST(ShardHasherTest, PieceAfterAShortOneIsRefused) {
 
 TEST(ShardHasherTest, EmptyOrTooLongPieceIsRefused) {
   const std::string too_long(kMiB + 1, 'x');
+  HashQueue hashes;
 
-  EXPECT_THAT(ShardHasher(kMiB).AddPiece(""), StatusIs(absl::StatusCode::kInvalidArgument));
-  EXPECT_THAT(ShardHasher(kMiB).AddPiece(too_long), StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(ShardHasher(hashes, kMiB).AddPiece(""), StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(ShardHasher(hashes, kMiB).AddPiece(too_long),
+              StatusIs(absl::StatusCode::kInvalidArgument));
 }
 
 TEST(ShardHasherTest, NothingAddedHasNoDigests) {
-  EXPECT_THAT(ShardHasher(kMiB).Finish(), StatusIs(absl::StatusCode::kFailedPrecondition));
-}
-
-TEST(HashShardTest, ReadsInOrderAndHashesAll) {
-  const std::string bytes = TestBytes(kMiB + 1, 4);
-  std::vector<int64_t> offsets;
-
-  const auto digests = HashShard(kMiB + 1, kMiB, [&](int64_t offset, absl::Span<char> out) {
-    offsets.push_back(offset);
-    bytes.copy(out.data(), out.size(), static_cast<size_t>(offset));
-    return absl::OkStatus();
-  });
-
-  MUSTER_ASSERT_OK(digests);
-  EXPECT_EQ(digests->md5, Md5Of(bytes));
-  EXPECT_THAT(offsets, ::testing::ElementsAre(0, kMiB));
-}
-
-TEST(HashShardTest, ReadErrorComesBack) {
-  EXPECT_THAT(HashShard(10, kMiB,
-                        [](int64_t, absl::Span<char>) { return absl::UnavailableError("later"); }),
-              StatusIs(absl::StatusCode::kUnavailable));
+  HashQueue hashes;
+  EXPECT_THAT(ShardHasher(hashes, kMiB).Finish(), StatusIs(absl::StatusCode::kFailedPrecondition));
 }
 
 }  // namespace

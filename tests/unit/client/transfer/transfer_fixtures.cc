@@ -41,7 +41,8 @@ std::string TestBytes(int64_t size, uint64_t seed) {
 
 PullShard ShardWithPieces(const std::string& bytes, const std::vector<std::string>& uris) {
   PullShard shard = ShardAt(bytes, uris);
-  ShardHasher hasher(kMiB);
+  HashQueue hashes;
+  ShardHasher hasher(hashes, kMiB);
   for (size_t offset = 0; offset < bytes.size(); offset += kMiB) {
     const auto piece = absl::string_view(bytes).substr(offset, kMiB);
     EXPECT_TRUE(hasher.AddPiece(piece).ok());
