@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/types/span.h"
 
 namespace muster {
 
@@ -26,6 +27,11 @@ class PieceSink {
   // pulled only into such a sink: their bytes are known to be right only at the end, and a range
   // may be written again.
   virtual bool HoldsBack() const = 0;
+
+  // The sink's own memory for a piece, where it has such and nobody sees it before the pull has
+  // returned OK: the piece is then read right into it, possibly more than once, and not given to
+  // Write. Empty where pieces are written.
+  virtual absl::Span<char> MemoryOf(int64_t /*offset*/, int64_t /*length*/) { return {}; }
 };
 
 // Memory that is given out after the pull only.
@@ -36,6 +42,7 @@ class MemorySink final : public PieceSink {
 
   absl::Status Write(int64_t offset, absl::string_view bytes) override;
   bool HoldsBack() const override { return true; }
+  absl::Span<char> MemoryOf(int64_t offset, int64_t length) override;
 
   int64_t size_bytes() const { return size_bytes_; }
   // Called once the pull has returned OK.

@@ -254,6 +254,7 @@ std::optional<PullFailure> Puller::Engine::CheckMemory(const CheckedShard& shard
         absl::StrCat(shard.name(), ": a piece of ", step_bytes,
                      " bytes does not fit into the memory budget of ", budget, "; raise it")));
   }
+  if (step_bytes == 0) return std::nullopt;
   const auto fit = static_cast<size_t>(budget / step_bytes);
   if (fit >= connections_) return std::nullopt;
   {

@@ -87,6 +87,7 @@ ShardPull::ShardPull(const Environment& environment, const CheckedShard& shard, 
 size_t ShardPull::step_count() const { return shard_.has_pieces() ? shard_.piece_count() : 1; }
 
 int64_t ShardPull::step_memory_bytes() const {
+  if (shard_.has_pieces() && !sink_.MemoryOf(0, shard_.PieceLength(0)).empty()) return 0;
   return std::min(shard_.size_bytes(),
                   shard_.has_pieces() ? shard_.piece_size_bytes() : kRangeBytes);
 }
@@ -108,14 +109,19 @@ std::optional<PullFailure> ShardPull::Run(size_t step, const StepMeans& means) {
     return FromSomeLocation(
         step, [&](size_t location) { return FetchWhole(location, means); }, means);
   }
-  const absl::Span<char> piece = means.buffer.first(static_cast<size_t>(shard_.PieceLength(step)));
+  const int64_t offset = shard_.PieceOffset(step);
+  const int64_t length = shard_.PieceLength(step);
+  absl::Span<char> piece = sink_.MemoryOf(offset, length);
+  const bool in_place = !piece.empty();
+  if (!in_place) piece = means.buffer.first(static_cast<size_t>(length));
   std::optional<PullFailure> failure = FromSomeLocation(
       step, [&](size_t location) { return FetchPiece(step, location, piece, means); }, means);
   if (failure.has_value()) return failure;
-  const absl::Status status =
-      sink_.Write(shard_.PieceOffset(step), absl::string_view(piece.data(), piece.size()));
-  if (!status.ok()) return NodeFailure(status);
-  Progress(static_cast<int64_t>(piece.size()), /*from_start=*/false);
+  if (!in_place) {
+    const absl::Status status = sink_.Write(offset, absl::string_view(piece.data(), piece.size()));
+    if (!status.ok()) return NodeFailure(status);
+  }
+  Progress(length, /*from_start=*/false);
   return std::nullopt;
 }
 
@@ -192,8 +198,8 @@ std::optional<PullFailure> ShardPull::FetchWhole(size_t location, const StepMean
 absl::Status ShardPull::ReadRange(const LocationBook::Source& source, int64_t offset,
                                   absl::Span<char> out, const StepMeans& means) {
   means.connection.Take();
-  const absl::Status status =
-      source.store->Read(source.key, offset, out, {.if_version = source.version, .stop = means.stop});
+  const absl::Status status = source.store->Read(
+      source.key, offset, out, {.if_version = source.version, .stop = means.stop});
   MUSTER_RETURN_IF_ERROR(status);
   means.connection.GiveBack();
   MutexLock lock(mutex_);

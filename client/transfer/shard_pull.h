@@ -74,7 +74,7 @@ class ShardPull {
 
   // A step is one piece, or all of a shard without pieces.
   size_t step_count() const;
-  // The size of the buffer that a step needs.
+  // The size of the buffer that a step needs; 0 where the sink has memory for pieces.
   int64_t step_memory_bytes() const;
 
   // Opens locations to read from, as Admission::Next; while no step runs.

@@ -406,6 +406,16 @@ TEST_F(PullerTest, PieceBeyondTheMemoryBudgetIsRefused) {
               StatusIs(absl::StatusCode::kResourceExhausted, HasSubstr("memory budget")));
 }
 
+TEST_F(PullerTest, PiecesForMemoryNeedNoBuffers) {
+  store_.FlipByte("a/x", kMiB + 5);
+  Puller puller(stores_, clock_, *random_, {.memory_budget_bytes = 1});
+
+  const MemoryPullResult result = puller.PullToMemory(both_, kSize, {}, {});
+
+  MUSTER_ASSERT_OK(result.pull.status);
+  EXPECT_EQ(absl::string_view(result.bytes.get(), kSize), bytes_);
+}
+
 TEST_F(PullerTest, CancelEndsThePull) {
   std::stop_source stop;
   store_.OnRead([&](const ReadCall&) {
