@@ -1,0 +1,322 @@
+#!/usr/bin/env python3
+"""The benchmarks of the data path: what verifying costs, beside the same bytes unverified, in one run.
+
+Called by run.sh, which builds first. Prints a table; never fails because of a time.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+import report
+from report import median, not_measured, row
+from servers import Bench, await_true, free_ports
+
+GROUP_TIMEOUT_S = 1200.0
+TMPFS = {"tmpfs", "ramfs"}
+GIB = 1 << 30
+
+
+class Settings:
+    """How much is done."""
+
+    def __init__(self, arguments):
+        self.quick = arguments.quick
+        self.size_bytes = int(arguments.size_gib * GIB) if arguments.size_gib else (GIB // 2 if self.quick else 4 * GIB)
+        self.rounds = 2 if self.quick else 5
+        self.shards = 8
+
+
+class Checkpoint:
+    """A sample checkpoint and its published shards, made once for all parts."""
+
+    def __init__(self, bench, settings):
+        self.source = bench.directory / "source.safetensors"
+        self.destination = bench.directory / "published"
+        muster = bench.bin / "bin" / "muster"
+        bench.run("sample", [muster, "sample", "--out", self.source, "--size", settings.size_bytes], GROUP_TIMEOUT_S)
+        os.sync()
+        server = bench.start_musterd("catalogue")
+        begin = time.monotonic()
+        bench.run(
+            "publish",
+            [muster, "publish", self.source, "--server", server.address, "--model", "bench@v1"]
+            + ["--to", self.destination, "--strategy", "uniform", "--shards", settings.shards],
+            GROUP_TIMEOUT_S,
+        )
+        self.publish_s = time.monotonic() - begin
+        server.terminate()
+        self.files = sorted(path for path in self.destination.rglob("shard-*") if path.is_file())
+        self.size_bytes = sum(path.stat().st_size for path in self.files)
+
+
+# --- MD5
+
+
+def md5_rows(bench, settings):
+    """The best number of inputs of each target; both sides on one core, by CPU time, in turns."""
+    rounds = 3 if settings.quick else 9
+    measured = json.loads(bench.run("md5", [bench.bin / "bench" / "md5_benchmark", "--rounds", rounds], GROUP_TIMEOUT_S))
+    rows = []
+    for name, targets, aim in MD5_AIMS:
+        found = [measured["targets"][target] for target in targets if target in measured["targets"]]
+        if not found:
+            rows.append(not_measured(name, "x", aim, f"this machine has no {targets[0]}"))
+            continue
+        best = max(found[0], key=lambda one: one["ratio"])
+        rows.append(
+            row(
+                name,
+                best["ratio"],
+                "x",
+                aim,
+                f"OpenSSL {best['openssl_gigabytes_per_second']:.2f} GB/s",
+                best["ratio"],
+                f"{best['gigabytes_per_second']:.2f} GB/s a core with {best['inputs']} inputs",
+                by_inputs=found[0],
+                chosen=measured["best"],
+            )
+        )
+    return rows
+
+
+MD5_AIMS = (
+    ("md5_avx512", ("AVX3_ZEN4", "AVX3_DL", "AVX3"), ">= 8"),
+    ("md5_avx2", ("AVX2",), ">= 4"),
+    ("md5_sse4", ("SSE4",), ">= 2"),
+)
+
+
+# --- Pulls into memory
+
+
+def pulled(bench, checkpoint, settings, *args):
+    command = [bench.bin / "bench" / "pull_benchmark", "--rounds", settings.rounds, *args, *checkpoint.files]
+    return json.loads(bench.run("pull", command, GROUP_TIMEOUT_S))
+
+
+def pull_row(name, measured, aim, what):
+    """The limit: what hashing takes on top where both sides are bound by the CPU."""
+    rounds = measured["rounds"]
+    ratio = median([one["unverified"]["seconds"] / one["verified"]["seconds"] for one in rounds])
+    speeds = {
+        side: median([measured["bytes"] / one[side]["seconds"] / 1e9 for one in rounds])
+        for side in ("unverified", "verified")
+    }
+    cpu = {side: median([one[side]["cpu_seconds"] for one in rounds]) for side in speeds}
+    return row(
+        name,
+        ratio,
+        "x",
+        aim,
+        f"{what} {speeds['unverified']:.2f} GB/s",
+        ratio,
+        f"{speeds['verified']:.2f} GB/s; CPU {cpu['unverified']:.1f} s unverified, {cpu['verified']:.1f} s verified: "
+        f"at most {cpu['unverified'] / cpu['verified']:.2f} where the CPU limits; {measured['target']}",
+        rounds=rounds,
+        bytes=measured["bytes"],
+    )
+
+
+def file_rows(bench, checkpoint, settings):
+    measured = pulled(bench, checkpoint, settings)
+    last = median([one["verified"]["seconds"] for one in measured["rounds"]])
+    first = median([one["verified"]["first_shard_seconds"] for one in measured["rounds"]])
+    return [
+        pull_row("verified_over_unverified_file", measured, ">= 0.33", "read into memory"),
+        row("first_shard_over_last", first / last, "x", "", f"last {last:.2f} s", first / last, f"first {first:.2f} s"),
+    ]
+
+
+def disk_rows(bench, checkpoint, settings):
+    measured = pulled(bench, checkpoint, settings, "--cold")
+    return [pull_row("verified_over_unverified_disk", measured, ">= 0.95", "read from disk")]
+
+
+NGINX_TEMPORARIES = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+
+
+class Nginx:
+    """Debian's nginx, serving a directory on a free loopback port."""
+
+    def __init__(self, bench, directory):
+        if shutil.which("nginx") is None:
+            raise RuntimeError("nginx is not installed")
+        port = free_ports(1)[0]
+        self.uri = f"http://127.0.0.1:{port}"
+        home = bench.directory / "nginx"
+        home.mkdir()
+        config = home / "nginx.conf"
+        config.write_text(
+            ("user root;\n" if os.getuid() == 0 else "")
+            + f"daemon off; worker_processes 2; pid {home}/pid; error_log {home}/error.log;\n"
+            + "events { worker_connections 256; }\n"
+            + "http { access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000;\n"
+            + "".join(f"{kind}_temp_path {home}/{kind};\n" for kind in NGINX_TEMPORARIES)
+            + f"server {{ listen 127.0.0.1:{port}; root {directory}; }} }}\n",
+            encoding="utf-8",
+        )
+        process = bench.spawn("nginx", ["nginx", "-p", home, "-c", config])
+
+        def serving():
+            if process.poll() is not None:
+                raise RuntimeError(f"nginx ended: {(bench.directory / 'nginx.log').read_text()[-500:]}")
+            return subprocess.run(["curl", "-s", "-o", "/dev/null", self.uri], check=False).returncode == 0
+
+        await_true(serving, "nginx serves")
+
+
+def http_rows(bench, checkpoint, settings):
+    nginx = Nginx(bench, checkpoint.files[0].parent)
+    measured = pulled(bench, checkpoint, settings, "--base-uri", nginx.uri)
+    aim = ">= 0.8" if measured["target"].startswith("AVX3") else ">= 0.6"
+    rows = [pull_row("verified_over_unverified_http", measured, aim, "fetched into memory")]
+    muster_s = median([one["verified"]["seconds"] for one in measured["rounds"]])
+    plain_s, parallel_s = [], []
+    for _ in range(settings.rounds):
+        fetch_s, one_s, cores_s = fetch_then_md5sum(checkpoint, nginx.uri)
+        plain_s.append(fetch_s + one_s)
+        parallel_s.append(fetch_s + cores_s)
+    rows.append(
+        row(
+            "over_fetch_then_md5sum",
+            median(plain_s) / muster_s,
+            "x",
+            ">= 2.5",
+            f"curl, then md5sum {median(plain_s):.1f} s",
+            median(plain_s) / muster_s,
+            f"verified pull {muster_s:.1f} s; with an md5sum per core {median(parallel_s):.1f} s",
+            seconds=plain_s,
+            seconds_md5sum_per_core=parallel_s,
+        )
+    )
+    return rows
+
+
+def fetch_then_md5sum(checkpoint, uri):
+    """All files at once into memory, then their MD5s: seconds of the fetch, of one md5sum, of one per core."""
+    with tempfile.TemporaryDirectory(prefix="muster-bench-", dir="/dev/shm") as directory:
+        urls = [part for path in checkpoint.files for part in ("-o", f"{directory}/{path.name}", f"{uri}/{path.name}")]
+        begin = time.monotonic()
+        subprocess.run(["curl", "-sS", "--fail", "--parallel", *urls], check=True)
+        fetched = time.monotonic()
+        names = sorted(str(path) for path in pathlib.Path(directory).iterdir())
+        subprocess.run(["md5sum", *names], check=True, stdout=subprocess.DEVNULL)
+        summed = time.monotonic()
+        command = ["xargs", "-0", "-n1", f"-P{os.cpu_count()}", "md5sum"]
+        subprocess.run(command, input="\0".join(names), text=True, check=True, stdout=subprocess.DEVNULL)
+        return fetched - begin, summed - fetched, time.monotonic() - summed
+
+
+# --- Publishing
+
+
+def publish_rows(bench, checkpoint, settings):
+    """The same bytes written from memory and synced; the publication reads, hashes twice and writes."""
+    del settings
+    target = bench.directory / "written"
+    chunk = memoryview(os.urandom(8 << 20))
+    begin = time.monotonic()
+    with open(target, "wb", buffering=0) as file:
+        left = checkpoint.size_bytes
+        while left > 0:
+            left -= file.write(chunk[: min(left, len(chunk))])
+        os.fsync(file.fileno())
+    write_s = time.monotonic() - begin
+    target.unlink()
+    ratio = write_s / checkpoint.publish_s
+    return [
+        row(
+            "publish_over_write",
+            ratio,
+            "x",
+            "",
+            f"writing and syncing {checkpoint.size_bytes / write_s / 1e9:.2f} GB/s",
+            ratio,
+            f"one pass, {checkpoint.size_bytes / checkpoint.publish_s / 1e9:.2f} GB/s",
+        )
+    ]
+
+
+PARTS = {
+    "file": (file_rows, [("verified_over_unverified_file", "x", ">= 0.33"), ("first_shard_over_last", "x", "")]),
+    "disk": (disk_rows, [("verified_over_unverified_disk", "x", ">= 0.95")]),
+    "http": (
+        http_rows,
+        [("verified_over_unverified_http", "x", ">= 0.6"), ("over_fetch_then_md5sum", "x", ">= 2.5")],
+    ),
+    "publish": (publish_rows, [("publish_over_write", "x", "")]),
+}
+LATER = (
+    ("load_over_python", "x", ">= 10"),
+    ("load_peak_memory", "x", "<= 1.1"),
+    ("end_to_end_over_copy", "x", ">= 1.5"),
+)
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(description="Runs the benchmarks of the data path.")
+    parser.add_argument("--bin-dir", required=True, help="the build's directory")
+    parser.add_argument("--json", type=pathlib.Path)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--size-gib", type=float, help="of the checkpoint (default: 4, with --quick 0.5)")
+    parser.add_argument("--work-dir", default=None, help="where checkpoint and shards go")
+    parser.add_argument("--only", default=",".join(["md5", *PARTS]), help="parts of the group")
+    arguments = parser.parse_args()
+    arguments.only = arguments.only.split(",")
+    unknown = set(arguments.only) - {"md5", *PARTS}
+    if unknown:
+        parser.error(f"there is no part {', '.join(sorted(unknown))}; there are md5, {', '.join(PARTS)}")
+    return arguments
+
+
+def measure(bench, settings, only):
+    """The rows, and whether a part broke."""
+    rows, broke = [], False
+    if "md5" in only:
+        rows += md5_rows(bench, settings)
+    parts = [name for name in PARTS if name in only]
+    if parts:
+        checkpoint = Checkpoint(bench, settings)
+    for name in parts:
+        rows_of, promised = PARTS[name]
+        begin = time.monotonic()
+        try:
+            rows += rows_of(bench, checkpoint, settings)
+        except Exception as error:  # pylint: disable=broad-except
+            broke = True
+            rows += [not_measured(*what, f"broke: {error}") for what in promised]
+        print(f"[{time.monotonic() - begin:4.0f}s] {name} done", file=sys.stderr, flush=True)
+    return rows + [not_measured(*what, "not written yet") for what in LATER], broke
+
+
+def main():
+    arguments = parse_arguments()
+    settings = Settings(arguments)
+    work_dir = arguments.work_dir or tempfile.gettempdir().replace("/tmp", "/var/tmp", 1)
+    facts = report.machine(work_dir)
+    print(report.machine_line(facts), flush=True)
+    if facts["file_system"] in TMPFS:
+        print(f"{work_dir} is in memory: name a real disk with --work-dir", file=sys.stderr)
+        return 1
+    bench = Bench(arguments.bin_dir, work_dir)
+    try:
+        rows, broke = measure(bench, settings, arguments.only)
+    finally:
+        bench.close()
+    print(report.table(rows))
+    if arguments.json:
+        arguments.json.write_text(
+            json.dumps({"machine": facts, "quick": settings.quick, "rows": rows}, indent=2) + "\n", encoding="utf-8"
+        )
+    return 1 if broke else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
