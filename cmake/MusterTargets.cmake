@@ -35,6 +35,9 @@ if(MUSTER_SANITIZE)
     target_compile_options(muster_common INTERFACE -fno-sanitize-recover=undefined)
   endif()
 endif()
+if(MUSTER_FUZZ)
+  target_compile_options(muster_common INTERFACE -fsanitize=fuzzer-no-link)
+endif()
 
 # muster_library(NAME SOURCES ... HEADERS ... DEPS ... [PRIVATE_DEPS ...]) makes library muster_NAME, alias muster::NAME.
 function(muster_library name)
