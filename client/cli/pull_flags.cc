@@ -13,6 +13,12 @@ void AddPullFlags(CLI::App& command, PullFlags& flags) {
       ->check(CLI::Range(size_t{1}, kMaxPullConnections))
       ->capture_default_str();
   command
+      .add_option("--connections-per-host", flags.connections_per_host,
+                  "Pieces fetched at once from one host (default: as many as --connections)")
+      ->check(CLI::Range(size_t{1}, kMaxPullConnections));
+  command.add_option("--max-rate", flags.max_rate,
+                     "Bytes per second over all connections, such as 200MiB (default: no bound)");
+  command
       .add_option("--memory-budget", flags.memory_budget,
                   "Bound on the buffers of pieces in flight; at least one piece")
       ->capture_default_str();
@@ -23,6 +29,13 @@ absl::StatusOr<PullerOptions> ToPullerOptions(const PullFlags& flags) {
   options.zone = flags.zone;
   options.connections = flags.connections;
   MUSTER_ASSIGN_OR_RETURN(options.memory_budget_bytes, ParseSize(flags.memory_budget));
+  options.connections_per_host = flags.connections_per_host;
+  if (!flags.max_rate.empty()) {
+    MUSTER_ASSIGN_OR_RETURN(options.max_bytes_per_second, ParseSize(flags.max_rate));
+    if (options.max_bytes_per_second == 0) {
+      return UsageError("--max-rate 0 would never read anything; leave it out for no bound");
+    }
+  }
   return options;
 }
 

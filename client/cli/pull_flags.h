@@ -19,6 +19,8 @@ struct PullFlags {
   std::string zone;
   size_t connections = 8;
   std::string memory_budget = "256MiB";
+  size_t connections_per_host = 0;
+  std::string max_rate = {};
 };
 
 // `flags` outlives the parsing.

@@ -12,6 +12,15 @@ namespace muster {
 using muster::v1::LocationReport;
 using muster::v1::ShardFailure;
 
+namespace {
+
+// One slow read may be anything; from the second one on the location is to blame.
+constexpr int kOvertakenMax = 2;
+// How often a thread that waits for a location to be opened looks whether it is to stop.
+constexpr absl::Duration kStopLookInterval = absl::Milliseconds(20);
+
+}  // namespace
+
 struct LocationBook::Entry {
   std::string uri;
   // Smaller is better: (suspect, in another zone, priority).
@@ -19,15 +28,19 @@ struct LocationBook::Entry {
   bool bounded = false;
   bool suspect = false;
 
-  // Held while the store is asked, so that it is asked once however many threads want to read.
-  Mutex opening;
-  std::optional<Source> source MUSTER_GUARDED_BY(opening);
+  // The store is asked once, by one thread, however many threads want to read.
+  Mutex mutex;
+  CondVar opened;
+  bool opening MUSTER_GUARDED_BY(mutex) = false;
+  std::optional<Source> source MUSTER_GUARDED_BY(mutex);
+  absl::Status error MUSTER_GUARDED_BY(mutex);
 
   // Guarded by LocationBook::mutex_.
   bool failed = false;
   bool dropped = false;
   bool open = true;
   bool verified = false;
+  int overtaken = 0;
 };
 
 LocationBook::LocationBook(const ObjectStoreRegistry& stores, const CheckedShard& shard,
@@ -63,6 +76,19 @@ void LocationBook::Admit(size_t location) {
 void LocationBook::Close(size_t location) {
   MutexLock lock(mutex_);
   entries_[location]->open = false;
+}
+
+void LocationBook::Overtaken(size_t location) {
+  PullFailure failure{
+      .code = ShardFailure::SLOW,
+      .message = absl::StrCat(uri(location), ": so slow that another location overtook it"),
+      .location = uri(location),
+      .status_code = absl::StatusCode::kDeadlineExceeded};
+  {
+    MutexLock lock(mutex_);
+    if (++entries_[location]->overtaken < kOvertakenMax) return;
+  }
+  Record(location, failure, /*drop=*/false);
 }
 
 void LocationBook::Verified(size_t location) {
@@ -115,14 +141,36 @@ absl::Status LocationBook::CheckSize(const Entry& entry, const ObjectInfo& info)
 absl::StatusOr<LocationBook::Source> LocationBook::Open(size_t location,
                                                         const std::stop_token& stop) {
   Entry& entry = *entries_[location];
-  MutexLock lock(entry.opening);
-  if (entry.source.has_value()) return *entry.source;
+  {
+    MutexLock lock(entry.mutex);
+    const bool waits = entry.opening;
+    while (entry.opening && !stop.stop_requested()) {
+      entry.opened.WaitFor(entry.mutex, kStopLookInterval);
+    }
+    if (entry.source.has_value()) return *entry.source;
+    if (entry.opening) return absl::CancelledError(absl::StrCat(entry.uri, ": cancelled"));
+    // The answer that was waited for, unless it only says that whoever asked was stopped.
+    if (waits && !absl::IsCancelled(entry.error)) return entry.error;
+    entry.opening = true;
+  }
+  absl::StatusOr<Source> source = AskStore(entry, stop);
+  MutexLock lock(entry.mutex);
+  entry.opening = false;
+  entry.opened.NotifyAll();
+  if (source.ok()) entry.source = *source;
+  entry.error = source.status();
+  return source;
+}
+
+absl::StatusOr<LocationBook::Source> LocationBook::AskStore(const Entry& entry,
+                                                            const std::stop_token& stop) const {
   MUSTER_ASSIGN_OR_RETURN(ObjectRef ref, stores_.Open(entry.uri));
   MUSTER_ASSIGN_OR_RETURN(const ObjectInfo info, ref.store->Stat(ref.key, stop));
   MUSTER_RETURN_IF_ERROR(CheckSize(entry, info));
-  entry.source =
-      Source{.store = std::move(ref.store), .key = std::move(ref.key), .version = info.version};
-  return *entry.source;
+  return Source{.store = std::move(ref.store),
+                .key = std::move(ref.key),
+                .version = info.version,
+                .uri = entry.uri};
 }
 
 void LocationBook::Record(size_t location, const PullFailure& failure, bool drop) {

@@ -32,6 +32,7 @@ class LocationBook {
     std::shared_ptr<ObjectStore> store;
     std::string key;
     std::string version;
+    std::string uri;
   };
 
   // `stores` and `shard` outlive the book.
@@ -54,13 +55,17 @@ class LocationBook {
   // load by.
   std::vector<size_t> Candidates(size_t piece) const;
 
-  // Opens a location; the first call asks the store for size and version, and later ones use its
-  // answer. kNotFound or kDataLoss when the object has another size than registered, else the
+  // Opens a location; the first call asks the store for size and version, and later ones wait for its
+  // answer and use it. kCancelled soon after `stop` was requested; kNotFound or kDataLoss when the object has another size than registered, else the
   // store's own error.
   absl::StatusOr<Source> Open(size_t location, const std::stop_token& stop);
 
   // Takes note of a failure at a location: the first one of each code is kept for the report.
   void Record(size_t location, const PullFailure& failure, bool drop);
+
+  // A read from a location was so slow that another one overtook it. At the second time that is recorded as
+  // a failure.
+  void Overtaken(size_t location);
 
   // Bytes from a location were verified.
   void Verified(size_t location);
@@ -76,6 +81,7 @@ class LocationBook {
   struct Entry;
 
   absl::Status CheckSize(const Entry& entry, const ObjectInfo& info) const;
+  absl::StatusOr<Source> AskStore(const Entry& entry, const std::stop_token& stop) const;
 
   const ObjectStoreRegistry& stores_;
   const CheckedShard& shard_;

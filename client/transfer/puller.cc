@@ -17,6 +17,8 @@ namespace {
 // How often a pull that waits for its pieces looks whether it was cancelled: its pieces may all be
 // queued behind others.
 constexpr absl::Duration kStopLookInterval = absl::Milliseconds(20);
+// How often a thread without work looks whether a piece under way has become slow.
+constexpr absl::Duration kSlowLookInterval = absl::Milliseconds(50);
 
 PullResult Failed(PullFailure failure) {
   PullResult result;
@@ -86,6 +88,9 @@ class Puller::Engine {
     size_t running = 0;
     std::optional<PullFailure> failure;
 
+    bool MayReadTwice() const {
+      return running > 0 && !failure.has_value() && pull.may_read_twice();
+    }
     bool HasWork() const { return !failure.has_value() && next_step < pull.step_count(); }
     bool IsDone() const { return !HasWork() && running == 0; }
   };
@@ -111,8 +116,24 @@ class Puller::Engine {
   // Runs all steps that are not done yet.
   std::optional<PullFailure> RunSteps(ShardPull& pull, const std::stop_token& stop);
   void WorkerLoop();
+  // A first or second read of one step.
+  struct Work {
+    Job* job = nullptr;
+    size_t step = 0;
+    std::optional<ShardPull::SecondRead> second = {};
+  };
+  // What a second read has: those that hang hold theirs, and would keep it from being made.
+  class ExtraConnection final : public StepMeans::Connection {
+   public:
+    void Take() override {}
+    void GiveBack() override {}
+  };
+
+  std::optional<Work> NextWork() MUSTER_REQUIRES(mutex_);
   Job* NextJob() MUSTER_REQUIRES(mutex_);
-  std::optional<PullFailure> RunStep(Job& job, size_t step, Connection& connection) const;
+  std::optional<Work> NextSecondRead() MUSTER_REQUIRES(mutex_);
+  void WaitForWork() MUSTER_REQUIRES(mutex_);
+  std::optional<PullFailure> Run(const Work& work, StepMeans::Connection& connection) const;
   std::optional<PullFailure> CheckMemory(const CheckedShard& shard, int64_t step_bytes);
 
   const ObjectStoreRegistry& stores_;
@@ -121,6 +142,9 @@ class Puller::Engine {
   const PullerOptions options_;
   const size_t connections_;
   HashQueue hashes_;
+  HostSlots hosts_;
+  std::optional<RateLimit> limit_;
+  HedgeBudget hedge_budget_;
 
   Mutex mutex_;
   // Work came, memory or a connection came free, or the end is near.
@@ -133,6 +157,7 @@ class Puller::Engine {
   // Steps that have a connection, and those that wait to have one again.
   size_t reading_ MUSTER_GUARDED_BY(mutex_) = 0;
   size_t reading_again_ MUSTER_GUARDED_BY(mutex_) = 0;
+  size_t second_reads_ MUSTER_GUARDED_BY(mutex_) = 0;
   int64_t warned_step_bytes_ MUSTER_GUARDED_BY(mutex_) = 0;
   bool stopping_ MUSTER_GUARDED_BY(mutex_) = false;
   std::vector<std::thread> workers_;
@@ -144,7 +169,10 @@ Puller::Engine::Engine(const ObjectStoreRegistry& stores, Clock& clock, Random& 
       clock_(clock),
       random_(random),
       options_(std::move(options)),
-      connections_(std::clamp<size_t>(options_.connections, 1, kMaxPullConnections)) {
+      connections_(std::clamp<size_t>(options_.connections, 1, kMaxPullConnections)),
+      hosts_(options_.connections_per_host),
+      hedge_budget_(options_.hedge.extra_bytes) {
+  if (options_.max_bytes_per_second > 0) limit_.emplace(clock_, options_.max_bytes_per_second);
   // Pieces that are hashed and written need no connection, so as many more as fill the lanes may be
   // under way.
   const size_t count = connections_ + Md5LaneCount();
@@ -203,47 +231,89 @@ Puller::Engine::Job* Puller::Engine::NextJob() {
   return nullptr;
 }
 
+// One for a step that takes too long, of the first pull that has such a one.
+std::optional<Puller::Engine::Work> Puller::Engine::NextSecondRead() {
+  if (second_reads_ >= std::max<size_t>(1, connections_ / 4)) return std::nullopt;
+  for (Job* job : jobs_) {
+    if (!job->MayReadTwice()) continue;
+    if (job->pull.step_memory_bytes() > options_.memory_budget_bytes - memory_bytes_) continue;
+    if (auto second = job->pull.NextSecondRead(job->stop)) {
+      const size_t step = second->step;
+      return Work{job, step, *std::move(second)};
+    }
+  }
+  return std::nullopt;
+}
+
+std::optional<Puller::Engine::Work> Puller::Engine::NextWork() {
+  if (auto second = NextSecondRead()) return second;
+  Job* const job = NextJob();
+  if (job == nullptr) return std::nullopt;
+  return Work{job, job->next_step++};
+}
+
+void Puller::Engine::WaitForWork() {
+  const bool may_get_slow =
+      std::any_of(jobs_.begin(), jobs_.end(), [](const Job* job) { return job->MayReadTwice(); });
+  if (may_get_slow) {
+    work_.WaitFor(mutex_, kSlowLookInterval);
+  } else {
+    work_.Wait(mutex_);
+  }
+}
+
 void Puller::Engine::WorkerLoop() {
   for (;;) {
-    Job* job = nullptr;
-    size_t step = 0;
+    std::optional<Work> work;
     int64_t memory = 0;
     std::optional<Connection> connection;
     {
       MutexLock lock(mutex_);
-      while ((job = NextJob()) == nullptr) {
+      while (!(work = NextWork()).has_value()) {
         if (stopping_ && calls_.empty()) return;
-        work_.Wait(mutex_);
+        WaitForWork();
       }
-      step = job->next_step++;
-      ++job->running;
-      memory = job->pull.step_memory_bytes();
+      ++work->job->running;
+      memory = work->job->pull.step_memory_bytes();
       memory_bytes_ += memory;
-      connection.emplace(*this);
+      if (work->second.has_value()) {
+        ++second_reads_;
+      } else {
+        connection.emplace(*this);
+      }
     }
-    std::optional<PullFailure> failure = RunStep(*job, step, *connection);
+    ExtraConnection extra;
+    std::optional<PullFailure> failure =
+        connection.has_value() ? Run(*work, *connection) : Run(*work, extra);
     connection.reset();
     MutexLock lock(mutex_);
     memory_bytes_ -= memory;
-    --job->running;
-    if (failure.has_value() && !job->failure.has_value()) job->failure = std::move(failure);
-    if (job->IsDone()) ended_.NotifyAll();
+    if (work->second.has_value()) --second_reads_;
+    Job& job = *work->job;
+    --job.running;
+    if (failure.has_value() && !job.failure.has_value()) job.failure = std::move(failure);
+    if (job.IsDone()) ended_.NotifyAll();
     work_.NotifyAll();
   }
 }
 
-std::optional<PullFailure> Puller::Engine::RunStep(Job& job, size_t step,
-                                                   Connection& connection) const {
-  if (job.stop.stop_requested()) return CancelledFailure();
+std::optional<PullFailure> Puller::Engine::Run(const Work& work,
+                                               StepMeans::Connection& connection) const {
+  Job& job = *work.job;
+  // A second read that was announced is also made: the first one may wait for its end.
+  if (job.stop.stop_requested() && !work.second.has_value()) return CancelledFailure();
   const auto size = static_cast<size_t>(job.pull.step_memory_bytes());
   const std::unique_ptr<char[]> buffer(new (std::nothrow) char[size]);
-  if (buffer == nullptr) {
+  if (buffer == nullptr && !work.second.has_value()) {
     return NodeFailure(absl::ResourceExhaustedError(
         absl::StrCat("no memory for a piece of ", size, " bytes; lower the memory budget")));
   }
-  return job.pull.RunStep(
-      step,
-      {.buffer = absl::MakeSpan(buffer.get(), size), .connection = connection, .stop = job.stop});
+  const absl::Span<char> bytes(buffer.get(), buffer == nullptr ? 0 : size);
+  if (work.second.has_value()) {
+    return job.pull.RunSecondRead(
+        *work.second, {.buffer = bytes, .connection = connection, .stop = work.second->stop});
+  }
+  return job.pull.RunStep(work.step, {.buffer = bytes, .connection = connection, .stop = job.stop});
 }
 
 std::optional<PullFailure> Puller::Engine::CheckMemory(const CheckedShard& shard,
@@ -284,9 +354,14 @@ PullResult Puller::Engine::Run(const CheckedShard& shard, PieceSink& sink,
                   .zone = options_.zone,
                   .retry = options_.retry,
                   .gate = gate,
-                  .hashes = hashes_},
+                  .hashes = hashes_,
+                  .hosts = hosts_,
+                  .limit = limit_.has_value() ? &*limit_ : nullptr,
+                  .hedge = options_.hedge,
+                  .hedge_budget = hedge_budget_},
                  shard, sink, progress);
   if (auto failure = CheckMemory(shard, pull.step_memory_bytes())) return Failed(*failure);
+  hedge_budget_.Add(shard.size_bytes());
   PullResult result;
   if (auto failure = RunAll(pull, stop)) result = Failed(*std::move(failure));
   result.location_failures = pull.location_failures();

@@ -19,6 +19,7 @@
 #include "client/transfer/read_gate.h"
 #include "client/transfer/shard_cache.h"
 #include "client/transfer/shard_pull.h"
+#include "client/transfer/step_race.h"
 #include "storage/base/clock.h"
 #include "storage/base/random.h"
 #include "storage/object/object_store_registry.h"
@@ -35,7 +36,13 @@ struct PullerOptions {
   // Bound on the buffers of all pieces in flight. Where connections × piece size would go beyond
   // it, fewer connections are used; a single piece must fit.
   int64_t memory_budget_bytes = int64_t{1} << 30;
+  // Reads at once from one host; 0: only `connections` bounds them.
+  size_t connections_per_host = 0;
+  // Bound on the bytes per second that all connections read together; 0: none.
+  int64_t max_bytes_per_second = 0;
   PullRetry retry = {};
+  // Second reads of slow pieces; they take up to a quarter of `connections` more, at least one.
+  HedgeOptions hedge = {};
   // Gets one sentence when the memory budget lowers the connections; may be empty. Called from any
   // thread.
   std::function<void(absl::string_view warning)> warn = {};

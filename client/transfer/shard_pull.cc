@@ -8,6 +8,8 @@
 //  3. One that asks for a retry (kUnavailable, kDeadlineExceeded) sinks too, and stays a candidate
 //  for the next round.
 //  4. Rounds end when no candidate asked for a retry, or after the given number of attempts.
+//  5. While a second read of the step is under way (step_race.h), a failure of the first one waits for
+//  its end: a step never has more than two reads.
 // A shard without pieces is one step: ranges go to the sink, which holds them back, and into one
 // MD5. A range that fails after good ones is tried again where it failed, because another location
 // would start from the first byte.
@@ -82,12 +84,13 @@ ShardPull::ShardPull(const Environment& environment, const CheckedShard& shard, 
       progress_(progress),
       book_(environment.stores, shard, environment.zone, environment.gate != nullptr),
       admission_(book_, environment.gate),
+      race_(environment.clock, environment.hedge),
       done_(step_count(), false) {}
 
 size_t ShardPull::step_count() const { return shard_.has_pieces() ? shard_.piece_count() : 1; }
 
 int64_t ShardPull::step_memory_bytes() const {
-  if (shard_.has_pieces() && !sink_.MemoryOf(0, shard_.PieceLength(0)).empty()) return 0;
+  if (shard_.has_pieces() && !MemoryOf(0).empty()) return 0;
   return std::min(shard_.size_bytes(),
                   shard_.has_pieces() ? shard_.piece_size_bytes() : kRangeBytes);
 }
@@ -97,7 +100,10 @@ std::optional<PullFailure> ShardPull::RunStep(size_t step, const StepMeans& mean
     MutexLock lock(mutex_);
     if (done_[step]) return std::nullopt;
   }
-  std::optional<PullFailure> failure = Run(step, means);
+  const std::stop_token stop = race_.Begin(step, means.stop);
+  std::optional<PullFailure> failure =
+      Run(step, {.buffer = means.buffer, .connection = means.connection, .stop = stop});
+  race_.End(step);
   if (failure.has_value()) return failure;
   MutexLock lock(mutex_);
   done_[step] = true;
@@ -109,20 +115,71 @@ std::optional<PullFailure> ShardPull::Run(size_t step, const StepMeans& means) {
     return FromSomeLocation(
         step, [&](size_t location) { return FetchWhole(location, means); }, means);
   }
-  const int64_t offset = shard_.PieceOffset(step);
-  const int64_t length = shard_.PieceLength(step);
-  absl::Span<char> piece = sink_.MemoryOf(offset, length);
-  const bool in_place = !piece.empty();
-  if (!in_place) piece = means.buffer.first(static_cast<size_t>(length));
+  const absl::Span<char> memory = MemoryOf(step);
+  const absl::Span<char> piece =
+      memory.empty() ? means.buffer.first(static_cast<size_t>(shard_.PieceLength(step))) : memory;
   std::optional<PullFailure> failure = FromSomeLocation(
-      step, [&](size_t location) { return FetchPiece(step, location, piece, means); }, means);
-  if (failure.has_value()) return failure;
+      step,
+      [&](size_t location) { return FetchPiece(step, location, piece, means, /*second=*/false); },
+      means);
+  if (failure.has_value() || !race_.Win(step, /*second=*/false)) return failure;
+  return HandOn(step, piece, /*in_place=*/!memory.empty());
+}
+
+// Two readers of a step must not write to the same memory.
+absl::Span<char> ShardPull::MemoryOf(size_t piece) const {
+  if (may_read_twice()) return {};
+  return sink_.MemoryOf(shard_.PieceOffset(piece), shard_.PieceLength(piece));
+}
+
+std::optional<PullFailure> ShardPull::HandOn(size_t piece, absl::Span<const char> bytes,
+                                             bool in_place) {
   if (!in_place) {
-    const absl::Status status = sink_.Write(offset, absl::string_view(piece.data(), piece.size()));
+    const absl::Status status =
+        sink_.Write(shard_.PieceOffset(piece), absl::string_view(bytes.data(), bytes.size()));
     if (!status.ok()) return NodeFailure(status);
   }
-  Progress(length, /*from_start=*/false);
+  Progress(static_cast<int64_t>(bytes.size()), /*from_start=*/false);
   return std::nullopt;
+}
+
+std::optional<ShardPull::SecondRead> ShardPull::NextSecondRead(const std::stop_token& stop) {
+  if (!may_read_twice()) return std::nullopt;
+  for (const StepRace::Slow& slow : race_.FindSlow()) {
+    for (const size_t location : book_.Candidates(slow.step)) {
+      if (location == slow.location) continue;
+      if (!environment_.hedge_budget.Take(slow.bytes)) return std::nullopt;
+      const auto own_stop = race_.BeginSecond(slow.step, stop);
+      if (!own_stop.has_value()) break;
+      return SecondRead{slow.step, slow.location, location, *own_stop};
+    }
+  }
+  return std::nullopt;
+}
+
+std::optional<PullFailure> ShardPull::RunSecondRead(const SecondRead& read,
+                                                    const StepMeans& means) {
+  const auto size = static_cast<size_t>(shard_.PieceLength(read.step));
+  if (means.buffer.size() < size) {
+    race_.EndSecond(read.step);
+    return std::nullopt;
+  }
+  const absl::Span<char> piece = means.buffer.first(size);
+  std::optional<PullFailure> failure =
+      FetchPiece(read.step, read.location, piece, means, /*second=*/true);
+  if (!failure.has_value()) {
+    book_.Verified(read.location);
+    if (race_.Win(read.step, /*second=*/true)) {
+      book_.Overtaken(read.overtaken);
+      failure = HandOn(read.step, piece, /*in_place=*/false);
+    }
+  } else {
+    // A read that was stopped because the first one came says nothing about its location.
+    if (!means.stop.stop_requested()) book_.Record(read.location, *failure, IsHopeless(*failure));
+    failure.reset();
+  }
+  race_.EndSecond(read.step);
+  return failure;
 }
 
 std::optional<PullFailure> ShardPull::FromSomeLocation(size_t piece, const Fetch& fetch,
@@ -134,11 +191,14 @@ std::optional<PullFailure> ShardPull::FromSomeLocation(size_t piece, const Fetch
     bool retry = false;
     for (const size_t location : book_.Candidates(piece)) {
       if (done_with.contains(location)) continue;
-      if (stop.stop_requested()) return Cancelled();
+      if (stop.stop_requested()) return Stopped(piece);
       means.connection.Take();
       std::optional<PullFailure> failure = fetch(location);
       if (!failure.has_value()) book_.Verified(location);
-      if (!failure.has_value() || IsOfNode(*failure)) return failure;
+      if (!failure.has_value()) return failure;
+      if (stop.stop_requested()) return Stopped(piece);
+      if (IsOfNode(*failure)) return failure;
+      if (race_.LostAfterFailure(piece)) return std::nullopt;
       book_.Record(location, *failure, IsHopeless(*failure));
       if (MayRetry(failure->status_code)) {
         retry = true;
@@ -150,7 +210,7 @@ std::optional<PullFailure> ShardPull::FromSomeLocation(size_t piece, const Fetch
     if (!retry || attempt == environment_.retry.attempts) break;
     BackOff(attempt, stop);
   }
-  if (stop.stop_requested()) return Cancelled();
+  if (stop.stop_requested()) return Stopped(piece);
   const PullFailure* heaviest = Heaviest(failures);
   PullFailure failure = heaviest != nullptr ? *heaviest : NoLocationLeft();
   if (book_.size() > 1) {
@@ -161,11 +221,14 @@ std::optional<PullFailure> ShardPull::FromSomeLocation(size_t piece, const Fetch
 }
 
 std::optional<PullFailure> ShardPull::FetchPiece(size_t piece, size_t location,
-                                                 absl::Span<char> out, const StepMeans& means) {
+                                                 absl::Span<char> out, const StepMeans& means,
+                                                 bool second) {
+  if (!second) race_.ReadFrom(piece, location, static_cast<int64_t>(out.size()));
   const absl::StatusOr<LocationBook::Source> source = book_.Open(location, means.stop);
   absl::Status status = source.status();
   if (status.ok()) status = ReadRange(*source, shard_.PieceOffset(piece), out, means);
   if (!status.ok()) return LocationFailure(status, book_.uri(location));
+  if (!second) race_.ReadDone(piece);
   return Compare(shard_.piece_digest(piece),
                  environment_.hashes.Hash(absl::string_view(out.data(), out.size())),
                  absl::StrCat("piece ", piece), location);
@@ -198,8 +261,11 @@ std::optional<PullFailure> ShardPull::FetchWhole(size_t location, const StepMean
 absl::Status ShardPull::ReadRange(const LocationBook::Source& source, int64_t offset,
                                   absl::Span<char> out, const StepMeans& means) {
   means.connection.Take();
+  const std::optional<HostSlots::Slot> slot = environment_.hosts.Take(source.uri, means.stop);
+  if (!slot.has_value()) return absl::CancelledError(absl::StrCat(source.uri, ": cancelled"));
   const absl::Status status = source.store->Read(
-      source.key, offset, out, {.if_version = source.version, .stop = means.stop});
+      source.key, offset, out,
+      {.if_version = source.version, .stop = means.stop, .limit = environment_.limit});
   MUSTER_RETURN_IF_ERROR(status);
   means.connection.GiveBack();
   MutexLock lock(mutex_);
@@ -237,6 +303,12 @@ PullFailure ShardPull::NoLocationLeft() const {
   return PullFailure{.code = ShardFailure::MISSING,
                      .message = "no location is registered; add one with AddLocations",
                      .status_code = absl::StatusCode::kNotFound};
+}
+
+// Either the pull was cancelled, or a second read was faster, which is no failure.
+std::optional<PullFailure> ShardPull::Stopped(size_t step) {
+  if (race_.LostAfterFailure(step)) return std::nullopt;
+  return Cancelled();
 }
 
 PullFailure ShardPull::Cancelled() const {

@@ -14,14 +14,17 @@
 #include "absl/types/span.h"
 #include "client/transfer/admission.h"
 #include "client/transfer/hash_queue.h"
+#include "client/transfer/host_slots.h"
 #include "client/transfer/location_book.h"
 #include "client/transfer/piece_sink.h"
 #include "client/transfer/pull_failure.h"
 #include "client/transfer/pull_shard.h"
 #include "client/transfer/read_gate.h"
+#include "client/transfer/step_race.h"
 #include "storage/base/clock.h"
 #include "storage/base/mutex.h"
 #include "storage/base/random.h"
+#include "storage/object/rate_limit.h"
 
 namespace muster {
 
@@ -67,6 +70,11 @@ class ShardPull {
     // Asked before bounded locations are read from; may be null.
     ReadGate* gate;
     HashQueue& hashes;
+    HostSlots& hosts;
+    // May be null.
+    RateLimit* limit;
+    const HedgeOptions& hedge;
+    HedgeBudget& hedge_budget;
   };
 
   ShardPull(const Environment& environment, const CheckedShard& shard, PieceSink& sink,
@@ -84,6 +92,22 @@ class ShardPull {
   // went wrong for good.
   std::optional<PullFailure> RunStep(size_t step, const StepMeans& means);
 
+  // A second read of a step that takes too long, from another location.
+  struct SecondRead {
+    size_t step = 0;
+    // Where the first read is, and where the second one is to be.
+    size_t overtaken = 0;
+    size_t location = 0;
+    // Stopped once the first read is done, or with the pull.
+    std::stop_token stop;
+  };
+  // Whether there may ever be one.
+  bool may_read_twice() const { return shard_.has_pieces() && book_.size() > 1; }
+  // The next one that is worth making, if any; it is made by RunSecondRead, whose stop is the read's own.
+  std::optional<SecondRead> NextSecondRead(const std::stop_token& stop);
+  // As RunStep; a second read that fails, comes too late or has no memory is no failure.
+  std::optional<PullFailure> RunSecondRead(const SecondRead& read, const StepMeans& means);
+
   std::vector<PullFailure> location_failures() const { return book_.failures(); }
   std::vector<muster::v1::LocationReport> location_reports() const { return book_.Reports(); }
   // Bytes read from locations, failed ones included.
@@ -97,7 +121,10 @@ class ShardPull {
   std::optional<PullFailure> FromSomeLocation(size_t piece, const Fetch& fetch,
                                               const StepMeans& means);
   std::optional<PullFailure> FetchPiece(size_t piece, size_t location, absl::Span<char> out,
-                                        const StepMeans& means);
+                                        const StepMeans& means, bool second);
+  // Where the sink wants the piece; empty when it is to be handed on.
+  absl::Span<char> MemoryOf(size_t piece) const;
+  std::optional<PullFailure> HandOn(size_t piece, absl::Span<const char> bytes, bool in_place);
   std::optional<PullFailure> FetchWhole(size_t location, const StepMeans& means);
   absl::Status ReadRange(const LocationBook::Source& source, int64_t offset, absl::Span<char> out,
                          const StepMeans& means);
@@ -106,6 +133,7 @@ class ShardPull {
   std::optional<PullFailure> Compare(const Md5Digest& expected, const Md5Digest& found,
                                      const std::string& what, size_t location) const;
   PullFailure NoLocationLeft() const;
+  std::optional<PullFailure> Stopped(size_t step);
   PullFailure Cancelled() const;
   void BackOff(int attempt, const std::stop_token& stop);
   void Progress(int64_t done_bytes, bool from_start);
@@ -116,6 +144,7 @@ class ShardPull {
   const PullProgress& progress_;
   LocationBook book_;
   Admission admission_;
+  StepRace race_;
   mutable Mutex mutex_;
   std::vector<bool> done_ MUSTER_GUARDED_BY(mutex_);
   int64_t done_bytes_ MUSTER_GUARDED_BY(mutex_) = 0;

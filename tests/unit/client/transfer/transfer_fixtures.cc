@@ -13,6 +13,7 @@
 #include "client/transfer/piece_hasher.h"
 #include "gtest/gtest.h"
 #include "storage/base/random.h"
+#include "storage/object/rate_limit.h"
 
 namespace muster {
 namespace {
@@ -94,8 +95,9 @@ class ScriptedStore::Store final : public ObjectStore {
   }
   absl::Status Read(absl::string_view key, int64_t offset, absl::Span<char> out,
                     const ReadOptions& options) override {
-    return script_.Read({std::string(key), offset, static_cast<int64_t>(out.size())}, out,
-                        options.if_version);
+    const auto length = static_cast<int64_t>(out.size());
+    if (options.limit != nullptr) options.limit->Take(length, options.stop);
+    return script_.Read({std::string(key), offset, length, options.stop}, out, options.if_version);
   }
   absl::StatusOr<std::unique_ptr<ObjectWriter>> Create(absl::string_view,
                                                        const WriteOptions&) override {

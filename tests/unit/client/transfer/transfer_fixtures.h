@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -54,6 +55,7 @@ class ScriptedStore {
     std::string key;
     int64_t offset = 0;
     int64_t length = 0;
+    std::stop_token stop = {};
   };
   // Runs before a read takes the object's bytes; an error becomes the read's.
   using Hook = std::function<absl::Status(const ReadCall& call)>;
