@@ -32,6 +32,9 @@ class AgentObserver {
     v1::ShardReport::State state = v1::ShardReport::STATE_UNSPECIFIED;
     // READY without a fetch: the cache held the shard already.
     bool from_cache = false;
+    // Bytes that this attempt read from locations; fewer than the size where an earlier attempt had
+    // got some.
+    int64_t fetched_bytes = 0;
     // For FAILED.
     v1::ShardFailure failure;
     // For FAILED: how often in a row.

@@ -43,9 +43,13 @@ class CacheFetcher final : public ShardFetcher {
           on_progress(static_cast<uint64_t>(std::max<int64_t>(done_bytes, 0)));
         },
         &gate);
-    if (result.pull.status.ok()) return {absl::OkStatus(), {}, result.pull.location_reports};
-    const PullFailure failure = result.pull.failure.value_or(NodeFailure(result.pull.status));
-    return {result.pull.status, ToProto(failure), result.pull.location_reports};
+    Outcome outcome{.status = result.pull.status,
+                    .failure = {},
+                    .locations = result.pull.location_reports,
+                    .fetched_bytes = result.pull.fetched_bytes};
+    if (outcome.status.ok()) return outcome;
+    outcome.failure = ToProto(result.pull.failure.value_or(NodeFailure(outcome.status)));
+    return outcome;
   }
 
   std::string Inventory() override { return PackPieces(cache_.Inventory(kMaxInventory)); }

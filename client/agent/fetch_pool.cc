@@ -168,6 +168,7 @@ void FetchPool::Tell(const AssignmentTable::Work& work, v1::ShardReport::State s
   update.size_bytes = work.shard.size_bytes();
   update.state = state;
   update.from_cache = from_cache;
+  update.fetched_bytes = outcome.fetched_bytes;
   if (state == v1::ShardReport::FAILED) {
     update.failure = outcome.failure;
     update.failures = work.failures + 1;

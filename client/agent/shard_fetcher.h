@@ -26,6 +26,8 @@ class ShardFetcher {
     v1::ShardFailure failure;
     // What the locations that were read from were like.
     std::vector<v1::LocationReport> locations = {};
+    // Bytes read from locations, wrong ones included.
+    int64_t fetched_bytes = 0;
   };
   // Bytes fetched and verified so far; called from any thread.
   using OnProgress = std::function<void(uint64_t done_bytes)>;

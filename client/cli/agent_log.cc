@@ -49,8 +49,10 @@ void AgentLog::OnAssigned(const AssignmentChange& change) {
 void AgentLog::OnShard(const ShardUpdate& update) {
   const std::string assembly = Quoted(ShortName(update.assembly));
   if (update.state != v1::ShardReport::FAILED) {
-    spdlog::info("event=shard assembly={} shard={} state={} bytes={} from_cache={}", assembly,
-                 update.shard, StateName(update.state), update.size_bytes, update.from_cache);
+    spdlog::info(
+        "event=shard assembly={} shard={} state={} bytes={} from_cache={} fetched_bytes={}",
+        assembly, update.shard, StateName(update.state), update.size_bytes, update.from_cache,
+        update.fetched_bytes);
     return;
   }
   const v1::ShardFailure& failure = update.failure;

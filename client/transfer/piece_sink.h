@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -32,6 +33,10 @@ class PieceSink {
   // returned OK: the piece is then read right into it, possibly more than once, and not given to
   // Write. Empty where pieces are written.
   virtual absl::Span<char> MemoryOf(int64_t /*offset*/, int64_t /*length*/) { return {}; }
+
+  // The pieces that are there already, by index, and verified: they are neither fetched nor
+  // written. Empty when there is none; does not change while the pull runs.
+  virtual std::vector<bool> Present() const { return {}; }
 };
 
 // Memory that is given out after the pull only.

@@ -372,6 +372,7 @@ PullResult Puller::Engine::Run(const CheckedShard& shard, PieceSink& sink,
 
 std::optional<PullFailure> Puller::Engine::RunAll(ShardPull& pull, const std::stop_token& stop) {
   std::optional<PullFailure> failure;
+  if (pull.IsDone()) return failure;
   do {
     const absl::StatusOr<bool> admitted = pull.Admit(stop);
     if (absl::IsCancelled(admitted.status())) return CancelledFailure();

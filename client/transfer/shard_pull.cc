@@ -85,7 +85,19 @@ ShardPull::ShardPull(const Environment& environment, const CheckedShard& shard, 
       book_(environment.stores, shard, environment.zone, environment.gate != nullptr),
       admission_(book_, environment.gate),
       race_(environment.clock, environment.hedge),
-      done_(step_count(), false) {}
+      done_(sink.Present()) {
+  done_.resize(step_count(), false);
+  int64_t present_bytes = 0;
+  for (size_t step = 0; step < done_.size(); ++step) {
+    if (done_[step]) present_bytes += shard_.PieceLength(step);
+  }
+  if (present_bytes > 0) Progress(present_bytes, /*from_start=*/false);
+}
+
+bool ShardPull::IsDone() const {
+  MutexLock lock(mutex_);
+  return std::find(done_.begin(), done_.end(), false) == done_.end();
+}
 
 size_t ShardPull::step_count() const { return shard_.has_pieces() ? shard_.piece_count() : 1; }
 

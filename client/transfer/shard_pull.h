@@ -82,6 +82,8 @@ class ShardPull {
 
   // A step is one piece, or all of a shard without pieces.
   size_t step_count() const;
+  // Whether every step is done, as when the sink had all pieces.
+  bool IsDone() const;
   // The size of the buffer that a step needs; 0 where the sink has memory for pieces.
   int64_t step_memory_bytes() const;
 

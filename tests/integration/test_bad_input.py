@@ -8,6 +8,7 @@ import socket
 import pytest
 from harness import checkpoints, hostile
 from harness.api import ApiError
+from harness.caches import entries
 from harness.cluster import free_port
 from harness.conditions import always, eventually
 
@@ -228,12 +229,7 @@ def test_two_agents_share_one_cache(published):
     published.wait_ready("demo")
 
     digests = sorted(shard.md5 for shard in published.api().shards("llama", "v1"))
-    entries = [
-        path
-        for path in cache.rglob("*")
-        if path.is_file() and path.suffix not in (".part", ".record") and path.name != "CACHEDIR.TAG"
-    ]
-    assert sorted(checkpoints.md5_file(path) for path in entries) == digests
+    assert sorted(checkpoints.md5_file(path) for path in entries(cache)) == digests
     assert all(agent.running() for agent in agents)
 
 
@@ -355,9 +351,8 @@ def test_disk_full_during_pull_is_reported_and_nothing_wrong_is_visible(publishe
     assert waiting.code == TIMED_OUT
     assert "n1" in waiting.text
     digests = {shard.md5 for shard in api.shards("llama", "v1")}
-    for path in (disk / "cache").rglob("*"):
-        if path.is_file() and path.suffix not in (".part", ".record") and path.name != "CACHEDIR.TAG":
-            assert checkpoints.md5_file(path) in digests
+    for path in entries(disk / "cache"):
+        assert checkpoints.md5_file(path) in digests
 
 
 def test_disk_full_during_assemble_leaves_nothing(published, small_disk):

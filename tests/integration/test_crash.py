@@ -7,10 +7,12 @@ import time
 import pytest
 from harness import checkpoints
 from harness.api import ApiError
+from harness.caches import claimed_bytes, entries, fetched_bytes
 from harness.conditions import eventually
 from harness.ledger import Writer, check_ledger
 
 KILLS_PER_PHASE = 50
+MEBIBYTE = 1 << 20
 KILLS_OF_AGENTS = 50
 WRITERS = 3
 SHARDS = 6
@@ -161,36 +163,33 @@ def test_agent_killed_during_pull_leaves_no_wrong_byte_and_ends_ready(cluster, t
         tmp_path / "model.safetensors", checkpoints.transformer(layers=8, width=512)
     )
     cluster.publish(source, "load@v1", "--piece-size", "1MiB", shards=SHARDS)
-    registered = {shard.md5 for shard in cluster.api().shards("load", "v1")}
+    shards = cluster.api().shards("load", "v1")
+    registered = {shard.md5 for shard in shards}
+    total = sum(shard.size_bytes for shard in shards)
     cluster.create_assembly("measured", "load@v1", policy="full")
     begin = time.monotonic()
     agent = cluster.start_agent("n1", "measured", cache=tmp_path / "cache-measured")
     assert_loop_ends_ready(cluster, "measured", [agent])
     latest = LATEST_KILL * (time.monotonic() - begin)
     stop_agents([agent])
-    interrupted = 0
+    interrupted = resumed = 0
     for seed in range(KILLS_OF_AGENTS):
         chance = random.Random(2000 + seed)
         assembly, cache = f"demo{seed}", tmp_path / f"cache-{seed}"
         cluster.create_assembly(assembly, "load@v1", policy="full")
         agent = cluster.start_agent("n1", assembly, cache=cache, name=f"agent-{seed}")
         kill_after(agent, chance.uniform(0, latest))
-        visible = visible_files(cache)
+        visible = entries(cache)
         assert {checkpoints.md5_file(path) for path in visible} <= registered
         interrupted += len(visible) < SHARDS
+        kept = sum(path.stat().st_size for path in visible) + claimed_bytes(cache, MEBIBYTE)
+        resumed += claimed_bytes(cache, MEBIBYTE) > 0
 
         again = cluster.start_agent("n1", assembly, cache=cache, name=f"agent-{seed}-again")
         assert_loop_ends_ready(cluster, assembly, [again])
-        assert sorted(checkpoints.md5_file(path) for path in visible_files(cache)) == sorted(registered)
+        assert sorted(checkpoints.md5_file(path) for path in entries(cache)) == sorted(registered)
+        assert fetched_bytes(again) == total - kept, "no good piece is fetched twice"
         eventually(lambda cache=cache: not list(cache.rglob("*.part")), "no part file stays")
         stop_agents([again])
     assert interrupted >= KILLS_OF_AGENTS // 3, f"only {interrupted} kills hit a pull"
-
-
-def visible_files(cache):
-    """The cache's entries: what is neither a marker, a record nor a part."""
-    return [
-        path
-        for path in cache.rglob("*")
-        if path.is_file() and path.suffix not in (".part", ".record") and path.name != "CACHEDIR.TAG"
-    ]
+    assert resumed > 0, "no kill left a piece of a shard"

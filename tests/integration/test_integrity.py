@@ -7,6 +7,7 @@ import shutil
 import pytest
 from harness import checkpoints
 from harness.api import READY
+from harness.caches import entries
 from harness.conditions import always, eventually
 
 SHARDS = 4
@@ -51,11 +52,7 @@ def remove(path):
 
 
 def visible_digests(cache):
-    return {
-        checkpoints.md5_file(path)
-        for path in pathlib.Path(cache).rglob("*")
-        if path.is_file() and path.suffix not in (".part", ".record") and path.name != "CACHEDIR.TAG"
-    }
+    return {checkpoints.md5_file(path) for path in entries(cache)}
 
 
 def failed_replica(api):
@@ -130,11 +127,7 @@ def load(cluster, policy="full"):
 def damaged_entry(cluster, restore_times):
     """Writes a byte into the cache entry of shard BAD, and makes its times look untouched if asked to."""
     md5 = shard(cluster).md5
-    entry = next(
-        path
-        for path in cluster.cache("n1").rglob("*")
-        if path.is_file() and path.suffix not in (".part", ".record") and checkpoints.md5_file(path) == md5
-    )
+    entry = next(path for path in entries(cluster.cache("n1")) if checkpoints.md5_file(path) == md5)
     before = entry.stat()
     os.chmod(entry, 0o644)
     flip(entry)

@@ -116,8 +116,10 @@ TEST_F(CacheFetcherTest, OutcomeSaysWhatTheLocationsWereLike) {
 TEST_F(CacheFetcherTest, FetchedShardIsHeldAfterwards) {
   EXPECT_FALSE(fetcher_->Holds(shard_, std::stop_token()));
 
-  MUSTER_EXPECT_OK(Fetch().status);
+  const ShardFetcher::Outcome outcome = Fetch();
 
+  MUSTER_EXPECT_OK(outcome.status);
+  EXPECT_EQ(outcome.fetched_bytes, static_cast<int64_t>(bytes_.size()));
   EXPECT_TRUE(fetcher_->Holds(shard_, std::stop_token()));
   EXPECT_EQ(done_bytes_, bytes_.size());
   EXPECT_EQ(fake_.calls(kListPieces), 1);

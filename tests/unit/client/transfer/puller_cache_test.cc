@@ -79,12 +79,14 @@ TEST_F(PullToCacheTest, OnlyPartFilesAreThereBeforeTheLastPieceIsVerified) {
 
   const std::string with_pieces = CheckedShard::Make(shard_)->ContentKey();
   for (const std::string& name : seen) {
-    EXPECT_TRUE(absl::EndsWith(name, ".part") || absl::StartsWith(name, with_pieces)) << name;
+    EXPECT_TRUE(absl::EndsWith(name, ".part") || absl::EndsWith(name, ".claims") ||
+                absl::StartsWith(name, with_pieces))
+        << name;
   }
   EXPECT_THAT(seen, ::testing::Contains(with_pieces + ".part"));
 }
 
-TEST_F(PullToCacheTest, FailedPullLeavesNothing) {
+TEST_F(PullToCacheTest, FailedPullLeavesNoEntry) {
   store_.FlipByte("a/x", kSize - 1);
 
   for (const PullShard& shard : {shard_, whole_}) {
@@ -93,11 +95,43 @@ TEST_F(PullToCacheTest, FailedPullLeavesNothing) {
     EXPECT_THAT(result.pull.status, StatusIs(absl::StatusCode::kDataLoss));
     EXPECT_EQ(result.pull.failure->code, ShardFailure::CORRUPT);
     EXPECT_FALSE(result.entry.has_value());
-    EXPECT_THAT(NamesIn(domain()), IsEmpty());
+    EXPECT_THAT(cache_->Lookup(*CheckedShard::Make(shard), {}),
+                StatusIs(absl::StatusCode::kNotFound));
   }
 }
 
-TEST_F(PullToCacheTest, CancelledPullLeavesNothing) {
+TEST_F(PullToCacheTest, PullAfterAFailedOneFetchesOnlyWhatIsMissing) {
+  store_.FlipByte("a/x", kSize - 1);
+  const CachedPullResult failed = puller_.PullToCache(shard_, *cache_, {}, {});
+  ASSERT_THAT(failed.pull.status, StatusIs(absl::StatusCode::kDataLoss));
+  store_.FlipByte("a/x", kSize - 1);
+  std::vector<int64_t> progress;
+  // Another cache, as a process that starts later has.
+  const CachedPullResult again = puller_.PullToCache(
+      shard_, *OpenCache(), {}, [&](int64_t bytes) { progress.push_back(bytes); });
+
+  MUSTER_ASSERT_OK(again.pull.status);
+  EXPECT_EQ(again.pull.fetched_bytes, 77);
+  EXPECT_THAT(progress, ElementsAre(2 * kMiB, kSize));
+  EXPECT_TRUE(BytesOf(again) == bytes_);
+}
+
+TEST_F(PullToCacheTest, PartWithAllPiecesNeedsNoLocation) {
+  {
+    auto acquired = cache_->Acquire(*CheckedShard::Make(shard_), {});
+    MUSTER_ASSERT_OK(acquired);
+    MUSTER_ASSERT_OK(acquired->part->Write(0, bytes_));
+  }
+  store_.Erase("a/x");
+
+  const CachedPullResult result = puller_.PullToCache(shard_, *cache_, {}, {});
+
+  MUSTER_ASSERT_OK(result.pull.status);
+  EXPECT_EQ(result.pull.fetched_bytes, 0);
+  EXPECT_TRUE(BytesOf(result) == bytes_);
+}
+
+TEST_F(PullToCacheTest, CancelledPullLeavesNoEntry) {
   std::stop_source stop;
   store_.OnRead([&](const ReadCall&) {
     stop.request_stop();
@@ -107,7 +141,8 @@ TEST_F(PullToCacheTest, CancelledPullLeavesNothing) {
   const CachedPullResult result = puller_.PullToCache(shard_, *cache_, stop.get_token(), {});
 
   EXPECT_THAT(result.pull.status, StatusIs(absl::StatusCode::kCancelled));
-  EXPECT_THAT(NamesIn(domain()), IsEmpty());
+  EXPECT_THAT(cache_->Lookup(*CheckedShard::Make(shard_), {}),
+              StatusIs(absl::StatusCode::kNotFound));
 }
 
 // Invariant 3.

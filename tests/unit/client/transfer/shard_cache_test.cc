@@ -93,11 +93,12 @@ TEST_F(ShardCacheTest, OnlyThePartFileIsThereBeforeCommit) {
   MUSTER_ASSERT_OK(acquired);
   MUSTER_ASSERT_OK(acquired->part->Write(0, bytes_));
 
-  EXPECT_THAT(NamesIn(domain()), ElementsAre(shard_.ContentKey() + ".part"));
+  EXPECT_THAT(NamesIn(domain()),
+              ElementsAre(shard_.ContentKey() + ".claims", shard_.ContentKey() + ".part"));
   EXPECT_THAT(cache->Lookup(shard_, {}), StatusIs(absl::StatusCode::kNotFound));
 }
 
-TEST_F(ShardCacheTest, UncommittedPartIsRemoved) {
+TEST_F(ShardCacheTest, PartWithoutAPieceIsRemoved) {
   const auto cache = OpenCache();
   MUSTER_ASSERT_OK(cache->Acquire(shard_, {}));
 
@@ -280,7 +281,8 @@ TEST_F(ShardCacheTest, LivePartSurvivesAnotherOpen) {
 
   OpenCache();
 
-  EXPECT_THAT(NamesIn(domain()), ElementsAre(shard_.ContentKey() + ".part"));
+  EXPECT_THAT(NamesIn(domain()),
+              ElementsAre(shard_.ContentKey() + ".claims", shard_.ContentKey() + ".part"));
 }
 
 // A process that dies runs no destructor; its part file stays. The cache was opened before.
@@ -299,23 +301,18 @@ class DeadWriterTest : public ShardCacheTest {
     int status = 0;
     ASSERT_EQ(waitpid(child, &status, 0), child);
     ASSERT_EQ(status, 0);
-    ASSERT_THAT(NamesIn(domain()), ElementsAre(shard_.ContentKey() + ".part"));
+    ASSERT_THAT(NamesIn(domain()),
+                ElementsAre(shard_.ContentKey() + ".claims", shard_.ContentKey() + ".part"));
   }
 
   std::unique_ptr<ShardCache> cache_;
 };
 
-TEST_F(DeadWriterTest, ItsBytesAreNotTakenOver) {
+TEST_F(DeadWriterTest, ClaimsOfWrongBytesAreNotTakenOver) {
   const auto acquired = cache_->Acquire(shard_, {});
 
   MUSTER_ASSERT_OK(acquired);
-  EXPECT_EQ(ContentOf(EntryPath() + ".part"), std::string(bytes_.size(), '\0'));
-}
-
-TEST_F(DeadWriterTest, OpenRemovesItsPart) {
-  OpenCache();
-
-  EXPECT_THAT(NamesIn(domain()), IsEmpty());
+  EXPECT_THAT(acquired->part->Present(), ElementsAre(false, false, false));
 }
 
 TEST_F(DeadWriterTest, ReadOnlyPartDoesNotStopANewWriter) {
@@ -324,6 +321,7 @@ TEST_F(DeadWriterTest, ReadOnlyPartDoesNotStopANewWriter) {
   Fill(*cache_);
 
   MUSTER_EXPECT_OK(cache_->Lookup(shard_, {}));
+  EXPECT_THAT(NamesIn(domain()), ElementsAre(shard_.ContentKey(), shard_.ContentKey() + ".record"));
 }
 
 TEST_F(ShardCacheTest, OneOfSeveralProcessesWrites) {

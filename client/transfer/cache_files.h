@@ -1,0 +1,35 @@
+// The files of one cache domain: where they are and how they are named.
+#ifndef MUSTER_CLIENT_TRANSFER_CACHE_FILES_H_
+#define MUSTER_CLIENT_TRANSFER_CACHE_FILES_H_
+
+#include <string>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "client/transfer/posix_file.h"
+
+namespace muster {
+
+// Behind an entry's name; see the layout on top of shard_cache.cc.
+inline constexpr char kPartSuffix[] = ".part";
+inline constexpr char kClaimsSuffix[] = ".claims";
+
+// An open directory. Thread-safe: nothing changes after it was filled in.
+struct CacheDomain {
+  UniqueFd dir;
+  std::string path;
+
+  std::string PathOf(absl::string_view name) const { return absl::StrCat(path, "/", name); }
+
+  // Calls `on_name` for every file that belongs to an entry or a part, in no order.
+  absl::Status ForEachName(absl::FunctionRef<void(const std::string& name)> on_name) const;
+  bool Has(const std::string& name) const;
+  // Missing files are fine.
+  void Remove(const std::string& name) const;
+};
+
+}  // namespace muster
+
+#endif  // MUSTER_CLIENT_TRANSFER_CACHE_FILES_H_

@@ -1,0 +1,72 @@
+// The file of a shard that is on its way into the cache, and the record of its pieces.
+#ifndef MUSTER_CLIENT_TRANSFER_CACHE_PART_H_
+#define MUSTER_CLIENT_TRANSFER_CACHE_PART_H_
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "client/transfer/cache_files.h"
+#include "client/transfer/pull_shard.h"
+#include "client/transfer/shard_cache.h"
+
+namespace muster {
+
+// KEY.part and KEY.claims of a cache domain. The claims file has one byte per piece, which is not
+// 0 once the piece was written: a hint which pieces are worth hashing, never a proof.
+class FileCachePart final : public CachePart {
+ public:
+  // `fd` is KEY.part, locked by the caller; the lock goes with the part.
+  FileCachePart(std::shared_ptr<const CacheDomain> domain, const CheckedShard& shard, UniqueFd fd);
+  // Keeps the files when they hold a claimed piece, and deletes them otherwise.
+  ~FileCachePart() override;
+
+  // Takes over what an earlier writer left, or reserves the full size anew; called once, before
+  // Write. `shard` is the constructor's. kResourceExhausted: the disk has no room; kCancelled, which
+  // leaves everything to the next writer.
+  absl::Status Prepare(const CheckedShard& shard, const std::stop_token& stop);
+  // The shard has an entry: destruction deletes the files.
+  void GiveUp() { worth_keeping_ = false; }
+
+  std::vector<bool> Present() const override { return present_; }
+  absl::Status Write(int64_t offset, absl::string_view bytes) override;
+  absl::StatusOr<CachedShard> Commit() override;
+
+ private:
+  std::string PartPath() const { return domain_->PathOf(part_name_); }
+  absl::Status NoSpace() const { return NoSpaceError(PartPath(), fd_.get(), size_bytes_); }
+  absl::Status CutToNothing();
+  absl::Status Reserve();
+  absl::Status OpenClaims();
+  absl::Status TakeOver(const CheckedShard& shard, const std::stop_token& stop);
+  absl::Status Claim(int64_t offset, int64_t length);
+  absl::Status SetClaim(size_t piece, bool claimed);
+  absl::Status SyncNowAndThen(int64_t written);
+
+  const std::shared_ptr<const CacheDomain> domain_;
+  const std::string key_;
+  const std::string part_name_;
+  const std::string claims_name_;
+  const int64_t size_bytes_;
+  // 0 for a shard without pieces.
+  const int64_t piece_size_bytes_;
+  const size_t piece_count_;
+  UniqueFd fd_;
+  UniqueFd claims_fd_;
+  std::vector<bool> present_;
+  std::atomic<int64_t> unsynced_bytes_ = 0;
+  // Whether the files are of use to a later writer.
+  std::atomic<bool> worth_keeping_ = false;
+  // A sync failed: what is on disk may differ from what can be read now.
+  std::atomic<bool> broken_ = false;
+  bool committed_ = false;
+};
+
+}  // namespace muster
+
+#endif  // MUSTER_CLIENT_TRANSFER_CACHE_PART_H_
