@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -21,6 +22,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "storage/base/error_info.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
 
@@ -120,6 +122,18 @@ absl::Status TakeDirectory(int dir_fd, const std::string& path) {
   return WriteMarker(dir_fd, path);
 }
 
+absl::Status CheckLocal(int dir_fd, const std::string& path) {
+  struct statfs state {};
+  if (fstatfs(dir_fd, &state) != 0) return PathError(errno, "ask for the file system of", path);
+  const absl::string_view name = NetworkFileSystemName(static_cast<int64_t>(state.f_type));
+  if (name.empty()) return absl::OkStatus();
+  return MakeError(absl::StatusCode::kFailedPrecondition, "CACHE_ON_NETWORK",
+                   absl::StrCat(path, ": is on a network file system (", name,
+                                "), where a cache is slow and its locks and file times can't be "
+                                "relied on; use a local disk, or --allow-network-cache"),
+                   {{"path", path}, {"file_system", std::string(name)}});
+}
+
 absl::Status CheckDomain(const std::string& domain) {
   bool ok = !domain.empty() && domain.size() <= kMaxNameLength &&
             absl::ascii_isalnum(domain.front()) && absl::ascii_isalnum(domain.back());
@@ -132,9 +146,29 @@ absl::Status CheckDomain(const std::string& domain) {
 
 }  // namespace
 
-absl::StatusOr<UniqueFd> OpenCacheDomain(const std::string& path, const std::string& domain) {
+absl::string_view NetworkFileSystemName(int64_t type) {
+  struct Magic {
+    int64_t type;
+    absl::string_view name;
+  };
+  // From linux/magic.h, where that has them.
+  static constexpr Magic kMagics[] = {
+      {0x6969, "NFS"},        {0x517B, "SMB"},        {0xFF534D42, "CIFS"}, {0xFE534D42, "SMB2"},
+      {0x00C36400, "CephFS"}, {0x0BD00BD0, "Lustre"}, {0x47504653, "GPFS"}, {0x01021997, "9P"},
+      {0x5346414F, "AFS"},    {0x73757245, "Coda"},   {0x01161970, "GFS2"}, {0x7461636F, "OCFS2"},
+      {0x19830326, "BeeGFS"}, {0xAAD7AAEA, "PanFS"},  {0x65735546, "FUSE"}, {0x786F4256, "vboxsf"},
+  };
+  for (const Magic& magic : kMagics) {
+    if (magic.type == (type & 0xFFFFFFFF)) return magic.name;
+  }
+  return "";
+}
+
+absl::StatusOr<UniqueFd> OpenCacheDomain(const std::string& path, const std::string& domain,
+                                         bool allow_network) {
   MUSTER_RETURN_IF_ERROR(CheckDomain(domain));
   MUSTER_ASSIGN_OR_RETURN(const UniqueFd directory, OpenDirectory(path));
+  if (!allow_network) MUSTER_RETURN_IF_ERROR(CheckLocal(directory.get(), path));
   MUSTER_RETURN_IF_ERROR(TakeDirectory(directory.get(), path));
   const std::string domain_path = absl::StrCat(path, "/", domain);
   if (mkdirat(directory.get(), domain.c_str(), 0755) == 0) {

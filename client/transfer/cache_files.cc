@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "absl/strings/match.h"
+#include "storage/base/status_macros.h"
 
 namespace muster {
 namespace {
@@ -34,6 +35,13 @@ absl::Status CacheDomain::ForEachName(
     }
   }
   return absl::OkStatus();
+}
+
+absl::StatusOr<UniqueFd> CacheDomain::Lock(const std::stop_token& stop) const {
+  UniqueFd fd(openat(dir.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd.valid()) return PathError(errno, "open", path);
+  MUSTER_RETURN_IF_ERROR(LockExclusive(fd.get(), path, stop));
+  return fd;
 }
 
 bool CacheDomain::Has(const std::string& name) const {

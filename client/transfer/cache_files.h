@@ -2,10 +2,12 @@
 #ifndef MUSTER_CLIENT_TRANSFER_CACHE_FILES_H_
 #define MUSTER_CLIENT_TRANSFER_CACHE_FILES_H_
 
+#include <stop_token>
 #include <string>
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "client/transfer/posix_file.h"
@@ -15,6 +17,9 @@ namespace muster {
 // Behind an entry's name; see the layout on top of shard_cache.cc.
 inline constexpr char kPartSuffix[] = ".part";
 inline constexpr char kClaimsSuffix[] = ".claims";
+inline constexpr char kRecordSuffix[] = ".record";
+inline constexpr char kPiecesSuffix[] = ".pieces";
+inline constexpr char kUseSuffix[] = ".use";
 
 // An open directory. Thread-safe: nothing changes after it was filled in.
 struct CacheDomain {
@@ -26,6 +31,9 @@ struct CacheDomain {
   // Calls `on_name` for every file that belongs to an entry or a part, in no order.
   absl::Status ForEachName(absl::FunctionRef<void(const std::string& name)> on_name) const;
   bool Has(const std::string& name) const;
+  // The domain's own lock, until the descriptor is closed: who counts, evicts or pins holds it.
+  // kCancelled.
+  absl::StatusOr<UniqueFd> Lock(const std::stop_token& stop) const;
   // Missing files are fine.
   void Remove(const std::string& name) const;
 };

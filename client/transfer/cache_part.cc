@@ -9,7 +9,9 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "client/transfer/cache_pieces.h"
 #include "client/transfer/cache_record.h"
+#include "client/transfer/cache_use.h"
 #include "client/transfer/piece_check.h"
 #include "storage/base/status_macros.h"
 
@@ -41,16 +43,8 @@ FileCachePart::~FileCachePart() {
   if (committed_ || (worth_keeping_ && !broken_)) return;
   if (!IsSameFile(domain_->dir.get(), part_name_, fd_.get())) return;
   domain_->Remove(claims_name_);
+  if (!domain_->Has(key_)) domain_->Remove(key_ + kPiecesSuffix);
   domain_->Remove(part_name_);
-}
-
-// Step 5.
-absl::Status FileCachePart::Prepare(const CheckedShard& shard, const std::stop_token& stop) {
-  if (!worth_keeping_) MUSTER_RETURN_IF_ERROR(CutToNothing());
-  MUSTER_RETURN_IF_ERROR(Reserve());
-  if (piece_count_ == 0) return absl::OkStatus();
-  MUSTER_RETURN_IF_ERROR(OpenClaims());
-  return TakeOver(shard, stop);
 }
 
 // Claims go first: none may speak of bytes that are not there.
@@ -61,7 +55,9 @@ absl::Status FileCachePart::CutToNothing() {
   return absl::OkStatus();
 }
 
+// Step 5.
 absl::Status FileCachePart::Reserve() {
+  if (!worth_keeping_) MUSTER_RETURN_IF_ERROR(CutToNothing());
   int result = 0;
   do {
     result = fallocate(fd_.get(), 0, 0, size_bytes_);
@@ -87,6 +83,10 @@ absl::Status FileCachePart::OpenClaims() {
 }
 
 absl::Status FileCachePart::TakeOver(const CheckedShard& shard, const std::stop_token& stop) {
+  if (piece_count_ == 0) return absl::OkStatus();
+  MUSTER_RETURN_IF_ERROR(OpenClaims());
+  // For who checks the entry later. Without it the entry is only not checked.
+  KeepPieces(*domain_, shard).IgnoreError();
   // A byte that is not there claims nothing.
   std::string claims(piece_count_, '\0');
   const ssize_t count = pread(claims_fd_.get(), claims.data(), claims.size(), 0);
@@ -167,6 +167,8 @@ absl::StatusOr<CachedShard> FileCachePart::Commit() {
         PartPath(),
         ": the part file was removed or replaced by another program while it was written"));
   }
+  // Before the entry is there, so that nobody evicts it at once.
+  MUSTER_ASSIGN_OR_RETURN(UniqueFd use, BeginUse(*domain_, key_));
   if (renameat(dir, part_name_.c_str(), dir, key_.c_str()) != 0) {
     return PathError(errno, "rename", PartPath());
   }
@@ -186,7 +188,7 @@ absl::StatusOr<CachedShard> FileCachePart::Commit() {
     if (!record.Write(*settled).ok()) record.Remove();
   }
   fd_.Reset();
-  return CachedShard(std::move(read_fd), path, size_bytes_);
+  return CachedShard(std::move(read_fd), std::move(use), path, size_bytes_);
 }
 
 }  // namespace muster

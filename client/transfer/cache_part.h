@@ -26,10 +26,12 @@ class FileCachePart final : public CachePart {
   // Keeps the files when they hold a claimed piece, and deletes them otherwise.
   ~FileCachePart() override;
 
-  // Takes over what an earlier writer left, or reserves the full size anew; called once, before
-  // Write. `shard` is the constructor's. kResourceExhausted: the disk has no room; kCancelled, which
-  // leaves everything to the next writer.
-  absl::Status Prepare(const CheckedShard& shard, const std::stop_token& stop);
+  // Keeps the bytes of an earlier writer, or reserves the full size anew. Called first, by who has
+  // made room and holds the domain's lock. kResourceExhausted: the disk has no room.
+  absl::Status Reserve();
+  // Takes over the pieces of an earlier writer that are right; called once, after Reserve. `shard`
+  // is the constructor's. kCancelled, which leaves everything to the next writer.
+  absl::Status TakeOver(const CheckedShard& shard, const std::stop_token& stop);
   // The shard has an entry: destruction deletes the files.
   void GiveUp() { worth_keeping_ = false; }
 
@@ -41,9 +43,7 @@ class FileCachePart final : public CachePart {
   std::string PartPath() const { return domain_->PathOf(part_name_); }
   absl::Status NoSpace() const { return NoSpaceError(PartPath(), fd_.get(), size_bytes_); }
   absl::Status CutToNothing();
-  absl::Status Reserve();
   absl::Status OpenClaims();
-  absl::Status TakeOver(const CheckedShard& shard, const std::stop_token& stop);
   absl::Status Claim(int64_t offset, int64_t length);
   absl::Status SetClaim(size_t piece, bool claimed);
   absl::Status SyncNowAndThen(int64_t written);

@@ -10,6 +10,7 @@
 #include <tuple>
 
 #include "absl/strings/str_cat.h"
+#include "client/transfer/cache_files.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
@@ -33,7 +34,7 @@ bool IsLater(const timespec& a, const timespec& b) {
 bool SameState(const struct stat& a, const struct stat& b) { return Times(a) == Times(b); }
 
 CacheRecord::CacheRecord(int dir_fd, const std::string& name)
-    : dir_fd_(dir_fd), name_(name), file_name_(name + ".record") {}
+    : dir_fd_(dir_fd), name_(name), file_name_(name + kRecordSuffix) {}
 
 std::string CacheRecord::TextFor(const struct stat& entry) const {
   return absl::StrCat("verified ", name_, " size ", entry.st_size, " inode ", entry.st_ino,

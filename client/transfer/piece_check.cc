@@ -35,6 +35,7 @@ absl::Status CheckWhole(const CheckedShard& shard, const CheckedFile& file,
   for (int64_t done = 0; done < shard.size_bytes();) {
     if (stop.stop_requested()) return absl::CancelledError(absl::StrCat(file.path, ": cancelled"));
     const auto count = static_cast<size_t>(std::min(chunk, shard.size_bytes() - done));
+    if (file.before_read) file.before_read(done, static_cast<int64_t>(count));
     MUSTER_RETURN_IF_ERROR(ReadAt(file.fd, file.path, done, absl::MakeSpan(buffer.get(), count)));
     stream.Update(absl::string_view(buffer.get(), count));
     done += static_cast<int64_t>(count);
@@ -66,6 +67,7 @@ absl::Status HashPieces(
       if (stop.stop_requested()) {
         return absl::CancelledError(absl::StrCat(file.path, ": cancelled"));
       }
+      if (file.before_read) file.before_read(shard.PieceOffset(piece), shard.PieceLength(piece));
       char* const slot = buffer.get() + bytes.size() * slot_bytes;
       const auto length = static_cast<size_t>(shard.PieceLength(piece));
       MUSTER_RETURN_IF_ERROR(

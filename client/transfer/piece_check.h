@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <stop_token>
 #include <string>
 
@@ -20,6 +21,8 @@ struct CheckedFile {
   int fd = -1;
   // For messages.
   std::string path;
+  // Called before each range is read; may be empty.
+  std::function<void(int64_t offset, int64_t length)> before_read = {};
 };
 
 // Hashes `pieces` of the file, several at a time so that they can be hashed side by side, and calls

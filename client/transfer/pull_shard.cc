@@ -112,6 +112,13 @@ std::string CheckedShard::ContentKey() const {
                       : absl::StrCat("md5-", Md5ToHex(*whole_md5_), "-", size_bytes_);
 }
 
+std::string ContentKeyOf(const muster::v1::Shard& shard) {
+  const bool has_pieces = shard.piece_count() > 0;
+  const std::string& digest = has_pieces ? shard.root() : shard.md5();
+  if (!Md5FromHex(digest).ok()) return "";
+  return absl::StrCat(has_pieces ? "root-" : "md5-", digest, "-", shard.size_bytes());
+}
+
 absl::StatusOr<std::vector<Md5Digest>> UnpackPieces(absl::string_view packed) {
   constexpr size_t kDigestSize = sizeof(Md5Digest);
   if (packed.size() % kDigestSize != 0 || packed.size() / kDigestSize > kMaxPiecesPerShard) {

@@ -73,6 +73,9 @@ class CheckedShard {
   std::vector<muster::v1::Location> locations_;
 };
 
+// The same, of a shard as the server describes it; "" where it has no well-formed digest.
+std::string ContentKeyOf(const muster::v1::Shard& shard);
+
 // Splits the packed piece list of Shard.piece_md5s or ListPiecesResponse into digests.
 // kInvalidArgument unless its length is a multiple of 16, at most kMaxPiecesPerShard of them.
 absl::StatusOr<std::vector<Md5Digest>> UnpackPieces(absl::string_view packed);

@@ -2,6 +2,9 @@
 //     CACHEDIR.TAG              marks the directory as ours; see cache_directory.cc
 //     DOMAIN/KEY                an entry: complete, synced, mode 0444, never written again
 //     DOMAIN/KEY.record         says in which state the entry was verified; see cache_record.h
+//     DOMAIN/KEY.pieces         the entry's piece list; see cache_pieces.h
+//     DOMAIN/KEY.use            who uses the entry, and the last use; see cache_use.h
+//     DOMAIN/pins/              who needs which entries; see cache_pins.h
 //     DOMAIN/KEY.part           a shard being written, or left by a writer that ended
 //     DOMAIN/KEY.claims         which pieces of KEY.part were written; see cache_part.h
 //
@@ -17,7 +20,8 @@
 //     wait ends when the other writer has ended or renamed its file.
 //  4. Look up again under the lock: the entry may have come before it was taken.
 //  5. Take over a part file of the full size: hash the pieces that its claims name. Cut any other
-//     to nothing, and its claims before it, then reserve the full size.
+//     to nothing, and its claims before it, then reserve the full size. Before that, under the
+//     domain's lock: count what is there, and evict what has to go.
 //  6. Write pieces, and claim each once it is written. Sync now and then. At last sync the file and
 //     set its mode.
 //  7. Rename KEY.part to KEY, remove the claims and sync the directory. Only the holder of the
@@ -26,8 +30,14 @@
 //     that is hashed again.
 //  9. A writer that ends before step 7 leaves part and claims when they hold a piece, and removes
 //     them otherwise: who had opened the file but not yet locked it sees in step 3 that the name is
-//     gone. Claims without a part go at the next Open.
-// Lock order: a part before an entry. Who holds an entry's lock waits for no other.
+//     gone. What lies beside neither goes at the next Open.
+// 10. Evict under the domain's lock: read the pins, then take the lock of an unused entry's use file
+//     or of a part that nobody writes, and unlink. A pin is written under the same lock: once it is
+//     there, nobody evicts by an older look at the pins.
+// 11. Who has found an entry takes the shared lock of its use file, and looks once more whether the
+//     entry is still there.
+// Lock order: a part, then the domain; a part, then an entry. Who holds an entry's lock waits for
+// no other, and who holds the domain's waits for none of them.
 #include "client/transfer/shard_cache.h"
 
 #include <errno.h>
@@ -35,6 +45,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -45,7 +56,9 @@
 #include "client/transfer/cache_directory.h"
 #include "client/transfer/cache_files.h"
 #include "client/transfer/cache_part.h"
+#include "client/transfer/cache_pieces.h"
 #include "client/transfer/cache_record.h"
+#include "client/transfer/cache_use.h"
 #include "client/transfer/piece_check.h"
 #include "storage/base/error_info.h"
 #include "storage/base/status_macros.h"
@@ -59,22 +72,39 @@ constexpr int kMaxStartsOver = 1000;
 
 class FileShardCache final : public ShardCache {
  public:
-  explicit FileShardCache(std::shared_ptr<const CacheDomain> domain) : domain_(std::move(domain)) {}
+  FileShardCache(std::shared_ptr<const CacheDomain> domain, std::optional<int64_t> budget_bytes)
+      : domain_(std::move(domain)), budget_bytes_(budget_bytes) {}
 
-  absl::Status RemoveStrayClaims();
+  absl::Status RemoveStrayFiles();
   absl::StatusOr<CachedShard> Lookup(const CheckedShard& shard,
                                      const std::stop_token& stop) override;
   absl::StatusOr<Acquired> Acquire(const CheckedShard& shard, const std::stop_token& stop) override;
   std::vector<Md5Digest> Inventory(size_t limit) override;
+  absl::Status SetPin(const CachePin& pin, const std::stop_token& stop) override;
+  absl::StatusOr<std::vector<CachePin>> Pins() override { return ReadPins(*domain_); }
+  absl::StatusOr<std::vector<CacheItem>> List() override { return ListContents(*domain_); }
+  absl::Status Check(const std::string& key, const ReadPace& pace,
+                     const std::stop_token& stop) override {
+    return CheckEntry(*domain_, key, pace, stop);
+  }
+  absl::StatusOr<CacheRoom> Room(absl::Span<const WantedShard> wanted) override;
+  absl::Status CheckRoom(absl::Span<const WantedShard> wanted) override;
+  absl::StatusOr<std::vector<CacheItem>> Evict(const Eviction& eviction,
+                                               const std::stop_token& stop) override;
 
  private:
   std::optional<Md5Digest> DigestOfVerified(const std::string& name) const;
   void MakeWritableIfDead(const std::string& part_name);
   absl::StatusOr<UniqueFd> OpenEntry(const std::string& key) const;
+  absl::StatusOr<std::optional<CachedShard>> Use(const CheckedShard& shard, UniqueFd& fd) const;
   absl::Status VerifyEntry(const CheckedShard& shard, int fd, const std::stop_token& stop);
+  absl::Status ReserveRoom(const WantedShard& shard, FileCachePart& part,
+                           const std::stop_token& stop);
+  absl::Status MakeRoom(const WantedShard& shard);
   absl::StatusOr<UniqueFd> LockPart(const std::string& key, const std::stop_token& stop);
 
   const std::shared_ptr<const CacheDomain> domain_;
+  const std::optional<int64_t> budget_bytes_;
 };
 
 absl::StatusOr<UniqueFd> FileShardCache::OpenEntry(const std::string& key) const {
@@ -101,16 +131,30 @@ absl::StatusOr<CachedShard> FileShardCache::Lookup(const CheckedShard& shard,
     MUSTER_ASSIGN_OR_RETURN(UniqueFd fd, OpenEntry(key));
     struct stat state {};
     if (fstat(fd.get(), &state) != 0) return PathError(errno, "stat", path);
-    if (state.st_size == shard.size_bytes() && record.Vouches(state)) {
-      return CachedShard(std::move(fd), path, shard.size_bytes());
+    if (state.st_size != shard.size_bytes() || !record.Vouches(state)) {
+      MUSTER_RETURN_IF_ERROR(LockExclusive(fd.get(), path, stop));
+      if (!IsSameFile(domain_->dir.get(), key, fd.get())) continue;
+      MUSTER_RETURN_IF_ERROR(VerifyEntry(shard, fd.get(), stop));
+      Unlock(fd.get());
     }
-    MUSTER_RETURN_IF_ERROR(LockExclusive(fd.get(), path, stop));
-    if (!IsSameFile(domain_->dir.get(), key, fd.get())) continue;
-    MUSTER_RETURN_IF_ERROR(VerifyEntry(shard, fd.get(), stop));
-    Unlock(fd.get());
-    return CachedShard(std::move(fd), path, shard.size_bytes());
+    MUSTER_ASSIGN_OR_RETURN(std::optional<CachedShard> used, Use(shard, fd));
+    if (used.has_value()) return *std::move(used);
   }
   return absl::AbortedError(absl::StrCat(path, ": the cache entry keeps being replaced"));
+}
+
+// Step 11. Unset when the entry was evicted meanwhile; `fd` is then left alone.
+absl::StatusOr<std::optional<CachedShard>> FileShardCache::Use(const CheckedShard& shard,
+                                                               UniqueFd& fd) const {
+  const std::string key = shard.ContentKey();
+  MUSTER_ASSIGN_OR_RETURN(UniqueFd use, BeginUse(*domain_, key));
+  if (!IsSameFile(domain_->dir.get(), key, fd.get())) {
+    if (!domain_->Has(key) && !domain_->Has(key + kPartSuffix)) domain_->Remove(key + kUseSuffix);
+    return std::nullopt;
+  }
+  // For who checks the entry later. Without it the entry is only not checked.
+  KeepPieces(*domain_, shard).IgnoreError();
+  return CachedShard(std::move(fd), std::move(use), domain_->PathOf(key), shard.size_bytes());
 }
 
 // The entry is locked. OK when it is good and recorded as such.
@@ -138,10 +182,7 @@ absl::Status FileShardCache::VerifyEntry(const CheckedShard& shard, int fd,
     }
   }
   if (verified.code() != absl::StatusCode::kDataLoss) return verified;
-  record.Remove();
-  if (unlinkat(domain_->dir.get(), key.c_str(), 0) != 0 && errno != ENOENT) {
-    return PathError(errno, "remove the bad cache entry", path);
-  }
+  RemoveEntryFiles(*domain_, key);
   return verified;
 }
 
@@ -197,7 +238,8 @@ absl::StatusOr<ShardCache::Acquired> FileShardCache::Acquire(const CheckedShard&
     part->GiveUp();
     return acquired;
   }
-  MUSTER_RETURN_IF_ERROR(part->Prepare(shard, stop));
+  MUSTER_RETURN_IF_ERROR(ReserveRoom({key, shard.size_bytes()}, *part, stop));
+  MUSTER_RETURN_IF_ERROR(part->TakeOver(shard, stop));
   acquired.part = std::move(part);
   return acquired;
 }
@@ -210,11 +252,73 @@ void FileShardCache::MakeWritableIfDead(const std::string& part_name) {
   if (IsSameFile(domain_->dir.get(), part_name, fd.get())) fchmod(fd.get(), 0600);
 }
 
-absl::Status FileShardCache::RemoveStrayClaims() {
+// Step 5.
+absl::Status FileShardCache::ReserveRoom(const WantedShard& shard, FileCachePart& part,
+                                         const std::stop_token& stop) {
+  MUSTER_ASSIGN_OR_RETURN(const UniqueFd lock, domain_->Lock(stop));
+  MUSTER_RETURN_IF_ERROR(MakeRoom(shard));
+  return part.Reserve();
+}
+
+// Step 10. The domain is locked, and so is the shard's part, which is therefore not evicted.
+absl::Status FileShardCache::MakeRoom(const WantedShard& shard) {
+  // Looking at every file is for when it may matter.
+  if (!budget_bytes_.has_value() && FreeOnDisk(*domain_) >= shard.size_bytes) {
+    return absl::OkStatus();
+  }
+  MUSTER_ASSIGN_OR_RETURN(const std::vector<CacheItem> contents, ListContents(*domain_));
+  const CacheRoom room = RoomFor(*domain_, budget_bytes_, contents, {&shard, 1});
+  if (!room.Fits()) return NoRoomError(*domain_, room);
+  int64_t short_of = room.needed_bytes - room.free_bytes;
+  for (const CacheItem& item : contents) {
+    if (short_of <= 0) return absl::OkStatus();
+    if (item.pinned() || item.key == shard.key) continue;
+    if (RemoveItem(*domain_, item)) short_of -= item.size_bytes;
+  }
+  // Some that were free to go came into use meanwhile.
+  return short_of <= 0 ? absl::OkStatus() : CheckRoom({&shard, 1});
+}
+
+absl::Status FileShardCache::SetPin(const CachePin& pin, const std::stop_token& stop) {
+  MUSTER_ASSIGN_OR_RETURN(const UniqueFd lock, domain_->Lock(stop));
+  return WritePin(*domain_, pin);
+}
+
+absl::StatusOr<CacheRoom> FileShardCache::Room(absl::Span<const WantedShard> wanted) {
+  MUSTER_ASSIGN_OR_RETURN(const std::vector<CacheItem> contents, ListContents(*domain_));
+  return RoomFor(*domain_, budget_bytes_, contents, wanted);
+}
+
+absl::Status FileShardCache::CheckRoom(absl::Span<const WantedShard> wanted) {
+  MUSTER_ASSIGN_OR_RETURN(const CacheRoom room, Room(wanted));
+  return room.Fits() ? absl::OkStatus() : NoRoomError(*domain_, room);
+}
+
+absl::StatusOr<std::vector<CacheItem>> FileShardCache::Evict(const Eviction& eviction,
+                                                             const std::stop_token& stop) {
+  MUSTER_ASSIGN_OR_RETURN(const UniqueFd lock, domain_->Lock(stop));
+  MUSTER_ASSIGN_OR_RETURN(const std::vector<CacheItem> contents, ListContents(*domain_));
+  int64_t used = 0;
+  for (const CacheItem& item : contents) used += item.size_bytes;
+  std::vector<CacheItem> gone;
+  for (const CacheItem& item : contents) {
+    const auto& keys = eviction.keys;
+    const bool chosen = keys.empty() ? used > eviction.target_bytes
+                                     : std::find(keys.begin(), keys.end(), item.key) != keys.end();
+    if (!chosen || item.in_use || (!item.owners.empty() && !eviction.force)) continue;
+    if (!RemoveItem(*domain_, item)) continue;
+    used -= item.size_bytes;
+    gone.push_back(item);
+  }
+  return gone;
+}
+
+// What lies beside neither an entry nor a part.
+absl::Status FileShardCache::RemoveStrayFiles() {
   return domain_->ForEachName([this](const std::string& name) {
-    absl::string_view key = name;
-    if (!absl::ConsumeSuffix(&key, kClaimsSuffix)) return;
-    if (!domain_->Has(absl::StrCat(key, kPartSuffix))) domain_->Remove(name);
+    const std::string key = name.substr(0, name.find('.'));
+    if (key == name || domain_->Has(key + kPartSuffix)) return;
+    if (absl::EndsWith(name, kClaimsSuffix) || !domain_->Has(key)) domain_->Remove(name);
   });
 }
 
@@ -250,10 +354,11 @@ std::vector<Md5Digest> FileShardCache::Inventory(size_t limit) {
 absl::StatusOr<std::unique_ptr<ShardCache>> ShardCache::Open(const std::string& path,
                                                              const Options& options) {
   auto domain = std::make_shared<CacheDomain>();
-  MUSTER_ASSIGN_OR_RETURN(domain->dir, OpenCacheDomain(path, options.domain));
+  MUSTER_ASSIGN_OR_RETURN(domain->dir,
+                          OpenCacheDomain(path, options.domain, options.allow_network));
   domain->path = absl::StrCat(path, "/", options.domain);
-  auto cache = std::make_unique<FileShardCache>(std::move(domain));
-  MUSTER_RETURN_IF_ERROR(cache->RemoveStrayClaims());
+  auto cache = std::make_unique<FileShardCache>(std::move(domain), options.budget_bytes);
+  MUSTER_RETURN_IF_ERROR(cache->RemoveStrayFiles());
   return cache;
 }
 

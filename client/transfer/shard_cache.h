@@ -12,18 +12,23 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "client/transfer/cache_check.h"
+#include "client/transfer/cache_contents.h"
+#include "client/transfer/cache_pins.h"
 #include "client/transfer/piece_sink.h"
 #include "client/transfer/posix_file.h"
 #include "client/transfer/pull_shard.h"
 
 namespace muster {
 
-// A verified entry, held open: what fd() reads are the verified bytes, also when the entry was
-// unlinked since. Movable; not thread-safe, but for reads through fd().
+// A verified entry, held open: it is not evicted meanwhile, and what fd() reads are the verified
+// bytes, also when the entry was unlinked since. Movable; not thread-safe, but for reads through fd().
 class CachedShard {
  public:
-  CachedShard(UniqueFd fd, std::string path, int64_t size_bytes)
-      : fd_(std::move(fd)), path_(std::move(path)), size_bytes_(size_bytes) {}
+  // `use` marks the entry as in use; see cache_use.h.
+  CachedShard(UniqueFd fd, UniqueFd use, std::string path, int64_t size_bytes)
+      : fd_(std::move(fd)), use_(std::move(use)), path_(std::move(path)), size_bytes_(size_bytes) {}
 
   // Read-only.
   int fd() const { return fd_.get(); }
@@ -37,6 +42,7 @@ class CachedShard {
 
  private:
   UniqueFd fd_;
+  UniqueFd use_;
   std::string path_;
   int64_t size_bytes_;
 };
@@ -60,12 +66,22 @@ class CachePart : public PieceSink {
 // One cache domain of one cache directory. The directory may be shared by any number of threads,
 // ShardCache objects and processes of one machine; it must be on a local file system. Thread-safe;
 // calls block.
+//
+// Where the budget or the disk has no room for a shard, entries go, the least recently used first,
+// and before them the parts that nobody writes. What is pinned stays: by a CachedShard or CachePart,
+// which ends with its process at the latest, or by SetPin, which ends only when it is taken back.
 class ShardCache {
  public:
   struct Options {
     // Shards are shared only within a domain. A name of at most 63 letters, digits, ".", "_" and
     // "-".
     std::string domain = "default";
+    // What the domain's entries and parts may take. Unset: the disk's free space is the bound. Who
+    // shares a domain gives the same budget.
+    std::optional<int64_t> budget_bytes = std::nullopt;
+    // Takes a directory on a network file system, too: slower, and its locks and file times may not
+    // keep what the cache builds on.
+    bool allow_network = false;
   };
 
   // What Acquire gives: exactly one of both.
@@ -81,7 +97,7 @@ class ShardCache {
 
   // Opens the cache in directory `path`, which is made if it is absent. kFailedPrecondition: not a
   // directory, or one with other content, or of an unknown format; kPermissionDenied: not writable;
-  // kInvalidArgument: a bad domain.
+  // kInvalidArgument: a bad domain. kFailedPrecondition CACHE_ON_NETWORK: see Options.
   static absl::StatusOr<std::unique_ptr<ShardCache>> Open(const std::string& path,
                                                           const Options& options);
 
@@ -91,14 +107,43 @@ class ShardCache {
                                              const std::stop_token& stop) = 0;
 
   // The entry as Lookup gives it, or else the right to write it. While another thread or process
-  // writes the shard, this waits for it. kResourceExhausted: the disk has no room, naming needed
-  // and free bytes; kCancelled.
+  // writes the shard, this waits for it. Evicts where there is no room. kResourceExhausted
+  // CACHE_FULL: what is pinned leaves too little room, as NoRoomError says; also when the disk
+  // refuses; kCancelled.
   virtual absl::StatusOr<Acquired> Acquire(const CheckedShard& shard,
                                            const std::stop_token& stop) = 0;
 
   // What counts as verified without being hashed, at most `limit` entries in no order: the root of
   // each, or its MD5 where it has no pieces.
   virtual std::vector<Md5Digest> Inventory(size_t limit) = 0;
+
+  // Replaces what the owner needs; an empty list takes the pin back. Pinned entries are not
+  // evicted, whether they are there already or come later. Durable. kCancelled.
+  virtual absl::Status SetPin(const CachePin& pin, const std::stop_token& stop) = 0;
+  virtual absl::StatusOr<std::vector<CachePin>> Pins() = 0;
+
+  // All entries and parts, in the order in which they may go.
+  virtual absl::StatusOr<std::vector<CacheItem>> List() = 0;
+
+  // Hashes the entry as it is on the disk; see CheckEntry.
+  virtual absl::Status Check(const std::string& key, const ReadPace& pace,
+                             const std::stop_token& stop) = 0;
+
+  // What it would take to have all of `wanted`; changes nothing. CheckRoom: NoRoomError where they
+  // don't fit.
+  virtual absl::StatusOr<CacheRoom> Room(absl::Span<const WantedShard> wanted) = 0;
+  virtual absl::Status CheckRoom(absl::Span<const WantedShard> wanted) = 0;
+
+  // Evicts unpinned entries and parts in List's order until they take at most `target_bytes`, or
+  // those of `keys` alone where it is not empty. `force` takes pinned ones too, but never what is
+  // in use. Returns what went.
+  struct Eviction {
+    int64_t target_bytes = 0;
+    std::vector<std::string> keys = {};
+    bool force = false;
+  };
+  virtual absl::StatusOr<std::vector<CacheItem>> Evict(const Eviction& eviction,
+                                                       const std::stop_token& stop) = 0;
 };
 
 }  // namespace muster

@@ -80,6 +80,7 @@ TEST_F(PullToCacheTest, OnlyPartFilesAreThereBeforeTheLastPieceIsVerified) {
   const std::string with_pieces = CheckedShard::Make(shard_)->ContentKey();
   for (const std::string& name : seen) {
     EXPECT_TRUE(absl::EndsWith(name, ".part") || absl::EndsWith(name, ".claims") ||
+                absl::EndsWith(name, ".pieces") || absl::EndsWith(name, ".use") ||
                 absl::StartsWith(name, with_pieces))
         << name;
   }

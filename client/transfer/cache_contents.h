@@ -1,0 +1,83 @@
+// What a cache domain holds, for whom, and how much more fits into it.
+#ifndef MUSTER_CLIENT_TRANSFER_CACHE_CONTENTS_H_
+#define MUSTER_CLIENT_TRANSFER_CACHE_CONTENTS_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "client/transfer/cache_files.h"
+
+namespace muster {
+
+// An entry or a part file.
+struct CacheItem {
+  std::string key;
+  bool is_part = false;
+  int64_t size_bytes = 0;
+  // Of a part: the last write. The infinite past where it is not known.
+  absl::Time last_use;
+  // A process reads the entry or writes the part just now: a transfer's pin.
+  bool in_use = false;
+  // Whose pins name the key, in order.
+  std::vector<std::string> owners;
+
+  bool pinned() const { return in_use || !owners.empty(); }
+};
+
+// A shard that is to be in the cache.
+struct WantedShard {
+  // CheckedShard::ContentKey.
+  std::string key;
+  int64_t size_bytes = 0;
+};
+
+// Whether shards fit, in bytes.
+struct CacheRoom {
+  // Of the wanted shards: what is not in the cache yet.
+  int64_t needed_bytes = 0;
+  // Of the rest of the cache: what has to stay, and what may go.
+  int64_t pinned_bytes = 0;
+  int64_t evictable_bytes = 0;
+  // Within the budget and on the disk; negative where the cache is over its budget.
+  int64_t free_bytes = 0;
+  // Who pins how much, most first; what several pin counts for each.
+  std::vector<std::pair<std::string, int64_t>> owners;
+
+  bool Fits() const { return needed_bytes <= evictable_bytes + free_bytes; }
+};
+
+// Entries and parts in the order in which they may go: parts first, then the least recently used.
+// The caller holds the domain's lock, or takes what changes meanwhile.
+absl::StatusOr<std::vector<CacheItem>> ListContents(const CacheDomain& domain);
+
+// In bytes; the greatest number where the disk does not say.
+int64_t FreeOnDisk(const CacheDomain& domain);
+
+// Pure but for a look at the disk's free space. `budget_bytes` unset: only the disk is the bound.
+CacheRoom RoomFor(const CacheDomain& domain, std::optional<int64_t> budget_bytes,
+                  absl::Span<const CacheItem> contents, absl::Span<const WantedShard> wanted);
+
+// "needed 5 bytes, pinned 3, evictable 0, free 2".
+std::string DescribeRoom(const CacheRoom& room);
+
+// kResourceExhausted CACHE_FULL for a room that does not fit, with the four numbers, the owners of
+// pins and ways out; metadata needed_bytes, pinned_bytes, evictable_bytes, free_bytes, owners.
+absl::Status NoRoomError(const CacheDomain& domain, const CacheRoom& room);
+
+// Removes the item and all that lies beside it, unless a process uses it just now (false). The
+// caller holds the domain's lock and has looked at the pins.
+bool RemoveItem(const CacheDomain& domain, const CacheItem& item);
+
+// Removes an entry and what lies beside it. The caller holds one of its locks.
+void RemoveEntryFiles(const CacheDomain& domain, const std::string& key);
+
+}  // namespace muster
+
+#endif  // MUSTER_CLIENT_TRANSFER_CACHE_CONTENTS_H_

@@ -1,0 +1,23 @@
+// The piece list of an entry, kept beside it so that the entry can be checked without a server.
+#ifndef MUSTER_CLIENT_TRANSFER_CACHE_PIECES_H_
+#define MUSTER_CLIENT_TRANSFER_CACHE_PIECES_H_
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "client/transfer/cache_files.h"
+#include "client/transfer/pull_shard.h"
+
+namespace muster {
+
+// Writes KEY.pieces unless it is there. Nothing to do for a shard without pieces.
+absl::Status KeepPieces(const CacheDomain& domain, const CheckedShard& shard);
+
+// The shard that the entry `key` must hold. The list is bound by the root in the key, so that a torn
+// or altered one is not taken: kNotFound, as where there is none. kInvalidArgument: no key.
+absl::StatusOr<CheckedShard> ShardOfEntry(const CacheDomain& domain, const std::string& key);
+
+}  // namespace muster
+
+#endif  // MUSTER_CLIENT_TRANSFER_CACHE_PIECES_H_
