@@ -71,7 +71,8 @@ Agent::Agent(Client& client, ShardFetcher& fetcher, AgentObserver& observer, Clo
       options_(std::move(options)),
       connection_(observer),
       state_(clock, random, options_.shard_retry, options_.wake_interval),
-      places_(state_, client, options_.node.name()) {
+      places_(state_, client, options_.node.name()),
+      pinner_(state_, fetcher) {
   options_.node.set_instance_id(random.NextId());
 }
 
@@ -85,6 +86,12 @@ absl::Status Agent::Run(const std::stop_token& stop) {
   return absl::OkStatus();
 }
 
+int Agent::Recheck(const std::string& content_key) {
+  MutexLock lock(state_.mutex);
+  state_.changed.NotifyAll();
+  return state_.table.Recheck(content_key);
+}
+
 absl::Status Agent::RunSessions(const std::stop_token& stop) {
   Backoff backoff(random_, options_.reconnect);
   std::optional<FetchPool> pool;
@@ -92,11 +99,11 @@ absl::Status Agent::RunSessions(const std::stop_token& stop) {
     absl::Status status = Enter(stop);
     if (status.ok()) {
       if (!pool.has_value()) {
-        pool.emplace(state_, client_, places_, fetcher_, observer_,
+        pool.emplace(state_, client_, places_, pinner_, fetcher_, observer_,
                      std::max(options_.parallel_shards, 1));
       }
       Session session(
-          state_, client_, places_, connection_, observer_, random_,
+          state_, client_, places_, pinner_, connection_, observer_, random_,
           {options_.node.name(), registration_->epoch, registration_->heartbeat_interval,
            options_.report_gather, options_.reconnect});
       const absl::Duration begin = state_.clock.Monotonic();
@@ -214,7 +221,8 @@ void Agent::LeaveAll() {
     v1::DeregisterNodeRequest request;
     request.set_name(options_.node.name());
     request.set_epoch(registration_->epoch);
-    client_.DeregisterNode(request, call).IgnoreError();
+    if (!client_.DeregisterNode(request, call).ok()) return;
+    for (const auto& membership : options_.memberships) pinner_.LetGo(membership.assembly);
     return;
   }
   for (const auto& membership : options_.memberships) {
@@ -223,6 +231,7 @@ void Agent::LeaveAll() {
     request.set_node(options_.node.name());
     request.set_epoch(registration_->epoch);
     if (!client_.LeaveAssembly(request, call).ok()) return;
+    pinner_.LetGo(membership.assembly);
   }
 }
 

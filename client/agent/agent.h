@@ -12,6 +12,7 @@
 #include "absl/time/time.h"
 #include "client/agent/agent_observer.h"
 #include "client/agent/agent_state.h"
+#include "client/agent/cache_pinner.h"
 #include "client/agent/read_places.h"
 #include "client/agent/session.h"
 #include "client/agent/shard_fetcher.h"
@@ -70,6 +71,11 @@ class Agent {
   // * kInvalidArgument: the server refuses the node's name, a claim or another option.
   absl::Status Run(const std::stop_token& stop);
 
+  // The cache was found not to hold this content (CheckedShard::ContentKey) any more. READY shards
+  // with it are no longer said to be READY, and are fetched again; returns their number.
+  // Thread-safe, before and during Run.
+  int Recheck(const std::string& content_key);
+
  private:
   struct Registration {
     uint64_t epoch = 0;
@@ -96,6 +102,7 @@ class Agent {
   ConnectionLog connection_;
   AgentState state_;
   ReadPlaces places_;
+  CachePinner pinner_;
   // Unset before the first registration, and from NODE_UNKNOWN to the next.
   std::optional<Registration> registration_;
   bool registered_once_ = false;

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "client/transfer/pull_shard.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
@@ -53,7 +54,8 @@ absl::StatusOr<AssignmentTable::Applied> AssignmentTable::Apply(
   }
   for (const v1::AssignedShard& assigned : message.assigned()) Assign(assigned, applied);
   open_revision_ = message.revision();
-  if (message.complete() || message.progress()) EndRevision(applied);
+  applied.whole = message.complete() || message.progress();
+  if (applied.whole) EndRevision(applied);
   for (auto& change : applied.changes) {
     const Totals totals = TotalsOf(change.assembly);
     change.total_shards = totals.shards;
@@ -99,6 +101,7 @@ void AssignmentTable::Assign(const v1::AssignedShard& assigned, Applied& applied
   ++assembly.totals.shards;
   assembly.totals.bytes += entry.shard.size_bytes();
   assembly.announced_ready = false;
+  assembly.version = ++last_version_;
   pending_.insert(key);
   ++ChangeOf(applied, key.assembly).assigned;
 }
@@ -116,6 +119,7 @@ void AssignmentTable::Unassign(Entries::iterator it, Applied& applied) {
   AssemblyState& assembly = assemblies_[key.assembly];
   --assembly.totals.shards;
   assembly.totals.bytes -= entry.shard.size_bytes();
+  assembly.version = ++last_version_;
   if (assembly.totals.shards == 0) assemblies_.erase(key.assembly);
   ++ChangeOf(applied, key.assembly).unassigned;
   entries_.erase(it);
@@ -241,6 +245,16 @@ void AssignmentTable::Abandon(const Work& work) {
   SetState(work.key, *entry, State::kPending);
 }
 
+int AssignmentTable::Recheck(const std::string& content_key) {
+  int count = 0;
+  for (auto& [key, entry] : entries_) {
+    if (entry.state != State::kReady || ContentKeyOf(entry.shard) != content_key) continue;
+    SetState(key, entry, State::kPending);
+    ++count;
+  }
+  return count;
+}
+
 // The one place where states, indexes and totals change together.
 void AssignmentTable::SetState(const ShardKey& key, Entry& entry, State state) {
   Totals& totals = assemblies_[key.assembly].totals;
@@ -342,6 +356,26 @@ std::vector<std::string> AssignmentTable::TakeNewlyReady() {
     ready.push_back(name);
   }
   return ready;
+}
+
+std::set<std::string> AssignmentTable::Assemblies() const {
+  std::set<std::string> names;
+  for (const auto& [name, assembly] : assemblies_) names.insert(name);
+  return names;
+}
+
+uint64_t AssignmentTable::AssignmentVersion(const std::string& assembly) const {
+  const auto it = assemblies_.find(assembly);
+  return it == assemblies_.end() ? 0 : it->second.version;
+}
+
+std::vector<v1::Shard> AssignmentTable::ShardsOf(const std::string& assembly) const {
+  std::vector<v1::Shard> shards;
+  for (auto it = entries_.lower_bound(ShardKey{assembly, 0});
+       it != entries_.end() && it->first.assembly == assembly; ++it) {
+    shards.push_back(it->second.shard);
+  }
+  return shards;
 }
 
 AssignmentTable::Totals AssignmentTable::TotalsOf(const std::string& assembly) const {

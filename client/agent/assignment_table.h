@@ -60,6 +60,8 @@ class AssignmentTable {
     // Attempts that are to end; stop them outside the lock.
     std::vector<std::stop_source> cancelled;
     std::vector<AgentObserver::AssignmentChange> changes;
+    // The message was the last one of its revision: what is assigned is known whole.
+    bool whole = false;
   };
 
   struct Batch {
@@ -110,6 +112,10 @@ class AssignmentTable {
   // The attempt was stopped and says nothing about the shard.
   void Abandon(const Work& work);
 
+  // The cache no longer holds this content (CheckedShard::ContentKey): what was READY is looked up,
+  // and fetched, again, and the server hears of that. Returns how many shards.
+  int Recheck(const std::string& content_key);
+
   bool HasReports() const { return !unreported_.empty(); }
   // Reports of one assembly, at most kMaxReports; empty when there is nothing to tell. Nothing
   // changes before Reported.
@@ -122,6 +128,11 @@ class AssignmentTable {
   std::vector<v1::ShardProgress> Progress(size_t limit) const;
   // Assemblies whose assignments have all become READY, and are reported, since the last call.
   std::vector<std::string> TakeNewlyReady();
+  // The assemblies with assignments.
+  std::set<std::string> Assemblies() const;
+  // Another number after each change of what the assembly is assigned; 0 while that is nothing.
+  uint64_t AssignmentVersion(const std::string& assembly) const;
+  std::vector<v1::Shard> ShardsOf(const std::string& assembly) const;
   // Zero for an assembly without assignments.
   Totals TotalsOf(const std::string& assembly) const;
 
@@ -150,6 +161,7 @@ class AssignmentTable {
   struct AssemblyState {
     Totals totals;
     bool announced_ready = false;
+    uint64_t version = 0;
   };
 
   static absl::Status Check(const v1::WatchAssignmentsResponse& message);

@@ -1,12 +1,16 @@
 #include "client/agent/cache_fetcher.h"
 
 #include <algorithm>
+#include <map>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "client/sdk/pieces.h"
 #include "client/transfer/pull_failure.h"
 #include "client/transfer/pull_shard.h"
@@ -23,8 +27,8 @@ constexpr size_t kMaxRememberedPieces = 2'000'000;
 
 class CacheFetcher final : public ShardFetcher {
  public:
-  CacheFetcher(Client& client, Puller& puller, ShardCache& cache)
-      : client_(client), puller_(puller), cache_(cache) {}
+  CacheFetcher(Client& client, Puller& puller, ShardCache& cache, const std::string& node)
+      : client_(client), puller_(puller), cache_(cache), owner_suffix_(absl::StrCat("/", node)) {}
 
   bool Holds(const v1::Shard& shard, const std::stop_token& stop) override {
     const absl::StatusOr<PullShard> described = Describe(shard, stop);
@@ -36,7 +40,9 @@ class CacheFetcher final : public ShardFetcher {
   Outcome Fetch(const v1::Shard& shard, ReadGate& gate, const std::stop_token& stop,
                 const OnProgress& on_progress) override {
     const absl::StatusOr<PullShard> described = Describe(shard, stop);
-    if (!described.ok()) return {described.status(), ToProto(NodeFailure(described.status()))};
+    absl::Status status = described.status();
+    if (status.ok()) status = Admit(ContentKeyOf(shard));
+    if (!status.ok()) return {status, ToProto(NodeFailure(status))};
     const CachedPullResult result = puller_.PullToCache(
         *described, cache_, stop,
         [&on_progress](int64_t done_bytes) {
@@ -52,10 +58,61 @@ class CacheFetcher final : public ShardFetcher {
     return outcome;
   }
 
+  absl::Status Assign(const std::string& assembly, const std::vector<v1::Shard>& shards) override {
+    Need need;
+    CachePin pin{absl::StrCat(assembly, owner_suffix_), {}};
+    for (const v1::Shard& shard : shards) {
+      const std::string key = ContentKeyOf(shard);
+      if (key.empty() || !need.keys.insert(key).second) continue;
+      need.shards.push_back({key, static_cast<int64_t>(shard.size_bytes())});
+      pin.keys.push_back(key);
+    }
+    MUSTER_RETURN_IF_ERROR(cache_.SetPin(pin, {}));
+    MutexLock lock(needs_mutex_);
+    if (shards.empty()) {
+      needs_.erase(assembly);
+    } else {
+      needs_[assembly] = std::move(need);
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status AssignNoOthers(const std::set<std::string>& assemblies) override {
+    MUSTER_ASSIGN_OR_RETURN(const std::vector<CachePin> pins, cache_.Pins());
+    for (const CachePin& pin : pins) {
+      absl::string_view assembly = pin.owner;
+      if (!absl::ConsumeSuffix(&assembly, owner_suffix_)) continue;
+      if (assemblies.contains(std::string(assembly))) continue;
+      MUSTER_RETURN_IF_ERROR(cache_.SetPin({pin.owner, {}}, {}));
+    }
+    return absl::OkStatus();
+  }
+
   std::string Inventory() override { return PackPieces(cache_.Inventory(kMaxInventory)); }
 
  private:
   using Pieces = std::vector<Md5Digest>;
+
+  // What one assembly needs.
+  struct Need {
+    std::vector<WantedShard> shards;
+    absl::flat_hash_set<std::string> keys;
+    // Whether all of it was found to fit; not asked again before the need changes.
+    bool fits = false;
+  };
+
+  // OK when the shard is of an assembly that fits as a whole, or of none.
+  absl::Status Admit(const std::string& key) {
+    MutexLock lock(needs_mutex_);
+    absl::Status refusal;
+    for (auto& [assembly, need] : needs_) {
+      if (!need.keys.contains(key)) continue;
+      if (!need.fits) refusal = cache_.CheckRoom(need.shards);
+      need.fits = need.fits || refusal.ok();
+      if (need.fits) return absl::OkStatus();
+    }
+    return refusal;
+  }
 
   absl::StatusOr<PullShard> Describe(const v1::Shard& shard, const std::stop_token& stop) {
     PullShard described;
@@ -94,6 +151,9 @@ class CacheFetcher final : public ShardFetcher {
   Client& client_;
   Puller& puller_;
   ShardCache& cache_;
+  const std::string owner_suffix_;
+  Mutex needs_mutex_;
+  std::map<std::string, Need> needs_ MUSTER_GUARDED_BY(needs_mutex_);
   Mutex mutex_;
   absl::flat_hash_map<std::string, Pieces> pieces_ MUSTER_GUARDED_BY(mutex_);
   size_t remembered_ MUSTER_GUARDED_BY(mutex_) = 0;
@@ -101,8 +161,9 @@ class CacheFetcher final : public ShardFetcher {
 
 }  // namespace
 
-std::unique_ptr<ShardFetcher> NewCacheFetcher(Client& client, Puller& puller, ShardCache& cache) {
-  return std::make_unique<CacheFetcher>(client, puller, cache);
+std::unique_ptr<ShardFetcher> NewCacheFetcher(Client& client, Puller& puller, ShardCache& cache,
+                                              const std::string& node) {
+  return std::make_unique<CacheFetcher>(client, puller, cache, node);
 }
 
 }  // namespace muster

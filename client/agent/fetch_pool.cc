@@ -4,6 +4,8 @@
 #include <string>
 #include <utility>
 
+#include "client/transfer/pull_failure.h"
+
 namespace muster {
 namespace {
 
@@ -48,11 +50,12 @@ class FetchPool::WorkGate final : public ReadGate {
   const AssignmentTable::Work& work_;
 };
 
-FetchPool::FetchPool(AgentState& state, Client& client, ReadPlaces& places, ShardFetcher& fetcher,
-                     AgentObserver& observer, int parallel)
+FetchPool::FetchPool(AgentState& state, Client& client, ReadPlaces& places, CachePinner& pinner,
+                     ShardFetcher& fetcher, AgentObserver& observer, int parallel)
     : state_(state),
       client_(client),
       places_(places),
+      pinner_(pinner),
       fetcher_(fetcher),
       observer_(observer),
       parallel_(parallel) {
@@ -98,6 +101,11 @@ void FetchPool::Get(AssignmentTable::Work work) {
   const std::stop_callback stopping(stop_.get_token(), end);
   const std::stop_token stop = either.get_token();
 
+  // What is found in the cache from here on stays there.
+  if (const absl::Status pinned = pinner_.Sync(work.key.assembly); !pinned.ok()) {
+    Finish(work, {pinned, ToProto(NodeFailure(pinned))}, /*from_cache=*/false);
+    return;
+  }
   if (fetcher_.Holds(work.shard, stop)) {
     Finish(work, {absl::OkStatus(), {}}, /*from_cache=*/true);
     return;

@@ -9,6 +9,7 @@
 
 #include "client/agent/agent_observer.h"
 #include "client/agent/agent_state.h"
+#include "client/agent/cache_pinner.h"
 #include "client/agent/read_places.h"
 #include "client/agent/shard_fetcher.h"
 #include "client/sdk/client.h"
@@ -21,8 +22,8 @@ namespace muster {
 class FetchPool {
  public:
   // The arguments outlive the pool. `parallel` fetches run at once, at least 1.
-  FetchPool(AgentState& state, Client& client, ReadPlaces& places, ShardFetcher& fetcher,
-            AgentObserver& observer, int parallel);
+  FetchPool(AgentState& state, Client& client, ReadPlaces& places, CachePinner& pinner,
+            ShardFetcher& fetcher, AgentObserver& observer, int parallel);
   // Stops the fetches under way and waits for them.
   ~FetchPool();
   FetchPool(const FetchPool&) = delete;
@@ -43,6 +44,7 @@ class FetchPool {
   AgentState& state_;
   Client& client_;
   ReadPlaces& places_;
+  CachePinner& pinner_;
   ShardFetcher& fetcher_;
   AgentObserver& observer_;
   const int parallel_;

@@ -63,11 +63,13 @@ uint64_t ConnectionLog::losses() {
   return losses_;
 }
 
-Session::Session(AgentState& state, Client& client, ReadPlaces& places, ConnectionLog& connection,
-                 AgentObserver& observer, Random& random, const SessionOptions& options)
+Session::Session(AgentState& state, Client& client, ReadPlaces& places, CachePinner& pinner,
+                 ConnectionLog& connection, AgentObserver& observer, Random& random,
+                 const SessionOptions& options)
     : state_(state),
       client_(client),
       places_(places),
+      pinner_(pinner),
       connection_(connection),
       observer_(observer),
       random_(random),
@@ -158,6 +160,7 @@ bool Session::OnMessage(const v1::WatchAssignmentsResponse& message) {
   }
   for (std::stop_source& cancelled : applied->cancelled) cancelled.request_stop();
   for (const auto& change : applied->changes) observer_.OnAssigned(change);
+  if (applied->whole) pinner_.SyncAll();
   TellReady();
   return true;
 }

@@ -12,6 +12,7 @@
 #include "absl/time/time.h"
 #include "client/agent/agent_observer.h"
 #include "client/agent/agent_state.h"
+#include "client/agent/cache_pinner.h"
 #include "client/agent/read_places.h"
 #include "client/sdk/client.h"
 
@@ -60,8 +61,9 @@ struct SessionOptions {
 class Session {
  public:
   // The arguments outlive the session.
-  Session(AgentState& state, Client& client, ReadPlaces& places, ConnectionLog& connection,
-          AgentObserver& observer, Random& random, const SessionOptions& options);
+  Session(AgentState& state, Client& client, ReadPlaces& places, CachePinner& pinner,
+          ConnectionLog& connection, AgentObserver& observer, Random& random,
+          const SessionOptions& options);
 
   // Blocks until `stop` is requested (OK) or an error ends the session; JudgeError says what the
   // error means.
@@ -87,6 +89,7 @@ class Session {
   AgentState& state_;
   Client& client_;
   ReadPlaces& places_;
+  CachePinner& pinner_;
   ConnectionLog& connection_;
   AgentObserver& observer_;
   Random& random_;

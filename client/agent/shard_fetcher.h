@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <set>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -42,6 +43,16 @@ class ShardFetcher {
   // kCancelled once `stop` was requested, with no half-done file left visible.
   virtual Outcome Fetch(const v1::Shard& shard, ReadGate& gate, const std::stop_token& stop,
                         const OnProgress& on_progress) = 0;
+
+  // What the assembly needs on this node from now on, whether it is there or not: none of it is
+  // evicted until another call, by this process or a later one, says otherwise. No shards: the
+  // assembly needs nothing. Fetch refuses (kResourceExhausted) before it fetches the first byte of an
+  // assembly whose shards don't fit.
+  virtual absl::Status Assign(const std::string& assembly,
+                              const std::vector<v1::Shard>& shards) = 0;
+  // The assemblies that need something on this node; what an earlier process said of others no
+  // longer counts.
+  virtual absl::Status AssignNoOthers(const std::set<std::string>& assemblies) = 0;
 
   // What the cache holds, verified, as RegisterNodeRequest.cached_digests wants it. Hashes nothing.
   virtual std::string Inventory() = 0;

@@ -1,14 +1,17 @@
 #include <CLI/CLI.hpp>
 #include <memory>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "client/agent/agent.h"
 #include "client/agent/cache_fetcher.h"
 #include "client/cli/agent_log.h"
 #include "client/cli/assembly_flags.h"
+#include "client/cli/cache_flags.h"
 #include "client/cli/commands.h"
 #include "client/cli/pull_flags.h"
 #include "client/cli/values.h"
+#include "client/transfer/cache_scrub.h"
 #include "client/transfer/shard_cache.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
@@ -21,7 +24,7 @@ constexpr absl::Duration kFirstContactTimeout = absl::Seconds(60);
 struct Options {
   std::string node;
   std::string assembly;
-  std::string cache;
+  CacheFlags cache;
   std::string claim = "any";
   std::string capacity;
   std::string address;
@@ -30,6 +33,8 @@ struct Options {
   std::string on_stop = "stay";
   std::string log_level = "info";
   int parallel_shards = 2;
+  std::string scrub_rate = "16MiB";
+  std::string scrub_interval = "24h";
   AssemblyFlags create;
   PullFlags pull = {.zone = "", .connections = 8, .memory_budget = "1GiB"};
 };
@@ -68,17 +73,44 @@ absl::StatusOr<AgentOptions> ToAgentOptions(const Options& options) {
   return agent;
 }
 
+// Unset where the user wants none.
+absl::StatusOr<std::optional<ScrubOptions>> ToScrubOptions(const Options& options) {
+  ScrubOptions scrub;
+  MUSTER_ASSIGN_OR_RETURN(scrub.bytes_per_second, ParseSize(options.scrub_rate));
+  MUSTER_ASSIGN_OR_RETURN(scrub.interval, ParseDuration(options.scrub_interval));
+  if (scrub.bytes_per_second == 0) return std::nullopt;
+  return scrub;
+}
+
+std::unique_ptr<CacheScrubber> StartScrubber(Invocation& invocation, const ScrubOptions& options,
+                                             ShardCache& cache, Agent& agent) {
+  return std::make_unique<CacheScrubber>(
+      cache, invocation.clock(), options,
+      [&agent](const std::string& key, const absl::Status& why) {
+        const int shards = agent.Recheck(key);
+        if (absl::IsDataLoss(why)) {
+          LogWarning(std::string(why.message()));
+        } else if (shards > 0) {
+          LogWarning(absl::StrCat("cache entry ", key, " is gone; fetching it again"));
+        }
+      });
+}
+
 absl::Status Run(Invocation& invocation, const Options& options) {
+  MUSTER_ASSIGN_OR_RETURN(const std::optional<ScrubOptions> scrub, ToScrubOptions(options));
   MUSTER_ASSIGN_OR_RETURN(const AgentOptions agent_options, ToAgentOptions(options));
   MUSTER_ASSIGN_OR_RETURN(PullerOptions puller_options, ToPullerOptions(options.pull));
-  MUSTER_ASSIGN_OR_RETURN(const auto cache, ShardCache::Open(options.cache, {}));
+  MUSTER_ASSIGN_OR_RETURN(const auto cache, OpenCache(options.cache));
   MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect(kFirstContactTimeout));
   SetUpLog(options.log_level);
   puller_options.warn = [](absl::string_view warning) { LogWarning(std::string(warning)); };
   Puller puller(invocation.stores(), invocation.clock(), invocation.random(), puller_options);
-  const std::unique_ptr<ShardFetcher> fetcher = NewCacheFetcher(*client, puller, *cache);
+  const std::unique_ptr<ShardFetcher> fetcher =
+      NewCacheFetcher(*client, puller, *cache, agent_options.node.name());
   AgentLog log;
   Agent agent(*client, *fetcher, log, invocation.clock(), invocation.random(), agent_options);
+  std::unique_ptr<CacheScrubber> scrubber;
+  if (scrub.has_value()) scrubber = StartScrubber(invocation, *scrub, *cache, agent);
   const absl::Status status = agent.Run(invocation.stop());
   // Whoever stops an agent wants it to end well, also when it had not got far.
   return invocation.stop().stop_requested() ? absl::OkStatus() : status;
@@ -88,9 +120,7 @@ void AddNodeFlags(CLI::App& command, Options& options) {
   command.add_option("--node", options.node, "Name of this node, unique in the cluster")
       ->required();
   command.add_option("--assembly", options.assembly, "The assembly to join")->required();
-  command
-      .add_option("--cache", options.cache, "Directory for shards; made if absent, may be shared")
-      ->required();
+  AddCacheFlags(command, options.cache);
   command
       .add_option("--claim", options.claim,
                   "any: whatever the server gives; all; shards such as 0,3-5; or ranks such as "
@@ -112,6 +142,15 @@ void AddNodeFlags(CLI::App& command, Options& options) {
       ->capture_default_str();
   command.add_option("--parallel-shards", options.parallel_shards, "Shards fetched at once")
       ->check(CLI::Range(1, 64))
+      ->capture_default_str();
+  command
+      .add_option("--scrub-rate", options.scrub_rate,
+                  "Bytes of the cache that are read and checked per second in the background; what "
+                  "rotted is fetched again; 0: off")
+      ->capture_default_str();
+  command
+      .add_option("--scrub-interval", options.scrub_interval,
+                  "From one check of the whole cache to the next, at least")
       ->capture_default_str();
   command.add_option("--log-level", options.log_level, "debug, info, warn or error")
       ->envname("MUSTER_LOG_LEVEL")

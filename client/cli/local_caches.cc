@@ -10,13 +10,16 @@ namespace muster {
 
 absl::StatusOr<LocalCaches> LocalCaches::Open(const std::vector<std::string>& paths) {
   LocalCaches result;
+  ShardCache::Options options;
+  // Who made the cache has decided where it may be.
+  options.allow_network = true;
   for (const std::string& path : paths) {
     std::error_code error;
     if (!std::filesystem::is_directory(path, error)) {
       return absl::NotFoundError(absl::StrCat(
           "cache ", path, ": there is no such directory; name the --cache of an agent"));
     }
-    MUSTER_ASSIGN_OR_RETURN(std::unique_ptr<ShardCache> cache, ShardCache::Open(path, {}));
+    MUSTER_ASSIGN_OR_RETURN(std::unique_ptr<ShardCache> cache, ShardCache::Open(path, options));
     result.caches_.push_back(std::move(cache));
   }
   return result;

@@ -129,6 +129,55 @@ TEST_F(AgentTest, AssignedShardsAreFetchedAndReported) {
   MUSTER_EXPECT_OK(StopAgent());
 }
 
+TEST_F(AgentTest, ShardsArePinnedBeforeTheyAreLookedUpAndLetGoWithTheAssignment) {
+  fetcher_.PutAssigned("assemblies/of-an-earlier-process", {4});
+  fetcher_.PutIntoCache(0);
+  server_.Assign(0);
+  server_.Assign(1);
+  StartAgent();
+  ASSERT_TRUE(BecomesReported(0, v1::ShardReport::READY));
+  ASSERT_TRUE(BecomesReported(1, v1::ShardReport::READY));
+
+  EXPECT_EQ(fetcher_.unassigned_lookups(), 0);
+  EXPECT_TRUE(Eventually([&] {
+    return fetcher_.assigned() ==
+           std::map<std::string, std::set<uint32_t>>{{FakeMuster::kAssembly, {0, 1}}};
+  }));
+  server_.Unassign(0);
+  EXPECT_TRUE(Eventually([&] {
+    return fetcher_.assigned() ==
+           std::map<std::string, std::set<uint32_t>>{{FakeMuster::kAssembly, {1}}};
+  }));
+  server_.Unassign(1);
+  EXPECT_TRUE(Eventually([&] { return fetcher_.assigned().empty(); }));
+}
+
+TEST_F(AgentTest, PinsStayWhenTheAgentStopsAndGoWhenItLeaves) {
+  server_.Assign(0);
+  StartAgent();
+  ASSERT_TRUE(BecomesReported(0, v1::ShardReport::READY));
+  MUSTER_EXPECT_OK(StopAgent());
+  EXPECT_EQ(fetcher_.assigned().size(), 1u);
+
+  options_.on_stop = AgentOptions::OnStop::kLeave;
+  StartAgent();
+  ASSERT_TRUE(Eventually([&] { return server_.joins().size() == 2; }));
+  MUSTER_EXPECT_OK(StopAgent());
+
+  EXPECT_TRUE(fetcher_.assigned().empty());
+}
+
+TEST_F(AgentTest, ShardThatCantBePinnedIsNotReady) {
+  fetcher_.PutIntoCache(0);
+  fetcher_.FailAssign(absl::ResourceExhaustedError("the disk is full"));
+  server_.Assign(0);
+  StartAgent();
+
+  EXPECT_TRUE(BecomesReported(0, v1::ShardReport::FAILED));
+  fetcher_.FailAssign(absl::OkStatus());
+  EXPECT_TRUE(BecomesReported(0, v1::ShardReport::READY));
+}
+
 TEST_F(AgentTest, ReadyIsNotReportedBeforeTheFetchEnds) {
   fetcher_.Hold(0);
   server_.Assign(0);

@@ -44,7 +44,7 @@ class CacheFetcherTest : public testing::Test {
         });
     cache_ = *ShardCache::Open(directory_.Join("cache"), {});
     puller_ = std::make_unique<Puller>(stores_, clock_, *random_, PullerOptions());
-    fetcher_ = NewCacheFetcher(client_, *puller_, *cache_);
+    fetcher_ = NewCacheFetcher(client_, *puller_, *cache_, "nodes/n1");
   }
 
   void Store(const std::string& bytes) {
@@ -153,6 +153,42 @@ TEST_F(CacheFetcherTest, ShardThatTheServerForgotIsAFailure) {
       MakeError(absl::StatusCode::kNotFound, "VERSION_UNKNOWN", "no such version");
 
   EXPECT_THAT(Fetch().status, ErrorIs(absl::StatusCode::kNotFound, "VERSION_UNKNOWN"));
+}
+
+TEST_F(CacheFetcherTest, AssignedShardsArePinnedForAssemblyAndNode) {
+  const std::string key = ContentKeyOf(shard_);
+  MUSTER_ASSERT_OK(cache_->SetPin({"assemblies/old/nodes/n1", {key}}, {}));
+  MUSTER_ASSERT_OK(cache_->SetPin({"assemblies/old/nodes/n2", {key}}, {}));
+
+  MUSTER_ASSERT_OK(fetcher_->Assign("assemblies/demo", {shard_}));
+  MUSTER_ASSERT_OK(fetcher_->AssignNoOthers({"assemblies/demo"}));
+
+  const auto pins = cache_->Pins();
+  MUSTER_ASSERT_OK(pins);
+  ASSERT_EQ(pins->size(), 2u);
+  EXPECT_EQ(pins->front().owner, "assemblies/demo/nodes/n1");
+  EXPECT_EQ(pins->front().keys, std::vector<std::string>{key});
+  EXPECT_EQ(pins->back().owner, "assemblies/old/nodes/n2");
+}
+
+TEST_F(CacheFetcherTest, AssemblyThatDoesNotFitIsRefusedBeforeTheFirstByte) {
+  const auto size = static_cast<int64_t>(bytes_.size());
+  cache_ = *ShardCache::Open(directory_.Join("small"), {.budget_bytes = size + 10});
+  fetcher_ = NewCacheFetcher(client_, *puller_, *cache_, "nodes/n1");
+  v1::Shard other = shard_;
+  other.set_root(std::string(32, 'a'));
+  other.set_size_bytes(11);
+  MUSTER_ASSERT_OK(fetcher_->Assign("assemblies/demo", {shard_, other}));
+
+  const ShardFetcher::Outcome refused = Fetch();
+  other.set_size_bytes(10);
+  MUSTER_ASSERT_OK(fetcher_->Assign("assemblies/demo", {shard_, other}));
+  const ShardFetcher::Outcome taken = Fetch();
+
+  EXPECT_THAT(refused.status, ErrorIs(absl::StatusCode::kResourceExhausted, "CACHE_FULL"));
+  EXPECT_EQ(refused.failure.code(), v1::ShardFailure::NO_SPACE);
+  EXPECT_EQ(refused.fetched_bytes, 0);
+  MUSTER_EXPECT_OK(taken.status);
 }
 
 TEST_F(CacheFetcherTest, StopEndsAFetch) {

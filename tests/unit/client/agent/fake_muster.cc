@@ -368,7 +368,46 @@ int FakeMuster::calls(const std::string& method) {
 
 bool FakeFetcher::Holds(const v1::Shard& shard, const std::stop_token&) {
   MutexLock lock(mutex_);
+  const bool needed = std::any_of(assigned_.begin(), assigned_.end(), [&](const auto& assembly) {
+    return assembly.second.contains(shard.index());
+  });
+  if (!needed) ++unassigned_lookups_;
   return cached_.contains(shard.index());
+}
+
+absl::Status FakeFetcher::Assign(const std::string& assembly,
+                                 const std::vector<v1::Shard>& shards) {
+  MutexLock lock(mutex_);
+  if (!assign_status_.ok()) return assign_status_;
+  assigned_.erase(assembly);
+  for (const v1::Shard& shard : shards) assigned_[assembly].insert(shard.index());
+  return absl::OkStatus();
+}
+
+absl::Status FakeFetcher::AssignNoOthers(const std::set<std::string>& assemblies) {
+  MutexLock lock(mutex_);
+  std::erase_if(assigned_, [&](const auto& one) { return !assemblies.contains(one.first); });
+  return absl::OkStatus();
+}
+
+std::map<std::string, std::set<uint32_t>> FakeFetcher::assigned() {
+  MutexLock lock(mutex_);
+  return assigned_;
+}
+
+void FakeFetcher::PutAssigned(const std::string& assembly, const std::set<uint32_t>& shards) {
+  MutexLock lock(mutex_);
+  assigned_[assembly] = shards;
+}
+
+void FakeFetcher::FailAssign(const absl::Status& status) {
+  MutexLock lock(mutex_);
+  assign_status_ = status;
+}
+
+int FakeFetcher::unassigned_lookups() {
+  MutexLock lock(mutex_);
+  return unassigned_lookups_;
 }
 
 std::string FakeFetcher::Inventory() {

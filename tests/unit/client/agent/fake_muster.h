@@ -118,7 +118,18 @@ class FakeFetcher final : public ShardFetcher {
   bool Holds(const v1::Shard& shard, const std::stop_token& stop) override;
   Outcome Fetch(const v1::Shard& shard, ReadGate& gate, const std::stop_token& stop,
                 const OnProgress& on_progress) override;
+  absl::Status Assign(const std::string& assembly, const std::vector<v1::Shard>& shards) override;
+  absl::Status AssignNoOthers(const std::set<std::string>& assemblies) override;
   std::string Inventory() override;
+
+  // What was assigned last, by assembly, without those that need nothing.
+  std::map<std::string, std::set<uint32_t>> assigned();
+  // As a process before this one left it.
+  void PutAssigned(const std::string& assembly, const std::set<uint32_t>& shards);
+  // Assign fails from now on, or no longer.
+  void FailAssign(const absl::Status& status);
+  // Shards that were looked up while no assembly needed them.
+  int unassigned_lookups();
 
   void PutIntoCache(uint32_t shard);
   // The next fetches of the shard fail.
@@ -139,6 +150,9 @@ class FakeFetcher final : public ShardFetcher {
   CondVar changed_;
   int inventories_ MUSTER_GUARDED_BY(mutex_) = 0;
   std::set<uint32_t> cached_ MUSTER_GUARDED_BY(mutex_);
+  std::map<std::string, std::set<uint32_t>> assigned_ MUSTER_GUARDED_BY(mutex_);
+  absl::Status assign_status_ MUSTER_GUARDED_BY(mutex_);
+  int unassigned_lookups_ MUSTER_GUARDED_BY(mutex_) = 0;
   std::set<uint32_t> held_ MUSTER_GUARDED_BY(mutex_);
   std::map<uint32_t, int> failures_ MUSTER_GUARDED_BY(mutex_);
   std::map<uint32_t, int> fetches_ MUSTER_GUARDED_BY(mutex_);

@@ -1,0 +1,31 @@
+// The flags of everything that fills a cache.
+#ifndef MUSTER_CLIENT_CLI_CACHE_FLAGS_H_
+#define MUSTER_CLIENT_CLI_CACHE_FLAGS_H_
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "client/transfer/shard_cache.h"
+
+namespace CLI {
+class App;
+}
+
+namespace muster {
+
+// As typed.
+struct CacheFlags {
+  std::string directory;
+  std::string budget;
+  bool allow_network = false;
+};
+
+// `flags` outlives the parsing.
+void AddCacheFlags(CLI::App& command, CacheFlags& flags);
+
+absl::StatusOr<std::unique_ptr<ShardCache>> OpenCache(const CacheFlags& flags);
+
+}  // namespace muster
+
+#endif  // MUSTER_CLIENT_CLI_CACHE_FLAGS_H_
