@@ -41,32 +41,6 @@ absl::StatusOr<bool> Holds(Client& client, const v1::Shard& shard, const std::st
   return status.ok();
 }
 
-absl::StatusOr<std::vector<v1::Shard>> ChooseShards(Client& client,
-                                                    const PullFilesOptions& options) {
-  CallOptions call;
-  call.stop = options.stop;
-  if (!options.shards.has_value()) return ListAllShards(client, options.model_version, call);
-  v1::GetModelVersionRequest get;
-  get.set_name(options.model_version);
-  MUSTER_ASSIGN_OR_RETURN(const auto version, client.GetModelVersion(get, call));
-  const uint32_t count = version.model_version().shard_count();
-  std::vector<v1::Shard> shards;
-  for (const uint32_t index : *options.shards) {
-    if (index >= count) {
-      return MakeError(
-          absl::StatusCode::kInvalidArgument, "SHARD_OUT_OF_RANGE",
-          absl::StrCat(ShortModelVersionName(options.model_version), " has ", count,
-                       " shards, from 0 to ", count - 1, "; there is no shard ", index),
-          {{"shards", absl::StrCat(index)}, {"shard_count", absl::StrCat(count)}});
-    }
-    v1::GetShardRequest request;
-    request.set_name(absl::StrCat(options.model_version, "/shards/", index));
-    MUSTER_ASSIGN_OR_RETURN(auto response, client.GetShard(request, call));
-    shards.push_back(std::move(*response.mutable_shard()));
-  }
-  return shards;
-}
-
 absl::Status MakeDirectory(const std::string& path) {
   std::error_code error;
   std::filesystem::create_directories(path, error);
@@ -77,9 +51,37 @@ absl::Status MakeDirectory(const std::string& path) {
 
 }  // namespace
 
+absl::StatusOr<std::vector<v1::Shard>> ChooseShards(
+    Client& client, const std::string& model_version,
+    const std::optional<std::vector<uint32_t>>& indices, const CallOptions& call) {
+  if (!indices.has_value()) return ListAllShards(client, model_version, call);
+  v1::GetModelVersionRequest get;
+  get.set_name(model_version);
+  MUSTER_ASSIGN_OR_RETURN(const auto version, client.GetModelVersion(get, call));
+  const uint32_t count = version.model_version().shard_count();
+  std::vector<v1::Shard> shards;
+  for (const uint32_t index : *indices) {
+    if (index >= count) {
+      return MakeError(
+          absl::StatusCode::kInvalidArgument, "SHARD_OUT_OF_RANGE",
+          absl::StrCat(ShortModelVersionName(model_version), " has ", count, " shards, from 0 to ",
+                       count - 1, "; there is no shard ", index),
+          {{"shards", absl::StrCat(index)}, {"shard_count", absl::StrCat(count)}});
+    }
+    v1::GetShardRequest request;
+    request.set_name(absl::StrCat(model_version, "/shards/", index));
+    MUSTER_ASSIGN_OR_RETURN(auto response, client.GetShard(request, call));
+    shards.push_back(std::move(*response.mutable_shard()));
+  }
+  return shards;
+}
+
 absl::StatusOr<std::vector<PulledFile>> PullShardFiles(Client& client, Puller& puller,
                                                        const PullFilesOptions& options) {
-  MUSTER_ASSIGN_OR_RETURN(const std::vector<v1::Shard> shards, ChooseShards(client, options));
+  CallOptions call;
+  call.stop = options.stop;
+  MUSTER_ASSIGN_OR_RETURN(const std::vector<v1::Shard> shards,
+                          ChooseShards(client, options.model_version, options.shards, call));
   MUSTER_RETURN_IF_ERROR(MakeDirectory(options.out));
   std::vector<PulledFile> files;
   int64_t total = 0;
@@ -93,8 +95,6 @@ absl::StatusOr<std::vector<PulledFile>> PullShardFiles(Client& client, Puller& p
     total += size;
   }
   if (options.on_plan) options.on_plan(total);
-  CallOptions call;
-  call.stop = options.stop;
   ShardCopier copier(client, puller, {options.caches, call, options.warn});
   HashQueue hashes;
   MUSTER_RETURN_IF_ERROR(RunInParallel(

@@ -41,12 +41,17 @@ struct PulledFile {
   bool kept = false;
 };
 
+// The shards of a model version that `indices` names, or all of them without it. kInvalidArgument
+// SHARD_OUT_OF_RANGE: a shard that the model version doesn't have.
+absl::StatusOr<std::vector<v1::Shard>> ChooseShards(
+    Client& client, const std::string& model_version,
+    const std::optional<std::vector<uint32_t>>& indices, const CallOptions& call);
+
 // Each file appears when it is complete and verified: "shard-00003.safetensors", or ".bin" for
 // shards without tensors. Files that are there are compared with the catalogue and copied anew if
 // they differ. After an error, files that were complete stay.
 //
-// kInvalidArgument SHARD_OUT_OF_RANGE: a shard that the model version doesn't have. Otherwise as
-// AssembleModel.
+// The errors are those of ChooseShards and AssembleModel.
 absl::StatusOr<std::vector<PulledFile>> PullShardFiles(Client& client, Puller& puller,
                                                        const PullFilesOptions& options);
 

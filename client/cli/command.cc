@@ -72,6 +72,8 @@ void AddCommands(CLI::App& app, Command& chosen) {
   AddEventsCommand(app, chosen);
   AddAssembleCommand(app, chosen);
   AddPullCommand(app, chosen);
+  AddPrefetchCommand(app, chosen);
+  AddCacheCommand(app, chosen);
   AddVerifyCommand(app, chosen);
 }
 

@@ -26,6 +26,8 @@ void AddEventsCommand(CLI::App& app, Command& chosen);
 void AddExplainCommand(CLI::App& app, Command& chosen);
 void AddAssembleCommand(CLI::App& app, Command& chosen);
 void AddPullCommand(CLI::App& app, Command& chosen);
+void AddPrefetchCommand(CLI::App& app, Command& chosen);
+void AddCacheCommand(CLI::App& app, Command& chosen);
 void AddVerifyCommand(CLI::App& app, Command& chosen);
 
 }  // namespace muster

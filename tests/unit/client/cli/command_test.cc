@@ -164,7 +164,7 @@ TEST_F(CommandTest, UnknownCommandIsNamed) {
 TEST_F(CommandTest, EveryCommandHasHelpWithExamples) {
   for (const char* const command :
        {"sample", "publish", "models", "shards", "assemblies", "nodes", "agent", "wait", "status",
-        "assemble", "pull", "verify", "events", "explain"}) {
+        "assemble", "pull", "verify", "events", "explain", "prefetch", "cache"}) {
     const auto help = ParseCommandLine({command, "--help"});
     MUSTER_ASSERT_OK(help);
     EXPECT_THAT(std::get<std::string>(*help), HasSubstr("Examples:\n  muster ")) << command;

@@ -1,0 +1,308 @@
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <memory>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "client/cli/commands.h"
+#include "client/cli/json_output.h"
+#include "client/cli/local_caches.h"
+#include "client/cli/table.h"
+#include "client/cli/values.h"
+#include "storage/base/error_info.h"
+#include "storage/base/status_macros.h"
+
+namespace muster {
+namespace {
+
+struct Options {
+  std::string directory;
+  std::vector<std::string> keys;
+  std::string to;
+  std::string owner;
+  bool force = false;
+};
+
+std::string Names(const std::vector<std::string>& owners) {
+  std::vector<std::string> values;
+  for (const std::string& owner : owners) values.push_back(JsonString(owner));
+  return JsonArray(values);
+}
+
+std::string ItemJson(const CacheItem& item) {
+  JsonObject json;
+  json.Add("key", item.key);
+  json.AddRaw("part", item.is_part ? "true" : "false");
+  json.Add("size_bytes", item.size_bytes);
+  json.Add("last_use_unix_seconds",
+           item.last_use == absl::InfinitePast() ? 0 : absl::ToUnixSeconds(item.last_use));
+  json.AddRaw("in_use", item.in_use ? "true" : "false");
+  json.AddRaw("owners", Names(item.owners));
+  return json.ToString();
+}
+
+std::string ItemsJson(const std::vector<CacheItem>& items) {
+  std::vector<std::string> values;
+  for (const CacheItem& item : items) values.push_back(ItemJson(item));
+  return JsonArray(values);
+}
+
+int64_t BytesOf(const std::vector<CacheItem>& items) {
+  int64_t bytes = 0;
+  for (const CacheItem& item : items) bytes += item.size_bytes;
+  return bytes;
+}
+
+std::string ItemsTable(const std::vector<CacheItem>& items, absl::Time now) {
+  Table table({{"KEY"},
+               {"SIZE", Table::Align::kRight},
+               {"LAST USE", Table::Align::kRight},
+               {"KIND"},
+               {"PINNED BY"}});
+  for (const CacheItem& item : items) {
+    std::vector<std::string> pins = item.owners;
+    if (item.in_use) pins.insert(pins.begin(), "a transfer");
+    table.Add(
+        {item.key, FormatSize(item.size_bytes),
+         item.last_use <= absl::UnixEpoch()
+             ? "-"
+             : absl::StrCat(HumanDuration(std::max(now - item.last_use, absl::ZeroDuration())),
+                            " ago"),
+         item.is_part ? "part" : "entry", absl::StrJoin(pins, ", ")});
+  }
+  return table.ToString();
+}
+
+absl::Status List(Invocation& invocation, const Options& options) {
+  MUSTER_ASSIGN_OR_RETURN(const LocalCaches caches, LocalCaches::Open({options.directory}));
+  MUSTER_ASSIGN_OR_RETURN(const std::vector<CacheItem> items, caches.pointers().front()->List());
+  if (invocation.json()) {
+    JsonObject json;
+    json.Add("used_bytes", BytesOf(items));
+    json.AddRaw("items", ItemsJson(items));
+    invocation.PrintLine(json.ToString());
+    return absl::OkStatus();
+  }
+  if (items.empty()) {
+    invocation.PrintLine("the cache is empty; `muster agent` and `muster prefetch` fill it");
+    return absl::OkStatus();
+  }
+  invocation.Print(ItemsTable(items, invocation.clock().Now()));
+  invocation.PrintLine(absl::StrCat(items.size(), " in all, ", FormatSize(BytesOf(items))));
+  return absl::OkStatus();
+}
+
+struct Verified {
+  int64_t good = 0;
+  int64_t good_bytes = 0;
+  std::vector<std::string> bad;
+  std::vector<std::string> unchecked;
+};
+
+absl::StatusOr<Verified> CheckAll(Invocation& invocation, ShardCache& cache) {
+  MUSTER_ASSIGN_OR_RETURN(const std::vector<CacheItem> items, cache.List());
+  const auto bar = invocation.NewProgressBar("verifying");
+  bar->SetTotal(BytesOf(items));
+  Verified result;
+  for (const CacheItem& item : items) {
+    if (item.is_part) continue;
+    const absl::Status status = cache.Check(
+        item.key, [&](int64_t bytes) { bar->Add(bytes); }, invocation.stop());
+    if (status.ok()) {
+      ++result.good;
+      result.good_bytes += item.size_bytes;
+    } else if (absl::IsDataLoss(status)) {
+      result.bad.emplace_back(status.message());
+    } else if (absl::IsNotFound(status)) {
+      result.unchecked.emplace_back(status.message());
+    } else {
+      return status;
+    }
+  }
+  return result;
+}
+
+absl::Status Verify(Invocation& invocation, const Options& options) {
+  MUSTER_ASSIGN_OR_RETURN(const LocalCaches caches, LocalCaches::Open({options.directory}));
+  MUSTER_ASSIGN_OR_RETURN(const Verified result, CheckAll(invocation, *caches.pointers().front()));
+  if (invocation.json()) {
+    JsonObject json;
+    json.Add("good", result.good);
+    json.Add("good_bytes", result.good_bytes);
+    json.AddRaw("removed", Names(result.bad));
+    json.AddRaw("unchecked", Names(result.unchecked));
+    invocation.PrintLine(json.ToString());
+  } else {
+    for (const std::string& message : result.bad) {
+      invocation.PrintLine(Printable(absl::StrCat("BAD ", message)));
+    }
+    for (const std::string& message : result.unchecked) {
+      invocation.PrintLine(Printable(absl::StrCat("not checked: ", message)));
+    }
+    invocation.PrintLine(
+        absl::StrCat(result.good, " good, ", FormatSize(result.good_bytes), " read from the disk"));
+  }
+  if (result.bad.empty()) return absl::OkStatus();
+  return MakeError(absl::StatusCode::kDataLoss, "CACHE_ENTRY_CORRUPT",
+                   absl::StrCat(options.directory, ": ", result.bad.size(),
+                                " bad entries were removed; agents fetch them again when they "
+                                "start or scrub"),
+                   {{"removed", absl::StrCat(result.bad.size())}});
+}
+
+// Says why a named key stayed.
+absl::Status CheckGone(ShardCache& cache, const Options& options,
+                       const std::vector<CacheItem>& gone) {
+  for (const std::string& key : options.keys) {
+    bool went = false;
+    for (const CacheItem& item : gone) went = went || item.key == key;
+    if (went) continue;
+    MUSTER_ASSIGN_OR_RETURN(const std::vector<CacheItem> items, cache.List());
+    for (const CacheItem& item : items) {
+      if (item.key != key) continue;
+      return MakeError(
+          absl::StatusCode::kFailedPrecondition, "CACHE_ENTRY_PINNED",
+          absl::StrCat(
+              key, ": stays, ",
+              item.in_use ? "since a process uses it now; try again later"
+                          : absl::StrCat("since it is pinned by ", absl::StrJoin(item.owners, ", "),
+                                         "; `muster cache unpin`, or --force")),
+          {{"key", key}, {"owners", absl::StrJoin(item.owners, ",")}});
+    }
+    return MakeError(absl::StatusCode::kNotFound, "CACHE_ENTRY_UNKNOWN",
+                     absl::StrCat(key, ": no such entry; `muster cache list` shows the keys"),
+                     {{"key", key}});
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Evict(Invocation& invocation, const Options& options) {
+  if (options.keys.empty() == options.to.empty()) {
+    return UsageError("name keys to evict, or with --to how many bytes may stay, such as --to 0");
+  }
+  ShardCache::Eviction eviction{.keys = options.keys, .force = options.force};
+  if (!options.to.empty()) {
+    MUSTER_ASSIGN_OR_RETURN(eviction.target_bytes, ParseSize(options.to));
+  }
+  MUSTER_ASSIGN_OR_RETURN(const LocalCaches caches, LocalCaches::Open({options.directory}));
+  ShardCache& cache = *caches.pointers().front();
+  MUSTER_ASSIGN_OR_RETURN(const std::vector<CacheItem> gone,
+                          cache.Evict(eviction, invocation.stop()));
+  if (invocation.json()) {
+    JsonObject json;
+    json.Add("evicted_bytes", BytesOf(gone));
+    json.AddRaw("evicted", ItemsJson(gone));
+    invocation.PrintLine(json.ToString());
+  } else {
+    for (const CacheItem& item : gone) {
+      invocation.PrintLine(
+          absl::StrCat("evicted ", Printable(item.key), item.is_part ? " (part)" : ""));
+    }
+    invocation.PrintLine(absl::StrCat("evicted ", gone.size(), ", ", FormatSize(BytesOf(gone))));
+  }
+  return CheckGone(cache, options, gone);
+}
+
+absl::Status Pins(Invocation& invocation, const Options& options) {
+  MUSTER_ASSIGN_OR_RETURN(const LocalCaches caches, LocalCaches::Open({options.directory}));
+  MUSTER_ASSIGN_OR_RETURN(const std::vector<CachePin> pins, caches.pointers().front()->Pins());
+  if (invocation.json()) {
+    std::vector<std::string> values;
+    for (const CachePin& pin : pins) {
+      JsonObject json;
+      json.Add("owner", pin.owner);
+      json.AddRaw("keys", Names(pin.keys));
+      values.push_back(json.ToString());
+    }
+    JsonObject json;
+    json.AddRaw("pins", JsonArray(values));
+    invocation.PrintLine(json.ToString());
+    return absl::OkStatus();
+  }
+  if (pins.empty()) invocation.PrintLine("no assembly pins shards in this cache");
+  Table table({{"OWNER"}, {"SHARDS", Table::Align::kRight}});
+  for (const CachePin& pin : pins) table.Add({pin.owner, absl::StrCat(pin.keys.size())});
+  if (!pins.empty()) invocation.Print(table.ToString());
+  return absl::OkStatus();
+}
+
+// "demo" names all pins of assembly demo.
+bool IsOf(const CachePin& pin, const std::string& owner) {
+  return pin.owner == owner || absl::StartsWith(pin.owner, absl::StrCat(owner, "/")) ||
+         absl::StartsWith(pin.owner, absl::StrCat("assemblies/", owner, "/"));
+}
+
+absl::Status Unpin(Invocation& invocation, const Options& options) {
+  MUSTER_ASSIGN_OR_RETURN(const LocalCaches caches, LocalCaches::Open({options.directory}));
+  ShardCache& cache = *caches.pointers().front();
+  MUSTER_ASSIGN_OR_RETURN(const std::vector<CachePin> pins, cache.Pins());
+  std::vector<std::string> owners;
+  for (const CachePin& pin : pins) {
+    if (!IsOf(pin, options.owner)) continue;
+    MUSTER_RETURN_IF_ERROR(cache.SetPin({pin.owner, {}}, invocation.stop()));
+    owners.push_back(pin.owner);
+  }
+  if (owners.empty()) {
+    return MakeError(
+        absl::StatusCode::kNotFound, "PIN_UNKNOWN",
+        absl::StrCat("\"", options.owner,
+                     "\" pins nothing in this cache; `muster cache pins` shows who does"),
+        {{"owner", options.owner}});
+  }
+  if (invocation.json()) {
+    JsonObject json;
+    json.AddRaw("unpinned", Names(owners));
+    invocation.PrintLine(json.ToString());
+  } else {
+    for (const std::string& owner : owners) {
+      invocation.PrintLine(Printable(absl::StrCat("unpinned ", owner)));
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void AddCacheCommand(CLI::App& app, Command& chosen) {
+  CLI::App* const cache =
+      app.add_subcommand("cache", "Look at, check and clear a cache directory on this machine");
+  auto options = std::make_shared<Options>();
+  const auto choose = [options, &chosen](auto run) {
+    return [options, &chosen, run] {
+      chosen = [options, run](Invocation& invocation) { return run(invocation, *options); };
+    };
+  };
+  cache->require_subcommand(1);
+  const auto add = [&](const char* name, const char* help, auto run) {
+    CLI::App* const command = cache->add_subcommand(name, help);
+    command->add_option("--cache", options->directory, "The cache directory")->required();
+    command->callback(choose(run));
+    return command;
+  };
+  add("list", "Entries and parts with size, last use and pins, in the order in which they may go",
+      List);
+  add("verify", "Read every entry from the disk and remove what rotted", Verify);
+  CLI::App* const evict = add("evict", "Remove entries that nothing needs", Evict);
+  evict->add_option("KEY", options->keys, "Entries to remove, by key");
+  evict->add_option("--to", options->to,
+                    "Remove the least recently used until so many bytes are left, such as 100GiB");
+  evict->add_flag("--force", options->force,
+                  "Also what assemblies have pinned; their agents fetch it again");
+  add("pins", "Which assemblies pin how many shards", Pins);
+  CLI::App* const unpin =
+      add("unpin", "Let go what an assembly has pinned that will not come back", Unpin);
+  unpin->add_option("OWNER", options->owner, "An assembly, or an owner that `pins` shows")
+      ->required();
+  cache->footer(
+      "Safe while agents run. `verify` exits with 1 when it removed something. An agent pins the "
+      "shards of its assemblies until it leaves them; one that never comes back can't.\n\n"
+      "Examples:\n"
+      "  muster cache list --cache /var/cache/muster\n"
+      "  muster cache verify --cache /var/cache/muster\n"
+      "  muster cache evict --cache /var/cache/muster --to 100GiB\n"
+      "  muster cache pins --cache /var/cache/muster --json\n"
+      "  muster cache unpin --cache /var/cache/muster demo");
+}
+
+}  // namespace muster

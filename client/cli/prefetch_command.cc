@@ -1,0 +1,172 @@
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <atomic>
+#include <memory>
+
+#include "absl/strings/str_cat.h"
+#include "client/checkpoint/parallel.h"
+#include "client/checkpoint/shard_files.h"
+#include "client/cli/cache_flags.h"
+#include "client/cli/commands.h"
+#include "client/cli/json_output.h"
+#include "client/cli/pull_flags.h"
+#include "client/cli/values.h"
+#include "client/sdk/pieces.h"
+#include "storage/base/error_info.h"
+#include "storage/base/resource_name.h"
+#include "storage/base/status_macros.h"
+
+namespace muster {
+namespace {
+
+struct Options {
+  std::string model;
+  std::string shards;
+  CacheFlags cache;
+  size_t parallel_shards = 2;
+  bool dry_run = false;
+  PullFlags pull;
+};
+
+struct Totals {
+  std::atomic<int64_t> hits = 0;
+  std::atomic<int64_t> fetched_bytes = 0;
+};
+
+void PrintRoom(const Invocation& invocation, const CacheRoom& room) {
+  if (!invocation.json()) {
+    invocation.PrintLine(absl::StrCat("needed ", FormatSize(room.needed_bytes), ", pinned ",
+                                      FormatSize(room.pinned_bytes), ", evictable ",
+                                      FormatSize(room.evictable_bytes), ", free ",
+                                      FormatSize(std::max<int64_t>(room.free_bytes, 0)),
+                                      room.Fits() ? ": fits" : ": does not fit"));
+    for (const auto& [owner, bytes] : room.owners) {
+      invocation.PrintLine(Printable(absl::StrCat("  ", FormatSize(bytes), " for ", owner)));
+    }
+    return;
+  }
+  JsonObject json;
+  json.Add("needed_bytes", room.needed_bytes);
+  json.Add("pinned_bytes", room.pinned_bytes);
+  json.Add("evictable_bytes", room.evictable_bytes);
+  json.Add("free_bytes", room.free_bytes);
+  json.AddRaw("fits", room.Fits() ? "true" : "false");
+  invocation.PrintLine(json.ToString());
+}
+
+void PrintTotals(const Invocation& invocation, const Options& options,
+                 const std::vector<WantedShard>& wanted, const Totals& totals) {
+  int64_t bytes = 0;
+  for (const WantedShard& shard : wanted) bytes += shard.size_bytes;
+  if (invocation.json()) {
+    JsonObject json;
+    json.Add("shards", static_cast<int64_t>(wanted.size()));
+    json.Add("size_bytes", bytes);
+    json.Add("hits", totals.hits);
+    json.Add("fetched_bytes", totals.fetched_bytes);
+    invocation.PrintLine(json.ToString());
+    return;
+  }
+  invocation.PrintLine(absl::StrCat("cached ", CountOf(wanted.size(), "shard"), ", ",
+                                    FormatSize(bytes), ", verified, in ", options.cache.directory,
+                                    "; fetched ", FormatSize(totals.fetched_bytes), ", ",
+                                    totals.hits.load(), " were there already"));
+}
+
+// What the fetches of one command share; thread-safe.
+struct Prefetch {
+  Client& client;
+  Puller& puller;
+  ShardCache& cache;
+  ProgressBar& bar;
+  const bool quiet;
+  Totals& totals;
+};
+
+absl::Status Fetch(const Prefetch& prefetch, const v1::Shard& shard, const std::stop_token& stop) {
+  PullShard pull{shard, {}};
+  if (shard.piece_count() > 0) {
+    CallOptions call;
+    call.stop = stop;
+    MUSTER_ASSIGN_OR_RETURN(pull.pieces, FetchPieces(prefetch.client, shard, call));
+  }
+  int64_t last = 0;
+  const CachedPullResult result =
+      prefetch.puller.PullToCache(pull, prefetch.cache, stop, [&](int64_t done) {
+        prefetch.bar.Add(done - last);
+        last = done;
+      });
+  prefetch.totals.fetched_bytes += result.pull.fetched_bytes;
+  if (result.hit) ++prefetch.totals.hits;
+  for (const PullFailure& failure : result.pull.location_failures) {
+    if (!prefetch.quiet) prefetch.bar.Say(absl::StrCat("warning: ", Printable(failure.message)));
+  }
+  return Annotate(result.pull.status, absl::StrCat("shard ", shard.index()));
+}
+
+absl::Status Run(Invocation& invocation, const Options& options) {
+  MUSTER_ASSIGN_OR_RETURN(const std::string model, FullModelVersionName(options.model));
+  std::optional<std::vector<uint32_t>> indices;
+  if (!options.shards.empty()) {
+    MUSTER_ASSIGN_OR_RETURN(indices, ParseShardList(options.shards));
+  }
+  MUSTER_ASSIGN_OR_RETURN(const PullerOptions puller_options, ToPullerOptions(options.pull));
+  MUSTER_ASSIGN_OR_RETURN(const auto cache, OpenCache(options.cache));
+  MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect(kLongCallTimeout));
+  MUSTER_ASSIGN_OR_RETURN(const std::vector<v1::Shard> shards,
+                          ChooseShards(*client, model, indices, invocation.Call()));
+  std::vector<WantedShard> wanted;
+  for (const v1::Shard& shard : shards) {
+    wanted.push_back({ContentKeyOf(shard), static_cast<int64_t>(shard.size_bytes())});
+  }
+  if (options.dry_run) {
+    MUSTER_ASSIGN_OR_RETURN(const CacheRoom room, cache->Room(wanted));
+    PrintRoom(invocation, room);
+  }
+  MUSTER_RETURN_IF_ERROR(cache->CheckRoom(wanted));
+  if (options.dry_run) return absl::OkStatus();
+  Puller puller(invocation.stores(), invocation.clock(), invocation.random(), puller_options);
+  Totals totals;
+  {
+    const auto bar = invocation.NewProgressBar("prefetching");
+    int64_t bytes = 0;
+    for (const WantedShard& shard : wanted) bytes += shard.size_bytes;
+    bar->SetTotal(bytes);
+    const Prefetch prefetch{*client, puller, *cache, *bar, invocation.json(), totals};
+    MUSTER_RETURN_IF_ERROR(RunInParallel(
+        shards.size(), options.parallel_shards, invocation.stop(),
+        [&](size_t i, const std::stop_token& stop) { return Fetch(prefetch, shards[i], stop); }));
+  }
+  PrintTotals(invocation, options, wanted, totals);
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void AddPrefetchCommand(CLI::App& app, Command& chosen) {
+  CLI::App* const command = app.add_subcommand(
+      "prefetch", "Fill a cache ahead of a rollout, verified, without joining an assembly");
+  auto options = std::make_shared<Options>();
+  command->add_option("MODEL@VERSION", options->model, "The model version")->required();
+  command->add_option("--shards", options->shards, "Which shards, such as 0,3-5 (default: all)");
+  AddCacheFlags(*command, options->cache);
+  command->add_option("--parallel-shards", options->parallel_shards, "Shards fetched at once")
+      ->check(CLI::Range(size_t{1}, size_t{64}))
+      ->capture_default_str();
+  command->add_flag("--dry-run", options->dry_run,
+                    "Only say whether there is room: bytes needed, pinned, evictable and free");
+  AddPullFlags(*command, options->pull);
+  command->footer(
+      "An agent with the same --cache then finds the shards and fetches nothing. They are not "
+      "pinned: until an assembly needs them, other shards may take their place. One that was "
+      "interrupted goes on where it was.\n\n"
+      "Examples:\n"
+      "  muster prefetch llama@v2 --cache /var/cache/muster\n"
+      "  muster prefetch llama@v2 --cache /var/cache/muster --shards 0,3-5 --cache-budget 500GiB\n"
+      "  muster prefetch llama@v2 --cache /var/cache/muster --dry-run --json");
+  command->callback([options, &chosen] {
+    chosen = [options](Invocation& invocation) { return Run(invocation, *options); };
+  });
+}
+
+}  // namespace muster

@@ -1,0 +1,181 @@
+"""The cache of a node: shared by processes, bounded, pinned, scrubbed, and filled ahead (invariant 3)."""
+
+import re
+
+import pytest
+from harness import checkpoints
+from harness.api import DEGRADED, READY
+from harness.caches import entries, fetched_bytes
+from harness.conditions import eventually
+
+SHARDS = 4
+
+
+@pytest.fixture(name="sources", scope="module")
+def make_sources(tmp_path_factory):
+    """Two models of one size with other bytes."""
+    directory = tmp_path_factory.mktemp("sources")
+    return [
+        checkpoints.write_safetensors(directory / f"{seed}.safetensors", checkpoints.transformer(seed=seed))
+        for seed in (1, 2)
+    ]
+
+
+@pytest.fixture(name="published")
+def publish(cluster, sources):
+    for number, source in enumerate(sources):
+        cluster.publish(source, f"llama@v{number}", "--piece-size", "1MiB", shards=SHARDS)
+        cluster.create_assembly(f"demo{number}", f"llama@v{number}", policy="full")
+    return cluster
+
+
+def total_bytes(cluster, version="v0"):
+    return sum(shard.size_bytes for shard in cluster.api().shards("llama", version))
+
+
+def cache_command(cluster, cache, *words, **kwargs):
+    return cluster.muster("cache", words[0], "--cache", cache, *words[1:], "--json", **kwargs)
+
+
+def test_two_agents_with_one_cache_fetch_each_shard_once(published, tmp_path):
+    published.create_assembly("both", "llama@v0", policy="full", min_nodes=2)
+    cache = tmp_path / "cache"
+    agents = [published.start_agent(node, "both", cache=cache) for node in ("n1", "n2")]
+    published.wait_ready("both")
+
+    def all_told():
+        told = [len(re.findall(r" state=ready ", agent.output())) for agent in agents]
+        return told == [SHARDS, SHARDS]
+
+    eventually(all_told, "both agents say that every shard is READY")
+    assert sum(fetched_bytes(agent) for agent in agents) == total_bytes(published)
+    assert len(entries(cache)) == SHARDS
+    owners = {pin["owner"] for pin in cache_command(published, cache, "pins").json()["pins"]}
+    assert owners == {"assemblies/both/nodes/n1", "assemblies/both/nodes/n2"}
+
+
+def test_full_cache_refuses_with_its_numbers_and_keeps_what_is_pinned(published, tmp_path):
+    cache, total = tmp_path / "cache", total_bytes(published)
+    budget = ["--cache-budget", total + total // 2]
+    first = published.start_agent("n1", "demo0", *budget, cache=cache)
+    published.wait_ready("demo0")
+    kept = sorted(path.name for path in entries(cache))
+    second = published.start_agent("n2", "demo1", *budget, cache=cache)
+
+    def refusal():
+        replicas = published.api().assemblies.GetShardStatus(name="assemblies/demo1", shard=0).replicas
+        return next((one.failure for one in replicas if one.failure.code == one.failure.NO_SPACE), None)
+
+    failure = eventually(refusal, "the second agent refuses")
+    assert f"needed {total_bytes(published, 'v1')} bytes, pinned {total}, evictable 0" in failure.message
+    assert f"assemblies/demo0/nodes/n1 ({total} bytes)" in failure.message
+    assert sorted(path.name for path in entries(cache)) == kept, "nothing of it was fetched"
+
+    # The first one goes and does not come back; its pin is all that is left.
+    first.kill()
+    assert cache_command(published, cache, "evict", "--to", "0").json()["evicted"] == []
+    refused = published.muster("cache", "evict", "--cache", cache, kept[0], check=False)
+    assert refused.code == 1
+    assert "assemblies/demo0/nodes/n1" in refused.text
+    published.muster("cache", "unpin", "--cache", cache, "demo0")
+
+    published.wait_ready("demo1")
+    second.terminate()
+    used = cache_command(published, cache, "list").json()["used_bytes"]
+    assert used <= total + total // 2
+    assert published.muster("cache", "unpin", "--cache", cache, "demo0", check=False).code == 1
+
+
+def test_agent_that_leaves_lets_its_shards_go(published, tmp_path):
+    cache = tmp_path / "cache"
+    agent = published.start_agent("n1", "demo0", "--on-stop", "leave", cache=cache)
+    published.wait_ready("demo0")
+    assert len(cache_command(published, cache, "pins").json()["pins"][0]["keys"]) == SHARDS
+
+    agent.terminate()
+
+    assert cache_command(published, cache, "pins").json()["pins"] == []
+    assert len(cache_command(published, cache, "evict", "--to", "0").json()["evicted"]) == SHARDS
+    assert not entries(cache)
+
+
+def test_prefetched_shards_are_not_fetched_again(published, tmp_path):
+    cache, total = tmp_path / "cache", total_bytes(published)
+    plan = published.muster("prefetch", "llama@v0", "--cache", cache, "--dry-run", "--json").json()
+    assert (plan["needed_bytes"], plan["fits"]) == (total, True)
+    some = published.muster("prefetch", "llama@v0", "--cache", cache, "--shards", "0,2-3", "--json").json()
+    assert some["shards"] == 3
+    everything = published.muster("prefetch", "llama@v0", "--cache", cache, "--json").json()
+    assert everything["hits"] == 3
+    assert some["fetched_bytes"] + everything["fetched_bytes"] == total
+
+    agent = published.start_agent("n1", "demo0", cache=cache)
+    published.wait_ready("demo0")
+
+    assert fetched_bytes(agent) == 0
+
+
+def test_prefetch_that_does_not_fit_is_refused_before_the_first_byte(published, tmp_path):
+    cache = tmp_path / "cache"
+    words = ["prefetch", "llama@v0", "--cache", cache, "--cache-budget", total_bytes(published) - 1]
+
+    for extra in ([], ["--dry-run"]):
+        refused = published.muster(*words, *extra, check=False)
+        assert refused.code == 1
+        assert f"needed {total_bytes(published)} bytes" in refused.text
+    assert not entries(cache)
+
+
+def test_scrub_withdraws_ready_and_fetches_what_rotted(published, tmp_path):
+    cache = tmp_path / "cache"
+    agent = published.start_agent(
+        "n1", "demo0", "--scrub-rate", "1GiB", "--scrub-interval", "50ms", cache=cache
+    )
+    published.wait_ready("demo0")
+    watch = published.api().assemblies.WatchAssembly(name="assemblies/demo0", timeout=60)
+    assert next(watch).assembly.state == READY
+    rotten = entries(cache)[0]
+    before = rotten.read_bytes()
+    rotten.chmod(0o644)
+    checkpoints.flip_byte(rotten, len(before) // 2)
+
+    states = []
+    for message in watch:
+        states.append(message.assembly.state)
+        if states[-1] == READY and DEGRADED in states:
+            break
+
+    assert DEGRADED in states
+    assert rotten.read_bytes() == before
+    assert "the cache entry was removed" in agent.output()
+
+
+def test_scrub_fetches_what_somebody_evicted_by_force(published, tmp_path):
+    cache = tmp_path / "cache"
+    published.start_agent("n1", "demo0", "--scrub-interval", "50ms", "--scrub-rate", "1GiB", cache=cache)
+    published.wait_ready("demo0")
+    key = entries(cache)[0].name
+
+    published.muster("cache", "evict", "--cache", cache, "--force", key)
+
+    eventually(lambda: key in [path.name for path in entries(cache)], "the shard is fetched again")
+    eventually(lambda: published.api().is_ready("demo0"), "READY again")
+
+
+def test_cache_verify_removes_what_rotted_and_nothing_else(published, tmp_path):
+    cache = tmp_path / "cache"
+    published.muster("prefetch", "llama@v0", "--cache", cache)
+    assert cache_command(published, cache, "verify").json()["good"] == SHARDS
+    rotten = entries(cache)[1]
+    rotten.chmod(0o644)
+    checkpoints.flip_byte(rotten, 3)
+
+    found = cache_command(published, cache, "verify", check=False)
+
+    assert found.code == 1
+    assert found.json()["good"] == SHARDS - 1
+    assert rotten.name in found.json()["removed"][0]
+    assert rotten.name not in [path.name for path in entries(cache)]
+    items = cache_command(published, cache, "list").json()["items"]
+    assert len(items) == SHARDS - 1
+    assert all(item["last_use_unix_seconds"] > 0 and not item["in_use"] for item in items)
