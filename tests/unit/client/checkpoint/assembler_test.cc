@@ -121,7 +121,8 @@ TEST_F(AssemblerTest, BadCacheEntryIsReplacedByItsLocation) {
   MUSTER_ASSERT_OK(cache);
   PullIntoCache(0, **cache);
   for (const std::string& file : FilesIn("cache")) {
-    if (file.find("root-") == std::string::npos || file.ends_with(".record")) continue;
+    const std::filesystem::path path = file;
+    if (!path.filename().string().starts_with("root-") || path.has_extension()) continue;
     std::filesystem::permissions(directory_.Path("cache/" + file),
                                  std::filesystem::perms::owner_all);
     FlipByte(directory_.Path("cache/" + file), 500'000);
