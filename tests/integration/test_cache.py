@@ -1,5 +1,6 @@
 """The cache of a node: shared by processes, bounded, pinned, scrubbed, and filled ahead (invariant 3)."""
 
+import pathlib
 import re
 
 import pytest
@@ -136,16 +137,17 @@ def test_scrub_withdraws_ready_and_fetches_what_rotted(published, tmp_path):
     assert next(watch).assembly.state == READY
     rotten = entries(cache)[0]
     before = rotten.read_bytes()
+    # As long as the shard can't be fetched again the barrier is down.
+    store = pathlib.Path(published.store)
+    away = store.rename(store.with_suffix(".away"))
     rotten.chmod(0o644)
     checkpoints.flip_byte(rotten, len(before) // 2)
 
-    states = []
-    for message in watch:
-        states.append(message.assembly.state)
-        if states[-1] == READY and DEGRADED in states:
-            break
+    assert next(message for message in watch if message.assembly.state != READY).assembly.state == DEGRADED
+    assert not rotten.exists()
+    away.rename(store)
+    next(message for message in watch if message.assembly.state == READY)
 
-    assert DEGRADED in states
     assert rotten.read_bytes() == before
     assert "the cache entry was removed" in agent.output()
 

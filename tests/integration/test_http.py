@@ -21,6 +21,8 @@ PIECES = 24
 SIZE = PIECES * PIECE
 CONNECTIONS = 4
 IN_FLIGHT = CONNECTIONS * PIECE
+# Pieces that take long are read a second time elsewhere, within this many bytes.
+SECOND_READS = SIZE // 20
 
 
 @pytest.fixture(autouse=True)
@@ -146,7 +148,7 @@ def test_bad_location_costs_no_more_than_the_pieces_in_flight(cluster, web, prox
     pull_to_ready(cluster, big_file)
 
     assert first.body_bytes >= PIECE and second.body_bytes >= PIECE, "both were read from"
-    assert first.body_bytes + second.body_bytes <= SIZE + IN_FLIGHT
+    assert first.body_bytes + second.body_bytes <= SIZE + IN_FLIGHT + SECOND_READS
 
 
 def test_transfers_that_break_off_go_on_where_they_broke(cluster, web, proxies, big_file):
@@ -156,8 +158,8 @@ def test_transfers_that_break_off_go_on_where_they_broke(cluster, web, proxies, 
 
     pull_to_ready(cluster, big_file)
 
-    assert first.body_bytes == SIZE
-    assert second.body_bytes == 0
+    assert first.body_bytes + second.body_bytes <= SIZE + SECOND_READS
+    assert second.body_bytes <= SECOND_READS
 
 
 def test_location_that_goes_away_half_way_is_left_for_the_next(cluster, web, proxies, big_file):
@@ -172,7 +174,7 @@ def test_location_that_goes_away_half_way_is_left_for_the_next(cluster, web, pro
     pull_to_ready(cluster, big_file, meanwhile=leave)
 
     assert second.body_bytes >= SIZE // 3
-    assert first.body_bytes + second.body_bytes <= SIZE + IN_FLIGHT
+    assert first.body_bytes + second.body_bytes <= SIZE + IN_FLIGHT + SECOND_READS
 
 
 def test_object_replaced_in_the_middle_of_a_pull_is_noticed(cluster, web, proxies, big_file):
@@ -197,7 +199,7 @@ def test_object_replaced_in_the_middle_of_a_pull_is_noticed(cluster, web, proxie
     pull_to_ready(cluster, big_file, meanwhile=replace)
 
     assert any(request.path.endswith(".good") for request in second.requests)
-    assert first.body_bytes + second.body_bytes <= SIZE + 2 * IN_FLIGHT
+    assert first.body_bytes + second.body_bytes <= SIZE + 2 * IN_FLIGHT + SECOND_READS
 
 
 def test_truncated_object_is_not_read(cluster, web, proxies, big_file):
