@@ -1,5 +1,6 @@
-# `cmake --install BUILD --prefix P` installs the client library, the protos and the binaries; `--component dev` only the
-# first two, `--component bin` only the last. Another project then says find_package(Muster) and links Muster::sdk.
+# `cmake --install BUILD --prefix P` installs the client libraries, the protos and the binaries; `--component dev` only the
+# first two, `--component bin` only the last. Another project then says find_package(Muster) and links Muster::sdk, or
+# find_package(Muster COMPONENTS loading) and links Muster::loading.
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
@@ -7,7 +8,8 @@ include(CMakePackageConfigHelpers)
 set(MUSTER_INSTALL_INCLUDEDIR "${CMAKE_INSTALL_INCLUDEDIR}/muster")
 set(MUSTER_INSTALL_CMAKEDIR "${CMAKE_INSTALL_LIBDIR}/cmake/Muster")
 
-install(TARGETS muster_common muster_base muster_proto muster_grpc muster_sdk
+install(TARGETS muster_common muster_base muster_proto muster_grpc muster_sdk muster_object muster_http_object muster_transfer
+    muster_checkpoint muster_checkpoint_catalogue muster_loading
   EXPORT MusterTargets
   ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}" COMPONENT dev
   FILE_SET HEADERS DESTINATION "${MUSTER_INSTALL_INCLUDEDIR}" COMPONENT dev)

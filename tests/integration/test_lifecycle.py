@@ -1,7 +1,6 @@
 """Starts, stops, losses and returns of server and agents; lists and request ids over restarts; the installed package."""
 
 import os
-import pathlib
 import subprocess
 import threading
 
@@ -9,8 +8,8 @@ import pytest
 from harness import checkpoints
 from harness.api import DEGRADED, READY, ApiError, assembly_pb2
 from harness.conditions import always, eventually
+from harness.examples import build_example
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 SHARDS = 4
 STOP_SECONDS = 5.0
 
@@ -275,21 +274,12 @@ def test_paging_goes_on_over_a_restart_and_returns_each_name_once(cluster):
 
 @pytest.mark.limit(400)
 def test_example_builds_and_runs_against_the_installed_package(cluster, source, tmp_path):
-    build = pathlib.Path(os.environ["MUSTER_BIN_DIR"]).resolve().parent
-    prefix, out = tmp_path / "prefix", tmp_path / "example"
-
-    def run(*command):
-        done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-
-    run("cmake", "--install", build, "--prefix", prefix)
-    run("cmake", "-S", ROOT / "examples/list_and_wait", "-B", out, "-G", "Ninja", f"-DCMAKE_PREFIX_PATH={prefix}")
-    run("cmake", "--build", out)
+    program, prefix = build_example("list_and_wait", tmp_path)
     cluster.publish(source, "llama@v1", shards=SHARDS)
     cluster.create_assembly("demo", "llama@v1")
     cluster.start_agents(1, "demo")
 
-    example = cluster.spawn("example", [out / "list_and_wait", cluster.address, "llama@v1", "demo", "60"])
+    example = cluster.spawn("example", [program, cluster.address, "llama@v1", "demo", "60"])
 
     assert example.wait(70) == 0, example.output()
     assert "models/llama/versions/v1: COMMITTED" in example.output()
