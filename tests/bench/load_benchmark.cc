@@ -1,0 +1,81 @@
+// Loads shards of a model version as tensors into memory, once. Prints one JSON object. Who started
+// it measures its memory meanwhile.
+
+#include <sys/resource.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "client/sdk/client.h"
+#include "client/sdk/model_load.h"
+#include "client/transfer/md5_lanes.h"
+#include "storage/base/clock.h"
+#include "storage/base/random.h"
+#include "storage/object/file_object_store.h"
+#include "storage/object/object_store_registry.h"
+
+namespace muster {
+namespace {
+
+void Require(const absl::Status& status) {
+  if (status.ok()) return;
+  std::fprintf(stderr, "%s\n", std::string(status.message()).c_str());
+  std::exit(1);
+}
+
+double CpuSeconds() {
+  rusage usage;
+  getrusage(RUSAGE_SELF, &usage);
+  const auto seconds = [](const timeval& time) { return time.tv_sec + time.tv_usec / 1e6; };
+  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+
+nlohmann::json Run(const std::string& server, LoadOptions options) {
+  Clock& clock = SystemClock();
+  const auto random = NewSystemRandom();
+  ObjectStoreRegistry stores;
+  Require(RegisterFileObjectStore(stores));
+  ClientOptions client_options;
+  client_options.servers = {server};
+  const auto client = Client::Connect(client_options, clock, *random);
+  Require(client.status());
+  size_t tensors = 0;
+  options.on_tensor = [&tensors](const LoadedTensor&) { ++tensors; };
+  const double cpu = CpuSeconds();
+  const absl::Duration begin = clock.Monotonic();
+  const auto load = ModelLoad::Start(**client, stores, clock, *random, std::move(options));
+  Require(load->Wait());
+  return {{"seconds", absl::ToDoubleSeconds(clock.Monotonic() - begin)},
+          {"cpu_seconds", CpuSeconds() - cpu},
+          {"bytes", load->progress().done_bytes},
+          {"tensors", tensors},
+          {"target", Md5LanesTarget()}};
+}
+
+}  // namespace
+}  // namespace muster
+
+int main(int argc, char** argv) {
+  muster::LoadOptions options;
+  std::string server;
+  std::vector<uint32_t> shards;
+  bool shared = false;
+  CLI::App app("Loads shards as tensors into memory");
+  app.add_option("--server", server, "host:port of musterd")->required();
+  app.add_option("--model", options.model_version, "MODEL@VERSION")->required();
+  app.add_option("--shards", shards, "Which shards")->delimiter(',')->required();
+  app.add_option("--connections", options.puller.connections, "Pieces fetched at once");
+  app.add_flag("--shared", shared, "Into anonymous shared memory");
+  CLI11_PARSE(app, argc, argv);
+  options.shards = shards;
+  if (shared) options.place = muster::LoadPlace::kSharedMemory;
+  std::puts(muster::Run(server, std::move(options)).dump().c_str());
+}
