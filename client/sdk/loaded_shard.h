@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "client/checkpoint/dtype.h"
@@ -16,6 +17,9 @@
 namespace muster {
 
 struct LoadedTensor;
+
+// kUnimplemented when this program can't decode how the shard is stored.
+absl::Status CheckEncoding(const v1::Shard& shard);
 
 // A handle: copies are cheap and share the bytes, which stay where they are, unchanged, until the
 // last handle and the last tensor of the shard are gone, whatever becomes of the load that they
@@ -39,9 +43,10 @@ class LoadedShard {
   std::optional<LoadedTensor> Find(absl::string_view name) const;
 
   // Of a shard in shared memory: a memfd with the bytes from byte 0, sealed against writing,
-  // shrinking and growing. Sent over a Unix socket (SCM_RIGHTS), or opened as /proc/PID/fd/N,
-  // another process maps it: MAP_PRIVATE and PROT_READ work on every kernel, and copy nothing. It
-  // is closed with the last handle; what others have mapped stays. -1 for other shards.
+  // shrinking and growing. Another process gets it over a Unix socket (SCM_RIGHTS) or opens
+  // /proc/PID/fd/N, and uses the same copy with AttachShard; or maps it itself: MAP_PRIVATE and
+  // PROT_READ work on every kernel, and copy nothing. It is closed with the last handle; what
+  // others have mapped stays. -1 for other shards.
   int shared_fd() const;
 
  private:

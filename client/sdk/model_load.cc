@@ -37,10 +37,7 @@ absl::Status CheckShard(const v1::Shard& shard, uint32_t index) {
                      " bytes; the server's description of it can't "
                      "be used"));
   }
-  if (shard.encoding().empty()) return absl::OkStatus();
-  return absl::UnimplementedError(absl::StrCat("shard ", index, " is encoded as ",
-                                               QuoteForMessage(shard.encoding()),
-                                               ", which this program can't decode; update it"));
+  return Annotate(CheckEncoding(shard), absl::StrCat("shard ", index));
 }
 
 std::string ContextOf(const v1::Shard& shard) { return absl::StrCat("shard ", shard.index()); }

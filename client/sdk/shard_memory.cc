@@ -3,12 +3,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstring>
 
 #include "absl/memory/memory.h"
 #include "absl/strings/str_cat.h"
+#include "storage/base/error_info.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
@@ -16,6 +18,8 @@ namespace {
 
 // memfd_create takes 249 bytes.
 constexpr size_t kMaxMemfdName = 249;
+// With these nobody can change the bytes any more, and the seals can't be taken back.
+constexpr int kSeals = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW;
 
 // Touching fresh memory in small pages takes as long as hashing what is put there. Only a hint.
 void AskForHugePages(const Mapping& mapping) {
@@ -47,6 +51,27 @@ absl::StatusOr<ShardMemory> ShardMemory::Map(CachedShard entry) {
                                          .fd = entry.fd()}));
   ShardMemory memory(std::move(mapping));
   memory.entry_.emplace(std::move(entry));
+  return memory;
+}
+
+absl::StatusOr<ShardMemory> ShardMemory::MapSealed(UniqueFd fd) {
+  const int seals = fcntl(fd.get(), F_GET_SEALS);
+  if (seals < 0 || (seals & kSeals) != kSeals) {
+    return MakeError(absl::StatusCode::kFailedPrecondition, "NOT_SEALED",
+                     "this is no shared memory that is sealed against writing, shrinking and "
+                     "growing, so it could change while it is used");
+  }
+  struct stat state {};
+  if (fstat(fd.get(), &state) != 0) return PathError(errno, "stat", "shared memory");
+  // Before Linux 6.7, what is sealed against writes can be mapped privately only. No page is ever
+  // written, so none is copied.
+  MUSTER_ASSIGN_OR_RETURN(Mapping mapping,
+                          Mapping::Make({.size_bytes = static_cast<size_t>(state.st_size),
+                                         .protection = PROT_READ,
+                                         .flags = MAP_PRIVATE,
+                                         .fd = fd.get()}));
+  ShardMemory memory(std::move(mapping));
+  memory.shared_fd_ = std::move(fd);
   return memory;
 }
 
@@ -99,20 +124,12 @@ absl::StatusOr<ShardMemory> ShardMemorySink::Finish() {
   }
   // The kernel seals only what nobody has mapped for writing.
   mapping_ = Mapping();
-  if (fcntl(shared_fd_.get(), F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW) != 0) {
+  if (fcntl(shared_fd_.get(), F_ADD_SEALS, kSeals) != 0) {
     return absl::FailedPreconditionError(
         absl::StrCat("can't seal shared memory: ", std::strerror(errno),
                      "; another process may have opened it before it was verified"));
   }
-  // Before Linux 6.7, what is sealed against writes can be mapped privately only. No page is ever
-  // written, so none is copied.
-  MUSTER_ASSIGN_OR_RETURN(Mapping mapping, Mapping::Make({.size_bytes = size,
-                                                          .protection = PROT_READ,
-                                                          .flags = MAP_PRIVATE,
-                                                          .fd = shared_fd_.get()}));
-  ShardMemory memory(std::move(mapping));
-  memory.shared_fd_ = std::move(shared_fd_);
-  return memory;
+  return ShardMemory::MapSealed(std::move(shared_fd_));
 }
 
 }  // namespace muster

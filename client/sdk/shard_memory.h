@@ -61,6 +61,10 @@ class ShardMemory {
   // Maps a cache entry, which is in use meanwhile and not evicted.
   static absl::StatusOr<ShardMemory> Map(CachedShard entry);
 
+  // Maps all of a memfd. kFailedPrecondition NOT_SEALED: it is none, or somebody could still change
+  // its bytes or its size.
+  static absl::StatusOr<ShardMemory> MapSealed(UniqueFd fd);
+
   absl::string_view bytes() const { return {mapping_.data(), mapping_.size()}; }
 
   // Of anonymous shared memory: a sealed memfd that holds the shard from byte 0. -1 for others.

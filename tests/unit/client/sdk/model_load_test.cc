@@ -1,11 +1,6 @@
 // Loads from a scripted store, described by a catalogue in memory, to each place.
 #include "client/sdk/model_load.h"
 
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <cstring>
 #include <map>
 #include <memory>
@@ -18,11 +13,8 @@
 #include "client/transfer/shard_cache.h"
 #include "gmock/gmock.h"
 #include "storage/base/mutex.h"
-#include "tests/support/fake_clock.h"
 #include "tests/support/status_matchers.h"
-#include "tests/unit/client/checkpoint/checkpoint_fixtures.h"
-#include "tests/unit/client/checkpoint/fake_catalogue.h"
-#include "tests/unit/client/transfer/transfer_fixtures.h"
+#include "tests/unit/client/sdk/loading_fixture.h"
 
 namespace muster {
 namespace {
@@ -36,83 +28,7 @@ using ::testing::Pair;
 using ::testing::SizeIs;
 using ::testing::UnorderedElementsAre;
 
-constexpr char kName[] = "models/llama/versions/v1";
-
-class ModelLoadTest : public testing::Test {
- protected:
-  ModelLoadTest() {
-    options_.model_version = "llama@v1";
-    options_.puller.connections = 2;
-    options_.puller.retry.attempts = 1;
-    v1::ModelVersion& version = catalogue_.versions()[kName].version;
-    version.set_name(kName);
-    version.set_state(v1::ModelVersion::COMMITTED);
-  }
-
-  // Registers `shard`, whose bytes the test has put at its locations.
-  v1::Shard& Register(const PullShard& shard, uint32_t tensor_count) {
-    FakeCatalogue::Version& version = catalogue_.versions()[kName];
-    const auto index = static_cast<uint32_t>(version.shards.size());
-    version.version.set_shard_count(index + 1);
-    v1::Shard& added = version.shards[index];
-    added = shard.shard;
-    added.set_name(absl::StrCat(kName, "/shards/", index));
-    added.set_index(index);
-    added.set_piece_count(static_cast<uint32_t>(shard.pieces.size()));
-    added.set_piece_md5s(PackPieces(shard.pieces));
-    added.set_tensor_count(tensor_count);
-    return added;
-  }
-
-  // Adds the next shard at fake://a/{index}, in 2 pieces; returns its tensors.
-  std::vector<FixtureTensor> AddShard() {
-    const size_t index = catalogue_.versions()[kName].shards.size();
-    const std::vector<FixtureTensor> tensors = {
-        {absl::StrCat("layers.", index, ".big"), 400'000},
-        {absl::StrCat("layers.", index, ".small"), 150'000}};
-    const std::string key = absl::StrCat("a/", index);
-    files_.push_back(FixtureFile(tensors));
-    store_.Set(key, files_.back());
-    Register(ShardWithPieces(files_.back(), {absl::StrCat("fake://", key)}), 2);
-    return tensors;
-  }
-
-  void UseCache(const ShardCache::Options& options = {}) {
-    auto cache = ShardCache::Open(directory_.path() + "/cache", options);
-    MUSTER_ASSERT_OK(cache);
-    cache_ = *std::move(cache);
-    options_.place = LoadPlace::kCache;
-    options_.cache = cache_.get();
-  }
-
-  std::unique_ptr<ModelLoad> Start() {
-    return ModelLoad::Start(catalogue_.client(), stores_, clock_, *random_, options_);
-  }
-  absl::Status Load() { return Start()->Wait(); }
-
-  // Makes reads of `key` hang until their load is cancelled; `reading` opens with the first.
-  void HangReadsOf(const std::string& key, Gate& reading) {
-    store_.OnRead([key, &reading](const ScriptedStore::ReadCall& call) -> absl::Status {
-      if (call.key != key) return absl::OkStatus();
-      Gate stopped;
-      const std::stop_callback stop(call.stop, [&stopped] { stopped.Open(); });
-      reading.Open();
-      stopped.Wait();
-      return absl::CancelledError("stopped");
-    });
-  }
-
-  TempDir directory_;
-  FakeClock clock_;
-  const std::unique_ptr<Random> random_ = NewSeededRandom(5);
-  ObjectStoreRegistry stores_;
-  ScriptedStore store_{stores_};
-  FakeCatalogue catalogue_;
-  std::unique_ptr<ShardCache> cache_;
-  LoadOptions options_;
-  // The shards' bytes.
-  std::vector<std::string> files_;
-};
+using ModelLoadTest = LoadingTest;
 
 class ModelLoadToEachPlaceTest : public ModelLoadTest,
                                  public testing::WithParamInterface<LoadPlace> {
@@ -201,7 +117,7 @@ TEST_P(ModelLoadToEachPlaceTest, ShardWithoutPiecesIsGivenOutOnlyIfItsMd5IsRight
 TEST_P(ModelLoadToEachPlaceTest, WrongBytesAreFetchedElsewhereAndWarnedOf) {
   AddShard();
   store_.Set("b/0", files_[0]);
-  v1::Shard& shard = catalogue_.versions()[kName].shards[0];
+  v1::Shard& shard = version().shards[0];
   shard.add_locations()->set_uri("fake://b/0");
   for (int64_t piece = 0; piece < 2; ++piece) store_.FlipByte("a/0", piece * kMiB + 9);
   Mutex mutex;
@@ -374,7 +290,7 @@ TEST_F(ModelLoadTest, ShardThatTheModelDoesNotHaveIsRefused) {
 
 TEST_F(ModelLoadTest, VersionThatIsNotCommittedIsRefused) {
   AddShard();
-  catalogue_.versions()[kName].version.set_state(v1::ModelVersion::DRAFT);
+  version().version.set_state(v1::ModelVersion::DRAFT);
 
   EXPECT_THAT(Load(), ErrorIs(absl::StatusCode::kFailedPrecondition, "VERSION_NOT_COMMITTED"));
 }
@@ -390,23 +306,23 @@ TEST_F(ModelLoadTest, UnknownVersionIsTheErrorOfEverything) {
 
 TEST_F(ModelLoadTest, DescriptionThatContradictsItselfIsRefused) {
   AddShard();
-  catalogue_.versions()[kName].shards[0].set_index(4);
+  version().shards[0].set_index(4);
   EXPECT_THAT(Load(), ErrorIs(absl::StatusCode::kDataLoss, "DESCRIPTION_BROKEN"));
 
-  catalogue_.versions()[kName].shards[0].set_index(0);
-  catalogue_.versions()[kName].version.set_shard_count(2);
+  version().shards[0].set_index(0);
+  version().version.set_shard_count(2);
   EXPECT_THAT(Load(), ErrorIs(absl::StatusCode::kDataLoss, "DESCRIPTION_BROKEN"));
 
-  catalogue_.versions()[kName].version.set_shard_count(1);
-  catalogue_.versions()[kName].shards[0].set_size_bytes(~uint64_t{0});
+  version().version.set_shard_count(1);
+  version().shards[0].set_size_bytes(~uint64_t{0});
   EXPECT_THAT(Load(), ErrorIs(absl::StatusCode::kDataLoss, "DESCRIPTION_BROKEN"));
 }
 
 TEST_F(ModelLoadTest, EncodingThatIsUnknownIsRefused) {
   AddShard();
-  catalogue_.versions()[kName].shards[0].set_encoding("zipped");
+  version().shards[0].set_encoding("zipped");
 
-  EXPECT_THAT(Load(), StatusIs(absl::StatusCode::kUnimplemented, HasSubstr("shard 0 is encoded")));
+  EXPECT_THAT(Load(), StatusIs(absl::StatusCode::kUnimplemented, HasSubstr("shard 0: is encoded")));
 }
 
 TEST_F(ModelLoadTest, VerifiedBytesWithABadHeaderAreNoTensors) {
@@ -416,9 +332,9 @@ TEST_F(ModelLoadTest, VerifiedBytesWithABadHeaderAreNoTensors) {
   EXPECT_THAT(Load(), StatusIs(absl::StatusCode::kDataLoss, HasSubstr("shard 0: ")));
   EXPECT_THAT(Load(), ErrorIs(absl::StatusCode::kDataLoss, "SHARD_HEADER_BROKEN"));
 
-  catalogue_.versions()[kName].shards.clear();
+  version().shards.clear();
   AddShard();
-  catalogue_.versions()[kName].shards[0].set_tensor_count(3);
+  version().shards[0].set_tensor_count(3);
   EXPECT_THAT(Load(),
               StatusIs(absl::StatusCode::kDataLoss, HasSubstr("2 tensors where 3 were announced")));
 }
@@ -469,38 +385,6 @@ TEST_F(ModelLoadTest, MappedEntryIsNotEvictedAndNotFetchedAgain) {
   }
 
   EXPECT_THAT(cache_->Evict({.target_bytes = 0}, {}), IsOkAndHolds(SizeIs(1)));
-}
-
-// What another process finds when it maps the memory by this one's number.
-int ReadInAnotherProcess(pid_t owner, int fd, const std::string& expected) {
-  const std::string path = absl::StrCat("/proc/", owner, "/fd/", fd);
-  const int own = open(path.c_str(), O_RDWR | O_CLOEXEC);
-  if (own < 0) return 2;
-  if (pwrite(own, "!", 1, 0) != -1) return 3;
-  void* const memory = mmap(nullptr, expected.size(), PROT_READ, MAP_PRIVATE, own, 0);
-  if (memory == MAP_FAILED) return 4;
-  return std::memcmp(memory, expected.data(), expected.size()) == 0 ? 0 : 5;
-}
-
-TEST_F(ModelLoadTest, SharedMemoryIsReadByAnotherProcess) {
-  AddShard();
-  options_.place = LoadPlace::kSharedMemory;
-  auto load = Start();
-  const auto shard = load->AwaitShard(0);
-  MUSTER_ASSERT_OK(shard);
-  // Its threads must be gone before the fork.
-  load.reset();
-
-  const pid_t owner = getpid();
-  const pid_t child = fork();
-  if (child == 0) _exit(ReadInAnotherProcess(owner, shard->shared_fd(), files_[0]));
-
-  ASSERT_GT(child, 0);
-  int state = 0;
-  ASSERT_EQ(waitpid(child, &state, 0), child);
-  EXPECT_TRUE(WIFEXITED(state));
-  EXPECT_EQ(WEXITSTATUS(state), 0);
-  EXPECT_EQ(shard->bytes(), files_[0]);
 }
 
 }  // namespace
