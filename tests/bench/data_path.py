@@ -319,9 +319,10 @@ def load_rows(bench, checkpoint, settings):
     sides = {
         "muster": [*muster, "--shards", indices],
         "shared": [*muster, "--shards", indices, "--shared"],
+        "cache": [*muster, "--shards", indices, "--cache", bench.directory / "load-cache"],
         "python": [DEBIAN_PYTHON, TORCH_LOAD, "load", *arguments],
     }
-    # The first turn brings everything into the page cache.
+    # The first turn brings everything into the page cache, and the shards into ours.
     turns = [
         {side: run_and_watch_memory(bench, side, command) for side, command in sides.items()}
         for _ in range(settings.rounds + 1)
@@ -344,7 +345,8 @@ def load_speed_row(turns):
         ">= 10",
         f"torch.load, then MD5 {speed['python']:.2f} GB/s",
         ratio,
-        f"{speed['muster']:.2f} GB/s, into shared memory {speed['shared']:.2f}; CPU {cpu['python']:.1f} s Python, "
+        f"{speed['muster']:.2f} GB/s, into shared memory {speed['shared']:.2f}, "
+        f"mapped from our cache {speed['cache']:.0f}; CPU {cpu['python']:.1f} s Python, "
         f"{cpu['muster']:.1f} s ours: at most {cpu['python'] / cpu['muster']:.1f} where the CPU limits; "
         f"{turns[0]['muster']['target']}",
         turns=turns,

@@ -1,5 +1,5 @@
-// Loads shards of a model version as tensors into memory, once. Prints one JSON object. Who started
-// it measures its memory meanwhile.
+// Loads shards of a model version as tensors, once. Prints one JSON object. Who started it measures
+// its memory meanwhile.
 
 #include <sys/resource.h>
 
@@ -17,6 +17,7 @@
 #include "client/sdk/client.h"
 #include "client/sdk/model_load.h"
 #include "client/transfer/md5_lanes.h"
+#include "client/transfer/shard_cache.h"
 #include "storage/base/clock.h"
 #include "storage/base/random.h"
 #include "storage/object/file_object_store.h"
@@ -68,14 +69,24 @@ int main(int argc, char** argv) {
   std::string server;
   std::vector<uint32_t> shards;
   bool shared = false;
-  CLI::App app("Loads shards as tensors into memory");
+  std::string cache_path;
+  CLI::App app("Loads shards as tensors");
   app.add_option("--server", server, "host:port of musterd")->required();
   app.add_option("--model", options.model_version, "MODEL@VERSION")->required();
   app.add_option("--shards", shards, "Which shards")->delimiter(',')->required();
   app.add_option("--connections", options.puller.connections, "Pieces fetched at once");
   app.add_flag("--shared", shared, "Into anonymous shared memory");
+  app.add_option("--cache", cache_path, "Mapped from this cache, into which they are pulled first");
   CLI11_PARSE(app, argc, argv);
   options.shards = shards;
   if (shared) options.place = muster::LoadPlace::kSharedMemory;
+  std::unique_ptr<muster::ShardCache> cache;
+  if (!cache_path.empty()) {
+    auto opened = muster::ShardCache::Open(cache_path, {});
+    muster::Require(opened.status());
+    cache = *std::move(opened);
+    options.place = muster::LoadPlace::kCache;
+    options.cache = cache.get();
+  }
   std::puts(muster::Run(server, std::move(options)).dump().c_str());
 }
