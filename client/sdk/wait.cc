@@ -9,6 +9,9 @@
 namespace muster {
 namespace {
 
+// A wait that is over does not last much longer for saying why.
+constexpr absl::Duration kReasonsTimeout = absl::Seconds(2);
+
 class Waiter {
  public:
   Waiter(Client& client, Clock& clock, Random& random, const WaitOptions& options)
@@ -59,12 +62,26 @@ class Waiter {
             absl::CancelledError(absl::StrCat("waiting for ", options_.assembly, " was stopped"));
         return false;
       case WatchRetry::Next::kTimedOut:
+        AskForReasons();
         result_ = TimedOut();
         return false;
       default:
         result_ = status;
         return false;
     }
+  }
+
+  // Reasons that come and go with readers and locations are not on the watch.
+  void AskForReasons() {
+    if (!last_.has_assembly()) return;
+    v1::GetAssemblyRequest request;
+    request.set_name(options_.assembly);
+    CallOptions call;
+    call.stop = options_.retry.stop;
+    call.timeout = kReasonsTimeout;
+    absl::StatusOr<v1::GetAssemblyResponse> response = client_.GetAssembly(request, call);
+    if (!response.ok() || response->assembly().state() == v1::Assembly::READY) return;
+    last_.mutable_assembly()->Swap(response->mutable_assembly());
   }
 
   // What was last heard of what is waited for.

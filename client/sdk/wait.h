@@ -26,7 +26,8 @@ struct WaitResult {
   // why not. kNotFound ASSEMBLY_UNKNOWN: there is none, or it was deleted. kUnavailable: the server
   // was never reached. kCancelled: stopped.
   absl::Status status;
-  // The last state that the server sent; empty when none came.
+  // The last state that the server sent; empty when none came. After a timeout with all reasons, as
+  // GetAssembly has them.
   v1::WatchAssemblyResponse last;
 };
 

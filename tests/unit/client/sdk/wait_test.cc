@@ -128,6 +128,32 @@ TEST_F(WaitTest, TimeoutNamesTheReasonsAndKeepsTheLastState) {
   EXPECT_EQ(result.last.assembly().state(), v1::Assembly::WAITING);
 }
 
+TEST_F(WaitTest, TimeoutTellsReasonsThatTheWatchDoesNotHave) {
+  options_.retry.timeout = absl::Seconds(30);
+  plays_ = {[this](const Send& send) {
+    send(StateAt(3, v1::Assembly::LOADING));
+    clock_.Advance(absl::Seconds(30));
+    return absl::DeadlineExceededError("deadline");
+  }};
+  fake_.OnUnary<v1::GetAssemblyRequest, v1::GetAssemblyResponse>(
+      "/muster.v1.AssemblyService/GetAssembly",
+      [](const v1::GetAssemblyRequest& request, v1::GetAssemblyResponse& response,
+         const CallOptions&) {
+        EXPECT_EQ(request.name(), "assemblies/demo");
+        response.mutable_assembly()->set_state(v1::Assembly::LOADING);
+        v1::AssemblyReason& reason = *response.mutable_assembly()->add_reasons();
+        reason.set_code(v1::AssemblyReason::WAITING_FOR_ORIGIN);
+        reason.set_message("2 nodes wait for file:///origin");
+        return absl::OkStatus();
+      });
+
+  const WaitResult result = Wait();
+
+  EXPECT_THAT(result.status, ErrorIs(absl::StatusCode::kDeadlineExceeded, "WAIT_TIMED_OUT"));
+  EXPECT_THAT(std::string(result.status.message()),
+              testing::HasSubstr("LOADING: 2 nodes wait for file:///origin"));
+}
+
 TEST_F(WaitTest, TimeoutOfANodeSaysWhatTheNodeLacks) {
   options_.retry.timeout = absl::Seconds(30);
   options_.node = "nodes/n9";
