@@ -1,5 +1,6 @@
 #include "tests/simulation/simulation.h"
 
+#include <algorithm>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -63,6 +64,7 @@ class Simulation {
   void SetUpBig();
   void Step();
   void PlanStep(bool may_delay);
+  void Arrive(std::vector<DelayedPlan>::iterator at);
   void TimeStep();
   void QuietTime();
   std::optional<Attempt> AnyAttempt();
@@ -76,6 +78,7 @@ class Simulation {
   std::vector<AssignmentWatcher> node_watchers_;
   std::vector<AssemblyWatcher> assembly_watchers_;
   EventsWatcher events_watcher_;
+  // In the order in which they were made.
   std::vector<DelayedPlan> delayed_;
   int planning_process_ = 0;
   // No plan is held back any more.
@@ -125,10 +128,7 @@ void Simulation::PlanStep(bool may_delay) {
   // What a dead process has planned does not arrive.
   if (std::exchange(planning_process_, world_.restarts()) != world_.restarts()) delayed_.clear();
   if (may_delay && !delayed_.empty() && world_.Chance(30)) {
-    const auto at = delayed_.begin() + static_cast<long>(world_.Below(delayed_.size()));
-    DelayedPlan plan = std::move(*at);
-    delayed_.erase(at);
-    return world_.DoPlan(plan.assembly, std::move(plan.commands));
+    return Arrive(delayed_.begin() + static_cast<long>(world_.Below(delayed_.size())));
   }
   auto& wanted = world_.server().plans_wanted();
   if (wanted.empty()) return;
@@ -148,8 +148,16 @@ void Simulation::PlanStep(bool may_delay) {
     if (world_.Chance(50)) wanted.insert(uid);
     delayed_.push_back({name, **std::move(commands)});
   } else {
-    world_.DoPlan(name, **std::move(commands));
+    world_.DoPlan(name, **std::move(commands), /*newer_waits=*/false);
   }
+}
+
+void Simulation::Arrive(std::vector<DelayedPlan>::iterator at) {
+  DelayedPlan plan = std::move(*at);
+  const bool newer_waits = std::any_of(
+      at + 1, delayed_.end(), [&](const DelayedPlan& o) { return o.assembly == plan.assembly; });
+  delayed_.erase(at);
+  world_.DoPlan(plan.assembly, std::move(plan.commands), newer_waits);
 }
 
 // Time that goes on evenly, so that leases run out; a jump gives every lease its whole TTL.
@@ -205,8 +213,7 @@ void Simulation::Settle() {
   settling_ = true;
   // What the planner has made arrives, late as it is.
   if (planning_process_ != world_.restarts()) delayed_.clear();
-  for (DelayedPlan& plan : delayed_) world_.DoPlan(plan.assembly, std::move(plan.commands));
-  delayed_.clear();
+  while (!delayed_.empty()) Arrive(delayed_.begin());
   if (cluster_.has_value()) cluster_->Settle();
   for (int round = 0; round < kRoundsToSettle && !world_.failed(); ++round) {
     if (cluster_.has_value()) {
@@ -249,8 +256,7 @@ void Simulation::FinishMoves() {
 void Simulation::CheckSettled() {
   for (const auto& [name, node] : world_.registry().nodes().by_name()) {
     const uint64_t capacity = node->row.capacity_bytes();
-    if (capacity != 0 && BytesOn(world_.registry(), *node) > capacity &&
-        !world_.HasShrunk(*node)) {
+    if (capacity != 0 && BytesOn(world_.registry(), *node) > capacity && !world_.HasShrunk(*node)) {
       return world_.Fail("6",
                          absl::StrCat(name, " holds ", node->assigned_bytes, " of ", capacity));
     }

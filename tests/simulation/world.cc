@@ -110,8 +110,8 @@ std::set<std::pair<std::string, uint32_t>> HeldByLost(const Registry& registry, 
     for (size_t i = 0; i < member.assignments.size(); ++i) {
       const uint32_t shard = member.assignments[i].shard;
       // What failed there too often would not come back with the node.
-      const bool given_up = member.given_up.contains(shard) &&
-                            member.states[i] != muster::v1::ShardReport::READY;
+      const bool given_up =
+          member.given_up.contains(shard) && member.states[i] != muster::v1::ShardReport::READY;
       if (!member.IsExtra(shard) && !given_up) held.emplace(name, shard);
     }
   }
@@ -286,7 +286,7 @@ void World::DoTogether(std::vector<Attempt> attempts) {
   }
 }
 
-void World::DoPlan(const std::string& assembly, std::vector<Command> commands) {
+void World::DoPlan(const std::string& assembly, std::vector<Command> commands, bool newer_waits) {
   if (failed()) return;
   Log(absl::StrCat("plan of ", assembly, " in ", commands.size(), " commands"));
   const AssemblyUid uid = std::get<ApplyPlan>(commands.back()).plan->assembly;
@@ -318,8 +318,8 @@ void World::DoPlan(const std::string& assembly, std::vector<Command> commands) {
                                     " within its grace"));
     }
   }
-  // What was reported while the plan was on its way asks for another one.
-  if (server_.plans_wanted().contains(uid)) return;
+  // What was reported while the plan was on its way asks for another one, or that is made already.
+  if (newer_waits || server_.plans_wanted().contains(uid)) return;
   auto task = TakePlanTask(registry(), uid);
   if (!task.has_value()) return Fail("6", "an assembly with a plan needs none");
   const auto again = MakePlanCommands(*std::move(task));

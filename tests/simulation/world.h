@@ -74,8 +74,8 @@ class World {
   // expects is not asked of one that is not alone.
   void Do(Attempt attempt);
   void DoTogether(std::vector<Attempt> attempts);
-  // One plan's commands, for the assembly.
-  void DoPlan(const std::string& assembly, std::vector<Command> commands);
+  // One plan's commands, for the assembly; `newer_waits`: one that was made later is on its way.
+  void DoPlan(const std::string& assembly, std::vector<Command> commands, bool newer_waits);
   void DoTick();
   void RestartCleanly();
   // The process dies between two groups.
