@@ -148,16 +148,17 @@ void Simulation::PlanStep(bool may_delay) {
     if (world_.Chance(50)) wanted.insert(uid);
     delayed_.push_back({name, **std::move(commands)});
   } else {
-    world_.DoPlan(name, **std::move(commands), /*newer_waits=*/false);
+    world_.DoPlan(name, **std::move(commands), MadeFrom::kPresent);
   }
 }
 
 void Simulation::Arrive(std::vector<DelayedPlan>::iterator at) {
   DelayedPlan plan = std::move(*at);
-  const bool newer_waits = std::any_of(
+  const bool overtaken = std::any_of(
       at + 1, delayed_.end(), [&](const DelayedPlan& o) { return o.assembly == plan.assembly; });
   delayed_.erase(at);
-  world_.DoPlan(plan.assembly, std::move(plan.commands), newer_waits);
+  world_.DoPlan(plan.assembly, std::move(plan.commands),
+                overtaken ? MadeFrom::kOvertaken : MadeFrom::kEarlier);
 }
 
 // Time that goes on evenly, so that leases run out; a jump gives every lease its whole TTL.

@@ -286,7 +286,7 @@ void World::DoTogether(std::vector<Attempt> attempts) {
   }
 }
 
-void World::DoPlan(const std::string& assembly, std::vector<Command> commands, bool newer_waits) {
+void World::DoPlan(const std::string& assembly, std::vector<Command> commands, MadeFrom made_from) {
   if (failed()) return;
   Log(absl::StrCat("plan of ", assembly, " in ", commands.size(), " commands"));
   const AssemblyUid uid = std::get<ApplyPlan>(commands.back()).plan->assembly;
@@ -319,9 +319,11 @@ void World::DoPlan(const std::string& assembly, std::vector<Command> commands, b
     }
   }
   // What was reported while the plan was on its way asks for another one, or that is made already.
-  if (newer_waits || server_.plans_wanted().contains(uid)) return;
+  if (made_from == MadeFrom::kOvertaken || server_.plans_wanted().contains(uid)) return;
   auto task = TakePlanTask(registry(), uid);
   if (!task.has_value()) return Fail("6", "an assembly with a plan needs none");
+  // What other assemblies do on a node shifts its load, and asks nobody to even it out.
+  if (made_from != MadeFrom::kPresent) task->input.move_budget_bytes = 0;
   const auto again = MakePlanCommands(*std::move(task));
   if (!again.ok() || again->has_value()) {
     Fail("6", absl::StrCat("planning on its own output changes something: ", assembly, " ",

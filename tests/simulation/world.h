@@ -56,6 +56,16 @@ struct AnsweredRequest {
   absl::Time at;
 };
 
+// What a plan was made from.
+enum class MadeFrom {
+  // The state as it is.
+  kPresent,
+  // One that something may have changed since.
+  kEarlier,
+  // Such a one, and a plan that was made later is on its way.
+  kOvertaken,
+};
+
 // What a publisher means to publish under a name; fixed by the name and the incarnation.
 struct IntendedVersion {
   muster::v1::ModelVersion announced;
@@ -74,8 +84,8 @@ class World {
   // expects is not asked of one that is not alone.
   void Do(Attempt attempt);
   void DoTogether(std::vector<Attempt> attempts);
-  // One plan's commands, for the assembly; `newer_waits`: one that was made later is on its way.
-  void DoPlan(const std::string& assembly, std::vector<Command> commands, bool newer_waits);
+  // One plan's commands, for the assembly.
+  void DoPlan(const std::string& assembly, std::vector<Command> commands, MadeFrom made_from);
   void DoTick();
   void RestartCleanly();
   // The process dies between two groups.
