@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "client/checkpoint/disk_room.h"
 #include "client/checkpoint/index_json.h"
 #include "client/checkpoint/output_layout.h"
 #include "client/checkpoint/shard_copier.h"
@@ -63,18 +64,6 @@ absl::Status MakeFolderOf(const fs::path& path) {
                                                 : absl::UnavailableError(message);
 }
 
-absl::Status CheckRoom(const std::string& path, int64_t needed_bytes) {
-  std::error_code error;
-  const fs::space_info space = fs::space(path, error);
-  if (error || space.available >= static_cast<uint64_t>(needed_bytes)) return absl::OkStatus();
-  return MakeError(absl::StatusCode::kResourceExhausted, "NO_SPACE",
-                   absl::StrCat("the model needs ", needed_bytes, " bytes and the file system of ",
-                                QuoteForMessage(path), " has ", space.available,
-                                " free; free some space or choose another place"),
-                   {{"needed_bytes", absl::StrCat(needed_bytes)},
-                    {"free_bytes", absl::StrCat(space.available)}});
-}
-
 class Assembly {
  public:
   Assembly(Client& client, Puller& puller, const AssembleOptions& options)
@@ -87,7 +76,7 @@ class Assembly {
     MUSTER_ASSIGN_OR_RETURN(StagedDirectory directory, StagedDirectory::Create(options_.out));
     staging_ = directory.staging_path();
     MUSTER_RETURN_IF_ERROR(Describe());
-    MUSTER_RETURN_IF_ERROR(CheckRoom(staging_, layout_.total_bytes));
+    MUSTER_RETURN_IF_ERROR(CheckDiskRoom({layout_.total_bytes, FreeBytesAt(staging_)}, staging_));
     if (options_.on_plan) options_.on_plan(layout_.total_bytes);
     MUSTER_RETURN_IF_ERROR(CopyShards());
     MUSTER_RETURN_IF_ERROR(CopyCompanions());

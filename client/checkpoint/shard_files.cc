@@ -49,6 +49,30 @@ absl::Status MakeDirectory(const std::string& path) {
       absl::StrCat(QuoteForMessage(path), ": can't be made a directory: ", error.message()));
 }
 
+std::vector<PulledFile> FilesOf(const std::vector<v1::Shard>& shards, const std::string& out) {
+  std::vector<PulledFile> files;
+  for (const v1::Shard& shard : shards) {
+    const bool raw = shard.tensor_count() == 0;
+    files.push_back(
+        {shard.index(),
+         absl::StrFormat("%s/shard-%05d.%s", out, shard.index(), raw ? "bin" : "safetensors"),
+         static_cast<int64_t>(shard.size_bytes())});
+  }
+  return files;
+}
+
+// A file of the right size is taken for right: whether it is costs a read of all of it.
+DiskRoom RoomFor(const std::vector<PulledFile>& files, const std::string& out) {
+  DiskRoom room{0, FreeBytesAt(out)};
+  for (const PulledFile& file : files) {
+    std::error_code error;
+    const uintmax_t there = std::filesystem::file_size(file.path, error);
+    const bool whole = !error && there == static_cast<uintmax_t>(file.size_bytes);
+    if (!whole) room.needed_bytes += file.size_bytes;
+  }
+  return room;
+}
+
 }  // namespace
 
 absl::StatusOr<std::vector<v1::Shard>> ChooseShards(
@@ -76,24 +100,25 @@ absl::StatusOr<std::vector<v1::Shard>> ChooseShards(
   return shards;
 }
 
+absl::StatusOr<ShardFilesRoom> RoomForShardFiles(Client& client, const PullFilesOptions& options) {
+  CallOptions call;
+  call.stop = options.stop;
+  MUSTER_ASSIGN_OR_RETURN(const std::vector<v1::Shard> shards,
+                          ChooseShards(client, options.model_version, options.shards, call));
+  return ShardFilesRoom{shards.size(), RoomFor(FilesOf(shards, options.out), options.out)};
+}
+
 absl::StatusOr<std::vector<PulledFile>> PullShardFiles(Client& client, Puller& puller,
                                                        const PullFilesOptions& options) {
   CallOptions call;
   call.stop = options.stop;
   MUSTER_ASSIGN_OR_RETURN(const std::vector<v1::Shard> shards,
                           ChooseShards(client, options.model_version, options.shards, call));
+  std::vector<PulledFile> files = FilesOf(shards, options.out);
+  MUSTER_RETURN_IF_ERROR(CheckDiskRoom(RoomFor(files, options.out), options.out));
   MUSTER_RETURN_IF_ERROR(MakeDirectory(options.out));
-  std::vector<PulledFile> files;
   int64_t total = 0;
-  for (const v1::Shard& shard : shards) {
-    const bool raw = shard.tensor_count() == 0;
-    const auto size = static_cast<int64_t>(shard.size_bytes());
-    files.push_back({shard.index(),
-                     absl::StrFormat("%s/shard-%05d.%s", options.out, shard.index(),
-                                     raw ? "bin" : "safetensors"),
-                     size});
-    total += size;
-  }
+  for (const PulledFile& file : files) total += file.size_bytes;
   if (options.on_plan) options.on_plan(total);
   ShardCopier copier(client, puller, {options.caches, call, options.warn});
   HashQueue hashes;

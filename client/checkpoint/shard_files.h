@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "client/checkpoint/disk_room.h"
 #include "client/checkpoint/parallel.h"
 #include "client/sdk/client.h"
 #include "client/transfer/puller.h"
@@ -47,11 +48,20 @@ absl::StatusOr<std::vector<v1::Shard>> ChooseShards(
     Client& client, const std::string& model_version,
     const std::optional<std::vector<uint32_t>>& indices, const CallOptions& call);
 
+// What PullShardFiles would write, and the room for it; writes nothing.
+struct ShardFilesRoom {
+  // Those that were asked for, whether they are there already or not.
+  size_t shards = 0;
+  DiskRoom disk;
+};
+absl::StatusOr<ShardFilesRoom> RoomForShardFiles(Client& client, const PullFilesOptions& options);
+
 // Each file appears when it is complete and verified: "shard-00003.safetensors", or ".bin" for
 // shards without tensors. Files that are there are compared with the catalogue and copied anew if
 // they differ. After an error, files that were complete stay.
 //
-// The errors are those of ChooseShards and AssembleModel.
+// The errors are those of ChooseShards and AssembleModel. kResourceExhausted NO_SPACE comes before
+// the first byte.
 absl::StatusOr<std::vector<PulledFile>> PullShardFiles(Client& client, Puller& puller,
                                                        const PullFilesOptions& options);
 

@@ -5,11 +5,13 @@
 #include "absl/strings/str_cat.h"
 #include "client/agent/agent.h"
 #include "client/agent/cache_fetcher.h"
+#include "client/agent/expected_shards.h"
 #include "client/cli/agent_log.h"
 #include "client/cli/assembly_flags.h"
 #include "client/cli/cache_flags.h"
 #include "client/cli/commands.h"
 #include "client/cli/pull_flags.h"
+#include "client/cli/room_output.h"
 #include "client/cli/values.h"
 #include "client/transfer/cache_scrub.h"
 #include "client/transfer/shard_cache.h"
@@ -35,6 +37,7 @@ struct Options {
   int parallel_shards = 2;
   std::string scrub_rate = "16MiB";
   std::string scrub_interval = "24h";
+  bool dry_run = false;
   AssemblyFlags create;
   PullFlags pull = {.zone = "", .connections = 8, .memory_budget = "1GiB"};
 };
@@ -96,12 +99,24 @@ std::unique_ptr<CacheScrubber> StartScrubber(Invocation& invocation, const Scrub
       });
 }
 
+absl::Status PrintRoom(const Invocation& invocation, Client& client, ShardCache& cache,
+                       const AgentOptions& agent) {
+  MUSTER_ASSIGN_OR_RETURN(const ExpectedShards expected,
+                          ExpectShards(client, agent, invocation.Call()));
+  const std::vector<WantedShard> wanted = WantedOf(expected.shards);
+  MUSTER_ASSIGN_OR_RETURN(const CacheRoom room, cache.Room(wanted));
+  const RoomReport report{room, wanted.size(), expected.at_most};
+  invocation.Print(invocation.json() ? RoomJson(report) : RoomText(report));
+  return expected.at_most ? absl::OkStatus() : cache.CheckRoom(wanted);
+}
+
 absl::Status Run(Invocation& invocation, const Options& options) {
   MUSTER_ASSIGN_OR_RETURN(const std::optional<ScrubOptions> scrub, ToScrubOptions(options));
   MUSTER_ASSIGN_OR_RETURN(const AgentOptions agent_options, ToAgentOptions(options));
   MUSTER_ASSIGN_OR_RETURN(PullerOptions puller_options, ToPullerOptions(options.pull));
   MUSTER_ASSIGN_OR_RETURN(const auto cache, OpenCache(options.cache));
   MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect(kFirstContactTimeout));
+  if (options.dry_run) return PrintRoom(invocation, *client, *cache, agent_options);
   SetUpLog(options.log_level);
   puller_options.warn = [](absl::string_view warning) { LogWarning(std::string(warning)); };
   Puller puller(invocation.stores(), invocation.clock(), invocation.random(), puller_options);
@@ -152,6 +167,7 @@ void AddNodeFlags(CLI::App& command, Options& options) {
       .add_option("--scrub-interval", options.scrub_interval,
                   "From one check of the whole cache to the next, at least")
       ->capture_default_str();
+  command.add_flag("--dry-run", options.dry_run, kRoomDryRunHelp);
   command.add_option("--log-level", options.log_level, "debug, info, warn or error")
       ->envname("MUSTER_LOG_LEVEL")
       ->check(CLI::IsMember({"debug", "info", "warn", "error"}))
@@ -170,16 +186,19 @@ void AddAgentCommand(CLI::App& app, Command& chosen) {
   command->footer(
       "With --model and --policy the assembly is created if it is absent; one that is there and "
       "differs is refused. "
+      "Shards that don't fit into the cache as a whole are refused before the first byte and "
+      "reported as NO_SPACE, with the bytes needed, pinned, evictable and free.\n"
       "Logs key=value lines to stderr. Runs until SIGTERM or SIGINT, over restarts of the server.\n"
       "Exit codes: 0 stopped by a signal; 4 no server was reached at the start; 5 another process "
       "registered under the "
-      "node's name; 1 otherwise.\n\n"
+      "node's name; 1 otherwise, also when --dry-run finds no room.\n\n"
       "Examples:\n"
       "  muster agent --node n1 --assembly demo --cache /var/cache/muster\n"
       "  muster agent --node n2 --assembly demo --cache /var/cache/muster --claim 0,3-5 --zone "
       "rack7\n"
       "  muster agent --node n3 --assembly demo --cache /c --model llama@v1 --policy balanced "
-      "--min-nodes 3");
+      "--min-nodes 3\n"
+      "  muster agent --node n1 --assembly demo --cache /var/cache/muster --dry-run --json");
   command->callback([options, &chosen] {
     chosen = [options](Invocation& invocation) { return Run(invocation, *options); };
   });

@@ -1,15 +1,18 @@
 #include <CLI/CLI.hpp>
-#include <algorithm>
 #include <atomic>
 #include <memory>
+#include <optional>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "client/checkpoint/first_layers.h"
 #include "client/checkpoint/parallel.h"
 #include "client/checkpoint/shard_files.h"
 #include "client/cli/cache_flags.h"
 #include "client/cli/commands.h"
 #include "client/cli/json_output.h"
 #include "client/cli/pull_flags.h"
+#include "client/cli/room_output.h"
 #include "client/cli/values.h"
 #include "client/sdk/pieces.h"
 #include "storage/base/error_info.h"
@@ -22,6 +25,7 @@ namespace {
 struct Options {
   std::string model;
   std::string shards;
+  uint32_t first_layers = 0;
   CacheFlags cache;
   size_t parallel_shards = 2;
   bool dry_run = false;
@@ -32,27 +36,6 @@ struct Totals {
   std::atomic<int64_t> hits = 0;
   std::atomic<int64_t> fetched_bytes = 0;
 };
-
-void PrintRoom(const Invocation& invocation, const CacheRoom& room) {
-  if (!invocation.json()) {
-    invocation.PrintLine(absl::StrCat("needed ", FormatSize(room.needed_bytes), ", pinned ",
-                                      FormatSize(room.pinned_bytes), ", evictable ",
-                                      FormatSize(room.evictable_bytes), ", free ",
-                                      FormatSize(std::max<int64_t>(room.free_bytes, 0)),
-                                      room.Fits() ? ": fits" : ": does not fit"));
-    for (const auto& [owner, bytes] : room.owners) {
-      invocation.PrintLine(Printable(absl::StrCat("  ", FormatSize(bytes), " for ", owner)));
-    }
-    return;
-  }
-  JsonObject json;
-  json.Add("needed_bytes", room.needed_bytes);
-  json.Add("pinned_bytes", room.pinned_bytes);
-  json.Add("evictable_bytes", room.evictable_bytes);
-  json.Add("free_bytes", room.free_bytes);
-  json.AddRaw("fits", room.Fits() ? "true" : "false");
-  invocation.PrintLine(json.ToString());
-}
 
 void PrintTotals(const Invocation& invocation, const Options& options,
                  const std::vector<WantedShard>& wanted, const Totals& totals) {
@@ -104,6 +87,18 @@ absl::Status Fetch(const Prefetch& prefetch, const v1::Shard& shard, const std::
   return Annotate(result.pull.status, absl::StrCat("shard ", shard.index()));
 }
 
+// Those that --shards or --first-layers name, or all.
+absl::StatusOr<std::vector<v1::Shard>> Chosen(const Invocation& invocation, Client& client,
+                                              const std::string& model,
+                                              std::optional<std::vector<uint32_t>> indices,
+                                              uint32_t first_layers) {
+  if (first_layers > 0) {
+    MUSTER_ASSIGN_OR_RETURN(indices,
+                            ShardsOfFirstLayers(client, model, first_layers, invocation.Call()));
+  }
+  return ChooseShards(client, model, indices, invocation.Call());
+}
+
 absl::Status Run(Invocation& invocation, const Options& options) {
   MUSTER_ASSIGN_OR_RETURN(const std::string model, FullModelVersionName(options.model));
   std::optional<std::vector<uint32_t>> indices;
@@ -113,15 +108,14 @@ absl::Status Run(Invocation& invocation, const Options& options) {
   MUSTER_ASSIGN_OR_RETURN(const PullerOptions puller_options, ToPullerOptions(options.pull));
   MUSTER_ASSIGN_OR_RETURN(const auto cache, OpenCache(options.cache));
   MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect(kLongCallTimeout));
-  MUSTER_ASSIGN_OR_RETURN(const std::vector<v1::Shard> shards,
-                          ChooseShards(*client, model, indices, invocation.Call()));
-  std::vector<WantedShard> wanted;
-  for (const v1::Shard& shard : shards) {
-    wanted.push_back({ContentKeyOf(shard), static_cast<int64_t>(shard.size_bytes())});
-  }
+  MUSTER_ASSIGN_OR_RETURN(
+      const std::vector<v1::Shard> shards,
+      Chosen(invocation, *client, model, std::move(indices), options.first_layers));
+  const std::vector<WantedShard> wanted = WantedOf(shards);
   if (options.dry_run) {
     MUSTER_ASSIGN_OR_RETURN(const CacheRoom room, cache->Room(wanted));
-    PrintRoom(invocation, room);
+    const RoomReport report{room, shards.size()};
+    invocation.Print(invocation.json() ? RoomJson(report) : RoomText(report));
   }
   MUSTER_RETURN_IF_ERROR(cache->CheckRoom(wanted));
   if (options.dry_run) return absl::OkStatus();
@@ -148,21 +142,28 @@ void AddPrefetchCommand(CLI::App& app, Command& chosen) {
       "prefetch", "Fill a cache ahead of a rollout, verified, without joining an assembly");
   auto options = std::make_shared<Options>();
   command->add_option("MODEL@VERSION", options->model, "The model version")->required();
-  command->add_option("--shards", options->shards, "Which shards, such as 0,3-5 (default: all)");
+  CLI::Option* const shards = command->add_option("--shards", options->shards,
+                                                  "Which shards, such as 0,3-5 (default: all)");
+  command
+      ->add_option("--first-layers", options->first_layers,
+                   "Only the shards that hold the embeddings or any of the first N layers")
+      ->check(CLI::Range(1u, 1'000'000u))
+      ->excludes(shards);
   AddCacheFlags(*command, options->cache);
   command->add_option("--parallel-shards", options->parallel_shards, "Shards fetched at once")
       ->check(CLI::Range(size_t{1}, size_t{64}))
       ->capture_default_str();
-  command->add_flag("--dry-run", options->dry_run,
-                    "Only say whether there is room: bytes needed, pinned, evictable and free");
+  command->add_flag("--dry-run", options->dry_run, kRoomDryRunHelp);
   AddPullFlags(*command, options->pull);
   command->footer(
       "An agent with the same --cache then finds the shards and fetches nothing. They are not "
       "pinned: until an assembly needs them, other shards may take their place. One that was "
-      "interrupted goes on where it was.\n\n"
+      "interrupted goes on where it was. What does not fit as a whole is refused before the first "
+      "byte.\n\n"
       "Examples:\n"
       "  muster prefetch llama@v2 --cache /var/cache/muster\n"
       "  muster prefetch llama@v2 --cache /var/cache/muster --shards 0,3-5 --cache-budget 500GiB\n"
+      "  muster prefetch llama@v2 --cache /var/cache/muster --first-layers 8\n"
       "  muster prefetch llama@v2 --cache /var/cache/muster --dry-run --json");
   command->callback([options, &chosen] {
     chosen = [options](Invocation& invocation) { return Run(invocation, *options); };

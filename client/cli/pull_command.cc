@@ -8,6 +8,7 @@
 #include "client/cli/json_output.h"
 #include "client/cli/local_caches.h"
 #include "client/cli/pull_flags.h"
+#include "client/cli/room_output.h"
 #include "client/cli/values.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
@@ -20,6 +21,7 @@ struct Options {
   std::string out;
   std::string shards;
   std::vector<std::string> caches;
+  bool dry_run = false;
   PullFlags pull;
 };
 
@@ -49,6 +51,17 @@ void PrintFiles(const Invocation& invocation, const Options& options,
       options.out, kept == 0 ? "" : absl::StrCat("; ", kept, " were there already")));
 }
 
+// A plain directory: nothing in it is pinned, and nothing may go.
+absl::Status PrintRoom(const Invocation& invocation, Client& client, const PullFilesOptions& pull) {
+  MUSTER_ASSIGN_OR_RETURN(const ShardFilesRoom files, RoomForShardFiles(client, pull));
+  RoomReport report;
+  report.shards = files.shards;
+  report.room.needed_bytes = files.disk.needed_bytes;
+  report.room.free_bytes = files.disk.free_bytes;
+  invocation.Print(invocation.json() ? RoomJson(report) : RoomText(report));
+  return CheckDiskRoom(files.disk, pull.out);
+}
+
 absl::Status Run(Invocation& invocation, const Options& options) {
   PullFilesOptions pull;
   MUSTER_ASSIGN_OR_RETURN(pull.model_version, FullModelVersionName(options.model));
@@ -58,11 +71,12 @@ absl::Status Run(Invocation& invocation, const Options& options) {
   MUSTER_ASSIGN_OR_RETURN(const PullerOptions puller_options, ToPullerOptions(options.pull));
   MUSTER_ASSIGN_OR_RETURN(const LocalCaches caches, LocalCaches::Open(options.caches));
   MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect(kLongCallTimeout));
+  pull.out = options.out;
+  pull.stop = invocation.stop();
+  if (options.dry_run) return PrintRoom(invocation, *client, pull);
   Puller puller(invocation.stores(), invocation.clock(), invocation.random(), puller_options);
   const auto bar = invocation.NewProgressBar("pulling");
-  pull.out = options.out;
   pull.caches = caches.pointers();
-  pull.stop = invocation.stop();
   pull.on_plan = [&](int64_t bytes) { bar->SetTotal(bytes); };
   pull.on_bytes = [&](int64_t bytes) { bar->Add(bytes); };
   pull.warn = [&](const std::string& warning) {
@@ -85,14 +99,17 @@ void AddPullCommand(CLI::App& app, Command& chosen) {
   command->add_option("--shards", options->shards, "Which shards, such as 0,3-5 (default: all)");
   command->add_option("--cache", options->caches,
                       "Caches of agents on this machine, asked before the locations");
+  command->add_flag("--dry-run", options->dry_run,
+                    "Fetch nothing: only say whether what is missing fits into --out");
   AddPullFlags(*command, options->pull);
   command->footer(
       "Each file is named after its shard and appears when it is verified; files that are there "
-      "and right are kept. "
+      "and right are kept. What does not fit is refused before the first byte. "
       "`muster assemble` makes the complete model instead.\n\n"
       "Examples:\n"
       "  muster pull llama@v1 --out /srv/shards\n"
-      "  muster pull llama@v1 --out /srv/shards --shards 0,3-5");
+      "  muster pull llama@v1 --out /srv/shards --shards 0,3-5\n"
+      "  muster pull llama@v1 --out /srv/shards --dry-run --json");
   command->callback([options, &chosen] {
     chosen = [options](Invocation& invocation) { return Run(invocation, *options); };
   });

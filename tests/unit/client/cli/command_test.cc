@@ -102,6 +102,9 @@ TEST_F(CommandTest, ShapesThatScriptsRelyOnAreParsed) {
       {"assemble", "llama@v1", "--out", "DIR", "--cache", "A", "--cache", "B"},
       {"assemble", "llama@v1", "--out", "DIR", "--cache", "A", "B"},
       {"pull", "llama@v1", "--out", "DIR", "--shards", "0,3-5"},
+      {"pull", "llama@v1", "--out", "DIR", "--dry-run"},
+      {"prefetch", "llama@v1", "--cache", "DIR", "--first-layers", "8", "--dry-run"},
+      {"agent", "--node", "n1", "--assembly", "demo", "--cache", "DIR", "--dry-run", "--json"},
       {"verify", "llama@v1", "--dir", "DIR", "--whole"},
       {"verify", "llama@v1", "--cache", "DIR"},
   };
@@ -127,6 +130,8 @@ TEST_F(CommandTest, MistakesAreUsageErrors) {
   ExpectUsageError({"agent", "--node", "n1", "--assembly", "d", "--cache", "C", "--capacity", "0"});
   ExpectUsageError({"agent", "--node", "n1", "--assembly", "d", "--cache", "C", "--label", "a=1",
                     "--label", "a=2"});
+  ExpectUsageError({"prefetch", "a@b", "--cache", "C", "--first-layers", "0"});
+  ExpectUsageError({"prefetch", "a@b", "--cache", "C", "--first-layers", "1", "--shards", "0"});
   ExpectUsageError({"verify", "a@b", "--dir", "D", "--cache", "C"});
   ExpectUsageError({"assemblies", "create", "d", "--model", "a@b", "--policy", "best"});
   ExpectUsageError(
