@@ -101,14 +101,24 @@ class CacheFetcher final : public ShardFetcher {
     bool fits = false;
   };
 
-  // OK when the shard is of an assembly that fits as a whole, or of none.
+  // OK when the shard is of an assembly that fits as a whole beside those that were found to fit
+  // before, or of none.
   absl::Status Admit(const std::string& key) {
     MutexLock lock(needs_mutex_);
+    std::vector<WantedShard> admitted;
+    for (const auto& [assembly, need] : needs_) {
+      if (!need.fits) continue;
+      if (need.keys.contains(key)) return absl::OkStatus();
+      // They may be still to come.
+      admitted.insert(admitted.end(), need.shards.begin(), need.shards.end());
+    }
     absl::Status refusal;
     for (auto& [assembly, need] : needs_) {
       if (!need.keys.contains(key)) continue;
-      if (!need.fits) refusal = cache_.CheckRoom(need.shards);
-      need.fits = need.fits || refusal.ok();
+      std::vector<WantedShard> wanted = admitted;
+      wanted.insert(wanted.end(), need.shards.begin(), need.shards.end());
+      refusal = cache_.CheckRoom(wanted);
+      need.fits = refusal.ok();
       if (need.fits) return absl::OkStatus();
     }
     return refusal;

@@ -47,7 +47,7 @@ class ShardFetcher {
   // What the assembly needs on this node from now on, whether it is there or not: none of it is
   // evicted until another call, by this process or a later one, says otherwise. No shards: the
   // assembly needs nothing. Fetch refuses (kResourceExhausted) before it fetches the first byte of an
-  // assembly whose shards don't fit.
+  // assembly whose shards don't fit beside those of the assemblies that it has begun with.
   virtual absl::Status Assign(const std::string& assembly,
                               const std::vector<v1::Shard>& shards) = 0;
   // The assemblies that need something on this node; what an earlier process said of others no

@@ -191,6 +191,29 @@ TEST_F(CacheFetcherTest, AssemblyThatDoesNotFitIsRefusedBeforeTheFirstByte) {
   MUSTER_EXPECT_OK(taken.status);
 }
 
+TEST_F(CacheFetcherTest, AssemblyThatFitsOnlyAloneIsRefusedBesideAnother) {
+  const auto size = static_cast<int64_t>(bytes_.size());
+  cache_ = *ShardCache::Open(directory_.Join("small"), {.budget_bytes = 2 * size});
+  fetcher_ = NewCacheFetcher(client_, *puller_, *cache_, "nodes/n1");
+  v1::Shard later = shard_;
+  later.set_root(std::string(32, 'a'));
+  v1::Shard other = shard_;
+  other.clear_root();
+  other.clear_piece_size_bytes();
+  other.clear_piece_count();
+  other.set_md5(Md5ToHex(Md5Of(bytes_)));
+  MUSTER_ASSERT_OK(fetcher_->Assign("assemblies/first", {shard_, later}));
+  MUSTER_ASSERT_OK(fetcher_->Assign("assemblies/second", {other}));
+  MUSTER_ASSERT_OK(Fetch().status);
+
+  // What the first one still waits for has the room.
+  shard_ = other;
+  EXPECT_THAT(Fetch().status, ErrorIs(absl::StatusCode::kResourceExhausted, "CACHE_FULL"));
+
+  MUSTER_ASSERT_OK(fetcher_->Assign("assemblies/first", {}));
+  MUSTER_EXPECT_OK(Fetch().status);
+}
+
 TEST_F(CacheFetcherTest, StopEndsAFetch) {
   std::stop_source stop;
   stop.request_stop();
