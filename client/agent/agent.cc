@@ -92,6 +92,11 @@ int Agent::Recheck(const std::string& content_key) {
   return state_.table.Recheck(content_key);
 }
 
+std::vector<v1::Shard> Agent::ShardsOf(const std::string& assembly) {
+  MutexLock lock(state_.mutex);
+  return state_.table.ShardsOf(assembly);
+}
+
 absl::Status Agent::RunSessions(const std::stop_token& stop) {
   Backoff backoff(random_, options_.reconnect);
   std::optional<FetchPool> pool;

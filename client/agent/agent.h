@@ -76,6 +76,9 @@ class Agent {
   // Thread-safe, before and during Run.
   int Recheck(const std::string& content_key);
 
+  // What is assigned to the node in the assembly now, in order of shards. Thread-safe, as above.
+  std::vector<v1::Shard> ShardsOf(const std::string& assembly);
+
  private:
   struct Registration {
     uint64_t epoch = 0;

@@ -6,6 +6,7 @@
 #include "client/agent/agent.h"
 #include "client/agent/cache_fetcher.h"
 #include "client/agent/expected_shards.h"
+#include "client/agent/model_warmer.h"
 #include "client/cli/agent_log.h"
 #include "client/cli/assembly_flags.h"
 #include "client/cli/cache_flags.h"
@@ -37,6 +38,8 @@ struct Options {
   int parallel_shards = 2;
   std::string scrub_rate = "16MiB";
   std::string scrub_interval = "24h";
+  bool warm = false;
+  std::string warm_reserve = "2GiB";
   bool dry_run = false;
   AssemblyFlags create;
   PullFlags pull = {.zone = "", .connections = 8, .memory_budget = "1GiB"};
@@ -85,6 +88,14 @@ absl::StatusOr<std::optional<ScrubOptions>> ToScrubOptions(const Options& option
   return scrub;
 }
 
+// Unset without --warm.
+absl::StatusOr<std::optional<WarmOptions>> ToWarmOptions(const Options& options) {
+  WarmOptions warm;
+  MUSTER_ASSIGN_OR_RETURN(warm.reserve_bytes, ParseSize(options.warm_reserve));
+  if (!options.warm) return std::nullopt;
+  return warm;
+}
+
 std::unique_ptr<CacheScrubber> StartScrubber(Invocation& invocation, const ScrubOptions& options,
                                              ShardCache& cache, Agent& agent) {
   return std::make_unique<CacheScrubber>(
@@ -112,6 +123,7 @@ absl::Status PrintRoom(const Invocation& invocation, Client& client, ShardCache&
 
 absl::Status Run(Invocation& invocation, const Options& options) {
   MUSTER_ASSIGN_OR_RETURN(const std::optional<ScrubOptions> scrub, ToScrubOptions(options));
+  MUSTER_ASSIGN_OR_RETURN(const std::optional<WarmOptions> warm, ToWarmOptions(options));
   MUSTER_ASSIGN_OR_RETURN(const AgentOptions agent_options, ToAgentOptions(options));
   MUSTER_ASSIGN_OR_RETURN(PullerOptions puller_options, ToPullerOptions(options.pull));
   MUSTER_ASSIGN_OR_RETURN(const auto cache, OpenCache(options.cache));
@@ -122,11 +134,24 @@ absl::Status Run(Invocation& invocation, const Options& options) {
   Puller puller(invocation.stores(), invocation.clock(), invocation.random(), puller_options);
   const std::unique_ptr<ShardFetcher> fetcher =
       NewCacheFetcher(*client, puller, *cache, agent_options.node.name());
-  AgentLog log;
+  // Set before the agent runs, and so before anything is READY.
+  std::unique_ptr<ModelWarmer> warmer;
+  AgentLog log([&warmer](const std::string& assembly) {
+    if (warmer != nullptr) warmer->Warm(assembly);
+  });
   Agent agent(*client, *fetcher, log, invocation.clock(), invocation.random(), agent_options);
   std::unique_ptr<CacheScrubber> scrubber;
   if (scrub.has_value()) scrubber = StartScrubber(invocation, *scrub, *cache, agent);
+  if (warm.has_value()) {
+    warmer = std::make_unique<ModelWarmer>(
+        *cache, *warm, [&agent](const std::string& assembly) { return agent.ShardsOf(assembly); },
+        [&log](const std::string& assembly, const WarmReport& report) {
+          log.OnWarmed(assembly, report);
+        });
+  }
   const absl::Status status = agent.Run(invocation.stop());
+  // It asks the agent for shards.
+  warmer.reset();
   // Whoever stops an agent wants it to end well, also when it had not got far.
   return invocation.stop().stop_requested() ? absl::OkStatus() : status;
 }
@@ -167,6 +192,13 @@ void AddNodeFlags(CLI::App& command, Options& options) {
       .add_option("--scrub-interval", options.scrub_interval,
                   "From one check of the whole cache to the next, at least")
       ->capture_default_str();
+  command.add_flag("--warm", options.warm,
+                   "Once a model is READY, read it into the page cache, in order of shards, as far "
+                   "as memory is free; nothing to do for a --cache on /dev/shm");
+  command
+      .add_option("--warm-reserve", options.warm_reserve,
+                  "With --warm: of the memory that the system calls available, leave this much")
+      ->capture_default_str();
   command.add_flag("--dry-run", options.dry_run, kRoomDryRunHelp);
   command.add_option("--log-level", options.log_level, "debug, info, warn or error")
       ->envname("MUSTER_LOG_LEVEL")
@@ -198,6 +230,8 @@ void AddAgentCommand(CLI::App& app, Command& chosen) {
       "rack7\n"
       "  muster agent --node n3 --assembly demo --cache /c --model llama@v1 --policy balanced "
       "--min-nodes 3\n"
+      "  muster agent --node n1 --assembly demo --cache /var/cache/muster --warm --warm-reserve "
+      "64GiB\n"
       "  muster agent --node n1 --assembly demo --cache /var/cache/muster --dry-run --json");
   command->callback([options, &chosen] {
     chosen = [options](Invocation& invocation) { return Run(invocation, *options); };

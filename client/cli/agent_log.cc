@@ -72,6 +72,7 @@ void AgentLog::OnWaiting(const std::string& assembly, uint32_t shard, const std:
 void AgentLog::OnReady(const std::string& assembly, uint32_t shards, uint64_t bytes) {
   spdlog::info("event=ready assembly={} shards={} bytes={}", Quoted(ShortName(assembly)), shards,
                bytes);
+  if (on_ready_) on_ready_(assembly);
 }
 
 void AgentLog::OnDisconnected(const absl::Status& status) {
@@ -80,5 +81,15 @@ void AgentLog::OnDisconnected(const absl::Status& status) {
 }
 
 void AgentLog::OnReconnected() { spdlog::info("event=reconnected"); }
+
+void AgentLog::OnWarmed(const std::string& assembly, const WarmReport& report) {
+  if (!report.status.ok()) {
+    spdlog::warn("event=warmed assembly={} warm_bytes={} message={}", Quoted(ShortName(assembly)),
+                 report.warm_bytes, Quoted(report.status.message()));
+    return;
+  }
+  spdlog::info("event=warmed assembly={} warm_bytes={} left_bytes={} in_memory={}",
+               Quoted(ShortName(assembly)), report.warm_bytes, report.left_bytes, report.in_memory);
+}
 
 }  // namespace muster

@@ -2,9 +2,12 @@
 #ifndef MUSTER_CLIENT_CLI_AGENT_LOG_H_
 #define MUSTER_CLIENT_CLI_AGENT_LOG_H_
 
+#include <functional>
 #include <string>
+#include <utility>
 
 #include "client/agent/agent_observer.h"
+#include "client/agent/model_warmer.h"
 
 namespace muster {
 
@@ -17,6 +20,10 @@ void LogWarning(const std::string& message);
 // One line per event. Thread-safe.
 class AgentLog final : public AgentObserver {
  public:
+  // `on_ready`, which may be empty, gets the assembly of every OnReady.
+  explicit AgentLog(std::function<void(const std::string& assembly)> on_ready)
+      : on_ready_(std::move(on_ready)) {}
+
   void OnRegistered(const v1::Node& node, uint64_t epoch, bool again) override;
   void OnJoined(const v1::Assembly& assembly, bool created) override;
   void OnAssigned(const AssignmentChange& change) override;
@@ -25,6 +32,10 @@ class AgentLog final : public AgentObserver {
   void OnReady(const std::string& assembly, uint32_t shards, uint64_t bytes) override;
   void OnDisconnected(const absl::Status& status) override;
   void OnReconnected() override;
+  void OnWarmed(const std::string& assembly, const WarmReport& report);
+
+ private:
+  const std::function<void(const std::string& assembly)> on_ready_;
 };
 
 }  // namespace muster

@@ -59,6 +59,7 @@
 #include "client/transfer/cache_pieces.h"
 #include "client/transfer/cache_record.h"
 #include "client/transfer/cache_use.h"
+#include "client/transfer/cache_warm.h"
 #include "client/transfer/piece_check.h"
 #include "storage/base/error_info.h"
 #include "storage/base/status_macros.h"
@@ -87,6 +88,12 @@ class FileShardCache final : public ShardCache {
                      const std::stop_token& stop) override {
     return CheckEntry(*domain_, key, pace, stop);
   }
+  absl::StatusOr<int64_t> Warm(const std::string& key,
+                               absl::FunctionRef<bool(int64_t bytes)> may_read,
+                               const std::stop_token& stop) override {
+    return WarmEntry(*domain_, key, may_read, stop);
+  }
+  bool InMemory() override { return IsInMemory(*domain_); }
   absl::StatusOr<CacheRoom> Room(absl::Span<const WantedShard> wanted) override;
   absl::Status CheckRoom(absl::Span<const WantedShard> wanted) override;
   absl::StatusOr<std::vector<CacheItem>> Evict(const Eviction& eviction,

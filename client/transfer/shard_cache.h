@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -128,6 +129,12 @@ class ShardCache {
   // Hashes the entry as it is on the disk; see CheckEntry.
   virtual absl::Status Check(const std::string& key, const ReadPace& pace,
                              const std::stop_token& stop) = 0;
+
+  // Brings the entry into the page cache; see WarmEntry. In vain where InMemory.
+  virtual absl::StatusOr<int64_t> Warm(const std::string& key,
+                                       absl::FunctionRef<bool(int64_t bytes)> may_read,
+                                       const std::stop_token& stop) = 0;
+  virtual bool InMemory() = 0;
 
   // What it would take to have all of `wanted`; changes nothing. CheckRoom: NoRoomError where they
   // don't fit.

@@ -76,6 +76,8 @@ TEST_F(CommandTest, ShapesThatScriptsRelyOnAreParsed) {
        "l=w",   "--lease-ttl", "10s",      "--connections", "4",     "--memory-budget",
        "1GiB",  "--model",     "llama@v1", "--policy",      "full",  "--min-nodes",
        "3",     "--replicas",  "1"},
+      {"agent", "--node", "n1", "--assembly", "demo", "--cache", "DIR", "--warm", "--warm-reserve",
+       "64GiB"},
       {"wait", "demo", "--node", "n1", "--timeout", "60s"},
       {"status"},
       {"models"},
