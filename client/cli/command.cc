@@ -75,6 +75,7 @@ void AddCommands(CLI::App& app, Command& chosen) {
   AddPrefetchCommand(app, chosen);
   AddCacheCommand(app, chosen);
   AddVerifyCommand(app, chosen);
+  AddTuneCommand(app, chosen);
 }
 
 void LetGlobalsFollow(CLI::App& app) {

@@ -29,6 +29,7 @@ void AddPullCommand(CLI::App& app, Command& chosen);
 void AddPrefetchCommand(CLI::App& app, Command& chosen);
 void AddCacheCommand(CLI::App& app, Command& chosen);
 void AddVerifyCommand(CLI::App& app, Command& chosen);
+void AddTuneCommand(CLI::App& app, Command& chosen);
 
 }  // namespace muster
 

@@ -85,6 +85,15 @@ absl::StatusOr<int64_t> ParseSize(absl::string_view text) {
   return static_cast<int64_t>(bytes);
 }
 
+absl::StatusOr<int64_t> ParsePieceSize(absl::string_view text) {
+  MUSTER_ASSIGN_OR_RETURN(const int64_t bytes, ParseSize(text));
+  constexpr int64_t kMin = int64_t{1} << 20;
+  constexpr int64_t kMax = int64_t{64} << 20;
+  if (bytes >= kMin && bytes <= kMax && (bytes & (bytes - 1)) == 0) return bytes;
+  return UsageError(absl::StrCat("piece size ", text,
+                                 " is not one of 1MiB, 2MiB, 4MiB, 8MiB, 16MiB, 32MiB or 64MiB"));
+}
+
 absl::StatusOr<absl::Duration> ParseDuration(absl::string_view text) {
   const absl::string_view trimmed = absl::StripAsciiWhitespace(text);
   absl::Duration duration;

@@ -26,6 +26,9 @@ absl::Status UsageError(absl::string_view message);
 // matter.
 absl::StatusOr<int64_t> ParseSize(absl::string_view text);
 
+// A size that pieces may have: a power of two from 1 MiB to 64 MiB.
+absl::StatusOr<int64_t> ParsePieceSize(absl::string_view text);
+
 // "10s", "500ms", "1h30m"; a plain number is in seconds. Greater than 0, at most a year.
 absl::StatusOr<absl::Duration> ParseDuration(absl::string_view text);
 

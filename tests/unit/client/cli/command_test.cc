@@ -109,6 +109,8 @@ TEST_F(CommandTest, ShapesThatScriptsRelyOnAreParsed) {
       {"agent", "--node", "n1", "--assembly", "demo", "--cache", "DIR", "--dry-run", "--json"},
       {"verify", "llama@v1", "--dir", "DIR", "--whole"},
       {"verify", "llama@v1", "--cache", "DIR"},
+      {"tune", "--shards", "1,2", "--connections", "4", "SRC", "--to", "file:///DIR", "--max-time",
+       "30s", "--sample-bytes", "1GiB", "--piece-sizes", "1MiB,8MiB", "--plot", "F.svg", "--json"},
   };
   for (const auto& line : lines) {
     EXPECT_THAT(ParseCommandLine(line), IsOk()) << testing::PrintToString(line);
@@ -158,6 +160,11 @@ TEST_F(CommandTest, MistakesAreUsageErrors) {
   ExpectUsageError({"explain", "demo", "first"});
   ExpectUsageError({"explain", "demo", "--node", "n1"});
   ExpectUsageError({"wait", "demo", "--timeout", "soon"});
+  ExpectUsageError({"tune", "SRC"});
+  ExpectUsageError({"tune", "SRC", "--to", "/d", "--piece-sizes", "8MiB,3MiB"});
+  ExpectUsageError({"tune", "SRC", "--to", "/d", "--shards", "0"});
+  ExpectUsageError({"tune", "SRC", "--to", "/d", "--sample-bytes", "0"});
+  ExpectUsageError({"tune", "SRC", "--to", "/d", "--max-time", "never"});
   ExpectUsageError({"--server", "nocolon", "status"});
   ExpectUsageError({"--timeout", "x", "status"});
 }
@@ -171,7 +178,7 @@ TEST_F(CommandTest, UnknownCommandIsNamed) {
 TEST_F(CommandTest, EveryCommandHasHelpWithExamples) {
   for (const char* const command :
        {"sample", "publish", "models", "shards", "assemblies", "nodes", "agent", "wait", "status",
-        "assemble", "pull", "verify", "events", "explain", "prefetch", "cache"}) {
+        "assemble", "pull", "verify", "events", "explain", "prefetch", "cache", "tune"}) {
     const auto help = ParseCommandLine({command, "--help"});
     MUSTER_ASSERT_OK(help);
     EXPECT_THAT(std::get<std::string>(*help), HasSubstr("Examples:\n  muster ")) << command;
