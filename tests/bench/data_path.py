@@ -206,7 +206,8 @@ def fetch_then_md5sum(checkpoint, uri):
     with tempfile.TemporaryDirectory(prefix="muster-bench-", dir="/dev/shm") as directory:
         urls = [part for path in checkpoint.files for part in ("-o", f"{directory}/{path.name}", f"{uri}/{path.name}")]
         begin = time.monotonic()
-        subprocess.run(["curl", "-sS", "--fail", "--parallel", *urls], check=True)
+        # What it shows of its progress, -s or not, is kept for an error.
+        subprocess.run(["curl", "-sS", "--fail", "--parallel", *urls], check=True, capture_output=True)
         fetched = time.monotonic()
         names = sorted(str(path) for path in pathlib.Path(directory).iterdir())
         subprocess.run(["md5sum", *names], check=True, stdout=subprocess.DEVNULL)
