@@ -190,7 +190,10 @@ TEST_F(HedgedPullTest, PullTakesTheTimeThatTheRateAllows) {
   const PullResult result = Pull({.connections = 1, .max_bytes_per_second = 4 * kMiB});
 
   MUSTER_ASSERT_OK(result.status);
-  EXPECT_NEAR(absl::ToDoubleSeconds(clock_.Monotonic() - begin), kPieces / 4.0, 0.2);
+  // A piece that waits for its turn may be read a second time, which counts towards the rate.
+  const double seconds = absl::ToDoubleSeconds(clock_.Monotonic() - begin);
+  EXPECT_GE(seconds, kPieces / 4.0 - 0.2);
+  EXPECT_LE(seconds, kPieces / 4.0 * 1.05 + 0.2);
 }
 
 TEST_F(HedgedPullTest, ReadsFromOneHostAreBounded) {
