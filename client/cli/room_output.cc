@@ -5,7 +5,6 @@
 #include "absl/strings/str_cat.h"
 #include "client/cli/json_output.h"
 #include "client/cli/values.h"
-#include "client/transfer/pull_shard.h"
 
 namespace muster {
 
@@ -35,15 +34,6 @@ std::string RoomJson(const RoomReport& report) {
   json.AddRaw("fits", room.Fits() ? "true" : "false");
   json.AddRaw("at_most", report.at_most ? "true" : "false");
   return json.ToString() + "\n";
-}
-
-std::vector<WantedShard> WantedOf(const std::vector<v1::Shard>& shards) {
-  std::vector<WantedShard> wanted;
-  wanted.reserve(shards.size());
-  for (const v1::Shard& shard : shards) {
-    wanted.push_back({ContentKeyOf(shard), static_cast<int64_t>(shard.size_bytes())});
-  }
-  return wanted;
 }
 
 }  // namespace muster

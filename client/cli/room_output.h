@@ -2,11 +2,10 @@
 #ifndef MUSTER_CLIENT_CLI_ROOM_OUTPUT_H_
 #define MUSTER_CLIENT_CLI_ROOM_OUTPUT_H_
 
+#include <cstddef>
 #include <string>
-#include <vector>
 
 #include "client/transfer/cache_contents.h"
-#include "muster/v1/model.pb.h"
 
 namespace muster {
 
@@ -27,9 +26,6 @@ struct RoomReport {
 std::string RoomText(const RoomReport& report);
 // An object with shards, needed_bytes, pinned_bytes, evictable_bytes, free_bytes, fits and at_most.
 std::string RoomJson(const RoomReport& report);
-
-// What a cache has to hold for `shards`.
-std::vector<WantedShard> WantedOf(const std::vector<v1::Shard>& shards);
 
 }  // namespace muster
 

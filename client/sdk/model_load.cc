@@ -185,11 +185,7 @@ absl::Status ModelLoad::Run::CheckRoom() const {
   if (options_.cache == nullptr) {
     return absl::InvalidArgumentError("a load into the cache needs LoadOptions::cache");
   }
-  std::vector<WantedShard> wanted;
-  for (const v1::Shard& shard : shards_) {
-    wanted.push_back({ContentKeyOf(shard), static_cast<int64_t>(shard.size_bytes())});
-  }
-  return options_.cache->CheckRoom(wanted);
+  return options_.cache->CheckRoom(WantedOf(shards_));
 }
 
 void ModelLoad::Run::LoadAll() {
@@ -229,7 +225,6 @@ ModelLoad::Run::Result ModelLoad::Run::Load(size_t item, const std::stop_token& 
 absl::StatusOr<PullShard> ModelLoad::Run::Describe(const v1::Shard& shard,
                                                    const std::stop_token& stop) {
   PullShard described{shard, {}};
-  if (shard.piece_count() == 0) return described;
   CallOptions call;
   call.stop = stop;
   MUSTER_ASSIGN_OR_RETURN(described.pieces, FetchPieces(client_, shard, call));

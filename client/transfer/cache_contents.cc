@@ -15,6 +15,7 @@
 #include "absl/strings/strip.h"
 #include "client/transfer/cache_pins.h"
 #include "client/transfer/cache_use.h"
+#include "client/transfer/pull_shard.h"
 #include "storage/base/error_info.h"
 #include "storage/base/status_macros.h"
 
@@ -56,6 +57,15 @@ std::optional<CacheItem> ItemOf(const CacheDomain& domain, const std::string& na
 }
 
 }  // namespace
+
+std::vector<WantedShard> WantedOf(absl::Span<const muster::v1::Shard> shards) {
+  std::vector<WantedShard> wanted;
+  wanted.reserve(shards.size());
+  for (const muster::v1::Shard& shard : shards) {
+    wanted.push_back({ContentKeyOf(shard), static_cast<int64_t>(shard.size_bytes())});
+  }
+  return wanted;
+}
 
 int64_t FreeOnDisk(const CacheDomain& domain) {
   struct statvfs vfs {};

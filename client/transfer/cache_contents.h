@@ -13,6 +13,7 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "client/transfer/cache_files.h"
+#include "muster/v1/model.pb.h"
 
 namespace muster {
 
@@ -37,6 +38,9 @@ struct WantedShard {
   std::string key;
   int64_t size_bytes = 0;
 };
+
+// What a cache has to hold for `shards`, one for each.
+std::vector<WantedShard> WantedOf(absl::Span<const muster::v1::Shard> shards);
 
 // Whether shards fit, in bytes.
 struct CacheRoom {
