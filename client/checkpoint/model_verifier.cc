@@ -91,9 +91,7 @@ class Verification {
     CallOptions call;
     call.stop = stop;
     PullShard pull{shards_[i], {}};
-    if (pull.shard.piece_count() > 0) {
-      MUSTER_ASSIGN_OR_RETURN(pull.pieces, FetchPieces(client_, pull.shard, call));
-    }
+    MUSTER_ASSIGN_OR_RETURN(pull.pieces, FetchPieces(client_, pull.shard, call));
     MUSTER_ASSIGN_OR_RETURN(const CheckedShard shard, CheckedShard::Make(pull));
     const std::string what = absl::StrCat("shard ", i);
     if (options_.cache != nullptr) return CheckCached(i, shard, stop);

@@ -80,11 +80,9 @@ absl::Status ReadAndCheck(
 absl::Status ShardCopier::Copy(const v1::Shard& shard, PieceSink& sink, const std::stop_token& stop,
                                const ByteProgress& progress) {
   PullShard pull{shard, {}};
-  if (shard.piece_count() > 0) {
-    CallOptions call = options_.call;
-    call.stop = stop;
-    MUSTER_ASSIGN_OR_RETURN(pull.pieces, FetchPieces(client_, shard, call));
-  }
+  CallOptions call = options_.call;
+  call.stop = stop;
+  MUSTER_ASSIGN_OR_RETURN(pull.pieces, FetchPieces(client_, shard, call));
   if (CopyFromCaches(pull, sink, stop, progress)) {
     ++from_cache_;
     return absl::OkStatus();

@@ -27,9 +27,7 @@ absl::StatusOr<bool> Holds(Client& client, const v1::Shard& shard, const std::st
   PullShard pull{shard, {}};
   CallOptions call;
   call.stop = stop;
-  if (shard.piece_count() > 0) {
-    MUSTER_ASSIGN_OR_RETURN(pull.pieces, FetchPieces(client, shard, call));
-  }
+  MUSTER_ASSIGN_OR_RETURN(pull.pieces, FetchPieces(client, shard, call));
   MUSTER_ASSIGN_OR_RETURN(const CheckedShard checked, CheckedShard::Make(pull));
   const absl::Status status = ReadAndCheck(
       checked, /*check_whole=*/false, hashes, stop,

@@ -68,11 +68,9 @@ struct Prefetch {
 
 absl::Status Fetch(const Prefetch& prefetch, const v1::Shard& shard, const std::stop_token& stop) {
   PullShard pull{shard, {}};
-  if (shard.piece_count() > 0) {
-    CallOptions call;
-    call.stop = stop;
-    MUSTER_ASSIGN_OR_RETURN(pull.pieces, FetchPieces(prefetch.client, shard, call));
-  }
+  CallOptions call;
+  call.stop = stop;
+  MUSTER_ASSIGN_OR_RETURN(pull.pieces, FetchPieces(prefetch.client, shard, call));
   int64_t last = 0;
   const CachedPullResult result =
       prefetch.puller.PullToCache(pull, prefetch.cache, stop, [&](int64_t done) {

@@ -18,7 +18,7 @@ struct ShardWithPieces {
 };
 
 // Asks for the piece digests of `shard`, which came from the server, over as many calls as they
-// take. Thread-safe.
+// take: none for a shard that was registered without pieces. Thread-safe.
 //
 // kDataLoss PIECES_DIFFER: the list does not have the announced length, does not fit the shard's
 // size, or its root is not the shard's; nothing may be verified against it.
