@@ -14,23 +14,17 @@
 namespace muster {
 namespace {
 
-absl::Status Unusable(const std::string& path, absl::string_view why) {
-  return MakeError(absl::StatusCode::kDataLoss, "CACHE_ENTRY_CORRUPT",
-                   absl::StrCat(path, ": ", why, "; the cache entry was removed"));
-}
-
 // kDataLoss also for what can't be read: nobody is served by an entry on a bad sector.
 absl::Status HashEntry(const CheckedShard& shard, const CheckedFile& file,
                        const std::stop_token& stop) {
   struct stat state {};
   if (fstat(file.fd, &state) != 0) return PathError(errno, "stat", file.path);
-  if (state.st_size != shard.size_bytes()) {
-    return Unusable(file.path,
-                    absl::StrCat("has ", state.st_size, " bytes, expected ", shard.size_bytes()));
-  }
+  MUSTER_RETURN_IF_ERROR(CheckFileSize(shard, file.path, state.st_size));
   const absl::Status status = CheckFile(shard, file, stop);
   if (absl::IsInternal(status) || absl::IsOutOfRange(status)) {
-    return Unusable(file.path, status.message());
+    return MakeError(
+        absl::StatusCode::kDataLoss, "CACHE_ENTRY_CORRUPT",
+        absl::StrCat(file.path, ": ", status.message(), "; the cache entry was removed"));
   }
   return status;
 }

@@ -83,6 +83,14 @@ absl::Status HashPieces(
   return absl::OkStatus();
 }
 
+absl::Status CheckFileSize(const CheckedShard& shard, const std::string& path,
+                           int64_t found_bytes) {
+  if (found_bytes == shard.size_bytes()) return absl::OkStatus();
+  return MakeError(absl::StatusCode::kDataLoss, "CACHE_ENTRY_CORRUPT",
+                   absl::StrCat(path, ": has ", found_bytes, " bytes, expected ",
+                                shard.size_bytes(), "; the cache entry was removed"));
+}
+
 absl::Status CheckFile(const CheckedShard& shard, const CheckedFile& file,
                        const std::stop_token& stop) {
   if (!shard.has_pieces()) return CheckWhole(shard, file, stop);

@@ -34,6 +34,9 @@ absl::Status HashPieces(
     const std::stop_token& stop,
     absl::FunctionRef<absl::Status(size_t piece, const Md5Digest& found)> on_piece);
 
+// OK when a file of `found_bytes` may hold the shard. kDataLoss CACHE_ENTRY_CORRUPT.
+absl::Status CheckFileSize(const CheckedShard& shard, const std::string& path, int64_t found_bytes);
+
 // OK when the file holds the shard. kDataLoss CACHE_ENTRY_CORRUPT for other bytes, with the digests
 // as ErrorDetail metadata expected_md5 and found_md5.
 absl::Status CheckFile(const CheckedShard& shard, const CheckedFile& file,

@@ -61,7 +61,6 @@
 #include "client/transfer/cache_use.h"
 #include "client/transfer/cache_warm.h"
 #include "client/transfer/piece_check.h"
-#include "storage/base/error_info.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
@@ -172,12 +171,8 @@ absl::Status FileShardCache::VerifyEntry(const CheckedShard& shard, int fd,
   const CacheRecord record(domain_->dir.get(), key);
   struct stat state {};
   if (fstat(fd, &state) != 0) return PathError(errno, "stat", path);
-  absl::Status verified;
-  if (state.st_size != shard.size_bytes()) {
-    verified = MakeError(absl::StatusCode::kDataLoss, "CACHE_ENTRY_CORRUPT",
-                         absl::StrCat(path, ": has ", state.st_size, " bytes, expected ",
-                                      shard.size_bytes(), "; the cache entry was removed"));
-  } else {
+  absl::Status verified = CheckFileSize(shard, path, state.st_size);
+  if (verified.ok()) {
     if (record.Vouches(state)) return absl::OkStatus();
     MUSTER_ASSIGN_OR_RETURN(const struct stat before, record.Settle(fd));
     verified = CheckFile(shard, {fd, path}, stop);
