@@ -311,11 +311,7 @@ def main():
         finally:
             bench.close()
         print(f"[{time.monotonic() - begin:4.0f}s] {name} done", file=sys.stderr, flush=True)
-    print(report.table(rows))
-    if arguments.json:
-        arguments.json.write_text(
-            json.dumps({"machine": facts, "quick": settings.quick, "rows": rows}, indent=2) + "\n", encoding="utf-8"
-        )
+    report.publish(rows, facts, settings.quick, arguments.json)
     return 1 if broke else 0
 
 

@@ -487,11 +487,7 @@ def main():
         rows, broke = measure(bench, settings, arguments.only)
     finally:
         bench.close()
-    print(report.table(rows))
-    if arguments.json:
-        arguments.json.write_text(
-            json.dumps({"machine": facts, "quick": settings.quick, "rows": rows}, indent=2) + "\n", encoding="utf-8"
-        )
+    report.publish(rows, facts, settings.quick, arguments.json)
     return 1 if broke else 0
 
 

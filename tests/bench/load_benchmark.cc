@@ -1,8 +1,6 @@
 // Loads shards of a model version as tensors, once. Prints one JSON object. Who started it measures
 // its memory meanwhile.
 
-#include <sys/resource.h>
-
 #include <CLI/CLI.hpp>
 #include <cstdint>
 #include <cstdio>
@@ -22,22 +20,13 @@
 #include "storage/base/random.h"
 #include "storage/object/file_object_store.h"
 #include "storage/object/object_store_registry.h"
+#include "tests/bench/program.h"
 
 namespace muster {
 namespace {
 
-void Require(const absl::Status& status) {
-  if (status.ok()) return;
-  std::fprintf(stderr, "%s\n", std::string(status.message()).c_str());
-  std::exit(1);
-}
-
-double CpuSeconds() {
-  rusage usage;
-  getrusage(RUSAGE_SELF, &usage);
-  const auto seconds = [](const timeval& time) { return time.tv_sec + time.tv_usec / 1e6; };
-  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
-}
+using bench::CpuSeconds;
+using bench::Require;
 
 nlohmann::json Run(const std::string& server, LoadOptions options) {
   Clock& clock = SystemClock();

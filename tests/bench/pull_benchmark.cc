@@ -2,7 +2,6 @@
 // locations unverified, with as many connections. Prints one JSON object.
 
 #include <fcntl.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -29,9 +28,13 @@
 #include "storage/base/random.h"
 #include "storage/object/file_object_store.h"
 #include "storage/object/http_object_store.h"
+#include "tests/bench/program.h"
 
 namespace muster {
 namespace {
+
+using bench::CpuSeconds;
+using bench::Require;
 
 struct Options {
   std::vector<std::string> files;
@@ -44,19 +47,6 @@ struct Options {
   int rounds = 3;
   bool cold = false;
 };
-
-void Require(const absl::Status& status) {
-  if (status.ok()) return;
-  std::fprintf(stderr, "%s\n", std::string(status.message()).c_str());
-  std::exit(1);
-}
-
-double CpuSeconds() {
-  rusage usage;
-  getrusage(RUSAGE_SELF, &usage);
-  const auto seconds = [](const timeval& time) { return time.tv_sec + time.tv_usec / 1e6; };
-  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
-}
 
 // Runs work(0) … work(count - 1) on `threads` threads.
 void InParallel(size_t count, size_t threads, const std::function<void(size_t)>& work) {

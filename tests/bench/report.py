@@ -1,5 +1,6 @@
 """Rows of figures: the table for people, the JSON for programs, and the machine that they were taken on."""
 
+import json
 import os
 import pathlib
 import platform
@@ -90,3 +91,11 @@ def machine_line(facts):
         f"machine: {facts['cpu']}, {facts['cores']} cores, {facts['memory_gib']} GiB, Linux {facts['kernel']}, "
         f"data on {facts['file_system']}, load before {facts['load']:.1f}"
     )
+
+
+def publish(rows, facts, quick, json_file):
+    """The table for people and, where a file is named, everything for programs."""
+    print(table(rows))
+    if json_file:
+        text = json.dumps({"machine": facts, "quick": quick, "rows": rows}, indent=2)
+        json_file.write_text(text + "\n", encoding="utf-8")
