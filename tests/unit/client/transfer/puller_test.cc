@@ -407,6 +407,10 @@ TEST_F(PullerTest, PieceBeyondTheMemoryBudgetIsRefused) {
 }
 
 TEST_F(PullerTest, PiecesForMemoryNeedNoBuffersWhereNoneIsReadTwice) {
+  std::atomic<int> reads = 0;
+  store_.OnRead([&](const ReadCall&) {
+    return ++reads == 2 ? absl::UnavailableError("once") : absl::OkStatus();
+  });
   Puller puller(stores_, clock_, *random_, {.memory_budget_bytes = 1});
 
   const MemoryPullResult result = puller.PullToMemory(one_, kSize, {}, {});
