@@ -9,6 +9,7 @@
 #include "storage/base/error_info.h"
 #include "storage/base/md5.h"
 #include "storage/base/status_macros.h"
+#include "storage/object/io_buffer.h"
 
 namespace muster {
 namespace {
@@ -42,7 +43,9 @@ absl::Status ReadAndCheck(
     absl::FunctionRef<absl::Status(int64_t offset, absl::Span<char> out)> read,
     absl::FunctionRef<absl::Status(const CheckedPart& part)> on_part) {
   const int64_t part_size = shard.has_pieces() ? shard.piece_size_bytes() : kPartBytes;
-  std::vector<char> buffer(static_cast<size_t>(std::min(part_size, shard.size_bytes())));
+  MUSTER_ASSIGN_OR_RETURN(
+      const IoBuffer buffer,
+      MakeIoBuffer(static_cast<size_t>(std::min(part_size, shard.size_bytes()))));
   if (!shard.has_pieces()) check_whole = true;
   if (!shard.whole_md5().has_value()) check_whole = false;
   Md5LaneStream whole;
@@ -50,7 +53,7 @@ absl::Status ReadAndCheck(
   while (part.offset_bytes < shard.size_bytes()) {
     if (stop.stop_requested()) return absl::CancelledError("interrupted");
     const int64_t length = std::min(part_size, shard.size_bytes() - part.offset_bytes);
-    const absl::Span<char> out = absl::MakeSpan(buffer.data(), static_cast<size_t>(length));
+    const absl::Span<char> out = absl::MakeSpan(buffer.get(), static_cast<size_t>(length));
     MUSTER_RETURN_IF_ERROR(read(part.offset_bytes, out));
     part.bytes = absl::string_view(out.data(), out.size());
     Md5LaneStream piece;

@@ -2,13 +2,13 @@
 
 #include <algorithm>
 #include <memory>
-#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
 #include "client/checkpoint/utf8.h"
 #include "storage/base/md5.h"
 #include "storage/base/status_macros.h"
+#include "storage/object/io_buffer.h"
 
 namespace muster {
 
@@ -22,11 +22,13 @@ absl::StatusOr<ShardDigests> UploadShard(const ObjectStoreRegistry& stores, cons
                                                             .part_size_bytes = piece_size_bytes,
                                                             .must_not_exist = true}));
   ShardHasher hasher(hashes, piece_size_bytes);
-  std::vector<char> buffer(static_cast<size_t>(std::min(piece_size_bytes, stream.size_bytes())));
+  MUSTER_ASSIGN_OR_RETURN(
+      const IoBuffer buffer,
+      MakeIoBuffer(static_cast<size_t>(std::min(piece_size_bytes, stream.size_bytes()))));
   for (int64_t offset = 0; offset < stream.size_bytes();) {
     if (stop.stop_requested()) return absl::CancelledError("interrupted");
     const int64_t length = std::min(piece_size_bytes, stream.size_bytes() - offset);
-    const absl::Span<char> piece = absl::MakeSpan(buffer.data(), static_cast<size_t>(length));
+    const absl::Span<char> piece = absl::MakeSpan(buffer.get(), static_cast<size_t>(length));
     MUSTER_RETURN_IF_ERROR(stream.Read(offset, piece));
     const absl::string_view bytes(piece.data(), piece.size());
     MUSTER_RETURN_IF_ERROR(hasher.AddPiece(bytes));

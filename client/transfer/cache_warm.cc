@@ -7,10 +7,10 @@
 #include <sys/statfs.h>
 
 #include <algorithm>
-#include <memory>
 
 #include "absl/strings/str_cat.h"
 #include "storage/base/status_macros.h"
+#include "storage/object/io_buffer.h"
 
 namespace muster {
 namespace {
@@ -37,7 +37,7 @@ absl::StatusOr<int64_t> WarmEntry(const CacheDomain& domain, const std::string& 
   struct stat state {};
   if (fstat(fd.get(), &state) != 0) return PathError(errno, "stat", path);
   posix_fadvise(fd.get(), 0, 0, POSIX_FADV_SEQUENTIAL);
-  const auto buffer = std::make_unique<char[]>(kPartBytes);
+  MUSTER_ASSIGN_OR_RETURN(const IoBuffer buffer, MakeIoBuffer(kPartBytes));
   int64_t offset = 0;
   while (offset < state.st_size) {
     if (stop.stop_requested()) return absl::CancelledError(absl::StrCat(path, ": stopped"));

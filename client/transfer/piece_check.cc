@@ -1,7 +1,6 @@
 #include "client/transfer/piece_check.h"
 
 #include <algorithm>
-#include <memory>
 #include <numeric>
 #include <vector>
 
@@ -10,6 +9,7 @@
 #include "client/transfer/posix_file.h"
 #include "storage/base/error_info.h"
 #include "storage/base/status_macros.h"
+#include "storage/object/io_buffer.h"
 
 namespace muster {
 namespace {
@@ -27,16 +27,19 @@ absl::Status Corrupt(const std::string& path, absl::string_view what, const Md5D
                    {{"expected_md5", Md5ToHex(expected)}, {"found_md5", Md5ToHex(found)}});
 }
 
+absl::Status Read(const CheckedFile& file, int64_t offset, absl::Span<char> out) {
+  return file.read ? file.read(offset, out) : ReadAt(file.fd, file.path, offset, out);
+}
+
 absl::Status CheckWhole(const CheckedShard& shard, const CheckedFile& file,
                         const std::stop_token& stop) {
   Md5Stream stream;
   const int64_t chunk = std::min(shard.size_bytes(), kChunkBytes);
-  const auto buffer = std::make_unique_for_overwrite<char[]>(static_cast<size_t>(chunk));
+  MUSTER_ASSIGN_OR_RETURN(const IoBuffer buffer, MakeIoBuffer(static_cast<size_t>(chunk)));
   for (int64_t done = 0; done < shard.size_bytes();) {
     if (stop.stop_requested()) return absl::CancelledError(absl::StrCat(file.path, ": cancelled"));
     const auto count = static_cast<size_t>(std::min(chunk, shard.size_bytes() - done));
-    if (file.before_read) file.before_read(done, static_cast<int64_t>(count));
-    MUSTER_RETURN_IF_ERROR(ReadAt(file.fd, file.path, done, absl::MakeSpan(buffer.get(), count)));
+    MUSTER_RETURN_IF_ERROR(Read(file, done, absl::MakeSpan(buffer.get(), count)));
     stream.Update(absl::string_view(buffer.get(), count));
     done += static_cast<int64_t>(count);
   }
@@ -57,7 +60,7 @@ absl::Status HashPieces(
       std::clamp<size_t>(static_cast<size_t>(kPieceCheckBytes / longest), 1, kMaxPiecesAtOnce),
       pieces.size());
   const auto slot_bytes = static_cast<size_t>(longest);
-  const auto buffer = std::make_unique_for_overwrite<char[]>(at_once * slot_bytes);
+  MUSTER_ASSIGN_OR_RETURN(const IoBuffer buffer, MakeIoBuffer(at_once * slot_bytes));
   std::vector<absl::string_view> bytes;
   std::vector<Md5Digest> digests(at_once);
   while (!pieces.empty()) {
@@ -67,11 +70,9 @@ absl::Status HashPieces(
       if (stop.stop_requested()) {
         return absl::CancelledError(absl::StrCat(file.path, ": cancelled"));
       }
-      if (file.before_read) file.before_read(shard.PieceOffset(piece), shard.PieceLength(piece));
       char* const slot = buffer.get() + bytes.size() * slot_bytes;
       const auto length = static_cast<size_t>(shard.PieceLength(piece));
-      MUSTER_RETURN_IF_ERROR(
-          ReadAt(file.fd, file.path, shard.PieceOffset(piece), absl::MakeSpan(slot, length)));
+      MUSTER_RETURN_IF_ERROR(Read(file, shard.PieceOffset(piece), absl::MakeSpan(slot, length)));
       bytes.emplace_back(slot, length);
     }
     Md5Many(bytes, absl::MakeSpan(digests).first(bytes.size()));

@@ -21,8 +21,8 @@ struct CheckedFile {
   int fd = -1;
   // For messages.
   std::string path;
-  // Called before each range is read; may be empty.
-  std::function<void(int64_t offset, int64_t length)> before_read = {};
+  // Reads ranges in another way than from `fd`; may be empty.
+  std::function<absl::Status(int64_t offset, absl::Span<char> out)> read = {};
 };
 
 // Hashes `pieces` of the file, several at a time so that they can be hashed side by side, and calls

@@ -1,37 +1,18 @@
 #include "client/transfer/piece_sink.h"
 
-#include <sys/mman.h>
-
 #include <cstring>
-#include <new>
 #include <utility>
 
 #include "absl/memory/memory.h"
 #include "absl/strings/str_cat.h"
 #include "client/transfer/posix_file.h"
+#include "storage/base/error_info.h"
 
 namespace muster {
-namespace {
-
-// Touching fresh memory in small pages takes as long as hashing what is put there.
-void AskForHugePages(char* bytes, size_t size) {
-  constexpr uintptr_t kHugePage = uintptr_t{2} << 20;
-  const uintptr_t begin = (reinterpret_cast<uintptr_t>(bytes) + kHugePage - 1) & ~(kHugePage - 1);
-  const uintptr_t end = (reinterpret_cast<uintptr_t>(bytes) + size) & ~(kHugePage - 1);
-  // Only a hint; a kernel without huge pages refuses it.
-  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
-}
-
-}  // namespace
-
 absl::StatusOr<std::unique_ptr<MemorySink>> MemorySink::Make(int64_t size_bytes) {
-  std::unique_ptr<char[]> bytes(new (std::nothrow) char[static_cast<size_t>(size_bytes)]);
-  if (bytes == nullptr) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat("no memory for a shard of ", size_bytes, " bytes; pull it to a file instead"));
-  }
-  AskForHugePages(bytes.get(), static_cast<size_t>(size_bytes));
-  return absl::WrapUnique(new MemorySink(std::move(bytes), size_bytes));
+  absl::StatusOr<IoBuffer> bytes = MakeIoBuffer(static_cast<size_t>(size_bytes));
+  if (!bytes.ok()) return Annotate(bytes.status(), "pull the shard to a file instead");
+  return absl::WrapUnique(new MemorySink(*std::move(bytes), size_bytes));
 }
 
 absl::Span<char> MemorySink::MemoryOf(int64_t offset, int64_t length) {

@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+#include "storage/object/io_buffer.h"
 
 namespace muster {
 
@@ -51,13 +52,13 @@ class MemorySink final : public PieceSink {
 
   int64_t size_bytes() const { return size_bytes_; }
   // Called once the pull has returned OK.
-  std::unique_ptr<char[]> Take() { return std::move(bytes_); }
+  IoBuffer Take() { return std::move(bytes_); }
 
  private:
-  MemorySink(std::unique_ptr<char[]> bytes, int64_t size_bytes)
+  MemorySink(IoBuffer bytes, int64_t size_bytes)
       : bytes_(std::move(bytes)), size_bytes_(size_bytes) {}
 
-  std::unique_ptr<char[]> bytes_;
+  IoBuffer bytes_;
   const int64_t size_bytes_;
 };
 

@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
+#include "client/transfer/buffer_pool.h"
 #include "storage/base/error_info.h"
 #include "storage/base/mutex.h"
 
@@ -19,6 +20,8 @@ namespace {
 constexpr absl::Duration kStopLookInterval = absl::Milliseconds(20);
 // How often a thread without work looks whether a piece under way has become slow.
 constexpr absl::Duration kSlowLookInterval = absl::Milliseconds(50);
+// So many cores have their lanes filled by pieces that came faster than one core hashes.
+constexpr size_t kHashingCores = 2;
 
 PullResult Failed(PullFailure failure) {
   PullResult result;
@@ -133,7 +136,9 @@ class Puller::Engine {
   Job* NextJob() MUSTER_REQUIRES(mutex_);
   std::optional<Work> NextSecondRead() MUSTER_REQUIRES(mutex_);
   void WaitForWork() MUSTER_REQUIRES(mutex_);
-  std::optional<PullFailure> Run(const Work& work, StepMeans::Connection& connection) const;
+  std::optional<PullFailure> Run(const Work& work, StepMeans::Connection& connection);
+  std::optional<PullFailure> Run(const Work& work, absl::Span<char> buffer,
+                                 StepMeans::Connection& connection) const;
   std::optional<PullFailure> CheckMemory(const CheckedShard& shard, int64_t step_bytes);
 
   const ObjectStoreRegistry& stores_;
@@ -145,6 +150,7 @@ class Puller::Engine {
   HostSlots hosts_;
   std::optional<RateLimit> limit_;
   HedgeBudget hedge_budget_;
+  BufferPool buffers_;
 
   Mutex mutex_;
   // Work came, memory or a connection came free, or the end is near.
@@ -173,9 +179,8 @@ Puller::Engine::Engine(const ObjectStoreRegistry& stores, Clock& clock, Random& 
       hosts_(options_.connections_per_host),
       hedge_budget_(options_.hedge.extra_bytes) {
   if (options_.max_bytes_per_second > 0) limit_.emplace(clock_, options_.max_bytes_per_second);
-  // Pieces that are hashed and written need no connection, so as many more as fill the lanes may be
-  // under way.
-  const size_t count = connections_ + Md5LaneCount();
+  // Pieces that are hashed and written need no connection, so as many more may be under way.
+  const size_t count = connections_ + kHashingCores * Md5LaneCount();
   workers_.reserve(count);
   for (size_t i = 0; i < count; ++i) workers_.emplace_back([this] { WorkerLoop(); });
 }
@@ -298,22 +303,30 @@ void Puller::Engine::WorkerLoop() {
 }
 
 std::optional<PullFailure> Puller::Engine::Run(const Work& work,
+                                               StepMeans::Connection& connection) {
+  // A second read that was announced is also made: the first one may wait for its end.
+  if (work.job->stop.stop_requested() && !work.second.has_value()) return CancelledFailure();
+  const auto size = static_cast<size_t>(work.job->pull.step_memory_bytes());
+  if (size == 0) return Run(work, {}, connection);
+  absl::StatusOr<IoBuffer> buffer = buffers_.Take(size);
+  if (!buffer.ok()) {
+    if (work.second.has_value()) return Run(work, {}, connection);
+    return NodeFailure(Annotate(buffer.status(), "for a piece; lower the memory budget"));
+  }
+  auto failure = Run(work, {buffer->get(), size}, connection);
+  buffers_.GiveBack(*std::move(buffer), size);
+  return failure;
+}
+
+std::optional<PullFailure> Puller::Engine::Run(const Work& work, absl::Span<char> buffer,
                                                StepMeans::Connection& connection) const {
   Job& job = *work.job;
-  // A second read that was announced is also made: the first one may wait for its end.
-  if (job.stop.stop_requested() && !work.second.has_value()) return CancelledFailure();
-  const auto size = static_cast<size_t>(job.pull.step_memory_bytes());
-  const std::unique_ptr<char[]> buffer(new (std::nothrow) char[size]);
-  if (buffer == nullptr && !work.second.has_value()) {
-    return NodeFailure(absl::ResourceExhaustedError(
-        absl::StrCat("no memory for a piece of ", size, " bytes; lower the memory budget")));
-  }
-  const absl::Span<char> bytes(buffer.get(), buffer == nullptr ? 0 : size);
   if (work.second.has_value()) {
     return job.pull.RunSecondRead(
-        *work.second, {.buffer = bytes, .connection = connection, .stop = work.second->stop});
+        *work.second, {.buffer = buffer, .connection = connection, .stop = work.second->stop});
   }
-  return job.pull.RunStep(work.step, {.buffer = bytes, .connection = connection, .stop = job.stop});
+  return job.pull.RunStep(work.step,
+                          {.buffer = buffer, .connection = connection, .stop = job.stop});
 }
 
 std::optional<PullFailure> Puller::Engine::CheckMemory(const CheckedShard& shard,
@@ -393,6 +406,7 @@ std::optional<PullFailure> Puller::Engine::RunSteps(ShardPull& pull, const std::
     if (job.stop.stop_requested() && !job.failure.has_value()) job.failure = CancelledFailure();
   }
   jobs_.remove(&job);
+  if (jobs_.empty()) buffers_.Clear();
   return std::move(job.failure);
 }
 

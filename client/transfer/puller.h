@@ -22,6 +22,7 @@
 #include "client/transfer/step_race.h"
 #include "storage/base/clock.h"
 #include "storage/base/random.h"
+#include "storage/object/io_buffer.h"
 #include "storage/object/object_store_registry.h"
 
 namespace muster {
@@ -31,7 +32,7 @@ struct PullerOptions {
   std::string zone = {};
   // Pieces that are fetched at once, over all shards: 1 to kMaxPullConnections, values outside are
   // moved inside. Pieces that are hashed or written meanwhile don't count; there are at most as
-  // many more as this machine hashes side by side.
+  // many more as two cores of this machine hash side by side.
   size_t connections = 8;
   // Bound on the buffers of all pieces in flight. Where connections × piece size would go beyond
   // it, fewer connections are used; a single piece must fit.
@@ -77,7 +78,7 @@ struct CachedPullResult {
 struct MemoryPullResult {
   PullResult pull;
   // The shard's bytes; set exactly when pull.status is OK.
-  std::unique_ptr<char[]> bytes;
+  IoBuffer bytes;
   int64_t size_bytes = 0;
 };
 

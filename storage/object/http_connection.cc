@@ -3,6 +3,8 @@
 #include <curl/curl.h>
 
 #include <algorithm>
+#include <cstdlib>
+#include <cstring>
 #include <utility>
 
 #include "absl/memory/memory.h"
@@ -10,6 +12,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "storage/base/status_macros.h"
+#include "storage/object/io_buffer.h"
 
 namespace muster {
 namespace {
@@ -19,9 +22,16 @@ constexpr long kReadBytes = 256 << 10;
 // How often a transfer without news looks whether it has stalled.
 constexpr absl::Duration kLookInterval = absl::Milliseconds(250);
 
+// libcurl reads sockets into memory of its own; see kIoAlignment.
+void* AllocateForCurl(size_t size) {
+  constexpr size_t kReadBufferMin = 16 << 10;
+  return size < kReadBufferMin ? std::malloc(size) : std::aligned_alloc(kIoAlignment, size);
+}
+
 // Before the first thread that uses libcurl goes on, whoever is first.
 absl::Status InitOnce() {
-  static const CURLcode code = curl_global_init(CURL_GLOBAL_DEFAULT);
+  static const CURLcode code = curl_global_init_mem(CURL_GLOBAL_DEFAULT, AllocateForCurl, std::free,
+                                                    std::realloc, strdup, std::calloc);
   if (code == CURLE_OK) return absl::OkStatus();
   return absl::InternalError(absl::StrCat("libcurl can't start: ", curl_easy_strerror(code)));
 }

@@ -297,6 +297,13 @@ def run_and_watch_memory(bench, name, command):
     return {**json.loads(process.stdout.read()), "peak_bytes": peak}
 
 
+def run_on_warm_memory(bench, name, command):
+    """The second of two runs: a virtual machine may first have to get the memory back from its host."""
+    first = run_and_watch_memory(bench, name, command)
+    second = run_and_watch_memory(bench, name, command)
+    return {**second, "peak_bytes": max(first["peak_bytes"], second["peak_bytes"]), "cold_seconds": first["seconds"]}
+
+
 def torch_files(bench, shards):
     """The same tensors as torch saves them, as PATH=MD5."""
     arguments = []
@@ -325,7 +332,7 @@ def load_rows(bench, checkpoint, settings):
     }
     # The first turn brings everything into the page cache, and the shards into ours.
     turns = [
-        {side: run_and_watch_memory(bench, side, command) for side, command in sides.items()}
+        {side: run_on_warm_memory(bench, side, command) for side, command in sides.items()}
         for _ in range(settings.rounds + 1)
     ][1:]
     server.terminate()
@@ -339,6 +346,7 @@ def load_speed_row(turns):
     ratio = median([one["python"]["seconds"] / one["muster"]["seconds"] for one in turns])
     speed = {side: size / median([one[side]["seconds"] for one in turns]) / 1e9 for side in turns[0]}
     cpu = {side: median([one[side]["cpu_seconds"] for one in turns]) for side in turns[0]}
+    cold = {side: median([one[side]["cold_seconds"] for one in turns]) for side in turns[0]}
     return row(
         "load_over_python",
         ratio,
@@ -349,6 +357,7 @@ def load_speed_row(turns):
         f"{speed['muster']:.2f} GB/s, into shared memory {speed['shared']:.2f}, "
         f"mapped from our cache {speed['cache']:.0f}; CPU {cpu['python']:.1f} s Python, "
         f"{cpu['muster']:.1f} s ours: at most {cpu['python'] / cpu['muster']:.1f} where the CPU limits; "
+        f"first runs {cold['python']:.1f} s and {cold['muster']:.1f} s; "
         f"{turns[0]['muster']['target']}",
         turns=turns,
     )

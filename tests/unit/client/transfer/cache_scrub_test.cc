@@ -2,9 +2,11 @@
 #include "client/transfer/cache_scrub.h"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 
@@ -81,6 +83,37 @@ TEST_F(CacheScrubTest, GoodEntriesPassAndKeepTheirLastUse) {
 }
 
 // Invariant 3.
+// How many pages of the file are in the page cache.
+size_t ResidentPages(const std::string& path) {
+  const UniqueFd fd(open(path.c_str(), O_RDONLY));
+  struct stat state {};
+  EXPECT_EQ(fstat(fd.get(), &state), 0);
+  const auto size = static_cast<size_t>(state.st_size);
+  void* const bytes = mmap(nullptr, size, PROT_READ, MAP_SHARED, fd.get(), 0);
+  EXPECT_NE(bytes, MAP_FAILED);
+  std::vector<unsigned char> pages((size + 4095) / 4096);
+  EXPECT_EQ(mincore(bytes, size, pages.data()), 0);
+  munmap(bytes, size);
+  return static_cast<size_t>(std::count_if(pages.begin(), pages.end(),
+                                           [](unsigned char page) { return (page & 1) != 0; }));
+}
+
+// An engine that reads the entries keeps its pages, and those of one that nobody reads don't push
+// out others.
+TEST_F(CacheScrubTest, CheckLeavesThePageCacheAsItWas) {
+  const std::string path = PathOf(pieces_);
+  const size_t warm = ResidentPages(path);
+
+  MUSTER_ASSERT_OK(Check(pieces_));
+  EXPECT_EQ(ResidentPages(path), warm);
+
+  const UniqueFd fd(open(path.c_str(), O_RDONLY));
+  ASSERT_EQ(posix_fadvise(fd.get(), 0, 0, POSIX_FADV_DONTNEED), 0);
+  const size_t cold = ResidentPages(path);
+  MUSTER_ASSERT_OK(Check(pieces_));
+  EXPECT_EQ(ResidentPages(path), cold);
+}
+
 TEST_F(CacheScrubTest, BadEntryIsRemovedThoughItsRecordVouches) {
   for (const CheckedShard* shard : {&pieces_, &whole_}) {
     FlipByte(*shard, 2 * kMiB + 1);
