@@ -21,6 +21,8 @@ namespace {
 constexpr long kReadBytes = 256 << 10;
 // How often a transfer without news looks whether it has stalled.
 constexpr absl::Duration kLookInterval = absl::Milliseconds(250);
+// libcurl's number for the reply that came last, after redirects.
+constexpr int kLastReply = -1;
 
 // libcurl reads sockets into memory of its own; see kIoAlignment.
 void* AllocateForCurl(size_t size) {
@@ -65,7 +67,6 @@ absl::Status TransportError(CURLcode code, absl::string_view detail) {
 
 std::string Header(CURL* easy, const char* name) {
   curl_header* header = nullptr;
-  constexpr int kLastReply = -1;
   if (curl_easy_header(easy, name, 0, CURLH_HEADER, kLastReply, &header) != CURLHE_OK) return "";
   return std::string(absl::StripAsciiWhitespace(header->value));
 }
@@ -84,10 +85,21 @@ HttpReply ReplyOf(CURL* easy) {
   curl_off_t retry_after = 0;
   curl_easy_getinfo(easy, CURLINFO_RETRY_AFTER, &retry_after);
   reply.retry_after = absl::Seconds(retry_after);
+  curl_header* header = nullptr;
+  while ((header = curl_easy_nextheader(easy, CURLH_HEADER, kLastReply, header)) != nullptr) {
+    std::string name = absl::AsciiStrToLower(header->name);
+    if (!absl::StartsWith(name, "x-amz-")) continue;
+    reply.amz.emplace(std::move(name), absl::StripAsciiWhitespace(header->value));
+  }
   return reply;
 }
 
 }  // namespace
+
+std::string HttpReply::Amz(const std::string& name) const {
+  const auto found = amz.find(name);
+  return found == amz.end() ? "" : found->second;
+}
 
 struct HttpConnection::Handles {
   CURL* easy = curl_easy_init();
@@ -110,9 +122,12 @@ struct HttpConnection::Transfer {
   // libcurl takes a head that breaks off for a short one.
   bool head_is_whole = false;
   bool refused = false;
+  absl::Duration stall_timeout = {};
   // Since when, and how much in that time; for the stall.
   absl::Duration window_start = {};
   int64_t window_bytes = 0;
+  // What had been sent when the window began.
+  int64_t window_sent = 0;
 
   static size_t Write(char* bytes, size_t one, size_t count, void* self) {
     auto& transfer = *static_cast<Transfer*>(self);
@@ -132,12 +147,15 @@ struct HttpConnection::Transfer {
     return one * count;
   }
 
-  bool HasStalled(absl::Duration timeout) {
+  bool HasStalled() {
     const absl::Duration now = clock.Monotonic();
-    if (now - window_start < timeout) return false;
-    if (window_bytes < kHttpStallBytes) return true;
+    if (now - window_start < stall_timeout) return false;
+    curl_off_t sent = 0;
+    curl_easy_getinfo(easy, CURLINFO_SIZE_UPLOAD_T, &sent);
+    if (window_bytes + sent - window_sent < kHttpStallBytes) return true;
     window_start = now;
     window_bytes = 0;
+    window_sent = sent;
     return false;
   }
 };
@@ -160,7 +178,6 @@ absl::StatusOr<std::unique_ptr<HttpConnection>> HttpConnection::Make(
   curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
   curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
   curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-  curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 1L);
   curl_easy_setopt(easy, CURLOPT_MAXREDIRS, long{kHttpRedirectsMax});
   curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, kReadBytes);
   curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
@@ -181,17 +198,8 @@ absl::StatusOr<HttpReply> HttpConnection::Perform(const HttpRequest& request, Ta
   handles_->error[0] = '\0';
   Transfer transfer{.clock = clock_, .easy = easy, .take_body = take_body};
   transfer.window_start = clock_.Monotonic();
-  curl_easy_setopt(easy, CURLOPT_URL, request.url.c_str());
-  const bool encrypted = absl::StartsWithIgnoreCase(request.url, "https:");
-  curl_easy_setopt(easy, CURLOPT_REDIR_PROTOCOLS_STR, encrypted ? "https" : "http,https");
-  // In this order: asking for the head only changes the method, and asking for more restores it.
-  curl_easy_setopt(easy, CURLOPT_NOBODY, request.head_only ? 1L : 0L);
-  if (!request.head_only) curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
-  curl_easy_setopt(easy, CURLOPT_RANGE, request.range.empty() ? nullptr : request.range.c_str());
-  curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, &Transfer::Write);
-  curl_easy_setopt(easy, CURLOPT_WRITEDATA, &transfer);
-  curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, &Transfer::TakeHeadLine);
-  curl_easy_setopt(easy, CURLOPT_HEADERDATA, &transfer);
+  transfer.stall_timeout = request.stall_timeout.value_or(options_.stall_timeout);
+  Prepare(request, transfer);
   curl_slist* lines = nullptr;
   for (const std::string& line : request.headers) lines = curl_slist_append(lines, line.c_str());
   curl_easy_setopt(easy, CURLOPT_HTTPHEADER, lines);
@@ -205,12 +213,43 @@ absl::StatusOr<HttpReply> HttpConnection::Perform(const HttpRequest& request, Ta
   return transfer.reply.has_value() ? *std::move(transfer.reply) : ReplyOf(easy);
 }
 
+void HttpConnection::Prepare(const HttpRequest& request, Transfer& transfer) {
+  CURL* const easy = transfer.easy;
+  curl_easy_setopt(easy, CURLOPT_URL, request.url.c_str());
+  const bool encrypted = absl::StartsWithIgnoreCase(request.url, "https:");
+  curl_easy_setopt(easy, CURLOPT_REDIR_PROTOCOLS_STR, encrypted ? "https" : "http,https");
+  // In this order: asking for the head only changes the method, and asking for more restores it.
+  curl_easy_setopt(easy, CURLOPT_NOBODY, request.head_only ? 1L : 0L);
+  if (request.body.has_value()) {
+    curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE,
+                     static_cast<curl_off_t>(request.body->size()));
+    curl_easy_setopt(easy, CURLOPT_POSTFIELDS, request.body->empty() ? "" : request.body->data());
+  } else if (!request.head_only) {
+    curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
+  }
+  curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST,
+                   request.method.empty() ? nullptr : request.method.c_str());
+  curl_easy_setopt(easy, CURLOPT_RANGE, request.range.empty() ? nullptr : request.range.c_str());
+  const bool is_signed = request.signing.has_value();
+  const HttpSigning signing = request.signing.value_or(HttpSigning{});
+  const std::string scope = absl::StrCat("aws:amz:", signing.region, ":", signing.service);
+  curl_easy_setopt(easy, CURLOPT_AWS_SIGV4, is_signed ? scope.c_str() : nullptr);
+  curl_easy_setopt(easy, CURLOPT_HTTPAUTH, is_signed ? CURLAUTH_AWS_SIGV4 : CURLAUTH_BASIC);
+  curl_easy_setopt(easy, CURLOPT_USERNAME, is_signed ? signing.access_key_id.c_str() : nullptr);
+  curl_easy_setopt(easy, CURLOPT_PASSWORD, is_signed ? signing.secret_access_key.c_str() : nullptr);
+  curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, !is_signed && request.follow_redirects ? 1L : 0L);
+  curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, &Transfer::Write);
+  curl_easy_setopt(easy, CURLOPT_WRITEDATA, &transfer);
+  curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, &Transfer::TakeHeadLine);
+  curl_easy_setopt(easy, CURLOPT_HEADERDATA, &transfer);
+}
+
 absl::Status HttpConnection::Wait(Transfer& transfer, const std::stop_token& stop) {
   CURLM* const multi = handles_->multi;
   const std::stop_callback wake(stop, [multi] { curl_multi_wakeup(multi); });
   curl_multi_add_handle(multi, transfer.easy);
   const auto look_ms = static_cast<int>(
-      absl::ToInt64Milliseconds(std::min(kLookInterval, options_.stall_timeout / 4)));
+      absl::ToInt64Milliseconds(std::min(kLookInterval, transfer.stall_timeout / 4)));
   absl::Status status;
   int running = 1;
   while (running > 0 && status.ok()) {
@@ -219,10 +258,10 @@ absl::Status HttpConnection::Wait(Transfer& transfer, const std::stop_token& sto
       status = absl::InternalError(curl_multi_strerror(code));
     } else if (stop.stop_requested()) {
       status = absl::CancelledError("the request was cancelled");
-    } else if (running > 0 && transfer.HasStalled(options_.stall_timeout)) {
+    } else if (running > 0 && transfer.HasStalled()) {
       status =
           absl::DeadlineExceededError(absl::StrCat("stalled: ", transfer.window_bytes, " bytes in ",
-                                                   absl::FormatDuration(options_.stall_timeout)));
+                                                   absl::FormatDuration(transfer.stall_timeout)));
     } else if (running > 0) {
       curl_multi_poll(multi, nullptr, 0, look_ms, nullptr);
     }

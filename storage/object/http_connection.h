@@ -6,6 +6,7 @@
 #define MUSTER_STORAGE_OBJECT_HTTP_CONNECTION_H_
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <stop_token>
@@ -23,7 +24,7 @@ namespace muster {
 
 struct HttpConnectionOptions {
   absl::Duration connect_timeout = absl::Seconds(10);
-  // A request that got fewer than kHttpStallBytes in this time, redirects and waiting for the
+  // A request that moved fewer than kHttpStallBytes in this time, redirects and waiting for the
   // server included, is given up.
   absl::Duration stall_timeout = absl::Seconds(10);
   // PEM file and directory of certificates that are trusted; "" means libcurl's own.
@@ -37,14 +38,34 @@ inline constexpr int64_t kHttpStallBytes = 1024;
 // More redirects than this in a row are a loop.
 inline constexpr int kHttpRedirectsMax = 5;
 
+// What AWS Signature Version 4 is made with.
+struct HttpSigning {
+  std::string access_key_id;
+  std::string secret_access_key;
+  std::string region;
+  std::string service;
+};
+
 struct HttpRequest {
   std::string url;
   // Asks for the head only.
   bool head_only = false;
   // "FIRST-LAST", inclusive; "" asks for everything.
   std::string range = {};
-  // Complete lines, "Name: value". None of them may be a secret: redirects take them along.
+  // Complete lines, "name: value". Redirects take them along, so a secret needs
+  // `follow_redirects` to be false.
   std::vector<std::string> headers = {};
+  // "" is GET, or HEAD with `head_only`.
+  std::string method = {};
+  // Sent with the request; what it views outlives that.
+  std::optional<absl::string_view> body = {};
+  // Signs method, address and `headers`, which hold the lines "x-amz-date" and
+  // "x-amz-content-sha256". The query of `url` is sorted, with a '=' in each part; a redirect would
+  // need another signature, so none is followed.
+  std::optional<HttpSigning> signing = {};
+  bool follow_redirects = true;
+  // Replaces that of the connection; for what the server works on in silence.
+  std::optional<absl::Duration> stall_timeout = {};
 };
 
 // The head of a reply, after redirects. Values are as the server sent them; "" if it didn't.
@@ -56,12 +77,18 @@ struct HttpReply {
   std::optional<int64_t> content_length;
   // Zero where the server named none.
   absl::Duration retry_after;
+  // The headers that begin with "x-amz-", by their lower-case names.
+  std::map<std::string, std::string> amz = {};
+
+  // The value of one of them; "" if the server sent none.
+  std::string Amz(const std::string& name) const;
 };
 
 // HTTP/1.1, one request at a time; the connection is reused by the next one. Not thread-safe.
 //
-// Redirects are followed within http and https, never from https to http. There are no credentials
-// that they could take along. HTTP replies with an error status are no errors here.
+// Redirects are followed within http and https, never from https to http; those of a signed request
+// are not, so that there are no credentials which they could take along. HTTP replies with an error
+// status are no errors here.
 class HttpConnection {
  public:
   // Gets the body in parts. False ends the request. It may block: that time counts for no timeout.
@@ -84,6 +111,8 @@ class HttpConnection {
 
   HttpConnection(Clock& clock, const HttpConnectionOptions& options,
                  std::unique_ptr<Handles> handles);
+  // Sets what differs between requests.
+  void Prepare(const HttpRequest& request, Transfer& transfer);
   absl::Status Wait(Transfer& transfer, const std::stop_token& stop);
 
   Clock& clock_;

@@ -1,19 +1,7 @@
-// How a range is read:
-//  1. Whole or not at all: a reply counts only if it is 206 with exactly the range that was asked
-//     for, of the version that was asked for; whatever else comes is not written to the caller's
-//     buffer, and never more than fits.
-//  2. A transfer that breaks off goes on behind the last byte that came, if the object has a
-//     version to be pinned to; without one it starts from the first byte.
-//  3. What may go away by itself (no connection, broken, stalled, 408, 429, 5xx) is tried again
-//     with growing, jittered waits, or after the server's Retry-After, until nothing has come for
-//     the given time; a stall takes of that time too. Anything else ends the read at once.
 #include "storage/object/http_object_store.h"
 
-#include <algorithm>
-#include <cstring>
 #include <limits>
 #include <map>
-#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -22,131 +10,24 @@
 #include "storage/base/error_info.h"
 #include "storage/base/mutex.h"
 #include "storage/base/status_macros.h"
-#include "storage/object/http_pool.h"
+#include "storage/object/http_range_receiver.h"
 #include "storage/object/http_reply.h"
 #include "storage/object/object_rules.h"
-#include "storage/object/rate_limit.h"
 
 namespace muster {
 namespace {
 
-// A server may break off after every byte; this bounds how often it is asked for one range.
-constexpr int kAttemptsMax = 20;
-// What is read of an error page, so that the connection can be used again.
-constexpr size_t kErrorPageBytesMax = 64 << 10;
-
-bool MayRetry(absl::StatusCode code) {
-  return code == absl::StatusCode::kUnavailable || code == absl::StatusCode::kDeadlineExceeded;
-}
-
-// How one request ended.
-struct Attempt {
-  absl::Status status = {};
-  absl::Duration retry_after = {};
-  // Whether bytes came that need not be asked for again.
-  bool progress = false;
-};
-
-// Puts the body of a reply into the caller's buffer, as far as it is what was asked for.
-class RangeReceiver {
- public:
-  RangeReceiver(absl::string_view uri, int64_t offset, absl::Span<char> out,
-                const ObjectStore::ReadOptions& options)
-      : uri_(uri), offset_(offset), out_(out), options_(options), version_(options.if_version) {}
-
-  // The request for what has not come yet.
-  HttpRequest NextRequest(const std::string& url) {
-    if (version_.empty()) done_ = 0;
-    begun_ = done_;
-    error_page_bytes_ = 0;
-    fault_.reset();
-    return {.url = url, .range = Rest().ToString(), .headers = ConditionsFor(version_)};
-  }
-
-  bool Take(const HttpReply& reply, absl::string_view bytes) {
-    Check(reply);
-    if (!fault_->ok()) {
-      error_page_bytes_ += bytes.size();
-      return reply.status >= 400 && error_page_bytes_ <= kErrorPageBytesMax;
-    }
-    if (bytes.size() > out_.size() - done_) {
-      fault_ = absl::DataLossError(absl::StrCat(uri_, ": the server sends more than the ",
-                                                Rest().bytes, " bytes that were asked for"));
-      return false;
-    }
-    std::memcpy(out_.data() + done_, bytes.data(), bytes.size());
-    done_ += bytes.size();
-    if (options_.limit == nullptr ||
-        options_.limit->Take(static_cast<int64_t>(bytes.size()), options_.stop)) {
-      return true;
-    }
-    fault_ = absl::CancelledError(absl::StrCat(uri_, ": the read was cancelled"));
-    return false;
-  }
-
-  // What became of the request.
-  Attempt Finish(const absl::StatusOr<HttpReply>& reply) {
-    Attempt attempt;
-    if (reply.ok()) {
-      Check(*reply);
-      attempt.retry_after = reply->retry_after;
-      attempt.status = *fault_;
-    } else {
-      attempt.status =
-          fault_.has_value() && !fault_->ok() ? *fault_ : Annotate(reply.status(), uri_);
-    }
-    if (attempt.status.ok() && done_ < out_.size()) {
-      attempt.status = absl::UnavailableError(
-          absl::StrCat(uri_, ": the server sent ", done_, " of ", out_.size(), " bytes"));
-    }
-    attempt.progress = done_ > begun_ && !version_.empty();
-    return attempt;
-  }
-
- private:
-  HttpRange Rest() const {
-    return {offset_ + static_cast<int64_t>(done_), static_cast<int64_t>(out_.size() - done_)};
-  }
-
-  // Judges the head of a reply, once.
-  void Check(const HttpReply& reply) {
-    if (fault_.has_value()) return;
-    fault_ = CheckRangeReply(uri_, reply, Rest(), version_);
-    if (!fault_->ok() || !version_.empty()) return;
-    const auto range = ParseContentRange(reply.content_range);
-    version_ = VersionOf(reply, range.has_value() ? range->size : std::nullopt);
-  }
-
-  const absl::string_view uri_;
-  const int64_t offset_;
-  const absl::Span<char> out_;
-  const ObjectStore::ReadOptions& options_;
-  // The one asked for, or else that of the first reply.
-  std::string version_;
-  size_t done_ = 0;
-  // `done_` when the request began.
-  size_t begun_ = 0;
-  size_t error_page_bytes_ = 0;
-  // Unset until the head of the reply came.
-  std::optional<absl::Status> fault_;
-};
-
 class HttpObjectStore final : public ObjectStore {
  public:
   HttpObjectStore(const Uri& base, Clock& clock, Random& random, const HttpStoreOptions& options)
-      : base_(base),
-        clock_(clock),
-        random_(random),
-        options_(options),
-        pool_(clock, options.connection,
-              std::clamp<size_t>(options.connections_per_host, 1, kHttpConnectionsMax)) {}
+      : base_(base), client_(clock, random, options) {}
 
   absl::StatusOr<ObjectInfo> Stat(absl::string_view key, const std::stop_token& stop) override {
     const std::string uri = UriOf(key);
     MUSTER_RETURN_IF_ERROR(CheckObjectKey(uri, key));
     ObjectInfo info;
     bool by_range = false;
-    MUSTER_RETURN_IF_ERROR(Retry(uri, stop, [&](HttpConnection& connection) {
+    MUSTER_RETURN_IF_ERROR(client_.Retry(uri, stop, [&](HttpConnection& connection) {
       return by_range ? AskForRange(uri, connection, stop, info)
                       : AskForHead(uri, connection, stop, info, by_range);
     }));
@@ -164,12 +45,13 @@ class HttpObjectStore final : public ObjectStore {
       MUSTER_RETURN_IF_ERROR(CheckVersion(uri, options.if_version, info.version));
       return CheckReadRange(uri, info.size_bytes, offset, out.size());
     }
-    RangeReceiver receiver(uri, offset, out, options);
-    return Retry(uri, options.stop, [&](HttpConnection& connection) {
+    HttpRangeReceiver receiver(uri, offset, out, options);
+    return client_.Retry(uri, options.stop, [&](HttpConnection& connection) {
       const auto take = [&](const HttpReply& reply, absl::string_view bytes) {
         return receiver.Take(reply, bytes);
       };
-      return receiver.Finish(connection.Perform(receiver.NextRequest(uri), take, options.stop));
+      return receiver.Finish(
+          connection.Perform(receiver.NextRequest({.url = uri}), take, options.stop));
     });
   }
 
@@ -202,45 +84,8 @@ class HttpObjectStore final : public ObjectStore {
                      "from, and register the address"));
   }
 
-  // Runs `attempt` on a connection until it needs no other try; see 3. above.
-  template <typename Function>
-  absl::Status Retry(absl::string_view uri, const std::stop_token& stop, Function attempt) {
-    Backoff backoff(random_, options_.backoff);
-    absl::Duration give_up = clock_.Monotonic() + options_.retry_for;
-    for (int tries = 1;; ++tries) {
-      Attempt result;
-      {
-        absl::StatusOr<HttpPool::Lease> connection = pool_.Take(stop);
-        if (!connection.ok()) return Annotate(connection.status(), uri);
-        result = attempt(**connection);
-      }
-      if (!MayRetry(result.status.code())) return result.status;
-      const absl::Duration now = clock_.Monotonic();
-      // A server that stalls again and again is no better for the bytes in between.
-      if (result.progress && absl::IsUnavailable(result.status)) {
-        give_up = now + options_.retry_for;
-        backoff.Reset();
-      }
-      const absl::Duration wait = std::max(backoff.Next(), result.retry_after);
-      if (tries >= kAttemptsMax || now + wait > give_up) return GiveUp(result, tries);
-      if (!SleepUnlessStopped(clock_, wait, stop)) {
-        return absl::CancelledError(absl::StrCat(uri, ": the request was cancelled"));
-      }
-    }
-  }
-
-  static absl::Status GiveUp(const Attempt& attempt, int tries) {
-    const absl::Status& status = attempt.status;
-    const std::string after = tries > 1 ? absl::StrCat("; tried ", tries, " times") : "";
-    const absl::Status told(status.code(), absl::StrCat(status.message(), after));
-    if (attempt.retry_after <= absl::ZeroDuration()) return told;
-    ErrorDetail detail;
-    detail.retry_delay = attempt.retry_after;
-    return WithDetail(told, detail);
-  }
-
-  Attempt AskForHead(const std::string& uri, HttpConnection& connection,
-                     const std::stop_token& stop, ObjectInfo& info, bool& by_range) {
+  HttpAttempt AskForHead(const std::string& uri, HttpConnection& connection,
+                         const std::stop_token& stop, ObjectInfo& info, bool& by_range) {
     const auto no_body = [](const HttpReply&, absl::string_view) { return false; };
     const absl::StatusOr<HttpReply> reply =
         connection.Perform({.url = uri, .head_only = true}, no_body, stop);
@@ -256,10 +101,10 @@ class HttpObjectStore final : public ObjectStore {
     return {};
   }
 
-  Attempt AskForRange(const std::string& uri, HttpConnection& connection,
-                      const std::stop_token& stop, ObjectInfo& info) {
+  HttpAttempt AskForRange(const std::string& uri, HttpConnection& connection,
+                          const std::stop_token& stop, ObjectInfo& info) {
     const auto one_byte = [](const HttpReply& reply, absl::string_view bytes) {
-      return reply.status != 200 && bytes.size() <= kErrorPageBytesMax;
+      return reply.status != 200 && bytes.size() <= kHttpErrorPageBytesMax;
     };
     const absl::StatusOr<HttpReply> reply =
         connection.Perform({.url = uri, .range = HttpRange{0, 1}.ToString()}, one_byte, stop);
@@ -279,10 +124,7 @@ class HttpObjectStore final : public ObjectStore {
   }
 
   const Uri base_;
-  Clock& clock_;
-  Random& random_;
-  const HttpStoreOptions options_;
-  HttpPool pool_;
+  HttpClient client_;
 };
 
 // The hosts of one registration.

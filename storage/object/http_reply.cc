@@ -100,6 +100,10 @@ std::optional<ContentRange> ParseContentRange(absl::string_view value) {
 std::string HttpRange::ToString() const { return absl::StrCat(offset, "-", offset + bytes - 1); }
 
 std::string VersionOf(const HttpReply& reply, std::optional<int64_t> size_bytes) {
+  const std::string version_id = reply.Amz("x-amz-version-id");
+  if (!reply.etag.empty() && !version_id.empty() && version_id != "null") {
+    return absl::StrCat(reply.etag, " ", version_id);
+  }
   if (!reply.etag.empty()) return reply.etag;
   if (reply.last_modified.empty() || !size_bytes.has_value()) return "";
   return absl::StrCat(reply.last_modified, ", ", *size_bytes, " bytes");
@@ -108,7 +112,7 @@ std::string VersionOf(const HttpReply& reply, std::optional<int64_t> size_bytes)
 // A weak ETag ("W/...") never matches an If-Match.
 std::vector<std::string> ConditionsFor(absl::string_view version) {
   if (!absl::StartsWith(version, "\"")) return {};
-  return {absl::StrCat("If-Match: ", version)};
+  return {absl::StrCat("If-Match: ", version.substr(0, version.rfind('"') + 1))};
 }
 
 absl::Status HttpStatusError(absl::string_view uri, const HttpReply& reply) {

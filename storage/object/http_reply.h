@@ -34,8 +34,8 @@ struct HttpRange {
   std::string ToString() const;
 };
 
-// What tells that the object is still the same: the ETag, or else time and size. "" where the
-// server says neither.
+// What tells that the object is still the same: the ETag, with S3's version id behind it where the
+// bucket keeps versions, or else time and size. "" where the server says neither.
 std::string VersionOf(const HttpReply& reply, std::optional<int64_t> size_bytes);
 
 // The headers that make the server refuse to send another version; empty where only comparing

@@ -1,0 +1,65 @@
+#include "storage/object/http_client.h"
+
+#include <algorithm>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "storage/base/error_info.h"
+
+namespace muster {
+namespace {
+
+// A server may break off after every byte; this bounds how often it is asked for one thing.
+constexpr int kAttemptsMax = 20;
+
+bool MayRetry(absl::StatusCode code) {
+  return code == absl::StatusCode::kUnavailable || code == absl::StatusCode::kDeadlineExceeded;
+}
+
+absl::Status GiveUp(const HttpAttempt& attempt, int tries) {
+  const absl::Status& status = attempt.status;
+  const std::string after = tries > 1 ? absl::StrCat("; tried ", tries, " times") : "";
+  const absl::Status told(status.code(), absl::StrCat(status.message(), after));
+  ErrorDetail detail = DetailOf(status);
+  if (attempt.retry_after > absl::ZeroDuration()) detail.retry_delay = attempt.retry_after;
+  if (detail.reason.empty() && !detail.retry_delay.has_value()) return told;
+  return WithDetail(told, detail);
+}
+
+}  // namespace
+
+HttpClient::HttpClient(Clock& clock, Random& random, const HttpStoreOptions& options)
+    : clock_(clock),
+      random_(random),
+      options_(options),
+      pool_(clock, options.connection,
+            std::clamp<size_t>(options.connections_per_host, 1, kHttpConnectionsMax)) {}
+
+absl::Status HttpClient::Retry(absl::string_view uri, const std::stop_token& stop,
+                               absl::FunctionRef<HttpAttempt(HttpConnection& connection)> attempt) {
+  Backoff backoff(random_, options_.backoff);
+  absl::Duration give_up = clock_.Monotonic() + options_.retry_for;
+  for (int tries = 1;; ++tries) {
+    HttpAttempt result;
+    {
+      absl::StatusOr<HttpPool::Lease> connection = pool_.Take(stop);
+      if (!connection.ok()) return Annotate(connection.status(), uri);
+      result = attempt(**connection);
+    }
+    if (!MayRetry(result.status.code())) return result.status;
+    const absl::Duration now = clock_.Monotonic();
+    // A server that stalls again and again is no better for the bytes in between.
+    if (result.progress && absl::IsUnavailable(result.status)) {
+      give_up = now + options_.retry_for;
+      backoff.Reset();
+    }
+    const absl::Duration wait = std::max(backoff.Next(), result.retry_after);
+    if (tries >= kAttemptsMax || now + wait > give_up) return GiveUp(result, tries);
+    if (!SleepUnlessStopped(clock_, wait, stop)) {
+      return absl::CancelledError(absl::StrCat(uri, ": the request was cancelled"));
+    }
+  }
+}
+
+}  // namespace muster
