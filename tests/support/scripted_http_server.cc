@@ -29,6 +29,14 @@ void SendAll(int socket, absl::string_view bytes) {
   }
 }
 
+// False once the other end has closed, or the socket was shut down.
+bool ReceiveMore(int socket, std::string& received) {
+  char buffer[65536];
+  const ssize_t got = recv(socket, buffer, sizeof(buffer), 0);
+  if (got > 0) received.append(buffer, static_cast<size_t>(got));
+  return got > 0;
+}
+
 // Blocks until the other end closes or the socket is shut down.
 void AwaitEnd(int socket) {
   char ignored[256];
@@ -106,28 +114,38 @@ void ScriptedHttpServer::Accept() {
   }
 }
 
+bool ScriptedHttpServer::Receive(int socket, std::string& received, Request& request) {
+  size_t end = received.find(kHeadEnd.data());
+  while (end == std::string::npos) {
+    if (!ReceiveMore(socket, received)) return false;
+    end = received.find(kHeadEnd.data());
+  }
+  request.head = received.substr(0, end);
+  received.erase(0, end + kHeadEnd.size());
+  const std::vector<std::string> words =
+      absl::StrSplit(request.head.substr(0, request.head.find('\r')), ' ');
+  request.method = words[0];
+  request.path = words.size() > 1 ? words[1] : "";
+  if (!request.Header("Expect").empty()) SendAll(socket, "HTTP/1.1 100 Continue\r\n\r\n");
+  size_t length = 0;
+  if (!absl::SimpleAtoi(request.Header("Content-Length"), &length)) return true;
+  while (received.size() < length) {
+    if (!ReceiveMore(socket, received)) return false;
+  }
+  request.body = received.substr(0, length);
+  received.erase(0, length);
+  return true;
+}
+
 void ScriptedHttpServer::Serve(int socket, int connection) {
   std::string received;
-  char buffer[4096];
   for (;;) {
-    size_t end = received.find(kHeadEnd.data());
-    while (end == std::string::npos) {
-      const ssize_t got = recv(socket, buffer, sizeof(buffer), 0);
-      if (got <= 0) {
-        shutdown(socket, SHUT_RDWR);
-        return;
-      }
-      received.append(buffer, static_cast<size_t>(got));
-      end = received.find(kHeadEnd.data());
-    }
     Request request;
-    request.head = received.substr(0, end);
     request.connection = connection;
-    received.erase(0, end + kHeadEnd.size());
-    const std::vector<std::string> words =
-        absl::StrSplit(request.head.substr(0, request.head.find('\r')), ' ');
-    request.method = words[0];
-    request.path = words.size() > 1 ? words[1] : "";
+    if (!Receive(socket, received, request)) {
+      shutdown(socket, SHUT_RDWR);
+      return;
+    }
     {
       MutexLock lock(mutex_);
       request.number = static_cast<int>(requests_.size());

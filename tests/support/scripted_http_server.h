@@ -24,6 +24,8 @@ class ScriptedHttpServer {
     std::string path;
     // The whole head, for looking up headers.
     std::string head;
+    // What came behind it, as its Content-Length says.
+    std::string body;
     // Which connection it came on, from 0, and the how-manieth request of the server it is, from 0.
     int connection = 0;
     int number = 0;
@@ -58,6 +60,8 @@ class ScriptedHttpServer {
  private:
   void Accept();
   void Serve(int socket, int connection);
+  // Moves one request out of what was received; false once the connection has ended.
+  static bool Receive(int socket, std::string& received, Request& request);
 
   const Handler handler_;
   std::string authority_;
