@@ -1,0 +1,270 @@
+// How an object is written:
+//  1. One that fits into one part is kept in memory and stored by one request at Commit.
+//  2. A longer one is a multipart upload, begun with its first part. The parts are those of the
+//     writer; where these are below S3's least size, as many of them as it takes are gathered in
+//     memory. Each part carries its MD5, so that the server refuses bytes which changed on the way.
+//  3. Commit completes the upload, and compares the ETag with the parts' MD5s where it is made of
+//     them.
+//  4. A writer that is dropped, or whose Commit failed for good, aborts the upload, so that nothing
+//     is kept that nobody sees. What a killed process leaves is a lifecycle rule's to remove.
+//  5. Replies get lost, and libcurl repeats a request without telling. So a completion whose upload
+//     is gone, or a conditional write that found an object where none was a moment ago, has
+//     succeeded if the object that is there is the one that was meant.
+#include "storage/object/s3_object_writer.h"
+
+#include <algorithm>
+#include <map>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "storage/base/md5.h"
+#include "storage/base/mutex.h"
+#include "storage/base/status_macros.h"
+#include "storage/object/http_reply.h"
+#include "storage/object/object_rules.h"
+
+namespace muster {
+namespace {
+
+// Servers put the parts together before they answer.
+constexpr absl::Duration kCompletionTimeout = absl::Minutes(5);
+
+std::string ContentMd5(const Md5Digest& md5) {
+  const absl::string_view bytes(reinterpret_cast<const char*>(md5.data()), md5.size());
+  return absl::StrCat("content-md5: ", absl::Base64Escape(bytes));
+}
+
+absl::Status Exists(absl::string_view uri) {
+  return absl::AlreadyExistsError(absl::StrCat(uri, ": the object exists"));
+}
+
+// For servers that don't know If-None-Match. One that may write, but not look, can't be asked.
+absl::Status CheckAbsent(S3Bucket& bucket, const std::string& key) {
+  const absl::Status found = bucket.Do({.method = "HEAD", .key = key}, {}).status();
+  if (found.ok()) return Exists(bucket.UriOf(key));
+  return absl::IsNotFound(found) || absl::IsPermissionDenied(found) ? absl::OkStatus() : found;
+}
+
+// Whether what is stored is the object with this ETag, and which version of it.
+absl::StatusOr<ObjectInfo> FindStored(S3Bucket& bucket, const std::string& key, int64_t size,
+                                      const std::string& etag, const absl::Status& otherwise) {
+  const absl::StatusOr<S3Result> found = bucket.Do({.method = "HEAD", .key = key}, {});
+  if (!found.ok() || found->reply.etag != etag) return otherwise;
+  return ObjectInfo{size, VersionOf(found->reply, size)};
+}
+
+struct Final {
+  S3Call call;
+  bool must_not_exist = false;
+  int64_t size_bytes = 0;
+  // What S3 makes of the content where nothing is encrypted.
+  std::string etag;
+};
+
+// Sends the request that makes an object visible. `etag_of` finds the ETag in the result.
+template <typename EtagOf>
+absl::StatusOr<ObjectInfo> MakeVisible(S3Bucket& bucket, const Final& final, EtagOf etag_of) {
+  const std::string uri = bucket.UriOf(final.call.key);
+  S3Call call = final.call;
+  if (final.must_not_exist) {
+    MUSTER_RETURN_IF_ERROR(CheckAbsent(bucket, call.key));
+    call.headers.push_back("if-none-match: *");
+  }
+  absl::StatusOr<S3Result> result = bucket.Do(call, {});
+  if (final.must_not_exist && absl::IsUnimplemented(result.status())) {
+    result = bucket.Do(final.call, {});
+  }
+  if (!result.ok()) {
+    const absl::Status status = absl::IsAborted(result.status()) ? Exists(uri) : result.status();
+    const bool maybe_done = absl::IsAlreadyExists(status) || absl::IsNotFound(status);
+    if (!maybe_done) return status;
+    return FindStored(bucket, call.key, final.size_bytes, final.etag, status);
+  }
+  HttpReply& reply = result->reply;
+  MUSTER_ASSIGN_OR_RETURN(reply.etag, etag_of(*result));
+  return ObjectInfo{final.size_bytes, VersionOf(reply, final.size_bytes)};
+}
+
+// A part that is gathered.
+struct Gathered {
+  std::string bytes;
+  int64_t filled = 0;
+};
+
+class S3ObjectWriter final : public ObjectWriter {
+ public:
+  S3ObjectWriter(std::shared_ptr<S3Bucket> bucket, const std::string& key,
+                 const ObjectStore::WriteOptions& options, int64_t part_bytes)
+      : bucket_(std::move(bucket)),
+        key_(key),
+        options_(options),
+        part_bytes_(part_bytes),
+        tracker_(bucket_->UriOf(key), options) {}
+
+  ~S3ObjectWriter() override {
+    MutexLock lock(mutex_);
+    if (upload_id_.empty()) return;
+    // All that can be done.
+    bucket_->Do({.method = "DELETE", .key = key_, .query = {{"uploadId", upload_id_}}}, {})
+        .IgnoreError();
+  }
+
+  absl::Status Write(int64_t offset, absl::string_view bytes) override {
+    MUSTER_RETURN_IF_ERROR(tracker_.Begin(offset, bytes.size()));
+    const absl::Status stored = Store(offset, bytes);
+    tracker_.Finish(offset, bytes.size(), stored.ok());
+    return stored;
+  }
+
+  absl::StatusOr<ObjectInfo> Commit() override {
+    MUSTER_RETURN_IF_ERROR(tracker_.Close());
+    if (options_.size_bytes > part_bytes_) return Complete();
+    std::string whole;
+    {
+      MutexLock lock(mutex_);
+      whole = std::move(gathered_[1].bytes);
+    }
+    return PutS3Object(*bucket_, key_, whole, options_.must_not_exist);
+  }
+
+ private:
+  absl::Status Store(int64_t offset, absl::string_view bytes) {
+    while (!bytes.empty()) {
+      const int64_t index = offset / part_bytes_;
+      const int64_t begin = index * part_bytes_;
+      const int64_t end = std::min(begin + part_bytes_, options_.size_bytes);
+      const absl::string_view here = bytes.substr(0, static_cast<size_t>(end - offset));
+      const int number = static_cast<int>(index) + 1;
+      const bool is_part =
+          static_cast<int64_t>(here.size()) == end - begin && options_.size_bytes > part_bytes_;
+      MUSTER_RETURN_IF_ERROR(is_part ? Upload(number, here)
+                                     : Gather(number, offset - begin, here, end - begin));
+      bytes.remove_prefix(here.size());
+      offset = end;
+    }
+    return absl::OkStatus();
+  }
+
+  // Keeps bytes of a part, and uploads it once it is whole, unless it is the whole object.
+  absl::Status Gather(int number, int64_t offset, absl::string_view bytes, int64_t part_bytes) {
+    std::string whole;
+    {
+      MutexLock lock(mutex_);
+      Gathered& part = gathered_[number];
+      part.bytes.resize(static_cast<size_t>(part_bytes));
+      std::copy(bytes.begin(), bytes.end(), part.bytes.begin() + offset);
+      part.filled += static_cast<int64_t>(bytes.size());
+      if (part.filled < part_bytes || options_.size_bytes <= part_bytes_) return absl::OkStatus();
+      whole = std::move(part.bytes);
+    }
+    const absl::Status uploaded = Upload(number, whole);
+    MutexLock lock(mutex_);
+    if (uploaded.ok()) {
+      gathered_.erase(number);
+    } else {
+      // The caller's bytes are his again; the others' are kept.
+      gathered_[number] = {std::move(whole), part_bytes - static_cast<int64_t>(bytes.size())};
+    }
+    return uploaded;
+  }
+
+  absl::Status Upload(int number, absl::string_view bytes) {
+    MUSTER_ASSIGN_OR_RETURN(const std::string upload_id, Begin());
+    const Md5Digest md5 = Md5Of(bytes);
+    MUSTER_ASSIGN_OR_RETURN(
+        const S3Result result,
+        bucket_->Do({.method = "PUT",
+                     .key = key_,
+                     .query = {{"partNumber", absl::StrCat(number)}, {"uploadId", upload_id}},
+                     .headers = {ContentMd5(md5)},
+                     .body = bytes},
+                    {}));
+    MutexLock lock(mutex_);
+    parts_[number] = {result.reply.etag, md5};
+    return absl::OkStatus();
+  }
+
+  // The id of the upload, which the first caller begins.
+  absl::StatusOr<std::string> Begin() {
+    MutexLock lock(mutex_);
+    if (!upload_id_.empty()) return upload_id_;
+    MUSTER_ASSIGN_OR_RETURN(
+        const S3Result result,
+        bucket_->Do({.method = "POST", .key = key_, .query = {{"uploads", ""}}, .body = ""}, {}));
+    MUSTER_ASSIGN_OR_RETURN(upload_id_, ParseS3UploadId(bucket_->UriOf(key_), result.body));
+    return upload_id_;
+  }
+
+  absl::StatusOr<ObjectInfo> Complete() {
+    MutexLock lock(mutex_);
+    const std::string uri = bucket_->UriOf(key_);
+    const std::string xml = S3CompletionOf(parts_);
+    std::vector<Md5Digest> md5s;
+    for (const auto& [number, part] : parts_) md5s.push_back(part.md5);
+    const Md5Digest root = Md5Root(md5s);
+    const std::string suffix = absl::StrCat("-", parts_.size());
+    const Final final{.call = {.method = "POST",
+                               .key = key_,
+                               .query = {{"uploadId", upload_id_}},
+                               .body = xml,
+                               .stall_timeout = kCompletionTimeout},
+                      .must_not_exist = options_.must_not_exist,
+                      .size_bytes = options_.size_bytes,
+                      .etag = absl::StrCat("\"", Md5ToHex(root), suffix, "\"")};
+    absl::StatusOr<ObjectInfo> info =
+        MakeVisible(*bucket_, final, [&](const S3Result& result) -> absl::StatusOr<std::string> {
+          MUSTER_ASSIGN_OR_RETURN(std::string etag, ParseS3CompletedEtag(uri, result.body));
+          MUSTER_RETURN_IF_ERROR(CheckS3Etag(uri, result.reply, etag, root, suffix));
+          return etag;
+        });
+    if (info.ok()) upload_id_.clear();
+    return info;
+  }
+
+  const std::shared_ptr<S3Bucket> bucket_;
+  const std::string key_;
+  const ObjectStore::WriteOptions options_;
+  const int64_t part_bytes_;
+  WriteTracker tracker_;
+  Mutex mutex_;
+  // "" before the first part, and once the upload is complete.
+  std::string upload_id_ MUSTER_GUARDED_BY(mutex_);
+  std::map<int, S3Part> parts_ MUSTER_GUARDED_BY(mutex_);
+  // By the number of the part; of one that is being uploaded, without its bytes.
+  std::map<int, Gathered> gathered_ MUSTER_GUARDED_BY(mutex_);
+};
+
+}  // namespace
+
+absl::StatusOr<ObjectInfo> PutS3Object(S3Bucket& bucket, const std::string& key,
+                                       absl::string_view bytes, bool must_not_exist) {
+  const Md5Digest md5 = Md5Of(bytes);
+  const Final final{
+      .call = {.method = "PUT", .key = key, .headers = {ContentMd5(md5)}, .body = bytes},
+      .must_not_exist = must_not_exist,
+      .size_bytes = static_cast<int64_t>(bytes.size()),
+      .etag = absl::StrCat("\"", Md5ToHex(md5), "\"")};
+  return MakeVisible(bucket, final, [&](const S3Result& result) -> absl::StatusOr<std::string> {
+    MUSTER_RETURN_IF_ERROR(
+        CheckS3Etag(bucket.UriOf(key), result.reply, result.reply.etag, md5, ""));
+    return result.reply.etag;
+  });
+}
+
+absl::StatusOr<std::unique_ptr<ObjectWriter>> NewS3ObjectWriter(
+    std::shared_ptr<S3Bucket> bucket, const std::string& key,
+    const ObjectStore::WriteOptions& options) {
+  const int64_t part = options.part_size_bytes;
+  const int64_t part_bytes = (kS3PartBytesMin + part - 1) / part * part;
+  if (options.size_bytes > kS3PartsMax * part_bytes) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        bucket->UriOf(key), ": ", options.size_bytes, " bytes in parts of ", part_bytes,
+        " are more than the ", kS3PartsMax, " parts that S3 allows; use bigger ones"));
+  }
+  return std::make_unique<S3ObjectWriter>(std::move(bucket), key, options, part_bytes);
+}
+
+}  // namespace muster
