@@ -24,6 +24,7 @@
 #include "storage/object/file_object_store.h"
 #include "storage/object/http_object_store.h"
 #include "storage/object/object_store_registry.h"
+#include "storage/object/s3_object_store.h"
 
 namespace muster {
 namespace {
@@ -75,7 +76,8 @@ HttpStoreOptions HttpOptions() {
 
 absl::Status RegisterStores(ObjectStoreRegistry& stores, Random& random) {
   MUSTER_RETURN_IF_ERROR(RegisterFileObjectStore(stores));
-  return RegisterHttpObjectStore(stores, SystemClock(), random, HttpOptions());
+  MUSTER_RETURN_IF_ERROR(RegisterHttpObjectStore(stores, SystemClock(), random, HttpOptions()));
+  return RegisterS3ObjectStore(stores, FromEnvironment, SystemClock(), random, HttpOptions());
 }
 
 int Main(const std::vector<std::string>& arguments) {
