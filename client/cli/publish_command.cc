@@ -108,7 +108,9 @@ void AddPublishCommand(CLI::App& app, Command& chosen) {
                    "--strategy raw any file")
       ->required();
   command->add_option("--model", options->model, "MODEL@VERSION to publish as")->required();
-  command->add_option("--to", options->to, "Where the shards go: file:///DIR, or a directory")
+  command
+      ->add_option("--to", options->to,
+                   "Where the shards go: file:///DIR, s3://BUCKET/PREFIX, or a directory")
       ->required();
   command
       ->add_option("--strategy", options->strategy,
