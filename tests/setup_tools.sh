@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Makes what the integration tests need beside the build: build/venv with tests/integration/requirements.txt,
-# grpcurl, linearize and overload in build/tools. Does nothing, and needs no network, when all are there already.
+# grpcurl, versitygw, linearize and overload in build/tools. Does nothing, and needs no network, when all are there already.
 #
 # Usage: setup_tools.sh [--packages]      --packages: install the Debian packages first, Go included where it is missing
 set -euo pipefail
 
 readonly grpcurl_version=v1.9.1 # The last one that Debian 12's Go 1.19 builds.
+readonly versitygw_version=v1.8.0
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 venv=$root/build/venv
@@ -68,17 +69,29 @@ make_venv() {
   cp "$requirements" "$venv/requirements.stamp"
 }
 
-make_grpcurl() {
-  if [[ -x $tools/grpcurl && -f $tools/grpcurl-$grpcurl_version.stamp ]]; then
+# Builds PACKAGE@VERSION as build/tools/NAME.
+make_tool() {
+  local name=$1 package=$2 version=$3
+  if [[ -x $tools/$name && -f $tools/$name-$version.stamp ]]; then
     return 0
   fi
-  command -v go >/dev/null || fail "needs Go for grpcurl; run tests/setup_tools.sh --packages, or install golang-go"
-  echo "setup_tools: building grpcurl $grpcurl_version"
+  command -v go >/dev/null || fail "needs Go for $name; run tests/setup_tools.sh --packages, or install golang-go"
+  echo "setup_tools: building $name $version"
   mkdir -p "$tools"
   # GOFLAGS of the caller might name options that an older Go does not know.
-  with_retries env GOFLAGS= GOBIN="$tools" go install "github.com/fullstorydev/grpcurl/cmd/grpcurl@$grpcurl_version" ||
-    fail "go install of grpcurl $grpcurl_version failed"
-  touch "$tools/grpcurl-$grpcurl_version.stamp"
+  with_retries env GOFLAGS= GOBIN="$tools" go install "$package@$version" || fail "go install of $name $version failed"
+  touch "$tools/$name-$version.stamp"
+}
+
+# Debian 12's Go neither builds the gateway nor fetches a Go that does; its tests then say that it is missing.
+make_versitygw() {
+  local minor
+  minor=$(go env GOVERSION 2>/dev/null | sed -n 's/^go1\.\([0-9]*\).*/\1/p')
+  if [[ ${minor:-0} -lt 21 ]]; then
+    echo "setup_tools: versitygw is left out: it needs Go 1.21 or later"
+    return 0
+  fi
+  make_tool versitygw github.com/versity/versitygw/cmd/versitygw "$versitygw_version"
 }
 
 # Our own tools, each a Go module below tests/integration that is pinned by its go.sum.
@@ -103,6 +116,7 @@ case ${1:-} in
 esac
 mkdir -p "$root/build"
 make_venv
-make_grpcurl
+make_tool grpcurl github.com/fullstorydev/grpcurl/cmd/grpcurl "$grpcurl_version"
+make_versitygw
 make_own linearize
 make_own overload

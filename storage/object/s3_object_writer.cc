@@ -60,11 +60,15 @@ struct Final {
   S3Call call;
   bool must_not_exist = false;
   int64_t size_bytes = 0;
-  // What S3 makes of the content where nothing is encrypted.
-  std::string etag;
+  // What S3 makes of the content where nothing is encrypted: an MD5, and what follows it.
+  Md5Digest md5 = {};
+  std::string suffix = {};
+
+  std::string etag() const { return absl::StrCat("\"", Md5ToHex(md5), suffix, "\""); }
 };
 
-// Sends the request that makes an object visible. `etag_of` finds the ETag in the result.
+// Sends the request that makes an object visible. `etag_of` finds the ETag in the result; where that
+// has none, the object is asked for it.
 template <typename EtagOf>
 absl::StatusOr<ObjectInfo> MakeVisible(S3Bucket& bucket, const Final& final, EtagOf etag_of) {
   const std::string uri = bucket.UriOf(final.call.key);
@@ -81,10 +85,16 @@ absl::StatusOr<ObjectInfo> MakeVisible(S3Bucket& bucket, const Final& final, Eta
     const absl::Status status = absl::IsAborted(result.status()) ? Exists(uri) : result.status();
     const bool maybe_done = absl::IsAlreadyExists(status) || absl::IsNotFound(status);
     if (!maybe_done) return status;
-    return FindStored(bucket, call.key, final.size_bytes, final.etag, status);
+    return FindStored(bucket, call.key, final.size_bytes, final.etag(), status);
+  }
+  MUSTER_ASSIGN_OR_RETURN(std::string etag, etag_of(*result));
+  if (etag.empty()) {
+    MUSTER_ASSIGN_OR_RETURN(result, bucket.Do({.method = "HEAD", .key = call.key}, {}));
+    etag = result->reply.etag;
   }
   HttpReply& reply = result->reply;
-  MUSTER_ASSIGN_OR_RETURN(reply.etag, etag_of(*result));
+  reply.etag = std::move(etag);
+  MUSTER_RETURN_IF_ERROR(CheckS3Etag(uri, reply, reply.etag, final.md5, final.suffix));
   return ObjectInfo{final.size_bytes, VersionOf(reply, final.size_bytes)};
 }
 
@@ -204,8 +214,6 @@ class S3ObjectWriter final : public ObjectWriter {
     const std::string xml = S3CompletionOf(parts_);
     std::vector<Md5Digest> md5s;
     for (const auto& [number, part] : parts_) md5s.push_back(part.md5);
-    const Md5Digest root = Md5Root(md5s);
-    const std::string suffix = absl::StrCat("-", parts_.size());
     const Final final{.call = {.method = "POST",
                                .key = key_,
                                .query = {{"uploadId", upload_id_}},
@@ -213,13 +221,11 @@ class S3ObjectWriter final : public ObjectWriter {
                                .stall_timeout = kCompletionTimeout},
                       .must_not_exist = options_.must_not_exist,
                       .size_bytes = options_.size_bytes,
-                      .etag = absl::StrCat("\"", Md5ToHex(root), suffix, "\"")};
-    absl::StatusOr<ObjectInfo> info =
-        MakeVisible(*bucket_, final, [&](const S3Result& result) -> absl::StatusOr<std::string> {
-          MUSTER_ASSIGN_OR_RETURN(std::string etag, ParseS3CompletedEtag(uri, result.body));
-          MUSTER_RETURN_IF_ERROR(CheckS3Etag(uri, result.reply, etag, root, suffix));
-          return etag;
-        });
+                      .md5 = Md5Root(md5s),
+                      .suffix = absl::StrCat("-", parts_.size())};
+    absl::StatusOr<ObjectInfo> info = MakeVisible(*bucket_, final, [&](const S3Result& result) {
+      return ParseS3CompletedEtag(uri, result.body);
+    });
     if (info.ok()) upload_id_.clear();
     return info;
   }
@@ -246,10 +252,8 @@ absl::StatusOr<ObjectInfo> PutS3Object(S3Bucket& bucket, const std::string& key,
       .call = {.method = "PUT", .key = key, .headers = {ContentMd5(md5)}, .body = bytes},
       .must_not_exist = must_not_exist,
       .size_bytes = static_cast<int64_t>(bytes.size()),
-      .etag = absl::StrCat("\"", Md5ToHex(md5), "\"")};
-  return MakeVisible(bucket, final, [&](const S3Result& result) -> absl::StatusOr<std::string> {
-    MUSTER_RETURN_IF_ERROR(
-        CheckS3Etag(bucket.UriOf(key), result.reply, result.reply.etag, md5, ""));
+      .md5 = md5};
+  return MakeVisible(bucket, final, [](const S3Result& result) -> absl::StatusOr<std::string> {
     return result.reply.etag;
   });
 }

@@ -190,9 +190,10 @@ absl::StatusOr<std::string> ParseS3UploadId(absl::string_view uri, absl::string_
 absl::StatusOr<std::string> ParseS3CompletedEtag(absl::string_view uri, absl::string_view xml) {
   pugi::xml_document document;
   if (!Parse(xml, document)) return Malformed(uri, "XML");
-  std::string etag = TextOf(document.document_element(), "ETag");
-  if (etag.empty()) return Malformed(uri, "ETag");
-  return etag[0] == '"' ? etag : absl::StrCat("\"", etag, "\"");
+  const pugi::xml_node root = document.document_element();
+  if (!root.child("ETag")) return Malformed(uri, "ETag");
+  std::string etag = TextOf(root, "ETag");
+  return etag.empty() || etag[0] == '"' ? etag : absl::StrCat("\"", etag, "\"");
 }
 
 std::string S3CompletionOf(const std::map<int, S3Part>& parts) {

@@ -20,7 +20,7 @@ namespace muster {
 struct ObjectStoreBackend {
   std::string name;
   // An empty store; `directory` is an empty directory for those that need one.
-  std::function<std::unique_ptr<ObjectStore>(const std::string& directory)> make;
+  std::function<std::shared_ptr<ObjectStore>(const std::string& directory)> make;
   // Stores or replaces an object, atomically, where the store itself only reads; null: by Put.
   std::function<void(const std::string& directory, const std::string& key,
                      const std::string& bytes)>
@@ -29,6 +29,8 @@ struct ObjectStoreBackend {
   std::function<int(const std::string& directory)> count_stored = nullptr;
   // Whether ObjectInfo::version is more than "".
   bool has_versions = true;
+  // Whether a key may be any bytes, or has to be UTF-8.
+  bool takes_any_key = true;
 };
 
 inline std::string ObjectStoreBackendName(const testing::TestParamInfo<ObjectStoreBackend>& info) {
@@ -56,7 +58,7 @@ class ObjectReadContract : public testing::TestWithParam<ObjectStoreBackend> {
 
  private:
   TemporaryDirectory directory_;
-  std::unique_ptr<ObjectStore> store_;
+  std::shared_ptr<ObjectStore> store_;
 };
 
 // Writing, listing and deleting.

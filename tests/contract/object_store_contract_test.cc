@@ -35,39 +35,15 @@ const ObjectStoreBackend kFile{
     .count_stored = CountFiles};
 
 // The nginx that a case reads from, and the store that reads from it.
-class NginxObjectStore final : public ObjectStore {
- public:
-  explicit NginxObjectStore(const std::string& directory)
-      : server_(directory),
-        random_(NewSystemRandom()),
-        store_(NewHttpObjectStore({"http", server_.authority(), ""}, SystemClock(), *random_,
-                                  {.connection = {.proxy = ""}})) {}
+struct Nginx {
+  explicit Nginx(const std::string& directory)
+      : server(directory),
+        store(NewHttpObjectStore({"http", server.authority(), ""}, SystemClock(), *random,
+                                 {.connection = {.proxy = ""}})) {}
 
-  absl::StatusOr<ObjectInfo> Stat(absl::string_view key, const std::stop_token& stop) override {
-    return store_->Stat(key, stop);
-  }
-  absl::Status Read(absl::string_view key, int64_t offset, absl::Span<char> out,
-                    const ReadOptions& options) override {
-    return store_->Read(key, offset, out, options);
-  }
-  absl::StatusOr<std::unique_ptr<ObjectWriter>> Create(absl::string_view key,
-                                                       const WriteOptions& options) override {
-    return store_->Create(key, options);
-  }
-  absl::StatusOr<ObjectInfo> Put(absl::string_view key, absl::string_view bytes,
-                                 const WriteOptions& options) override {
-    return store_->Put(key, bytes, options);
-  }
-  absl::StatusOr<std::vector<ListedObject>> List(absl::string_view prefix,
-                                                 const ListOptions& options) override {
-    return store_->List(prefix, options);
-  }
-  absl::Status Delete(absl::string_view key) override { return store_->Delete(key); }
-
- private:
-  NginxServer server_;
-  std::unique_ptr<Random> random_;
-  std::unique_ptr<ObjectStore> store_;
+  NginxServer server;
+  const std::unique_ptr<Random> random = NewSystemRandom();
+  const std::unique_ptr<ObjectStore> store;
 };
 
 // nginx makes its ETags of whole seconds and the size, so each file gets a second of its own.
@@ -85,8 +61,9 @@ void PutFile(const std::string& directory, const std::string& key, const std::st
 
 const ObjectStoreBackend kNginx{
     .name = "Nginx",
-    .make = [](const std::string& directory) -> std::unique_ptr<ObjectStore> {
-      return std::make_unique<NginxObjectStore>(directory);
+    .make = [](const std::string& directory) -> std::shared_ptr<ObjectStore> {
+      const auto nginx = std::make_shared<Nginx>(directory);
+      return {nginx, nginx->store.get()};
     },
     .fill = PutFile};
 

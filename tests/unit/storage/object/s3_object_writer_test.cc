@@ -206,6 +206,22 @@ TEST_F(S3ObjectWriterTest, ErrorInsideASuccessfulCompletionIsTriedAgain) {
   EXPECT_TRUE(server_->Stored("k") == Pattern(12 * kMiB));
 }
 
+// Ceph 16 does that.
+TEST_F(S3ObjectWriterTest, CompletionThatLeavesTheEtagEmptyIsAskedFor) {
+  Start([this](const Request& request) -> std::optional<Answer> {
+    if (request.method != "POST" || !absl::StrContains(request.path, "uploadId=")) return {};
+    server_->Carry(request);
+    return Answer{HttpReplyText(
+        200, {}, "<CompleteMultipartUploadResult><ETag></ETag></CompleteMultipartUploadResult>")};
+  });
+  const std::string bytes = Pattern(17 * kMiB);
+  const auto info = WriteWhole(bytes, 8 * kMiB);
+
+  MUSTER_ASSERT_OK(info);
+  EXPECT_EQ(info->version, store_->Stat("k", {})->version);
+  EXPECT_TRUE(server_->Stored("k") == bytes);
+}
+
 TEST_F(S3ObjectWriterTest, CompletionWhoseReplyIsLostHasSucceeded) {
   Start(LosesReply(server_, "POST", "uploadId="));
 

@@ -137,6 +137,10 @@ TEST(S3ReplyTest, CompletionListsPartsInOrder) {
                                    "<CompleteMultipartUploadResponse><ETag>e-2</ETag>"
                                    "</CompleteMultipartUploadResponse>"),
               IsOkAndHolds("\"e-2\""));
+  EXPECT_THAT(
+      ParseS3CompletedEtag(
+          "u", "<CompleteMultipartUploadResult><ETag></ETag></CompleteMultipartUploadResult>"),
+      IsOkAndHolds(""));
 }
 
 TEST(S3ReplyTest, EtagIsComparedOnlyWhereItIsMadeOfMd5) {
