@@ -1,5 +1,9 @@
-"""Real servers of the S3 protocol on loopback: Ceph's RADOS Gateway, and the Versity S3 Gateway over a directory."""
+"""Real servers of the S3 protocol on loopback: Ceph's RADOS Gateway, and the Versity S3 Gateway over a directory.
 
+  python -m harness.s3_servers NAME DIRECTORY     prints the environment of its clients as JSON, and serves until stdin ends
+"""
+
+import json
 import os
 import pathlib
 import shutil
@@ -119,7 +123,7 @@ mon cluster log file = {directory}/ceph-cluster.log
 mon data = {directory}/mon
 osd data = {directory}/osd
 osd objectstore = memstore
-memstore device bytes = 3221225472
+memstore device bytes = 8589934592
 osd pool default size = 1
 osd pool default min size = 1
 osd pool default pg num = 4
@@ -185,3 +189,14 @@ class CephGateway(S3Server):
 
 
 SERVERS = {server.name: server for server in (VersityGateway, CephGateway)}
+
+
+def main():
+    server = SERVERS[sys.argv[1]](sys.argv[2])
+    print(json.dumps(server.environment), flush=True)
+    sys.stdin.read()
+    server.stop()
+
+
+if __name__ == "__main__":
+    main()
