@@ -2,6 +2,8 @@
 #ifndef MUSTER_CLIENT_TRANSFER_CACHE_FILES_H_
 #define MUSTER_CLIENT_TRANSFER_CACHE_FILES_H_
 
+#include <sys/types.h>
+
 #include <stop_token>
 #include <string>
 
@@ -21,10 +23,16 @@ inline constexpr char kRecordSuffix[] = ".record";
 inline constexpr char kPiecesSuffix[] = ".pieces";
 inline constexpr char kUseSuffix[] = ".use";
 
+// Names that keep changing between open and lock mean that something outside meddles with the
+// cache.
+inline constexpr int kMaxStartsOver = 1000;
+
 // An open directory. Thread-safe: nothing changes after it was filled in.
 struct CacheDomain {
   UniqueFd dir;
   std::string path;
+  // Permission bits of entries.
+  mode_t entry_mode = 0444;
 
   std::string PathOf(absl::string_view name) const { return absl::StrCat(path, "/", name); }
 

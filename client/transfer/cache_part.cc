@@ -161,7 +161,9 @@ absl::StatusOr<CachedShard> FileCachePart::Commit() {
     if (errno == ENOSPC || errno == EDQUOT) return NoSpace();
     return PathError(errno, "sync", PartPath());
   }
-  if (fchmod(fd_.get(), 0444) != 0) return PathError(errno, "make read-only", PartPath());
+  if (fchmod(fd_.get(), domain_->entry_mode) != 0) {
+    return PathError(errno, "make read-only", PartPath());
+  }
   if (!IsSameFile(dir, part_name_, fd_.get())) {
     return absl::AbortedError(absl::StrCat(
         PartPath(),

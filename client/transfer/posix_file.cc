@@ -7,16 +7,39 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <memory>
 #include <system_error>
 
 #include "absl/strings/str_cat.h"
 #include "storage/base/mutex.h"
+#include "storage/base/status_macros.h"
 
 namespace muster {
 namespace {
 
 // How long a waiter leaves a file lock alone: short beside a fetch, and cheap beside a look.
 constexpr absl::Duration kLookInterval = absl::Milliseconds(5);
+
+// Between two looks at the stop token of a copy within the kernel, and of one through memory.
+constexpr int64_t kKernelCopyBytes = int64_t{64} << 20;
+constexpr int64_t kMemoryCopyBytes = int64_t{1} << 20;
+
+absl::Status CopyThroughMemory(CopyEnd from, CopyEnd to, int64_t length,
+                               const std::stop_token& stop) {
+  const auto buffer = std::make_unique<char[]>(kMemoryCopyBytes);
+  while (length > 0) {
+    if (stop.stop_requested()) return absl::CancelledError(absl::StrCat(to.path, ": stopped"));
+    const auto count = static_cast<size_t>(std::min(length, kMemoryCopyBytes));
+    const absl::Span<char> part(buffer.get(), count);
+    MUSTER_RETURN_IF_ERROR(ReadAt(from.fd, from.path, from.offset, part));
+    MUSTER_RETURN_IF_ERROR(WriteAt(to.fd, to.path, to.offset, {part.data(), part.size()}));
+    from.offset += static_cast<int64_t>(count);
+    to.offset += static_cast<int64_t>(count);
+    length -= static_cast<int64_t>(count);
+  }
+  return absl::OkStatus();
+}
 
 }  // namespace
 
@@ -81,6 +104,22 @@ absl::Status ReadAt(int fd, absl::string_view path, int64_t offset, absl::Span<c
     }
     out.remove_prefix(static_cast<size_t>(count));
     offset += count;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CopyBytes(CopyEnd from, CopyEnd to, int64_t length, const std::stop_token& stop) {
+  while (length > 0) {
+    if (stop.stop_requested()) return absl::CancelledError(absl::StrCat(to.path, ": stopped"));
+    const auto count = static_cast<size_t>(std::min(length, kKernelCopyBytes));
+    const ssize_t copied = copy_file_range(from.fd, &from.offset, to.fd, &to.offset, count, 0);
+    if (copied < 0 && errno == EINTR) continue;
+    if (copied < 0 && (errno == ENOSPC || errno == EDQUOT || errno == EFBIG || errno == EIO)) {
+      return PathError(errno, "write", to.path);
+    }
+    // Some file systems refuse, and some copy nothing: then reading and writing decides.
+    if (copied <= 0) return CopyThroughMemory(from, to, length, stop);
+    length -= copied;
   }
   return absl::OkStatus();
 }

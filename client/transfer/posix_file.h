@@ -53,6 +53,16 @@ absl::Status WriteAt(int fd, absl::string_view path, int64_t offset, absl::strin
 // Fills all of `out` from `offset`. kOutOfRange when the file ends before that. Thread-safe.
 absl::Status ReadAt(int fd, absl::string_view path, int64_t offset, absl::Span<char> out);
 
+// Copies `length` bytes between files that are open as `from` and `to`: as shared extents or within
+// the kernel where the file systems can, else through memory. kOutOfRange: `from` is shorter;
+// kCancelled.
+struct CopyEnd {
+  int fd = -1;
+  absl::string_view path;
+  int64_t offset = 0;
+};
+absl::Status CopyBytes(CopyEnd from, CopyEnd to, int64_t length, const std::stop_token& stop);
+
 // Takes the exclusive flock of `fd`, waiting for its holder. kCancelled once `stop` is requested.
 absl::Status LockExclusive(int fd, absl::string_view path, const std::stop_token& stop);
 

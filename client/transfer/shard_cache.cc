@@ -1,6 +1,6 @@
 // Layout of a cache directory (KEY is CheckedShard::ContentKey):
 //     CACHEDIR.TAG              marks the directory as ours; see cache_directory.cc
-//     DOMAIN/KEY                an entry: complete, synced, mode 0444, never written again
+//     DOMAIN/KEY                an entry: complete, synced, read-only, never written again
 //     DOMAIN/KEY.record         says in which state the entry was verified; see cache_record.h
 //     DOMAIN/KEY.pieces         the entry's piece list; see cache_pieces.h
 //     DOMAIN/KEY.use            who uses the entry, and the last use; see cache_use.h
@@ -34,7 +34,9 @@
 // 10. Evict under the domain's lock: read the pins, then take the lock of an unused entry's use file
 //     or of a part that nobody writes, and unlink. A pin is written under the same lock: once it is
 //     there, nobody evicts by an older look at the pins.
-// 11. Who has found an entry takes the shared lock of its use file, and looks once more whether the
+// 11. Who links an entry's file elsewhere, or takes such a link away, does so under the entry's lock
+//     and writes the record anew, as in step 8: a link moves the file's ctime.
+// 12. Who has found an entry takes the shared lock of its use file, and looks once more whether the
 //     entry is still there.
 // Lock order: a part, then the domain; a part, then an entry. Who holds an entry's lock waits for
 // no other, and who holds the domain's waits for none of them.
@@ -66,16 +68,14 @@
 namespace muster {
 namespace {
 
-// Names that keep changing between open and lock mean that something outside meddles with the
-// cache.
-constexpr int kMaxStartsOver = 1000;
-
 class FileShardCache final : public ShardCache {
  public:
-  FileShardCache(std::shared_ptr<const CacheDomain> domain, std::optional<int64_t> budget_bytes)
-      : domain_(std::move(domain)), budget_bytes_(budget_bytes) {}
+  FileShardCache(std::shared_ptr<const CacheDomain> domain, Place place,
+                 std::optional<int64_t> budget_bytes)
+      : domain_(std::move(domain)), place_(std::move(place)), budget_bytes_(budget_bytes) {}
 
   absl::Status RemoveStrayFiles();
+  Place place() const override { return place_; }
   absl::StatusOr<CachedShard> Lookup(const CheckedShard& shard,
                                      const std::stop_token& stop) override;
   absl::StatusOr<Acquired> Acquire(const CheckedShard& shard, const std::stop_token& stop) override;
@@ -86,6 +86,11 @@ class FileShardCache final : public ShardCache {
   absl::Status Check(const std::string& key, const ReadPace& pace,
                      const std::stop_token& stop) override {
     return CheckEntry(*domain_, key, pace, stop);
+  }
+  absl::Status Alter(const std::string& key,
+                     absl::FunctionRef<absl::Status(const LockedEntry& entry)> alter,
+                     const std::stop_token& stop) override {
+    return AlterEntry(*domain_, key, alter, stop);
   }
   absl::StatusOr<int64_t> Warm(const std::string& key,
                                absl::FunctionRef<bool(int64_t bytes)> may_read,
@@ -110,6 +115,7 @@ class FileShardCache final : public ShardCache {
   absl::StatusOr<UniqueFd> LockPart(const std::string& key, const std::stop_token& stop);
 
   const std::shared_ptr<const CacheDomain> domain_;
+  const Place place_;
   const std::optional<int64_t> budget_bytes_;
 };
 
@@ -149,7 +155,7 @@ absl::StatusOr<CachedShard> FileShardCache::Lookup(const CheckedShard& shard,
   return absl::AbortedError(absl::StrCat(path, ": the cache entry keeps being replaced"));
 }
 
-// Step 11. Unset when the entry was evicted meanwhile; `fd` is then left alone.
+// Step 12. Unset when the entry was evicted meanwhile; `fd` is then left alone.
 absl::StatusOr<std::optional<CachedShard>> FileShardCache::Use(const CheckedShard& shard,
                                                                UniqueFd& fd) const {
   const std::string key = shard.ContentKey();
@@ -359,7 +365,9 @@ absl::StatusOr<std::unique_ptr<ShardCache>> ShardCache::Open(const std::string& 
   MUSTER_ASSIGN_OR_RETURN(domain->dir,
                           OpenCacheDomain(path, options.domain, options.allow_network));
   domain->path = absl::StrCat(path, "/", options.domain);
-  auto cache = std::make_unique<FileShardCache>(std::move(domain), options.budget_bytes);
+  domain->entry_mode = options.entry_mode;
+  auto cache = std::make_unique<FileShardCache>(
+      std::move(domain), ShardCache::Place{path, options.domain}, options.budget_bytes);
   MUSTER_RETURN_IF_ERROR(cache->RemoveStrayFiles());
   return cache;
 }

@@ -14,6 +14,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+#include "client/transfer/cache_alter.h"
 #include "client/transfer/cache_check.h"
 #include "client/transfer/cache_contents.h"
 #include "client/transfer/cache_pins.h"
@@ -83,6 +84,14 @@ class ShardCache {
     // Takes a directory on a network file system, too: slower, and its locks and file times may not
     // keep what the cache builds on.
     bool allow_network = false;
+    // Permission bits of entries that are written from now on.
+    uint32_t entry_mode = 0444;
+  };
+
+  // Where the domain is, as Open was told.
+  struct Place {
+    std::string path;
+    std::string domain;
   };
 
   // What Acquire gives: exactly one of both.
@@ -101,6 +110,8 @@ class ShardCache {
   // kInvalidArgument: a bad domain. kFailedPrecondition CACHE_ON_NETWORK: see Options.
   static absl::StatusOr<std::unique_ptr<ShardCache>> Open(const std::string& path,
                                                           const Options& options);
+
+  virtual Place place() const = 0;
 
   // The entry of `shard`. One whose record does not match its file is hashed in full first, and
   // removed if it is bad. kNotFound: no entry; kDataLoss: there was a bad one; kCancelled.
@@ -128,6 +139,11 @@ class ShardCache {
 
   // Hashes the entry as it is on the disk; see CheckEntry.
   virtual absl::Status Check(const std::string& key, const ReadPace& pace,
+                             const std::stop_token& stop) = 0;
+
+  // Links the entry's file, or changes its mode, while it stays verified; see AlterEntry.
+  virtual absl::Status Alter(const std::string& key,
+                             absl::FunctionRef<absl::Status(const LockedEntry& entry)> alter,
                              const std::stop_token& stop) = 0;
 
   // Brings the entry into the page cache; see WarmEntry. In vain where InMemory.
