@@ -1,9 +1,5 @@
 #include "client/checkpoint/assembler.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
-#include <atomic>
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -13,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "client/checkpoint/disk_room.h"
 #include "client/checkpoint/index_json.h"
+#include "client/checkpoint/model_files.h"
 #include "client/checkpoint/output_layout.h"
 #include "client/checkpoint/shard_copier.h"
 #include "client/checkpoint/staged_file.h"
@@ -29,41 +26,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr char kIndexFile[] = "model.safetensors.index.json";
-
-absl::Status SyncDirectory(const fs::path& path) {
-  const int fd = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  const bool synced = fd >= 0 && (::fsync(fd) == 0 || errno == EINVAL);
-  if (fd >= 0) ::close(fd);
-  if (synced) return absl::OkStatus();
-  return absl::UnavailableError(
-      absl::StrCat(QuoteForMessage(path.string()), ": can't sync the directory"));
-}
-
-// Files are synced as they are committed; this makes the folders that hold them durable too.
-absl::Status SyncTree(const fs::path& root) {
-  std::error_code error;
-  for (fs::recursive_directory_iterator it(root, error), end; !error && it != end;
-       it.increment(error)) {
-    if (it->is_directory(error)) MUSTER_RETURN_IF_ERROR(SyncDirectory(it->path()));
-  }
-  if (error) {
-    return absl::UnavailableError(
-        absl::StrCat(QuoteForMessage(root.string()), ": ", error.message()));
-  }
-  return SyncDirectory(root);
-}
-
-absl::Status MakeFolderOf(const fs::path& path) {
-  std::error_code error;
-  fs::create_directories(path.parent_path(), error);
-  if (!error) return absl::OkStatus();
-  const std::string message =
-      absl::StrCat(QuoteForMessage(path.parent_path().string()), ": ", error.message());
-  return error == std::errc::no_space_on_device ? absl::ResourceExhaustedError(message)
-                                                : absl::UnavailableError(message);
-}
-
 class Assembly {
  public:
   Assembly(Client& client, Puller& puller, const AssembleOptions& options)
@@ -79,7 +41,7 @@ class Assembly {
     MUSTER_RETURN_IF_ERROR(CheckDiskRoom({layout_.total_bytes, FreeBytesAt(staging_)}, staging_));
     if (options_.on_plan) options_.on_plan(layout_.total_bytes);
     MUSTER_RETURN_IF_ERROR(CopyShards());
-    MUSTER_RETURN_IF_ERROR(CopyCompanions());
+    MUSTER_RETURN_IF_ERROR(CopyCompanions(copier_, companions_, staging_, options_.stop));
     MUSTER_RETURN_IF_ERROR(Prove());
     MUSTER_RETURN_IF_ERROR(SyncTree(staging_));
     if (options_.stop.stop_requested()) return absl::CancelledError("interrupted");
@@ -147,20 +109,6 @@ class Assembly {
   bool IsLastOf(size_t index) {
     MutexLock lock(mutex_);
     return --open_[index].missing == 0;
-  }
-
-  absl::Status CopyCompanions() {
-    for (const v1::Companion& companion : companions_) {
-      if (options_.stop.stop_requested()) return absl::CancelledError("interrupted");
-      const std::string path = PathOf(companion.path());
-      MUSTER_RETURN_IF_ERROR(MakeFolderOf(path));
-      MUSTER_ASSIGN_OR_RETURN(StagedFile file, StagedFile::Create(path));
-      StagedFileSink sink(file, 0);
-      const absl::Status copied = copier_.CopyCompanion(companion, sink, options_.stop);
-      if (!copied.ok()) return Annotate(copied, QuoteForMessage(companion.path()));
-      MUSTER_RETURN_IF_ERROR(file.Commit());
-    }
-    return absl::OkStatus();
   }
 
   // Tensor files were compared with the catalogue one by one; what is left is that together they

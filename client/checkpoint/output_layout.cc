@@ -16,8 +16,6 @@
 namespace muster {
 namespace {
 
-constexpr char kIndexFile[] = "model.safetensors.index.json";
-
 absl::Status BadDescription(const v1::ModelVersion& version, absl::string_view what) {
   return MakeError(absl::StatusCode::kDataLoss, "DESCRIPTION_BROKEN",
                    absl::StrCat(ShortModelVersionName(version.name()), ": ", what,

@@ -13,6 +13,9 @@
 
 namespace muster {
 
+// Of a model with tensors in more than one file.
+inline constexpr char kIndexFile[] = "model.safetensors.index.json";
+
 // A value. Every path is relative and can't lead out of the directory that it is joined to.
 struct OutputLayout {
   struct File {

@@ -1,0 +1,69 @@
+#include "client/checkpoint/model_files.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <system_error>
+
+#include "absl/strings/str_cat.h"
+#include "client/checkpoint/staged_file.h"
+#include "client/checkpoint/utf8.h"
+#include "storage/base/error_info.h"
+#include "storage/base/status_macros.h"
+
+namespace muster {
+namespace {
+
+namespace fs = std::filesystem;
+
+absl::Status SyncDirectory(const fs::path& path) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  const bool synced = fd >= 0 && (::fsync(fd) == 0 || errno == EINVAL);
+  if (fd >= 0) ::close(fd);
+  if (synced) return absl::OkStatus();
+  return absl::UnavailableError(
+      absl::StrCat(QuoteForMessage(path.string()), ": can't sync the directory"));
+}
+
+}  // namespace
+
+absl::Status MakeFolderOf(const std::string& path) {
+  const fs::path folder = fs::path(path).parent_path();
+  std::error_code error;
+  fs::create_directories(folder, error);
+  if (!error) return absl::OkStatus();
+  const std::string message = absl::StrCat(QuoteForMessage(folder.string()), ": ", error.message());
+  return error == std::errc::no_space_on_device ? absl::ResourceExhaustedError(message)
+                                                : absl::UnavailableError(message);
+}
+
+absl::Status CopyCompanions(ShardCopier& copier, const std::vector<v1::Companion>& companions,
+                            const std::string& directory, const std::stop_token& stop) {
+  for (const v1::Companion& companion : companions) {
+    if (stop.stop_requested()) return absl::CancelledError("interrupted");
+    const std::string path = absl::StrCat(directory, "/", companion.path());
+    MUSTER_RETURN_IF_ERROR(MakeFolderOf(path));
+    MUSTER_ASSIGN_OR_RETURN(StagedFile file, StagedFile::Create(path));
+    StagedFileSink sink(file, 0);
+    const absl::Status copied = copier.CopyCompanion(companion, sink, stop);
+    if (!copied.ok()) return Annotate(copied, QuoteForMessage(companion.path()));
+    MUSTER_RETURN_IF_ERROR(file.Commit());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SyncTree(const std::string& root) {
+  std::error_code error;
+  for (fs::recursive_directory_iterator it(root, error), end; !error && it != end;
+       it.increment(error)) {
+    if (it->is_directory(error)) MUSTER_RETURN_IF_ERROR(SyncDirectory(it->path()));
+  }
+  if (error) {
+    return absl::UnavailableError(absl::StrCat(QuoteForMessage(root), ": ", error.message()));
+  }
+  return SyncDirectory(root);
+}
+
+}  // namespace muster
