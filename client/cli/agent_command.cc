@@ -1,21 +1,25 @@
 #include <CLI/CLI.hpp>
 #include <memory>
 #include <optional>
+#include <set>
 
 #include "absl/strings/str_cat.h"
 #include "client/agent/agent.h"
 #include "client/agent/cache_fetcher.h"
 #include "client/agent/expected_shards.h"
 #include "client/agent/model_warmer.h"
+#include "client/agent/ready_actions.h"
 #include "client/cli/agent_log.h"
 #include "client/cli/assembly_flags.h"
 #include "client/cli/cache_flags.h"
 #include "client/cli/commands.h"
 #include "client/cli/pull_flags.h"
+#include "client/cli/ready_flags.h"
 #include "client/cli/room_output.h"
 #include "client/cli/values.h"
 #include "client/transfer/cache_scrub.h"
 #include "client/transfer/shard_cache.h"
+#include "client/view/view_builder.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
 
@@ -26,7 +30,7 @@ constexpr absl::Duration kFirstContactTimeout = absl::Seconds(60);
 
 struct Options {
   std::string node;
-  std::string assembly;
+  std::vector<std::string> assemblies;
   CacheFlags cache;
   std::string claim = "any";
   std::string capacity;
@@ -42,6 +46,7 @@ struct Options {
   std::string warm_reserve = "2GiB";
   bool dry_run = false;
   AssemblyFlags create;
+  ReadyFlags ready;
   PullFlags pull = {.zone = "", .connections = 8, .memory_budget = "1GiB"};
 };
 
@@ -67,16 +72,32 @@ absl::StatusOr<AgentOptions> ToAgentOptions(const Options& options) {
   if (!options.lease_ttl.empty()) {
     MUSTER_ASSIGN_OR_RETURN(agent.lease_ttl, ParseDuration(options.lease_ttl));
   }
-  AgentOptions::Membership& membership = agent.memberships.emplace_back();
-  MUSTER_ASSIGN_OR_RETURN(membership.assembly, FullAssemblyName(options.assembly));
-  MUSTER_ASSIGN_OR_RETURN(membership.claim, ParseClaim(options.claim));
-  if (options.create.any()) {
+  std::set<std::string> named;
+  for (const std::string& assembly : options.assemblies) {
+    AgentOptions::Membership& membership = agent.memberships.emplace_back();
+    MUSTER_ASSIGN_OR_RETURN(membership.assembly, FullAssemblyName(assembly));
+    if (!named.insert(membership.assembly).second) {
+      return UsageError(absl::StrCat("--assembly ", assembly, " is there twice"));
+    }
+    MUSTER_ASSIGN_OR_RETURN(membership.claim, ParseClaim(options.claim));
+    if (!options.create.any()) continue;
     MUSTER_ASSIGN_OR_RETURN(membership.create, ToAssembly(membership.assembly, options.create));
+  }
+  if (options.create.any() && options.assemblies.size() > 1) {
+    return UsageError(
+        "--model, --policy and the like describe one assembly; create several with `muster "
+        "assemblies create`");
   }
   agent.parallel_shards = options.parallel_shards;
   if (options.on_stop == "leave") agent.on_stop = AgentOptions::OnStop::kLeave;
   if (options.on_stop == "deregister") agent.on_stop = AgentOptions::OnStop::kDeregister;
   return agent;
+}
+
+std::vector<std::string> AssembliesOf(const AgentOptions& options) {
+  std::vector<std::string> names;
+  for (const auto& membership : options.memberships) names.push_back(membership.assembly);
+  return names;
 }
 
 // Unset where the user wants none.
@@ -125,6 +146,9 @@ absl::Status Run(Invocation& invocation, const Options& options) {
   MUSTER_ASSIGN_OR_RETURN(const std::optional<ScrubOptions> scrub, ToScrubOptions(options));
   MUSTER_ASSIGN_OR_RETURN(const std::optional<WarmOptions> warm, ToWarmOptions(options));
   MUSTER_ASSIGN_OR_RETURN(const AgentOptions agent_options, ToAgentOptions(options));
+  MUSTER_ASSIGN_OR_RETURN(const uint32_t file_mode, FileModeOf(options.cache));
+  MUSTER_ASSIGN_OR_RETURN(const std::optional<ReadyOptions> ready,
+                          ToReadyOptions(options.ready, AssembliesOf(agent_options), file_mode));
   MUSTER_ASSIGN_OR_RETURN(PullerOptions puller_options, ToPullerOptions(options.pull));
   MUSTER_ASSIGN_OR_RETURN(const auto cache, OpenCache(options.cache));
   MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect(kFirstContactTimeout));
@@ -136,8 +160,10 @@ absl::Status Run(Invocation& invocation, const Options& options) {
       NewCacheFetcher(*client, puller, *cache, agent_options.node.name());
   // Set before the agent runs, and so before anything is READY.
   std::unique_ptr<ModelWarmer> warmer;
-  AgentLog log([&warmer](const std::string& assembly) {
+  std::unique_ptr<ReadyActions> actions;
+  AgentLog log([&warmer, &actions](const std::string& assembly) {
     if (warmer != nullptr) warmer->Warm(assembly);
+    if (actions != nullptr) actions->Ready(assembly);
   });
   Agent agent(*client, *fetcher, log, invocation.clock(), invocation.random(), agent_options);
   std::unique_ptr<CacheScrubber> scrubber;
@@ -149,8 +175,18 @@ absl::Status Run(Invocation& invocation, const Options& options) {
           log.OnWarmed(assembly, report);
         });
   }
+  if (ready.has_value()) {
+    actions = std::make_unique<ReadyActions>(
+        *client, invocation.clock(), invocation.random(), log,
+        [&](ViewOptions view) {
+          view.warn = LogWarning;
+          return BuildView(*client, puller, *cache, view);
+        },
+        [&agent](const std::string& assembly) { return agent.ShardsOf(assembly); }, *ready);
+  }
   const absl::Status status = agent.Run(invocation.stop());
-  // It asks the agent for shards.
+  // They ask the agent for shards.
+  actions.reset();
   warmer.reset();
   // Whoever stops an agent wants it to end well, also when it had not got far.
   return invocation.stop().stop_requested() ? absl::OkStatus() : status;
@@ -159,7 +195,12 @@ absl::Status Run(Invocation& invocation, const Options& options) {
 void AddNodeFlags(CLI::App& command, Options& options) {
   command.add_option("--node", options.node, "Name of this node, unique in the cluster")
       ->required();
-  command.add_option("--assembly", options.assembly, "The assembly to join")->required();
+  command
+      .add_option("--assembly", options.assemblies,
+                  "The assembly to join; several by repeating it, each with the same claim")
+      ->required()
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   AddCacheFlags(command, options.cache);
   command
       .add_option("--claim", options.claim,
@@ -215,6 +256,7 @@ void AddAgentCommand(CLI::App& app, Command& chosen) {
   AddNodeFlags(*command, *options);
   AddPullFlags(*command, options->pull);
   AddAssemblyFlags(*command, options->create, /*required=*/false);
+  AddReadyFlags(*command, options->ready);
   command->footer(
       "With --model and --policy the assembly is created if it is absent; one that is there and "
       "differs is refused. "
@@ -232,6 +274,10 @@ void AddAgentCommand(CLI::App& app, Command& chosen) {
       "--min-nodes 3\n"
       "  muster agent --node n1 --assembly demo --cache /var/cache/muster --warm --warm-reserve "
       "64GiB\n"
+      "  muster agent --node n1 --assembly demo --cache /srv/cache --view /srv/llama --on-ready "
+      "'systemctl start vllm'\n"
+      "  muster agent --node n1 --assembly llama --assembly mixtral --cache /srv/cache --view "
+      "/srv/llama --view /srv/mixtral\n"
       "  muster agent --node n1 --assembly demo --cache /var/cache/muster --dry-run --json");
   command->callback([options, &chosen] {
     chosen = [options](Invocation& invocation) { return Run(invocation, *options); };

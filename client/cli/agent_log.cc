@@ -5,7 +5,9 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
 #include "client/cli/display.h"
+#include "storage/base/error_info.h"
 
 namespace muster {
 namespace {
@@ -90,6 +92,34 @@ void AgentLog::OnWarmed(const std::string& assembly, const WarmReport& report) {
   }
   spdlog::info("event=warmed assembly={} warm_bytes={} left_bytes={} in_memory={}",
                Quoted(ShortName(assembly)), report.warm_bytes, report.left_bytes, report.in_memory);
+}
+
+void AgentLog::OnView(const std::string& assembly, const ViewSummary& summary) {
+  spdlog::info(
+      "event=view assembly={} view={} path={} current={} kept={} links={} files={} bytes={}",
+      Quoted(ShortName(assembly)), Quoted(summary.path), Quoted(summary.version_path),
+      summary.current, summary.kept, std::string(ViewLinksName(summary.links)), summary.files,
+      summary.size_bytes);
+}
+
+void AgentLog::OnReadyFailed(const std::string& assembly, const absl::Status& status, bool again) {
+  spdlog::warn("event=ready_failed assembly={} again={} code={} reason={} message={}",
+               Quoted(ShortName(assembly)), again, absl::StatusCodeToString(status.code()),
+               ReasonOf(status), Quoted(status.message()));
+}
+
+void AgentLog::OnCommand(const std::string& assembly, const std::string& model_version,
+                         const absl::StatusOr<int>& exit_code) {
+  const std::string about = absl::StrCat("assembly=", Quoted(ShortName(assembly)),
+                                         " model_version=", Quoted(model_version));
+  if (!exit_code.ok()) {
+    spdlog::warn("event=on_ready {} message={}", about, Quoted(exit_code.status().message()));
+  } else if (*exit_code != 0) {
+    spdlog::warn("event=on_ready {} exit_code={} message=\"the command failed\"", about,
+                 *exit_code);
+  } else {
+    spdlog::info("event=on_ready {} exit_code=0", about);
+  }
 }
 
 }  // namespace muster

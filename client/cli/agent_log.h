@@ -8,6 +8,7 @@
 
 #include "client/agent/agent_observer.h"
 #include "client/agent/model_warmer.h"
+#include "client/agent/ready_actions.h"
 
 namespace muster {
 
@@ -18,7 +19,7 @@ void SetUpLog(const std::string& level);
 void LogWarning(const std::string& message);
 
 // One line per event. Thread-safe.
-class AgentLog final : public AgentObserver {
+class AgentLog final : public AgentObserver, public ReadyObserver {
  public:
   // `on_ready`, which may be empty, gets the assembly of every OnReady.
   explicit AgentLog(std::function<void(const std::string& assembly)> on_ready)
@@ -33,6 +34,10 @@ class AgentLog final : public AgentObserver {
   void OnDisconnected(const absl::Status& status) override;
   void OnReconnected() override;
   void OnWarmed(const std::string& assembly, const WarmReport& report);
+  void OnView(const std::string& assembly, const ViewSummary& summary) override;
+  void OnReadyFailed(const std::string& assembly, const absl::Status& status, bool again) override;
+  void OnCommand(const std::string& assembly, const std::string& model_version,
+                 const absl::StatusOr<int>& exit_code) override;
 
  private:
   const std::function<void(const std::string& assembly)> on_ready_;

@@ -220,7 +220,7 @@ absl::Status Pins(Invocation& invocation, const Options& options) {
     invocation.PrintLine(json.ToString());
     return absl::OkStatus();
   }
-  if (pins.empty()) invocation.PrintLine("no assembly pins shards in this cache");
+  if (pins.empty()) invocation.PrintLine("nothing pins shards in this cache");
   Table table({{"OWNER"}, {"SHARDS", Table::Align::kRight}});
   for (const CachePin& pin : pins) table.Add({pin.owner, absl::StrCat(pin.keys.size())});
   if (!pins.empty()) invocation.Print(table.ToString());
@@ -289,7 +289,7 @@ void AddCacheCommand(CLI::App& app, Command& chosen) {
                     "Remove the least recently used until so many bytes are left, such as 100GiB");
   evict->add_flag("--force", options->force,
                   "Also what assemblies have pinned; their agents fetch it again");
-  add("pins", "Which assemblies pin how many shards", Pins);
+  add("pins", "Which assemblies and views pin how many shards", Pins);
   CLI::App* const unpin =
       add("unpin", "Let go what an assembly has pinned that will not come back", Unpin);
   unpin->add_option("OWNER", options->owner, "An assembly, or an owner that `pins` shows")

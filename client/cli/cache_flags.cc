@@ -1,7 +1,10 @@
 #include "client/cli/cache_flags.h"
 
 #include <CLI/CLI.hpp>
+#include <charconv>
+#include <system_error>
 
+#include "absl/strings/str_cat.h"
 #include "client/cli/values.h"
 #include "storage/base/status_macros.h"
 
@@ -18,11 +21,29 @@ void AddCacheFlags(CLI::App& command, CacheFlags& flags) {
                      "(default: what the disk has)");
   command.add_flag("--allow-network-cache", flags.allow_network,
                    "Take a --cache on a network file system, too");
+  command
+      .add_option("--cache-mode", flags.mode,
+                  "Permissions of the files in the cache and in views, such as 0440; read-only, as "
+                  "what is verified stays as it is")
+      ->capture_default_str();
+}
+
+absl::StatusOr<uint32_t> FileModeOf(const CacheFlags& flags) {
+  uint32_t mode = 0;
+  const char* const end = flags.mode.data() + flags.mode.size();
+  const auto [rest, error] = std::from_chars(flags.mode.data(), end, mode, 8);
+  if (error == std::errc() && rest == end && (mode & ~0444u) == 0 && (mode & 0400) != 0) {
+    return mode;
+  }
+  return UsageError(absl::StrCat("--cache-mode ", flags.mode,
+                                 " is not an octal mode that lets the owner read and nobody write, "
+                                 "such as 0444, 0440 or 0400"));
 }
 
 absl::StatusOr<std::unique_ptr<ShardCache>> OpenCache(const CacheFlags& flags) {
   ShardCache::Options options;
   options.allow_network = flags.allow_network;
+  MUSTER_ASSIGN_OR_RETURN(options.entry_mode, FileModeOf(flags));
   if (!flags.budget.empty()) {
     MUSTER_ASSIGN_OR_RETURN(options.budget_bytes, ParseSize(flags.budget));
     if (*options.budget_bytes == 0)

@@ -2,6 +2,7 @@
 #ifndef MUSTER_CLIENT_CLI_CACHE_FLAGS_H_
 #define MUSTER_CLIENT_CLI_CACHE_FLAGS_H_
 
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -19,10 +20,14 @@ struct CacheFlags {
   std::string directory;
   std::string budget;
   bool allow_network = false;
+  std::string mode = "0444";
 };
 
 // `flags` outlives the parsing.
 void AddCacheFlags(CLI::App& command, CacheFlags& flags);
+
+// Of --cache-mode: permission bits of files.
+absl::StatusOr<uint32_t> FileModeOf(const CacheFlags& flags);
 
 absl::StatusOr<std::unique_ptr<ShardCache>> OpenCache(const CacheFlags& flags);
 

@@ -74,6 +74,7 @@ void AddCommands(CLI::App& app, Command& chosen) {
   AddPullCommand(app, chosen);
   AddPrefetchCommand(app, chosen);
   AddCacheCommand(app, chosen);
+  AddViewCommand(app, chosen);
   AddVerifyCommand(app, chosen);
   AddTuneCommand(app, chosen);
 }

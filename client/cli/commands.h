@@ -28,6 +28,7 @@ void AddAssembleCommand(CLI::App& app, Command& chosen);
 void AddPullCommand(CLI::App& app, Command& chosen);
 void AddPrefetchCommand(CLI::App& app, Command& chosen);
 void AddCacheCommand(CLI::App& app, Command& chosen);
+void AddViewCommand(CLI::App& app, Command& chosen);
 void AddVerifyCommand(CLI::App& app, Command& chosen);
 void AddTuneCommand(CLI::App& app, Command& chosen);
 

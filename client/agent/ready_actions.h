@@ -1,0 +1,120 @@
+// What follows once a model is READY: its view appears, and a command of the user's runs.
+#ifndef MUSTER_CLIENT_AGENT_READY_ACTIONS_H_
+#define MUSTER_CLIENT_AGENT_READY_ACTIONS_H_
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <set>
+#include <stop_token>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "client/sdk/client.h"
+#include "client/view/view_builder.h"
+#include "storage/base/backoff.h"
+#include "storage/base/clock.h"
+#include "storage/base/mutex.h"
+#include "storage/base/random.h"
+
+namespace muster {
+
+struct ReadyOptions {
+  // Whose readiness counts.
+  enum class When {
+    // The node's under FULL, where it holds everything, and the assembly's under other policies.
+    kByPolicy,
+    kNode,
+    kAssembly,
+  };
+  struct View {
+    // As ViewOptions has them.
+    std::string directory;
+    std::optional<ViewLinks> links;
+    uint32_t file_mode = 0444;
+    // Of the shards that are assigned to the node, where these are not all.
+    bool partial = false;
+  };
+
+  When when = When::kByPolicy;
+  // By assembly, "assemblies/{assembly}"; one that is not among them has no view.
+  std::map<std::string, View> views;
+  // For RunShell, with MUSTER_MODEL_VERSION ("llama@v1"), MUSTER_ASSEMBLY ("demo") and MUSTER_VIEW (DIR, or
+  // "" without a view) in its environment; "": none. Runs once per model version, after the view has
+  // appeared.
+  std::string command;
+  // How often a command that failed is run again.
+  int command_retries = 0;
+  // Between attempts.
+  BackoffOptions retry = {absl::Seconds(1), absl::Seconds(60), 2.0};
+};
+
+// Called from the actions' threads.
+class ReadyObserver {
+ public:
+  virtual ~ReadyObserver() = default;
+
+  virtual void OnView(const std::string& assembly, const ViewSummary& summary) = 0;
+  // Neither view nor command; `again`: it is tried again after a while, else when the assembly is
+  // READY anew.
+  virtual void OnReadyFailed(const std::string& assembly, const absl::Status& status,
+                             bool again) = 0;
+  // The exit code, or why there is none.
+  virtual void OnCommand(const std::string& assembly, const std::string& model_version,
+                         const absl::StatusOr<int>& exit_code) = 0;
+};
+
+// Has threads of its own, one per assembly and one per command that runs. Thread-safe.
+class ReadyActions {
+ public:
+  using MakeView = std::function<absl::StatusOr<ViewSummary>(const ViewOptions& options)>;
+  // The shards that an assembly has on this node now.
+  using ShardsOf = std::function<std::vector<v1::Shard>(const std::string& assembly)>;
+
+  // The references outlive this. The functions are called from its threads.
+  ReadyActions(Client& client, Clock& clock, Random& random, ReadyObserver& observer,
+               MakeView make_view, ShardsOf shards_of, ReadyOptions options);
+  // Ends what is under way, but for commands: they run on.
+  ~ReadyActions();
+  ReadyActions(const ReadyActions&) = delete;
+  ReadyActions& operator=(const ReadyActions&) = delete;
+
+  // All shards of the assembly on this node are READY; may be told any number of times. Returns at
+  // once.
+  void Ready(const std::string& assembly);
+
+ private:
+  void Serve(const std::string& assembly, const std::stop_token& stop);
+  bool AwaitTurn(const std::string& assembly, const std::stop_token& stop);
+  absl::Status Act(const std::string& assembly, const std::stop_token& stop);
+  absl::Status AwaitAssembly(const v1::Assembly& assembly, const std::stop_token& stop);
+  const ReadyOptions::View* ViewOf(const v1::Assembly& assembly) const;
+  absl::Status ShowView(const v1::Assembly& assembly, const ReadyOptions::View& options,
+                        const std::stop_token& stop);
+  void StartCommand(const v1::Assembly& assembly);
+  void RunCommand(const v1::Assembly& assembly, const std::stop_token& stop);
+
+  Client& client_;
+  Clock& clock_;
+  Random& random_;
+  ReadyObserver& observer_;
+  const MakeView make_view_;
+  const ShardsOf shards_of_;
+  const ReadyOptions options_;
+  Mutex mutex_;
+  CondVar changed_;
+  bool ending_ MUSTER_GUARDED_BY(mutex_) = false;
+  std::set<std::string> waiting_ MUSTER_GUARDED_BY(mutex_);
+  // By model version.
+  std::map<std::string, std::jthread> commands_ MUSTER_GUARDED_BY(mutex_);
+  // By assembly.
+  std::map<std::string, std::jthread> workers_ MUSTER_GUARDED_BY(mutex_);
+};
+
+}  // namespace muster
+
+#endif  // MUSTER_CLIENT_AGENT_READY_ACTIONS_H_

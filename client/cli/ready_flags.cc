@@ -1,0 +1,75 @@
+#include "client/cli/ready_flags.h"
+
+#include <CLI/CLI.hpp>
+
+#include "client/cli/values.h"
+#include "client/view/view_place.h"
+#include "storage/base/status_macros.h"
+
+namespace muster {
+
+void AddReadyFlags(CLI::App& command, ReadyFlags& flags) {
+  command
+      .add_option(
+          "--view", flags.views,
+          "Once READY, make DIR.d/MODEL@VERSION from the cache and let the link DIR lead to "
+          "it: a directory that a serving engine opens; with several --assembly one for "
+          "each, in the same order")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  command
+      .add_option("--view-links", flags.links,
+                  "How the view's files come from the cache (default: hard where both are on one "
+                  "file system, else symlink)")
+      ->check(CLI::IsMember({"hard", "symlink", "copy"}));
+  command.add_flag("--view-partial", flags.partial,
+                   "Also where this node holds only a part of the model, as a pipeline stage does: "
+                   "the index lists what is there");
+  command
+      .add_option("--ready-when", flags.when,
+                  "Whose readiness --view and --on-ready wait for (default: the node's with policy "
+                  "full, else the assembly's)")
+      ->check(CLI::IsMember({"node", "assembly"}));
+  command.add_option("--on-ready", flags.command,
+                     "Command for /bin/sh that runs once per model version, when it is READY and "
+                     "its view is there, with MUSTER_MODEL_VERSION, MUSTER_ASSEMBLY and "
+                     "MUSTER_VIEW in its environment; it runs on when the agent stops");
+  command
+      .add_option("--on-ready-retries", flags.command_retries,
+                  "How often to run it again when it fails")
+      ->check(CLI::Range(0, 1000))
+      ->capture_default_str();
+}
+
+absl::StatusOr<std::optional<ReadyOptions>> ToReadyOptions(
+    const ReadyFlags& flags, const std::vector<std::string>& assemblies, uint32_t file_mode) {
+  if (flags.views.empty() && (!flags.links.empty() || flags.partial)) {
+    return UsageError("--view-links and --view-partial are about a view; name it with --view DIR");
+  }
+  if (flags.views.empty() && flags.command.empty()) {
+    if (flags.when.empty() && flags.command_retries == 0) return std::nullopt;
+    return UsageError("--ready-when and --on-ready-retries need --view or --on-ready");
+  }
+  if (!flags.views.empty() && flags.views.size() != assemblies.size()) {
+    return UsageError("name one --view for each --assembly, in the same order, or none");
+  }
+  ReadyOptions options;
+  if (flags.when == "node") options.when = ReadyOptions::When::kNode;
+  if (flags.when == "assembly") options.when = ReadyOptions::When::kAssembly;
+  options.command = flags.command;
+  options.command_retries = flags.command_retries;
+  for (size_t i = 0; i < flags.views.size(); ++i) {
+    ReadyOptions::View& view = options.views[assemblies[i]];
+    MUSTER_ASSIGN_OR_RETURN(const ViewPlace place, ViewPlace::At(flags.views[i]));
+    MUSTER_RETURN_IF_ERROR(place.Check());
+    view.directory = place.link();
+    view.partial = flags.partial;
+    view.file_mode = file_mode;
+    if (flags.links == "hard") view.links = ViewLinks::kHard;
+    if (flags.links == "symlink") view.links = ViewLinks::kSymlink;
+    if (flags.links == "copy") view.links = ViewLinks::kCopy;
+  }
+  return options;
+}
+
+}  // namespace muster
