@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # From a fresh Debian 12 machine to a model that is READY: installs the packages, builds, runs a server and agents on
-# this machine, publishes a checkpoint, waits for the barrier, assembles, and compares the result with the source.
+# this machine, publishes a checkpoint, waits for the barrier, assembles, makes a view as serving engines open it, and
+# compares both with the source.
 set -euo pipefail
 
 usage() {
@@ -13,7 +14,7 @@ Usage: deploy/quickstart.sh [CHECKPOINT] [--agents N] [--shards N] [--strategy S
   --shards N      shards to cut the checkpoint into (default 8)
   --strategy S    layer, type, uniform or raw (default layer)
   --keep          leave the server and the agents running until Ctrl-C, to look around
-  --work-dir DIR  where shards, caches and the assembled model go; needs room for three copies of the checkpoint
+  --work-dir DIR  where shards, caches and the assembled model go; needs room for four copies of the checkpoint
                   (default: a directory below TMPDIR or /tmp); it is removed at the end
 
 Exit codes: 0 READY and identical, 1 not, 2 wrong usage.
@@ -140,6 +141,19 @@ start_agents() {
   done
 }
 
+# A node that holds the whole model, in a cache that holds a part of it already, and the directory that an engine opens.
+show_view() {
+  quietly "$work/create-view.log" "$bin/muster" assemblies create serve --model quickstart@v1 --policy full
+  "$bin/muster" agent --node view --assembly serve --cache "$work/cache-n1" \
+    --view "$work/view" --on-ready "echo \"\$MUSTER_VIEW\" >'$work/view-ready'" >"$work/agent-view.log" 2>&1 &
+  agent_pids+=($!)
+  quietly "$work/wait-view.log" "$bin/muster" wait serve --timeout 600s
+  await_file "$work/view-ready" "$!" || { echo "quickstart: the view did not appear" >&2 && exit 1; }
+  "$root/deploy/compare_checkpoints.py" "$checkpoint" "$(<"$work/view-ready")"
+  say "view, identical: $work/view -> $(readlink "$work/view")"
+  "$bin/muster" view list "$work/view"
+}
+
 show_grpcurl() {
   local request='{"name":"assemblies/demo","shard":0}'
   local arguments="-plaintext -d '$request' $MUSTER_SERVER muster.v1.AssemblyService/GetShardStatus"
@@ -172,6 +186,7 @@ say "READY"
 quietly "$work/assemble.log" "$bin/muster" assemble quickstart@v1 --out "$work/assembled"
 "$root/deploy/compare_checkpoints.py" "$checkpoint" "$work/assembled"
 say "assembled, identical"
+show_view
 echo
 "$bin/muster" status demo
 echo
