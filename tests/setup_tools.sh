@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Makes what the integration tests need beside the build: build/venv with tests/integration/requirements.txt,
-# grpcurl, versitygw, linearize and overload in build/tools. Does nothing, and needs no network, when all are there already.
+# grpcurl, versitygw, Hadoop, linearize and overload in build/tools. Does nothing, and needs no network, when all are there already.
 #
-# Usage: setup_tools.sh [--packages]      --packages: install the Debian packages first, Go included where it is missing
+# Usage: setup_tools.sh [--packages]      --packages: install the Debian packages first; Go, Java and Maven where they are missing
 set -euo pipefail
 
 readonly grpcurl_version=v1.9.1 # The last one that Debian 12's Go 1.19 builds.
@@ -31,13 +31,14 @@ with_retries() {
 
 install_packages() {
   "$root/deploy/install_packages.sh" "$root/deploy/packages.txt" "$root/tests/packages.txt"
-  if ! command -v go >/dev/null; then
-    local list
-    list=$(mktemp)
-    echo golang-go >"$list"
-    "$root/deploy/install_packages.sh" "$list"
-    rm -f "$list"
-  fi
+  local list
+  list=$(mktemp)
+  # Whatever version of these is in PATH will do.
+  command -v go >/dev/null || echo golang-go >>"$list"
+  command -v java >/dev/null || echo default-jre-headless >>"$list"
+  command -v mvn >/dev/null || echo maven >>"$list"
+  [[ ! -s $list ]] || "$root/deploy/install_packages.sh" "$list"
+  rm -f "$list"
 }
 
 # Prefers Debian's Python, for which python3-venv is installed, to whatever else is first in PATH.
@@ -94,6 +95,20 @@ make_versitygw() {
   make_tool versitygw github.com/versity/versitygw/cmd/versitygw "$versitygw_version"
 }
 
+# Hadoop's jars, by Maven.
+make_hadoop() {
+  local pom=$root/tests/integration/hadoop/pom.xml jars=$tools/hadoop
+  if [[ -d $jars ]] && cmp -s "$pom" "$jars/pom.stamp"; then
+    return 0
+  fi
+  command -v mvn >/dev/null || fail "needs Maven for Hadoop's jars; run tests/setup_tools.sh --packages, or install maven"
+  echo "setup_tools: fetching Hadoop"
+  rm -rf "$jars"
+  with_retries mvn --quiet --batch-mode --file "$pom" dependency:copy-dependencies \
+    -DincludeScope=runtime "-DoutputDirectory=$jars" || fail "Maven could not fetch what $pom names"
+  cp "$pom" "$jars/pom.stamp"
+}
+
 # Our own tools, each a Go module below tests/integration that is pinned by its go.sum.
 make_own() {
   local name=$1 sum
@@ -118,5 +133,6 @@ mkdir -p "$root/build"
 make_venv
 make_tool grpcurl github.com/fullstorydev/grpcurl/cmd/grpcurl "$grpcurl_version"
 make_versitygw
+make_hadoop
 make_own linearize
 make_own overload

@@ -22,6 +22,7 @@
 #include "storage/base/random.h"
 #include "storage/base/status_macros.h"
 #include "storage/object/file_object_store.h"
+#include "storage/object/hdfs_object_store.h"
 #include "storage/object/http_object_store.h"
 #include "storage/object/object_store_registry.h"
 #include "storage/object/s3_object_store.h"
@@ -77,7 +78,9 @@ HttpStoreOptions HttpOptions() {
 absl::Status RegisterStores(ObjectStoreRegistry& stores, Random& random) {
   MUSTER_RETURN_IF_ERROR(RegisterFileObjectStore(stores));
   MUSTER_RETURN_IF_ERROR(RegisterHttpObjectStore(stores, SystemClock(), random, HttpOptions()));
-  return RegisterS3ObjectStore(stores, FromEnvironment, SystemClock(), random, HttpOptions());
+  MUSTER_RETURN_IF_ERROR(
+      RegisterS3ObjectStore(stores, FromEnvironment, SystemClock(), random, HttpOptions()));
+  return RegisterHdfsObjectStore(stores, FromEnvironment, SystemClock(), random, HttpOptions());
 }
 
 int Main(const std::vector<std::string>& arguments) {

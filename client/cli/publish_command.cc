@@ -110,7 +110,7 @@ void AddPublishCommand(CLI::App& app, Command& chosen) {
   command->add_option("--model", options->model, "MODEL@VERSION to publish as")->required();
   command
       ->add_option("--to", options->to,
-                   "Where the shards go: file:///DIR, s3://BUCKET/PREFIX, or a directory")
+                   "Where the shards go: file:///DIR, s3://BUCKET/PREFIX, hdfs://HOST/DIR, or a directory")
       ->required();
   command
       ->add_option("--strategy", options->strategy,

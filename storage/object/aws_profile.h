@@ -2,17 +2,14 @@
 #ifndef MUSTER_STORAGE_OBJECT_AWS_PROFILE_H_
 #define MUSTER_STORAGE_OBJECT_AWS_PROFILE_H_
 
-#include <functional>
 #include <map>
 #include <string>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "storage/object/environment.h"
 
 namespace muster {
-
-// The value of an environment variable, "" if it is not set. The mains give it. Thread-safe.
-using EnvironmentLookup = std::function<std::string(const char* name)>;
 
 // Settings by name; one below another, as addressing_style below s3, as "s3.addressing_style".
 using AwsSettings = std::map<std::string, std::string>;

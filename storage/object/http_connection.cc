@@ -27,7 +27,9 @@ constexpr int kLastReply = -1;
 // libcurl reads sockets into memory of its own; see kIoAlignment.
 void* AllocateForCurl(size_t size) {
   constexpr size_t kReadBufferMin = 16 << 10;
-  return size < kReadBufferMin ? std::malloc(size) : std::aligned_alloc(kIoAlignment, size);
+  if (size < kReadBufferMin) return std::malloc(size);
+  void* bytes = nullptr;
+  return posix_memalign(&bytes, kIoAlignment, size) == 0 ? bytes : nullptr;
 }
 
 // Before the first thread that uses libcurl goes on, whoever is first.
@@ -234,9 +236,14 @@ void HttpConnection::Prepare(const HttpRequest& request, Transfer& transfer) {
   const HttpSigning signing = request.signing.value_or(HttpSigning{});
   const std::string scope = absl::StrCat("aws:amz:", signing.region, ":", signing.service);
   curl_easy_setopt(easy, CURLOPT_AWS_SIGV4, is_signed ? scope.c_str() : nullptr);
-  curl_easy_setopt(easy, CURLOPT_HTTPAUTH, is_signed ? CURLAUTH_AWS_SIGV4 : CURLAUTH_BASIC);
-  curl_easy_setopt(easy, CURLOPT_USERNAME, is_signed ? signing.access_key_id.c_str() : nullptr);
-  curl_easy_setopt(easy, CURLOPT_PASSWORD, is_signed ? signing.secret_access_key.c_str() : nullptr);
+  const bool has_user = is_signed || request.negotiate;
+  curl_easy_setopt(easy, CURLOPT_HTTPAUTH,
+                   is_signed           ? CURLAUTH_AWS_SIGV4
+                   : request.negotiate ? CURLAUTH_NEGOTIATE
+                                       : CURLAUTH_BASIC);
+  // Empty ones make libcurl negotiate.
+  curl_easy_setopt(easy, CURLOPT_USERNAME, has_user ? signing.access_key_id.c_str() : nullptr);
+  curl_easy_setopt(easy, CURLOPT_PASSWORD, has_user ? signing.secret_access_key.c_str() : nullptr);
   curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, !is_signed && request.follow_redirects ? 1L : 0L);
   curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, &Transfer::Write);
   curl_easy_setopt(easy, CURLOPT_WRITEDATA, &transfer);

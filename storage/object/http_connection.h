@@ -64,6 +64,8 @@ struct HttpRequest {
   // need another signature, so none is followed.
   std::optional<HttpSigning> signing = {};
   bool follow_redirects = true;
+  // Proves who asks by SPNEGO, with the Kerberos tickets of the process, to the host of `url`.
+  bool negotiate = false;
   // Replaces that of the connection; for what the server works on in silence.
   std::optional<absl::Duration> stall_timeout = {};
 };

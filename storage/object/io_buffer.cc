@@ -2,7 +2,7 @@
 
 #include <sys/mman.h>
 
-#include <cstdint>
+#include <algorithm>
 #include <cstdlib>
 
 #include "absl/status/status.h"
@@ -13,8 +13,6 @@ namespace {
 
 constexpr size_t kHugePageBytes = size_t{2} << 20;
 
-size_t RoundUp(size_t size, size_t to) { return (size + to - 1) / to * to; }
-
 }  // namespace
 
 void FreeIoBuffer::operator()(char* bytes) const { std::free(bytes); }
@@ -22,14 +20,11 @@ void FreeIoBuffer::operator()(char* bytes) const { std::free(bytes); }
 absl::StatusOr<IoBuffer> MakeIoBuffer(size_t size_bytes) {
   const bool is_large = size_bytes >= kHugePageBytes;
   const size_t alignment = is_large ? kHugePageBytes : kIoAlignment;
-  IoBuffer buffer;
-  if (size_bytes <= SIZE_MAX - kIoAlignment) {
-    buffer.reset(
-        static_cast<char*>(std::aligned_alloc(alignment, RoundUp(size_bytes, kIoAlignment))));
-  }
-  if (buffer == nullptr) {
+  void* bytes = nullptr;
+  if (posix_memalign(&bytes, alignment, std::max<size_t>(size_bytes, 1)) != 0) {
     return absl::ResourceExhaustedError(absl::StrCat("no memory for ", size_bytes, " bytes"));
   }
+  IoBuffer buffer(static_cast<char*>(bytes));
   // Touching fresh memory in small pages takes as long as hashing what is put there. Only a hint: a
   // kernel without huge pages refuses it. What is rounded off at the end may belong to others.
   if (is_large) {

@@ -8,24 +8,14 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "storage/base/status_macros.h"
+#include "storage/object/percent_encode.h"
 
 namespace muster {
 namespace {
 
-// All but these and, in a path, '/' is encoded: the server makes the signature anew from that form.
+// The server makes the signature anew from that form.
 std::string Encode(absl::string_view plain, absl::string_view also_plain) {
-  constexpr absl::string_view kDigits = "0123456789ABCDEF";
-  std::string encoded;
-  for (const char c : plain) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (absl::ascii_isalnum(byte) || absl::StrContains("-._~", c) ||
-        absl::StrContains(also_plain, c)) {
-      encoded.push_back(c);
-    } else {
-      encoded.append({'%', kDigits[byte >> 4], kDigits[byte & 15]});
-    }
-  }
-  return encoded;
+  return PercentEncode(plain, absl::StrCat("-._~", also_plain));
 }
 
 std::string FirstOf(std::initializer_list<std::string> values) {

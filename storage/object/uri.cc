@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "storage/base/status_macros.h"
+#include "storage/object/percent_encode.h"
 
 namespace muster {
 namespace {
@@ -82,20 +83,6 @@ bool Decode(absl::string_view encoded, std::string& decoded) {
   return true;
 }
 
-std::string Encode(absl::string_view plain) {
-  constexpr absl::string_view kDigits = "0123456789ABCDEF";
-  std::string encoded;
-  for (const char c : plain) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (absl::ascii_isalnum(byte) || absl::StrContains(kPlainInPath, c)) {
-      encoded.push_back(c);
-    } else {
-      encoded.append({'%', kDigits[byte >> 4], kDigits[byte & 15]});
-    }
-  }
-  return encoded;
-}
-
 // Says what is wrong with a decoded path; "" if nothing is.
 absl::string_view PathFault(absl::string_view path) {
   for (const char c : path) {
@@ -117,7 +104,7 @@ absl::string_view PathFault(absl::string_view path) {
 }  // namespace
 
 std::string Uri::ToString() const {
-  return absl::StrCat(scheme, kSchemeEnd, authority, "/", Encode(path));
+  return absl::StrCat(scheme, kSchemeEnd, authority, "/", PercentEncode(path, kPlainInPath));
 }
 
 absl::StatusOr<Uri> ParseUri(absl::string_view text) {

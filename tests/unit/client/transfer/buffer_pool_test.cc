@@ -4,7 +4,6 @@
 
 #include <cstdint>
 #include <cstring>
-#include <limits>
 
 #include "tests/support/status_matchers.h"
 
@@ -24,12 +23,6 @@ TEST(IoBufferTest, EverySizeIsAlignedAndCanBeWritten) {
     EXPECT_TRUE(IsAligned(*buffer)) << size;
     std::memset(buffer->get(), 1, size);
   }
-}
-
-TEST(IoBufferTest, MoreThanThereIsIsRefused) {
-  EXPECT_THAT(MakeIoBuffer(std::numeric_limits<size_t>::max()),
-              StatusIs(absl::StatusCode::kResourceExhausted));
-  EXPECT_THAT(MakeIoBuffer(size_t{1} << 60), StatusIs(absl::StatusCode::kResourceExhausted));
 }
 
 TEST(BufferPoolTest, ABufferThatCameBackIsGivenOutAgain) {

@@ -1,0 +1,189 @@
+// A call that moves bytes is two requests: the name node says which data node takes them ("noredirect"),
+// and that one gets them. Reads leave the second one to libcurl, which follows the redirect.
+#include "storage/object/hdfs_cluster.h"
+
+#include <cstring>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "storage/base/error_info.h"
+#include "storage/base/status_macros.h"
+#include "storage/object/http_reply.h"
+#include "storage/object/percent_encode.h"
+#include "storage/object/rate_limit.h"
+#include "storage/object/uri.h"
+
+namespace muster {
+namespace {
+
+// A listing of some 100,000 files.
+constexpr size_t kBodyBytesMax = 64 << 20;
+
+bool IsError(const HttpReply& reply) { return reply.status < 200 || reply.status >= 300; }
+
+// Puts the bytes of one OPEN where they belong, as far as they fit.
+struct OpenReceiver {
+  absl::string_view uri;
+  absl::Span<char> out;
+  const ObjectStore::ReadOptions& options;
+  size_t done = 0;
+  std::string error_page = {};
+  absl::Status fault = {};
+
+  bool Take(const HttpReply& reply, absl::string_view bytes) {
+    if (reply.status != 200) {
+      const bool fits = error_page.size() + bytes.size() <= kHttpErrorPageBytesMax;
+      if (fits) absl::StrAppend(&error_page, bytes);
+      return fits;
+    }
+    if (bytes.size() > out.size() - done) {
+      fault = absl::DataLossError(
+          absl::StrCat(uri, ": the server sends more than the bytes that were asked for"));
+      return false;
+    }
+    std::memcpy(out.data() + done, bytes.data(), bytes.size());
+    done += bytes.size();
+    if (options.limit == nullptr ||
+        options.limit->Take(static_cast<int64_t>(bytes.size()), options.stop)) {
+      return true;
+    }
+    fault = absl::CancelledError(absl::StrCat(uri, ": the read was cancelled"));
+    return false;
+  }
+};
+
+}  // namespace
+
+std::string HdfsCluster::PathOf(absl::string_view key) const {
+  return absl::StrCat("/", root_, root_.empty() ? "" : "/", key);
+}
+
+std::string HdfsCluster::UriOf(absl::string_view key) const {
+  return Uri{.scheme = "hdfs", .authority = authority_, .path = PathOf(key).substr(1)}.ToString();
+}
+
+HdfsCluster::Request HdfsCluster::RequestOf(const HdfsCall& call) const {
+  Request request;
+  request.name_node = name_node_.load() % address_.name_nodes.size();
+  std::string& url = request.http.url;
+  url = absl::StrCat(address_.name_nodes[request.name_node], "/webhdfs/v1",
+                     PercentEncode(PathOf(call.key), "-._~/"), "?op=", call.operation);
+  if (call.body.has_value()) absl::StrAppend(&url, "&noredirect=true");
+  if (!address_.delegation_token.empty()) {
+    absl::StrAppend(&url, "&delegation=", PercentEncode(address_.delegation_token, "-._~"));
+  } else if (!address_.user.empty()) {
+    absl::StrAppend(&url, "&user.name=", PercentEncode(address_.user, "-._~"));
+  }
+  for (const auto& [name, value] : call.query) {
+    absl::StrAppend(&url, "&", name, "=", PercentEncode(value, "-._~"));
+  }
+  request.http.method = call.method == "GET" ? "" : call.method;
+  request.http.negotiate = address_.kerberos;
+  if (call.method == "PUT" || call.method == "POST") request.http.body = "";
+  return request;
+}
+
+absl::StatusOr<std::string> HdfsCluster::Ask(const std::string& uri, const Request& request,
+                                             HttpConnection& connection,
+                                             const std::stop_token& stop,
+                                             absl::Duration& retry_after) {
+  std::string body;
+  bool too_big = false;
+  const auto take = [&](const HttpReply&, absl::string_view bytes) {
+    too_big = body.size() + bytes.size() > kBodyBytesMax;
+    if (!too_big) absl::StrAppend(&body, bytes);
+    return !too_big;
+  };
+  const absl::StatusOr<HttpReply> reply = connection.Perform(request.http, take, stop);
+  if (!reply.ok()) return Annotate(reply.status(), uri);
+  if (too_big) {
+    return absl::DataLossError(
+        absl::StrCat(uri, ": the server's reply is longer than ", kBodyBytesMax));
+  }
+  retry_after = reply->retry_after;
+  if (!IsError(*reply)) return body;
+  return HdfsErrorOf(uri, address_.name_nodes[request.name_node], *reply, body);
+}
+
+void HdfsCluster::LeaveIfDown(size_t name_node, const absl::Status& status) {
+  if (!absl::IsUnavailable(status) && !absl::IsDeadlineExceeded(status)) return;
+  size_t expected = name_node;
+  name_node_.compare_exchange_strong(expected, (name_node + 1) % address_.name_nodes.size());
+}
+
+absl::StatusOr<std::string> HdfsCluster::Do(const HdfsCall& call, const std::stop_token& stop) {
+  const std::string uri = UriOf(call.key);
+  std::string body;
+  MUSTER_RETURN_IF_ERROR(client_->Retry(uri, stop, [&](HttpConnection& connection) {
+    HttpAttempt attempt;
+    const Request request = RequestOf(call);
+    absl::StatusOr<std::string> answer = Ask(uri, request, connection, stop, attempt.retry_after);
+    LeaveIfDown(request.name_node, answer.status());
+    if (answer.ok() && call.body.has_value()) {
+      absl::StatusOr<std::string> location = ParseHdfsLocation(uri, *answer);
+      if (!location.ok()) return HttpAttempt{.status = location.status()};
+      Request send = request;
+      send.http.url = *std::move(location);
+      send.http.body = call.body;
+      send.http.negotiate = false;
+      send.http.headers.push_back("content-type: application/octet-stream");
+      answer = Ask(uri, send, connection, stop, attempt.retry_after);
+      if (!answer.ok() && !call.may_repeat && absl::IsUnavailable(answer.status())) {
+        answer = absl::AbortedError(
+            absl::StrCat(answer.status().message(), "; it may have been carried out"));
+      }
+    }
+    attempt.status = answer.status();
+    if (answer.ok()) body = *std::move(answer);
+    return attempt;
+  }));
+  return body;
+}
+
+absl::StatusOr<HdfsFile> HdfsCluster::Stat(const std::string& key, const std::stop_token& stop) {
+  const std::string uri = UriOf(key);
+  MUSTER_ASSIGN_OR_RETURN(const std::string json,
+                          Do({.operation = "GETFILESTATUS", .key = key}, stop));
+  MUSTER_ASSIGN_OR_RETURN(HdfsFile file, ParseHdfsFile(uri, json));
+  if (!file.is_directory) return file;
+  return absl::NotFoundError(absl::StrCat(uri, ": is a folder"));
+}
+
+absl::StatusOr<size_t> HdfsCluster::Read(const std::string& key, int64_t offset,
+                                         absl::Span<char> out,
+                                         const ObjectStore::ReadOptions& options) {
+  const std::string uri = UriOf(key);
+  size_t done = 0;
+  bool ended = false;
+  MUSTER_RETURN_IF_ERROR(client_->Retry(uri, options.stop, [&](HttpConnection& connection) {
+    if (options.if_version.empty()) done = 0;
+    Request request =
+        RequestOf({.operation = "OPEN",
+                   .key = key,
+                   .query = {{"offset", absl::StrCat(offset + static_cast<int64_t>(done))},
+                             {"length", absl::StrCat(out.size() - done)}}});
+    OpenReceiver receiver{.uri = uri, .out = out.subspan(done), .options = options};
+    const auto take = [&](const HttpReply& reply, absl::string_view bytes) {
+      return receiver.Take(reply, bytes);
+    };
+    const absl::StatusOr<HttpReply> reply = connection.Perform(request.http, take, options.stop);
+    done += receiver.done;
+    HttpAttempt attempt{.status = receiver.fault,
+                        .progress = receiver.done > 0 && !options.if_version.empty()};
+    if (!attempt.status.ok()) return attempt;
+    if (!reply.ok()) {
+      attempt.status = Annotate(reply.status(), uri);
+    } else if (IsError(*reply)) {
+      attempt.retry_after = reply->retry_after;
+      attempt.status =
+          HdfsErrorOf(uri, address_.name_nodes[request.name_node], *reply, receiver.error_page);
+    } else {
+      ended = true;
+    }
+    LeaveIfDown(request.name_node, attempt.status);
+    return attempt;
+  }));
+  return ended ? done : 0;
+}
+
+}  // namespace muster

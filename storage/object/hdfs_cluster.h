@@ -1,0 +1,93 @@
+// Requests to the web interface of one HDFS cluster.
+#ifndef MUSTER_STORAGE_OBJECT_HDFS_CLUSTER_H_
+#define MUSTER_STORAGE_OBJECT_HDFS_CLUSTER_H_
+
+#include <atomic>
+#include <map>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "storage/base/random.h"
+#include "storage/object/hdfs_address.h"
+#include "storage/object/hdfs_reply.h"
+#include "storage/object/http_client.h"
+#include "storage/object/object_store.h"
+
+namespace muster {
+
+struct HdfsCall {
+  // "GET", "PUT", "POST" or "DELETE".
+  std::string method = "GET";
+  // "OPEN", "CREATE" …
+  std::string operation = {};
+  // Below the cluster's root.
+  std::string key = {};
+  std::map<std::string, std::string> query = {};
+  // Set where a data node takes bytes, which outlive the call.
+  std::optional<absl::string_view> body = {};
+  // Whether carrying it out twice does no harm, when a reply was lost.
+  bool may_repeat = true;
+};
+
+// Thread-safe; calls block. A name node that is on standby or away is left for the next one. Errors are
+// those of ObjectStore, with HDFS's own words as HdfsErrorOf says.
+class HdfsCluster {
+ public:
+  // `root`: a folder that all keys are below; "" is the cluster's root. `random` outlives it.
+  HdfsCluster(std::string authority, std::string root, HdfsAddress address,
+              std::shared_ptr<HttpClient> client, Random& random)
+      : authority_(std::move(authority)),
+        root_(std::move(root)),
+        address_(std::move(address)),
+        client_(std::move(client)),
+        random_(random) {}
+
+  std::string UriOf(absl::string_view key) const;
+  // As a path of HDFS.
+  std::string PathOf(absl::string_view key) const;
+  Random& random() const { return random_; }
+
+  // The body of the reply; "" where a data node took bytes.
+  absl::StatusOr<std::string> Do(const HdfsCall& call, const std::stop_token& stop);
+
+  // kNotFound for folders too.
+  absl::StatusOr<HdfsFile> Stat(const std::string& key, const std::stop_token& stop);
+
+  // Fills `out`, or as much of it as the file has, and returns how much that is. An attempt that breaks
+  // off is gone on with where options.if_version is set, and begun anew otherwise: what was read is of
+  // that version if the file has it afterwards.
+  absl::StatusOr<size_t> Read(const std::string& key, int64_t offset, absl::Span<char> out,
+                              const ObjectStore::ReadOptions& options);
+
+ private:
+  // Which name node was asked, and by what address.
+  struct Request {
+    size_t name_node = 0;
+    HttpRequest http;
+  };
+  Request RequestOf(const HdfsCall& call) const;
+  // One request and its reply, or what went wrong with it.
+  absl::StatusOr<std::string> Ask(const std::string& uri, const Request& request,
+                                  HttpConnection& connection, const std::stop_token& stop,
+                                  absl::Duration& retry_after);
+  // The next one is asked from now on, if `status` says that this one can't answer.
+  void LeaveIfDown(size_t name_node, const absl::Status& status);
+
+  const std::string authority_;
+  const std::string root_;
+  const HdfsAddress address_;
+  const std::shared_ptr<HttpClient> client_;
+  Random& random_;
+  // Of address_.name_nodes, the one that answered last.
+  std::atomic<size_t> name_node_ = 0;
+};
+
+}  // namespace muster
+
+#endif  // MUSTER_STORAGE_OBJECT_HDFS_CLUSTER_H_

@@ -1,0 +1,149 @@
+// How an object is written, since HDFS only appends:
+//  1. Bytes are gathered in order. What comes before its turn is kept, so that a writer which goes through
+//     its object from the front holds one append's bytes, and one that doesn't holds more.
+//  2. The first of them make a file beside the object, under a name that no object has; each further
+//     append adds to it. An append is never sent twice: one whose reply is lost ends the writing.
+//  3. Commit appends the rest, compares the file's size, and renames it.
+//  4. A writer that is dropped deletes the file.
+//  5. A rename whose reply is lost has succeeded if the object is now the file that was written.
+#include "storage/object/hdfs_object_writer.h"
+
+#include <map>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "storage/base/error_info.h"
+#include "storage/base/mutex.h"
+#include "storage/base/status_macros.h"
+#include "storage/object/local_file.h"
+#include "storage/object/object_rules.h"
+
+namespace muster {
+namespace {
+
+// Each append opens the last block anew at all of its data nodes.
+constexpr size_t kAppendBytes = 32 << 20;
+
+std::string TemporaryKey(const std::string& key, Random& random) {
+  const size_t slash = key.rfind('/');
+  const std::string folder = slash == std::string::npos ? "" : key.substr(0, slash + 1);
+  return absl::StrCat(folder, kTemporaryPrefix, random.NextId());
+}
+
+class HdfsObjectWriter final : public ObjectWriter {
+ public:
+  HdfsObjectWriter(std::shared_ptr<HdfsCluster> cluster, const std::string& key,
+                   const ObjectStore::WriteOptions& options)
+      : cluster_(std::move(cluster)),
+        key_(key),
+        temporary_(TemporaryKey(key, cluster_->random())),
+        options_(options),
+        tracker_(cluster_->UriOf(key), options) {}
+
+  ~HdfsObjectWriter() override {
+    MutexLock lock(mutex_);
+    if (!is_there_) return;
+    // All that can be done.
+    cluster_->Do({.method = "DELETE", .operation = "DELETE", .key = temporary_}, {}).IgnoreError();
+  }
+
+  absl::Status Write(int64_t offset, absl::string_view bytes) override {
+    MUSTER_RETURN_IF_ERROR(tracker_.Begin(offset, bytes.size()));
+    const absl::Status stored = Store(offset, bytes);
+    tracker_.Finish(offset, bytes.size(), stored.ok());
+    return stored;
+  }
+
+  absl::StatusOr<ObjectInfo> Commit() override {
+    MUSTER_RETURN_IF_ERROR(tracker_.Close());
+    MutexLock lock(mutex_);
+    MUSTER_RETURN_IF_ERROR(broken_);
+    if (!is_there_ || !gathered_.empty()) MUSTER_RETURN_IF_ERROR(Flush());
+    MUSTER_ASSIGN_OR_RETURN(const HdfsFile file, cluster_->Stat(temporary_, {}));
+    if (file.size_bytes != options_.size_bytes) {
+      return absl::DataLossError(absl::StrCat(cluster_->UriOf(key_), ": has ", file.size_bytes,
+                                              " bytes where ", options_.size_bytes,
+                                              " were written"));
+    }
+    MUSTER_RETURN_IF_ERROR(Rename(file));
+    is_there_ = false;
+    return ObjectInfo{file.size_bytes, file.version()};
+  }
+
+ private:
+  absl::Status Store(int64_t offset, absl::string_view bytes) {
+    MutexLock lock(mutex_);
+    MUSTER_RETURN_IF_ERROR(broken_);
+    if (bytes.empty()) return absl::OkStatus();
+    if (offset != next_) {
+      early_[offset] = std::string(bytes);
+      return absl::OkStatus();
+    }
+    MUSTER_RETURN_IF_ERROR(Gather(bytes));
+    while (!early_.empty() && early_.begin()->first == next_) {
+      const std::string next = std::move(early_.extract(early_.begin()).mapped());
+      MUSTER_RETURN_IF_ERROR(Gather(next));
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status Gather(absl::string_view bytes) MUSTER_REQUIRES(mutex_) {
+    absl::StrAppend(&gathered_, bytes);
+    next_ += static_cast<int64_t>(bytes.size());
+    return gathered_.size() < kAppendBytes ? absl::OkStatus() : Flush();
+  }
+
+  // After an error nobody knows what the file holds.
+  absl::Status Flush() MUSTER_REQUIRES(mutex_) {
+    HdfsCall call{.method = is_there_ ? "POST" : "PUT",
+                  .operation = is_there_ ? "APPEND" : "CREATE",
+                  .key = temporary_,
+                  .body = gathered_,
+                  .may_repeat = !is_there_};
+    if (!is_there_) call.query = {{"overwrite", "true"}};
+    is_there_ = true;
+    broken_ = cluster_->Do(call, {}).status();
+    gathered_.clear();
+    return broken_;
+  }
+
+  absl::Status Rename(const HdfsFile& file) {
+    const absl::Status renamed =
+        cluster_
+            ->Do({.method = "PUT",
+                  .operation = "RENAME",
+                  .key = temporary_,
+                  .query = {{"destination", cluster_->PathOf(key_)},
+                            {"renameoptions", options_.must_not_exist ? "NONE" : "OVERWRITE"}}},
+                 {})
+            .status();
+    if (renamed.ok()) return renamed;
+    const absl::StatusOr<HdfsFile> there = cluster_->Stat(key_, {});
+    return there.ok() && there->id == file.id ? absl::OkStatus() : renamed;
+  }
+
+  const std::shared_ptr<HdfsCluster> cluster_;
+  const std::string key_;
+  const std::string temporary_;
+  const ObjectStore::WriteOptions options_;
+  WriteTracker tracker_;
+  Mutex mutex_;
+  // Whether there may be a file.
+  bool is_there_ MUSTER_GUARDED_BY(mutex_) = false;
+  absl::Status broken_ MUSTER_GUARDED_BY(mutex_);
+  // What was written up to next_ and is in no file yet.
+  std::string gathered_ MUSTER_GUARDED_BY(mutex_);
+  int64_t next_ MUSTER_GUARDED_BY(mutex_) = 0;
+  // What came before its turn, by offset.
+  std::map<int64_t, std::string> early_ MUSTER_GUARDED_BY(mutex_);
+};
+
+}  // namespace
+
+std::unique_ptr<ObjectWriter> NewHdfsObjectWriter(std::shared_ptr<HdfsCluster> cluster,
+                                                  const std::string& key,
+                                                  const ObjectStore::WriteOptions& options) {
+  return std::make_unique<HdfsObjectWriter>(std::move(cluster), key, options);
+}
+
+}  // namespace muster
