@@ -117,6 +117,42 @@ TEST_F(CommandTest, ShapesThatScriptsRelyOnAreParsed) {
   }
 }
 
+TEST_F(CommandTest, CommandLinesOfViewsAreParsed) {
+  const std::vector<std::vector<std::string>> lines = {
+      {"agent",
+       "--node",
+       "n1",
+       "--assembly",
+       "a",
+       "--assembly",
+       "b",
+       "--cache",
+       "C",
+       "--view",
+       "DIR",
+       "--view",
+       "OTHER",
+       "--view-links",
+       "copy",
+       "--view-partial",
+       "--ready-when",
+       "node",
+       "--on-ready",
+       "systemctl start vllm",
+       "--on-ready-retries",
+       "3",
+       "--cache-mode",
+       "0440"},
+      {"view", "list", "DIR", "--json"},
+      {"view", "switch", "DIR", "llama@v1"},
+      {"view", "remove", "DIR", "llama@v1", "--force"},
+      {"view", "remove", "DIR", "--all"},
+  };
+  for (const auto& line : lines) {
+    EXPECT_THAT(ParseCommandLine(line), IsOk()) << testing::PrintToString(line);
+  }
+}
+
 TEST_F(CommandTest, MistakesAreUsageErrors) {
   ExpectUsageError({});
   ExpectUsageError({"nosuch"});
@@ -130,6 +166,21 @@ TEST_F(CommandTest, MistakesAreUsageErrors) {
   ExpectUsageError({"publish", "S", "--model", "no version", "--to", "/d"});
   ExpectUsageError({"agent", "--node", "n1", "--assembly", "d", "--cache", "C", "--claim", "none"});
   ExpectUsageError({"agent", "--node", "-n", "--assembly", "d", "--cache", "C"});
+  ExpectUsageError({"agent", "--node", "n1", "--assembly", "d", "--assembly", "d", "--cache", "C"});
+  ExpectUsageError({"agent", "--node", "n1", "--assembly", "d", "--cache", "C", "--view-partial"});
+  ExpectUsageError(
+      {"agent", "--node", "n1", "--assembly", "d", "--cache", "C", "--ready-when", "node"});
+  ExpectUsageError({"agent", "--node", "n1", "--assembly", "d", "--cache", "C", "--view", "V",
+                    "--view-links", "junction"});
+  ExpectUsageError({"agent", "--node", "n1", "--assembly", "d", "--assembly", "e", "--cache", "C",
+                    "--view", "V"});
+  ExpectUsageError(
+      {"agent", "--node", "n1", "--assembly", "d", "--cache", "C", "--cache-mode", "0644"});
+  ExpectUsageError(
+      {"agent", "--node", "n1", "--assembly", "d", "--cache", "C", "--cache-mode", "read"});
+  ExpectUsageError({"view"});
+  ExpectUsageError({"view", "remove", "DIR"});
+  ExpectUsageError({"view", "remove", "DIR", "llama@v1", "--all"});
   ExpectUsageError({"agent", "--node", "n1", "--assembly", "d", "--cache", "C", "--model", "a@b"});
   ExpectUsageError({"agent", "--node", "n1", "--assembly", "d", "--cache", "C", "--capacity", "0"});
   ExpectUsageError({"agent", "--node", "n1", "--assembly", "d", "--cache", "C", "--label", "a=1",
@@ -178,7 +229,7 @@ TEST_F(CommandTest, UnknownCommandIsNamed) {
 TEST_F(CommandTest, EveryCommandHasHelpWithExamples) {
   for (const char* const command :
        {"sample", "publish", "models", "shards", "assemblies", "nodes", "agent", "wait", "status",
-        "assemble", "pull", "verify", "events", "explain", "prefetch", "cache", "tune"}) {
+        "assemble", "pull", "verify", "events", "explain", "prefetch", "cache", "view", "tune"}) {
     const auto help = ParseCommandLine({command, "--help"});
     MUSTER_ASSERT_OK(help);
     EXPECT_THAT(std::get<std::string>(*help), HasSubstr("Examples:\n  muster ")) << command;
