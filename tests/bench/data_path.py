@@ -217,38 +217,31 @@ def fetch_then_md5sum(checkpoint, uri):
         return fetched - begin, summed - fetched, time.monotonic() - summed
 
 
-# --- S3
+# --- S3 and HDFS
 
 S3_SERVERS = ("ceph", "versity")
 S3_CLIENTS = ("aws_cp", "rclone")
 S3_ROWS = [(f"over_{client}_{server}", "x", ">= 2") for server in S3_SERVERS for client in S3_CLIENTS]
+HDFS_ROWS = [("over_hdfs_get", "x", ">= 2")]
 PYTHON = ROOT / "build/venv/bin/python"
 
 
-class S3Server:
-    """One of the integration tests' servers, with the shards in s3://bench/shards."""
+class StorageServer:
+    """One of the integration tests' servers, which prints one line of JSON once it serves."""
 
-    uri = "s3://bench/shards"
-
-    def __init__(self, bench, name, files):
-        self.name = name
+    def __init__(self, module, *args):
         self._process = subprocess.Popen(
-            [PYTHON, "-m", "harness.s3_servers", name, bench.directory / name],
+            [PYTHON, "-m", f"harness.{module}", *map(str, args)],
             cwd=ROOT / "tests/integration",
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
+        self.told = json.loads(self._process.stdout.readline() or "{}")
         # Without the settings that the machine has for AWS itself.
-        ours = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-        self.environment = {**ours, **json.loads(self._process.stdout.readline() or "{}")}
-        self.aws("s3api", "create-bucket", "--bucket", "bench")
-        for path in files:
-            self.aws("s3", "cp", "--only-show-errors", path, f"{self.uri}/{path.name}")
-
-    def aws(self, *args):
-        self.run([PYTHON.parent / "aws", *args])
+        self.environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
 
     def run(self, command):
+        command = [str(part) for part in command]
         done = subprocess.run(command, env=self.environment, check=False, capture_output=True, text=True)
         if done.returncode != 0:
             raise RuntimeError(f"{pathlib.Path(command[0]).name} ended with {done.returncode}: {done.stderr.strip()[-300:]}")
@@ -259,18 +252,43 @@ class S3Server:
         self._process.wait(60)
 
 
-def copy_then_md5sum(server, client, paths):
-    """Seconds until `client` has copied all into memory, and until md5sum has read them."""
+def copy_then_md5sum(server, command, paths):
+    """Seconds until `command`, which gets a directory, has copied all into memory, and until md5sum has read them."""
     with tempfile.TemporaryDirectory(prefix="muster-bench-", dir="/dev/shm") as directory:
-        commands = {
-            "aws_cp": [PYTHON.parent / "aws", "s3", "cp", "--recursive", "--only-show-errors", server.uri, directory],
-            "rclone": ["rclone", "copy", "--transfers", "8", f"bench:{server.uri.removeprefix('s3://')}", directory],
-        }
         begin = time.monotonic()
-        server.run(commands[client])
+        server.run(command(directory))
         copied = time.monotonic() - begin
         server.run(["md5sum", *(pathlib.Path(directory) / path.name for path in paths)])
         return copied, time.monotonic() - begin
+
+
+def storage_rows(bench, checkpoint, settings, server, uri, clients):
+    """A row for each of `clients`, commands by the row's name, beside pulls from the folder `uri` of `server`."""
+    pull = [bench.bin / "bench" / "pull_benchmark", "--rounds", "1", "--base-uri", uri, *checkpoint.files]
+    turns = []
+    try:
+        for _ in range(settings.rounds):
+            turn = {"ours": json.loads(server.run(pull))["rounds"][0]}
+            turns.append(turn | {one: copy_then_md5sum(server, clients[one], checkpoint.files) for one in clients})
+    finally:
+        server.stop()
+    return [storage_row(name, turns) for name in clients]
+
+
+def storage_row(name, turns):
+    ratio = median([one[name][1] / one["ours"]["verified"]["seconds"] for one in turns])
+    copied_s, summed_s = (median([one[name][part] for one in turns]) for part in (0, 1))
+    ours_s, bare_s = (median([one["ours"][side]["seconds"] for one in turns]) for side in ("verified", "unverified"))
+    return row(
+        name,
+        ratio,
+        "x",
+        ">= 2",
+        f"the copy {copied_s:.1f} s, with md5sum {summed_s:.1f} s",
+        ratio,
+        f"verified pull {ours_s:.1f} s, unverified {bare_s:.1f} s: what the server gives",
+        turns=turns,
+    )
 
 
 def s3_rows(bench, checkpoint, settings):
@@ -279,40 +297,36 @@ def s3_rows(bench, checkpoint, settings):
 
 
 def rows_of_s3_server(bench, checkpoint, settings, name):
-    server = S3Server(bench, name, checkpoint.files)
+    server = StorageServer("s3_servers", name, bench.directory / name)
+    server.environment |= server.told
     server.environment |= {
         "RCLONE_CONFIG": "/dev/null",
         "RCLONE_CONFIG_BENCH_TYPE": "s3",
         "RCLONE_CONFIG_BENCH_PROVIDER": "Ceph" if name == "ceph" else "Other",
         "RCLONE_CONFIG_BENCH_ENV_AUTH": "true",
-        "RCLONE_CONFIG_BENCH_ENDPOINT": server.environment["AWS_ENDPOINT_URL"],
-        "RCLONE_CONFIG_BENCH_REGION": server.environment["AWS_REGION"],
+        "RCLONE_CONFIG_BENCH_ENDPOINT": server.told["AWS_ENDPOINT_URL"],
+        "RCLONE_CONFIG_BENCH_REGION": server.told["AWS_REGION"],
     }
-    command = [bench.bin / "bench" / "pull_benchmark", "--rounds", "1", "--base-uri", server.uri, *checkpoint.files]
-    turns = []
-    try:
-        for _ in range(settings.rounds):
-            ours = json.loads(server.run(command))["rounds"][0]
-            turns.append({"ours": ours, **{one: copy_then_md5sum(server, one, checkpoint.files) for one in S3_CLIENTS}})
-    finally:
-        server.stop()
-    return [s3_row(name, client, turns) for client in S3_CLIENTS]
+    aws, uri = [PYTHON.parent / "aws"], "s3://bench/shards"
+    server.run([*aws, "s3api", "create-bucket", "--bucket", "bench"])
+    for path in checkpoint.files:
+        server.run([*aws, "s3", "cp", "--only-show-errors", path, f"{uri}/{path.name}"])
+    clients = {
+        f"over_aws_cp_{name}": lambda to: [*aws, "s3", "cp", "--recursive", "--only-show-errors", uri, to],
+        f"over_rclone_{name}": lambda to: ["rclone", "copy", "--transfers", "8", "bench:bench/shards", to],
+    }
+    return storage_rows(bench, checkpoint, settings, server, uri, clients)
 
 
-def s3_row(name, client, turns):
-    ratio = median([one[client][1] / one["ours"]["verified"]["seconds"] for one in turns])
-    copied_s, summed_s = (median([one[client][part] for one in turns]) for part in (0, 1))
-    ours_s, bare_s = (median([one["ours"][side]["seconds"] for one in turns]) for side in ("verified", "unverified"))
-    return row(
-        f"over_{client}_{name}",
-        ratio,
-        "x",
-        ">= 2",
-        f"{client.replace('_', ' ')} {copied_s:.1f} s, with md5sum {summed_s:.1f} s",
-        ratio,
-        f"verified pull {ours_s:.1f} s, unverified {bare_s:.1f} s: what the server gives",
-        turns=turns,
-    )
+def hdfs_rows(bench, checkpoint, settings):
+    subprocess.run([ROOT / "tests/setup_tools.sh"], check=True, stdout=subprocess.DEVNULL)
+    server = StorageServer("hdfs_server", bench.directory / "hdfs")
+    server.environment |= server.told["environment"]
+    shell, uri = server.told["shell"], server.told["uri"]
+    server.run([*shell, "-mkdir", "-p", uri])
+    server.run([*shell, "-put", *checkpoint.files, uri])
+    files = [f"{uri}/{path.name}" for path in checkpoint.files]
+    return storage_rows(bench, checkpoint, settings, server, uri, {"over_hdfs_get": lambda to: [*shell, "-get", *files, to]})
 
 
 # --- Publishing
@@ -542,6 +556,7 @@ PARTS = {
     "load": (load_rows, [("load_over_python", "x", ">= 10"), ("load_peak_memory", "x", "<= 1.1")]),
     "publish": (publish_rows, [("publish_over_write", "x", "")]),
     "s3": (s3_rows, S3_ROWS),
+    "hdfs": (hdfs_rows, HDFS_ROWS),
 }
 
 

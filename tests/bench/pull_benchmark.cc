@@ -27,6 +27,7 @@
 #include "storage/base/clock.h"
 #include "storage/base/random.h"
 #include "storage/object/file_object_store.h"
+#include "storage/object/hdfs_object_store.h"
 #include "storage/object/http_object_store.h"
 #include "storage/object/s3_object_store.h"
 #include "tests/bench/program.h"
@@ -65,12 +66,12 @@ class Benchmark {
   explicit Benchmark(Options options) : options_(std::move(options)) {
     Require(RegisterFileObjectStore(stores_));
     Require(RegisterHttpObjectStore(stores_, clock_, *random_, {}));
-    Require(RegisterS3ObjectStore(stores_,
-                                  [](const char* name) {
-                                    const char* const value = std::getenv(name);
-                                    return std::string(value == nullptr ? "" : value);
-                                  },
-                                  clock_, *random_, {}));
+    const EnvironmentLookup environment = [](const char* name) {
+      const char* const value = std::getenv(name);
+      return std::string(value == nullptr ? "" : value);
+    };
+    Require(RegisterS3ObjectStore(stores_, environment, clock_, *random_, {}));
+    Require(RegisterHdfsObjectStore(stores_, environment, clock_, *random_, {}));
     shards_.resize(options_.files.size());
     InParallel(shards_.size(), shards_.size(), [this](size_t i) { Describe(i); });
     for (const PullShard& shard : shards_) bytes_ += static_cast<int64_t>(shard.shard.size_bytes());
@@ -198,7 +199,8 @@ int main(int argc, char** argv) {
   muster::Options options;
   CLI::App app("Pulls into memory, verified and not");
   app.add_option("FILES", options.files, "Absolute paths of the shards")->required();
-  app.add_option("--base-uri", options.base_uri, "Where a web or S3 server has the files");
+  app.add_option("--base-uri", options.base_uri,
+                 "Where a web server, a bucket or HDFS has the files");
   app.add_option("--piece-bytes", options.piece_bytes, "A power of two from 1 MiB to 64 MiB");
   app.add_option("--connections", options.connections, "Of either side");
   app.add_option("--shards-at-once", options.shards_at_once, "Pulls under way");

@@ -1,9 +1,13 @@
-"""A real HDFS on loopback: one name node and two data nodes, from Hadoop's published jars."""
+"""A real HDFS on loopback: one name node and two data nodes, from Hadoop's published jars.
+
+  python -m harness.hdfs_server DIRECTORY     prints what its clients need as JSON, and serves until stdin ends
+"""
 
 import json
 import pathlib
 import shutil
 import subprocess
+import sys
 import urllib.request
 
 from harness.cluster import free_port
@@ -65,6 +69,11 @@ class HdfsServer:
         """As users paste it: with the port of RPCs."""
         return f"hdfs://127.0.0.1:{self.rpc_port}/{path}"
 
+    @property
+    def shell(self):
+        """The command of Hadoop's own client: `hdfs dfs`."""
+        return self._java(self.configuration, "org.apache.hadoop.fs.FsShell")
+
     def stop(self):
         for process in reversed(self.processes):
             process.kill()
@@ -108,3 +117,14 @@ class HdfsServer:
         except OSError:
             return False
         return bool(beans) and beans[0]["NumLiveDataNodes"] == DATA_NODES and beans[0]["FSState"] == "Operational"
+
+
+def main():
+    server = HdfsServer(sys.argv[1])
+    print(json.dumps({"environment": server.environment, "uri": server.uri("bench"), "shell": server.shell}), flush=True)
+    sys.stdin.read()
+    server.stop()
+
+
+if __name__ == "__main__":
+    main()
