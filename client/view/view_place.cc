@@ -4,6 +4,7 @@
 //     /srv/llama.d/llama@v1/            a version, whole and read-only
 //     /srv/llama.d/.llama@v1.record     what it is made of; see view_record.h
 //     /srv/llama.d/.llama@v1.building   a version that is being made or removed
+//     /srv/llama.d/..llama@v1.record.tmp-…  the record's next content, for a moment
 //     /srv/.llama.switching             the next link, for a moment
 #include "client/view/view_place.h"
 
@@ -248,6 +249,17 @@ absl::StatusOr<std::vector<std::string>> ViewPlace::Versions() const {
 
 absl::StatusOr<std::vector<std::string>> ViewPlace::HalfMade() const {
   return NamesBetween(".", kBuildingSuffix);
+}
+
+absl::Status ViewPlace::RemoveBrokenRecords() const {
+  const std::string staged = absl::StrCat(kRecordSuffix, ".tmp-");
+  std::error_code error;
+  for (fs::directory_iterator it(versions_, error), end; !error && it != end; it.increment(error)) {
+    const std::string name = it->path().filename().string();
+    if (!absl::StartsWith(name, "..") || !absl::StrContains(name, staged)) continue;
+    if (unlink(it->path().c_str()) != 0) return PathError(errno, "remove", it->path().string());
+  }
+  return error ? PathError(error.value(), "list", versions_) : absl::OkStatus();
 }
 
 absl::Status ViewPlace::SyncVersions() const { return SyncDirectory(versions_); }

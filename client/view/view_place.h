@@ -53,6 +53,8 @@ class ViewPlace {
   absl::StatusOr<std::vector<std::string>> Versions() const;
   // What a process that died has left half made or half removed, by version.
   absl::StatusOr<std::vector<std::string>> HalfMade() const;
+  // Removes what processes that died have left of records that they were writing.
+  absl::Status RemoveBrokenRecords() const;
   // Makes changes of names in DIR.d durable.
   absl::Status SyncVersions() const;
   // Removes DIR.d when nothing but the marker is in it.

@@ -115,6 +115,7 @@ absl::Status DropViewPin(const ViewPlace& place, const std::string& version,
 }
 
 absl::Status RemoveHalfMade(const ViewPlace& place) {
+  MUSTER_RETURN_IF_ERROR(place.RemoveBrokenRecords());
   MUSTER_ASSIGN_OR_RETURN(const std::vector<std::string> versions, place.HalfMade());
   for (const std::string& version : versions) {
     absl::StatusOr<ViewRecord> record = ReadViewRecord(place, version);

@@ -1,6 +1,7 @@
 #include "client/view/view_versions.h"
 
 #include <filesystem>
+#include <fstream>
 
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
@@ -113,6 +114,15 @@ TEST_F(ViewVersionsTest, RemovalGoesOnAfterACrash) {
 
   EXPECT_THAT(NamesInVersions(), ElementsAre(".llama@v2.record", ".muster-view", "llama@v2"));
   EXPECT_THAT(Pins(), SizeIs(1));
+}
+
+// A process that was killed while it wrote a record leaves the staged file.
+TEST_F(ViewVersionsTest, RemovingAllTakesRecordsThatWereBrokenOff) {
+  std::ofstream(directory_.Path("view.d/..llama@v1.record.tmp-1-0")) << "half";
+
+  MUSTER_ASSERT_OK(RemoveViewVersions(Place(), {.all = true}));
+
+  EXPECT_FALSE(fs::exists(directory_.Path("view.d")));
 }
 
 TEST_F(ViewVersionsTest, ViewOfACacheThatIsGoneIsRemoved) {
