@@ -87,22 +87,11 @@ absl::StatusOr<std::string> HdfsCluster::Ask(const std::string& uri, const Reque
                                              HttpConnection& connection,
                                              const std::stop_token& stop,
                                              absl::Duration& retry_after) {
-  std::string body;
-  bool too_big = false;
-  const auto take = [&](const HttpReply&, absl::string_view bytes) {
-    too_big = body.size() + bytes.size() > kBodyBytesMax;
-    if (!too_big) absl::StrAppend(&body, bytes);
-    return !too_big;
-  };
-  const absl::StatusOr<HttpReply> reply = connection.Perform(request.http, take, stop);
-  if (!reply.ok()) return Annotate(reply.status(), uri);
-  if (too_big) {
-    return absl::DataLossError(
-        absl::StrCat(uri, ": the server's reply is longer than ", kBodyBytesMax));
-  }
-  retry_after = reply->retry_after;
-  if (!IsError(*reply)) return body;
-  return HdfsErrorOf(uri, address_.name_nodes[request.name_node], *reply, body);
+  MUSTER_ASSIGN_OR_RETURN(HttpAnswer answer,
+                          PerformWhole(connection, request.http, uri, kBodyBytesMax, stop));
+  retry_after = answer.reply.retry_after;
+  if (!IsError(answer.reply)) return std::move(answer.body);
+  return HdfsErrorOf(uri, address_.name_nodes[request.name_node], answer.reply, answer.body);
 }
 
 void HdfsCluster::LeaveIfDown(size_t name_node, const absl::Status& status) {
@@ -154,7 +143,6 @@ absl::StatusOr<size_t> HdfsCluster::Read(const std::string& key, int64_t offset,
                                          const ObjectStore::ReadOptions& options) {
   const std::string uri = UriOf(key);
   size_t done = 0;
-  bool ended = false;
   MUSTER_RETURN_IF_ERROR(client_->Retry(uri, options.stop, [&](HttpConnection& connection) {
     if (options.if_version.empty()) done = 0;
     Request request =
@@ -177,13 +165,11 @@ absl::StatusOr<size_t> HdfsCluster::Read(const std::string& key, int64_t offset,
       attempt.retry_after = reply->retry_after;
       attempt.status =
           HdfsErrorOf(uri, address_.name_nodes[request.name_node], *reply, receiver.error_page);
-    } else {
-      ended = true;
     }
     LeaveIfDown(request.name_node, attempt.status);
     return attempt;
   }));
-  return ended ? done : 0;
+  return done;
 }
 
 }  // namespace muster

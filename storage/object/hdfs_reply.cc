@@ -116,13 +116,6 @@ absl::Status HdfsErrorOf(absl::string_view uri, absl::string_view endpoint, cons
                    {{"exception", exception}});
 }
 
-std::string HdfsExceptionOf(const absl::Status& status) {
-  const ErrorDetail detail = DetailOf(status);
-  if (detail.reason != kReason) return "";
-  const auto found = detail.metadata.find("exception");
-  return found == detail.metadata.end() ? "" : found->second;
-}
-
 absl::StatusOr<HdfsFile> ParseHdfsFile(absl::string_view uri, absl::string_view json) {
   return FileOf(uri, FieldOf(Parse(json), "FileStatus"));
 }

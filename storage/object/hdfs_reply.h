@@ -31,9 +31,6 @@ struct HdfsFile {
 absl::Status HdfsErrorOf(absl::string_view uri, absl::string_view endpoint, const HttpReply& reply,
                          absl::string_view body);
 
-// The exception's name; "" if the status is of something else.
-std::string HdfsExceptionOf(const absl::Status& status);
-
 // These are kDataLoss for text that is something else.
 absl::StatusOr<HdfsFile> ParseHdfsFile(absl::string_view uri, absl::string_view json);
 absl::StatusOr<std::vector<HdfsFile>> ParseHdfsFiles(absl::string_view uri, absl::string_view json);

@@ -29,6 +29,26 @@ absl::Status GiveUp(const HttpAttempt& attempt, int tries) {
 
 }  // namespace
 
+absl::StatusOr<HttpAnswer> PerformWhole(HttpConnection& connection, const HttpRequest& request,
+                                        absl::string_view uri, size_t body_bytes_max,
+                                        const std::stop_token& stop) {
+  HttpAnswer answer;
+  bool too_big = false;
+  const auto take = [&](const HttpReply&, absl::string_view bytes) {
+    too_big = answer.body.size() + bytes.size() > body_bytes_max;
+    if (!too_big) absl::StrAppend(&answer.body, bytes);
+    return !too_big;
+  };
+  absl::StatusOr<HttpReply> reply = connection.Perform(request, take, stop);
+  if (!reply.ok()) return Annotate(reply.status(), uri);
+  if (too_big) {
+    return absl::DataLossError(
+        absl::StrCat(uri, ": the server's reply is longer than ", body_bytes_max));
+  }
+  answer.reply = *std::move(reply);
+  return answer;
+}
+
 HttpClient::HttpClient(Clock& clock, Random& random, const HttpStoreOptions& options)
     : clock_(clock),
       random_(random),

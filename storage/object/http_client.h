@@ -41,6 +41,18 @@ struct HttpAttempt {
   bool progress = false;
 };
 
+// A reply with all of its body.
+struct HttpAnswer {
+  HttpReply reply;
+  std::string body;
+};
+
+// One request and its whole answer, whatever its status. Errors begin with `uri`; kDataLoss for a body of
+// more than `body_bytes_max`.
+absl::StatusOr<HttpAnswer> PerformWhole(HttpConnection& connection, const HttpRequest& request,
+                                        absl::string_view uri, size_t body_bytes_max,
+                                        const std::stop_token& stop);
+
 // Thread-safe; calls block.
 class HttpClient {
  public:

@@ -1,6 +1,5 @@
 #include "storage/object/http_object_store.h"
 
-#include <limits>
 #include <map>
 #include <string>
 #include <utility>
@@ -38,12 +37,8 @@ class HttpObjectStore final : public ObjectStore {
                     const ReadOptions& options) override {
     const std::string uri = UriOf(key);
     MUSTER_RETURN_IF_ERROR(CheckObjectKey(uri, key));
-    constexpr int64_t kEnd = std::numeric_limits<int64_t>::max();
-    if (offset < 0) return CheckReadRange(uri, kEnd, offset, out.size());
-    if (out.empty() || static_cast<uint64_t>(kEnd - offset) < out.size()) {
-      MUSTER_ASSIGN_OR_RETURN(const ObjectInfo info, Stat(key, options.stop));
-      MUSTER_RETURN_IF_ERROR(CheckVersion(uri, options.if_version, info.version));
-      return CheckReadRange(uri, info.size_bytes, offset, out.size());
+    if (const auto judged = JudgeWithoutReading(*this, uri, key, offset, out.size(), options)) {
+      return *judged;
     }
     HttpRangeReceiver receiver(uri, offset, out, options);
     return client_.Retry(uri, options.stop, [&](HttpConnection& connection) {

@@ -8,14 +8,28 @@
 #include "storage/object/http_range_receiver.h"
 
 #include <cstring>
+#include <limits>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "storage/base/error_info.h"
+#include "storage/object/object_rules.h"
 #include "storage/object/rate_limit.h"
 
 namespace muster {
+
+std::optional<absl::Status> JudgeWithoutReading(ObjectStore& store, absl::string_view uri,
+                                                absl::string_view key, int64_t offset, size_t bytes,
+                                                const ObjectStore::ReadOptions& options) {
+  constexpr int64_t kEnd = std::numeric_limits<int64_t>::max();
+  if (offset < 0) return CheckReadRange(uri, kEnd, offset, bytes);
+  if (bytes > 0 && static_cast<uint64_t>(kEnd - offset) >= bytes) return std::nullopt;
+  const absl::StatusOr<ObjectInfo> info = store.Stat(key, options.stop);
+  if (!info.ok()) return info.status();
+  const absl::Status version = CheckVersion(uri, options.if_version, info->version);
+  return version.ok() ? CheckReadRange(uri, info->size_bytes, offset, bytes) : version;
+}
 
 HttpRequest HttpRangeReceiver::NextRequest(HttpRequest request) {
   if (version_.empty()) done_ = 0;

@@ -18,6 +18,11 @@
 
 namespace muster {
 
+// What a read comes to that needs no bytes: an empty range, or one that no object has. Unset for others.
+std::optional<absl::Status> JudgeWithoutReading(ObjectStore& store, absl::string_view uri,
+                                                absl::string_view key, int64_t offset, size_t bytes,
+                                                const ObjectStore::ReadOptions& options);
+
 // Puts the body of a reply into the caller's buffer, as far as it is what was asked for, over as
 // many requests as it takes. For one thread. All that it is made with outlives it.
 class HttpRangeReceiver {

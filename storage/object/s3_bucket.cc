@@ -68,20 +68,10 @@ absl::StatusOr<S3Result> S3Bucket::Do(const S3Call& call, const std::stop_token&
   const absl::Status status = client_->Retry(uri, stop, [&](HttpConnection& connection) {
     const absl::StatusOr<HttpRequest> request = Sign(call, stop);
     if (!request.ok()) return HttpAttempt{.status = request.status()};
-    result.body.clear();
-    bool too_big = false;
-    const auto take = [&](const HttpReply&, absl::string_view bytes) {
-      too_big = result.body.size() + bytes.size() > kBodyBytesMax;
-      if (!too_big) absl::StrAppend(&result.body, bytes);
-      return !too_big;
-    };
-    absl::StatusOr<HttpReply> reply = connection.Perform(*request, take, stop);
-    if (!reply.ok()) return HttpAttempt{.status = Annotate(reply.status(), uri)};
-    if (too_big) {
-      return HttpAttempt{.status = absl::DataLossError(absl::StrCat(
-                             uri, ": the server's reply is longer than ", kBodyBytesMax))};
-    }
-    result.reply = *std::move(reply);
+    absl::StatusOr<HttpAnswer> answer =
+        PerformWhole(connection, *request, uri, kBodyBytesMax, stop);
+    if (!answer.ok()) return HttpAttempt{.status = answer.status()};
+    result = *std::move(answer);
     return Refused(call, result.reply, result.body, request->signing->access_key_id, renewal);
   });
   if (!status.ok()) return status;

@@ -35,10 +35,7 @@ struct S3Call {
   std::optional<absl::Duration> stall_timeout = {};
 };
 
-struct S3Result {
-  HttpReply reply;
-  std::string body;
-};
+using S3Result = HttpAnswer;
 
 // Thread-safe; calls block. Errors are those of ObjectStore, with S3's own words as S3ErrorOf says.
 class S3Bucket {

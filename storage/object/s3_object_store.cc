@@ -1,7 +1,6 @@
 #include "storage/object/s3_object_store.h"
 
 #include <algorithm>
-#include <limits>
 #include <map>
 #include <memory>
 #include <string>
@@ -48,12 +47,8 @@ class S3ObjectStore final : public ObjectStore {
                     const ReadOptions& options) override {
     const std::string uri = bucket_->UriOf(key);
     MUSTER_RETURN_IF_ERROR(CheckObjectKey(uri, key));
-    constexpr int64_t kEnd = std::numeric_limits<int64_t>::max();
-    if (offset < 0) return CheckReadRange(uri, kEnd, offset, out.size());
-    if (out.empty() || static_cast<uint64_t>(kEnd - offset) < out.size()) {
-      MUSTER_ASSIGN_OR_RETURN(const ObjectInfo info, Stat(key, options.stop));
-      MUSTER_RETURN_IF_ERROR(CheckVersion(uri, options.if_version, info.version));
-      return CheckReadRange(uri, info.size_bytes, offset, out.size());
+    if (const auto judged = JudgeWithoutReading(*this, uri, key, offset, out.size(), options)) {
+      return *judged;
     }
     HttpRangeReceiver receiver(uri, offset, out, options);
     return bucket_->Read({.key = std::string(key)}, receiver, options.stop);

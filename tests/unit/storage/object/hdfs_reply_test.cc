@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "storage/base/error_info.h"
 #include "tests/support/status_matchers.h"
 
 namespace muster {
@@ -39,7 +40,8 @@ TEST(HdfsReplyTest, ExceptionsHaveTheirCodesAndWords) {
       ErrorOf(403, "IOException", "could only be written to 0 of the 1 minReplication nodes"),
       StatusIs(Code::kResourceExhausted));
   EXPECT_THAT(ErrorOf(403, "SomethingNewException", "no"), StatusIs(Code::kPermissionDenied));
-  EXPECT_EQ(HdfsExceptionOf(ErrorOf(403, "StandbyException", "")), "StandbyException");
+  EXPECT_EQ(DetailOf(ErrorOf(403, "StandbyException", "")).metadata.at("exception"),
+            "StandbyException");
 }
 
 TEST(HdfsReplyTest, RepliesOfOtherServersSayNothingAboutTheObject) {
@@ -52,7 +54,7 @@ TEST(HdfsReplyTest, RepliesOfOtherServersSayNothingAboutTheObject) {
               StatusIs(Code::kFailedPrecondition, HasSubstr(kNode)));
   reply.status = 503;
   EXPECT_THAT(HdfsErrorOf(kUri, kNode, reply, ""), StatusIs(Code::kUnavailable));
-  EXPECT_EQ(HdfsExceptionOf(HdfsErrorOf(kUri, kNode, reply, "")), "");
+  EXPECT_EQ(ReasonOf(HdfsErrorOf(kUri, kNode, reply, "")), "");
 }
 
 TEST(HdfsReplyTest, FilesAreReadFromTheirStatus) {
