@@ -1,14 +1,10 @@
 """Shards on a real HDFS: the store's contract, the whole loop, other name nodes, and what users see when it refuses."""
 
-import os
-import pathlib
-import random
-import subprocess
-
 import pytest
 from harness import checkpoints
-from harness.cluster import binary, free_port
+from harness.cluster import free_port
 from harness.hdfs_server import HdfsServer
+from harness.remote_storage import check_contract, find_only, publish_raw, random_weights
 
 PIECE = 8 << 20
 SIZE = 5 * PIECE + 12_345
@@ -24,31 +20,18 @@ def serve(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def settings_of_the_server(hdfs, monkeypatch):
     """What every process finds: `muster`, and agents."""
-    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
-        monkeypatch.delenv(name)
-    for name, value in hdfs.environment.items():
-        monkeypatch.setenv(name, value)
+    find_only(monkeypatch, hdfs.environment)
 
 
 @pytest.fixture(name="big_file", scope="module")
 def make_big_file(tmp_path_factory):
-    path = tmp_path_factory.mktemp("source") / "weights.gguf"
-    path.write_bytes(random.Random(31).randbytes(SIZE))
-    return path
-
-
-def publish_raw(cluster, source, folder, **kwargs):
-    return cluster.muster(
-        "publish", source, "--model", "llama@v1", "--to", folder, "--strategy", "raw", "--shards", 1, **kwargs
-    )
+    return random_weights(tmp_path_factory.mktemp("source"), SIZE, 31)
 
 
 @pytest.mark.limit(600)
 def test_the_store_keeps_its_contract(hdfs, monkeypatch):
     monkeypatch.setenv("MUSTER_WEBHDFS_ADDRESS", hdfs.web_address)
-    program = pathlib.Path(binary("muster")).parent.parent / "tests" / "hdfs_object_contract_test"
-    done = subprocess.run([program, "--gtest_brief=1"], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"{done.stdout[-8000:]}{done.stderr[-2000:]}"
+    check_contract("hdfs")
 
 
 @pytest.mark.limit(300)

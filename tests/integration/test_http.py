@@ -2,7 +2,6 @@
 
 import os
 import pathlib
-import random
 import shutil
 import subprocess
 import sys
@@ -10,6 +9,7 @@ import sys
 import pytest
 from harness import checkpoints
 from harness.conditions import eventually
+from harness.remote_storage import random_weights
 from harness.web_server import WebServer, read_over
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
@@ -35,9 +35,7 @@ def plain_environment(monkeypatch):
 
 @pytest.fixture(name="big_file", scope="module")
 def make_big_file(tmp_path_factory):
-    path = tmp_path_factory.mktemp("source") / "weights.gguf"
-    path.write_bytes(random.Random(11).randbytes(SIZE))
-    return path
+    return random_weights(tmp_path_factory.mktemp("source"), SIZE, 11)
 
 
 @pytest.fixture(name="web")

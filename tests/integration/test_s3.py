@@ -1,15 +1,12 @@
 """Shards on real servers of the S3 protocol: the store's contract, the whole loop, and what a user sees when a server refuses."""
 
 import json
-import os
 import pathlib
-import random
-import subprocess
 import sys
 
 import pytest
 from harness import checkpoints
-from harness.cluster import binary
+from harness.remote_storage import check_contract, find_only, publish_raw, random_weights
 from harness.s3_servers import SECRET_KEY, SERVERS
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
@@ -32,29 +29,18 @@ def serve(request, tmp_path_factory):
 @pytest.fixture(autouse=True)
 def settings_of_the_server(s3, monkeypatch):
     """What every process finds: `muster`, agents, and Amazon's client."""
-    for name in [name for name in os.environ if name.startswith("AWS_") or name.lower().endswith("_proxy")]:
-        monkeypatch.delenv(name)
-    for name, value in s3.environment.items():
-        monkeypatch.setenv(name, value)
+    find_only(monkeypatch, s3.environment)
 
 
 @pytest.fixture(name="big_file", scope="module")
 def make_big_file(tmp_path_factory):
-    path = tmp_path_factory.mktemp("source") / "weights.gguf"
-    path.write_bytes(random.Random(23).randbytes(SIZE))
-    return path
+    return random_weights(tmp_path_factory.mktemp("source"), SIZE, 23)
 
 
 @pytest.fixture(name="folder")
 def make_folder(request):
     """A prefix of the bucket for one test."""
     return f"s3://models/{request.node.originalname}"
-
-
-def publish_raw(cluster, source, folder, *args, **kwargs):
-    return cluster.muster(
-        "publish", source, "--model", "llama@v1", "--to", folder, "--strategy", "raw", "--shards", 1, *args, **kwargs
-    )
 
 
 def the_shard(cluster):
@@ -65,10 +51,8 @@ def the_shard(cluster):
 
 
 @pytest.mark.limit(600)
-def test_the_store_keeps_its_contract(s3):
-    program = pathlib.Path(binary("muster")).parent.parent / "tests" / "s3_object_contract_test"
-    done = subprocess.run([program, "--gtest_brief=1"], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"{s3.name}:\n{done.stdout[-8000:]}{done.stderr[-2000:]}"
+def test_the_store_keeps_its_contract():
+    check_contract("s3")
 
 
 @pytest.mark.limit(300)
