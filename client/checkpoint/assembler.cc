@@ -8,7 +8,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/checkpoint/disk_room.h"
-#include "client/checkpoint/index_json.h"
 #include "client/checkpoint/model_files.h"
 #include "client/checkpoint/output_layout.h"
 #include "client/checkpoint/shard_copier.h"
@@ -91,7 +90,7 @@ class Assembly {
     if (!IsLastOf(place.file)) return absl::OkStatus();
     MUSTER_RETURN_IF_ERROR(file->Commit());
     if (layout_.raw) return absl::OkStatus();
-    return proof_.CheckFile(ShardIndex(static_cast<uint32_t>(shard)), PathOf(name), name);
+    return proof_.CheckFile(shards_[shard], PathOf(name), name);
   }
 
   absl::StatusOr<StagedFile*> FileFor(size_t index) {
@@ -125,8 +124,11 @@ class Assembly {
     MUSTER_RETURN_IF_ERROR(proof_.CheckWhole(version_.tensor_count()));
     tensor_count_ = proof_.tensor_count();
     content_bytes_ = proof_.tensor_bytes();
-    if (layout_.files.size() == 1) return absl::OkStatus();
-    return WriteWholeFile(PathOf(kIndexFile), WriteIndexJson(proof_.TakeEntries(), content_bytes_));
+    for (const OutputLayout::Index& index : layout_.indexes) {
+      MUSTER_RETURN_IF_ERROR(
+          WriteWholeFile(PathOf(index.path), proof_.IndexJsonFor(layout_, index)));
+    }
+    return absl::OkStatus();
   }
 
   AssembleSummary Summary() const {

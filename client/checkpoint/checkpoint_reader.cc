@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <filesystem>
 #include <iterator>
-#include <optional>
 #include <system_error>
+#include <tuple>
 #include <utility>
 
 #include "absl/container/flat_hash_map.h"
@@ -12,6 +12,8 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/types/span.h"
+#include "client/checkpoint/file_names.h"
 #include "client/checkpoint/index_json.h"
 #include "client/checkpoint/utf8.h"
 #include "storage/base/error_info.h"
@@ -22,7 +24,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr absl::string_view kIndexName = "model.safetensors.index.json";
 constexpr absl::string_view kRawAdvice =
     "publish it with --strategy raw, which cuts any file as bytes";
 
@@ -47,7 +48,8 @@ absl::Status CheckFormat(const SourceFile& file) {
   MUSTER_ASSIGN_OR_RETURN(const std::string format, RecogniseFormat(*file.bytes));
   // A damaged safetensors file gets its own, more precise error from the header's reader.
   if (format.empty() && IsSafetensorsPath(file.relative_path)) return absl::OkStatus();
-  return absl::InvalidArgumentError(
+  return MakeError(
+      absl::StatusCode::kInvalidArgument, kOtherFormatReason,
       absl::StrCat(QuoteForMessage(file.bytes->name()), ": is ",
                    format.empty() ? "of a format that Muster can't read tensors from" : format,
                    ", not a safetensors file; ", kRawAdvice));
@@ -68,18 +70,20 @@ absl::StatusOr<SourceFile> OpenTensorFile(std::string relative_path, const std::
 }
 
 absl::Status MergeMetadata(Checkpoint& checkpoint) {
-  absl::flat_hash_map<std::string, size_t> owners;
+  absl::flat_hash_map<std::pair<uint32_t, std::string>, size_t> owners;
   for (size_t i = 0; i < checkpoint.files.size(); ++i) {
-    for (auto& [key, value] : checkpoint.files[i].header.Metadata()) {
-      const auto [merged, added] = checkpoint.metadata.emplace(key, value);
+    const SourceFile& file = checkpoint.files[i];
+    std::map<std::string, std::string>& merged = checkpoint.components[file.component].metadata;
+    for (auto& [key, value] : file.header.Metadata()) {
+      const auto [there, added] = merged.emplace(key, value);
       if (added) {
-        owners[key] = i;
-      } else if (merged->second != value) {
+        owners[{file.component, key}] = i;
+      } else if (there->second != value) {
+        const SourceFile& owner = checkpoint.files[owners[{file.component, key}]];
         return absl::InvalidArgumentError(absl::StrCat(
-            "__metadata__ key ", QuoteForMessage(key),
-            " has two values: ", QuoteForMessage(merged->second), " in ",
-            QuoteForMessage(checkpoint.files[owners[key]].bytes->name()), " and ",
-            QuoteForMessage(value), " in ", QuoteForMessage(checkpoint.files[i].bytes->name()),
+            "__metadata__ key ", QuoteForMessage(key), " has two values: ",
+            QuoteForMessage(there->second), " in ", QuoteForMessage(owner.bytes->name()), " and ",
+            QuoteForMessage(value), " in ", QuoteForMessage(file.bytes->name()),
             "; make them equal, or publish the files as separate models"));
       }
     }
@@ -87,28 +91,61 @@ absl::Status MergeMetadata(Checkpoint& checkpoint) {
   return absl::OkStatus();
 }
 
+// What must differ between tensors, with the file that has it: component, rank and name.
+using TensorKey = std::tuple<uint32_t, int64_t, absl::string_view>;
+
+TensorKey KeyOf(const SourceFile& file, absl::string_view name) {
+  return {file.component, file.rank.has_value() ? int64_t{*file.rank} : -1, name};
+}
+
 absl::Status CollectTensors(Checkpoint& checkpoint) {
   size_t count = 0;
   for (const SourceFile& file : checkpoint.files) count += file.header.tensor_count();
   checkpoint.tensors.reserve(count);
-  absl::flat_hash_map<absl::string_view, uint32_t> owners;
+  absl::flat_hash_map<TensorKey, uint32_t> owners;
   owners.reserve(count);
   for (uint32_t i = 0; i < checkpoint.files.size(); ++i) {
     const SafetensorsHeader& header = checkpoint.files[i].header;
     for (size_t k = 0; k < header.tensor_count(); ++k) {
       TensorInfo info = header.tensor(k);
-      const auto [owner, added] = owners.emplace(info.name, i);
+      const auto [owner, added] = owners.emplace(KeyOf(checkpoint.files[i], info.name), i);
       if (!added) {
         return absl::InvalidArgumentError(absl::StrCat(
             "tensor ", QuoteForMessage(info.name), " is in two files, ",
             QuoteForMessage(checkpoint.files[owner->second].bytes->name()), " and ",
             QuoteForMessage(checkpoint.files[i].bytes->name()),
-            "; keep one of them, or add an index that says which files belong to the model"));
+            "; leave one of them out with --exclude, or add an index that says which files belong "
+            "to the model"));
       }
       checkpoint.tensors.push_back({info.name, info.dtype, std::move(info.shape), i,
                                     header.data_begin_bytes() + info.begin_bytes,
                                     info.end_bytes - info.begin_bytes});
     }
+  }
+  return absl::OkStatus();
+}
+
+// With folders before them names may get too long, and two may become one: "a" with "b/c", and
+// "a/b" with "c".
+absl::Status CheckNamesWithFolders(const Checkpoint& checkpoint) {
+  absl::flat_hash_map<std::string, const SourceTensor*> owners;
+  for (const SourceTensor& tensor : checkpoint.tensors) {
+    const SourceFile& file = checkpoint.files[tensor.file];
+    if (checkpoint.components.size() == 1 && checkpoint.components[0].folder.empty()) break;
+    std::string name = checkpoint.NameInCatalogue(tensor);
+    if (name.size() > kMaxTensorNameBytes) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(QuoteForMessage(file.bytes->name()), ": tensor ", QuoteForMessage(name),
+                       " has a name of ", name.size(), " bytes with its folder, at most ",
+                       kMaxTensorNameBytes, " are possible"));
+    }
+    if (file.rank.has_value()) absl::StrAppend(&name, "\n", *file.rank);
+    const auto [owner, added] = owners.emplace(std::move(name), &tensor);
+    if (added) continue;
+    return absl::InvalidArgumentError(absl::StrCat(
+        "tensor ", QuoteForMessage(checkpoint.NameInCatalogue(tensor)), " is in two files, ",
+        QuoteForMessage(checkpoint.files[owner->second->file].bytes->name()), " and ",
+        QuoteForMessage(file.bytes->name()), ", when their folders are put before the names"));
   }
   return absl::OkStatus();
 }
@@ -140,40 +177,27 @@ absl::Status CheckDtypes(Checkpoint& checkpoint, const CheckpointOptions& option
 // Everything after the files were opened.
 absl::Status FinishTensors(Checkpoint& checkpoint, const CheckpointOptions& options) {
   MUSTER_RETURN_IF_ERROR(CollectTensors(checkpoint));
+  MUSTER_RETURN_IF_ERROR(CheckNamesWithFolders(checkpoint));
   MUSTER_RETURN_IF_ERROR(MergeMetadata(checkpoint));
   return CheckDtypes(checkpoint, options);
 }
 
-// The index that rules the directory's top level, if there is one.
-absl::StatusOr<std::optional<FoundFile>> ChooseIndex(const DirectoryContent& content) {
-  std::vector<FoundFile> top;
-  for (const FoundFile& index : content.indexes) {
-    if (index.relative_path == kIndexName) return std::optional<FoundFile>(index);
-    if (!absl::StrContains(index.relative_path, '/')) top.push_back(index);
-  }
-  if (top.empty()) return std::optional<FoundFile>();
-  if (top.size() == 1) return std::optional<FoundFile>(top.front());
-  return absl::InvalidArgumentError(
-      absl::StrCat("there are two indexes, ", QuoteForMessage(top[0].path), " and ",
-                   QuoteForMessage(top[1].path), "; keep the one of the model to publish"));
-}
-
-// The file and the index must agree about which tensors it holds.
+// The files and the index must agree about which tensors they hold. `files` are those of the index,
+// in its order.
 absl::Status CheckAgainstIndex(const IndexJson& index, absl::string_view index_name,
-                               const Checkpoint& checkpoint) {
-  std::vector<size_t> listed(checkpoint.files.size(), 0);
+                               absl::Span<const SourceFile> files) {
+  std::vector<size_t> listed(files.size(), 0);
   for (size_t i = 0; i < index.tensor_count(); ++i) {
     const uint32_t file = index.tensor_file(i);
     ++listed[file];
-    if (!checkpoint.files[file].header.Find(index.tensor_name(i)).has_value()) {
+    if (!files[file].header.Find(index.tensor_name(i)).has_value()) {
       return absl::InvalidArgumentError(absl::StrCat(
           QuoteForMessage(index_name), ": says that tensor ", QuoteForMessage(index.tensor_name(i)),
-          " is in ", QuoteForMessage(checkpoint.files[file].relative_path),
-          ", but that file lacks it"));
+          " is in ", QuoteForMessage(files[file].relative_path), ", but that file lacks it"));
     }
   }
   for (size_t file = 0; file < listed.size(); ++file) {
-    const SafetensorsHeader& header = checkpoint.files[file].header;
+    const SafetensorsHeader& header = files[file].header;
     if (header.tensor_count() == listed[file]) continue;
     absl::flat_hash_set<absl::string_view> names;
     for (size_t i = 0; i < index.tensor_count(); ++i) {
@@ -182,7 +206,7 @@ absl::Status CheckAgainstIndex(const IndexJson& index, absl::string_view index_n
     for (size_t k = 0; k < header.tensor_count(); ++k) {
       if (names.contains(header.tensor_name(k))) continue;
       return absl::InvalidArgumentError(
-          absl::StrCat(QuoteForMessage(checkpoint.files[file].bytes->name()), ": holds tensor ",
+          absl::StrCat(QuoteForMessage(files[file].bytes->name()), ": holds tensor ",
                        QuoteForMessage(header.tensor_name(k)), ", which ",
                        QuoteForMessage(index_name), " does not list"));
     }
@@ -190,65 +214,121 @@ absl::Status CheckAgainstIndex(const IndexJson& index, absl::string_view index_n
   return absl::OkStatus();
 }
 
-absl::Status OpenIndexed(const FoundFile& index_file, const DirectoryContent& content,
-                         Checkpoint& checkpoint) {
-  MUSTER_ASSIGN_OR_RETURN(const auto index_bytes, OpenFileByteSource(index_file.path));
-  MUSTER_ASSIGN_OR_RETURN(const IndexJson index, ReadIndexJson(*index_bytes));
-  if (index.tensor_count() == 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(QuoteForMessage(index_file.path), ": lists no tensor"));
+// Engines look for these names, so that a file of the top level keeps them; others become
+// "model".
+std::string StemFor(const WeightSet& set) {
+  constexpr absl::string_view kKnown[] = {"adapter_model", "diffusion_pytorch_model",
+                                          "open_clip_model"};
+  const bool keeps = set.index.has_value() || !set.folder.empty() ||
+                     std::find(std::begin(kKnown), std::end(kKnown), set.stem) != std::end(kKnown);
+  return keeps && !set.stem.empty() ? set.stem : "model";
+}
+
+// The number of the component that holds `folder`; a folder has one, whatever --include takes of
+// it.
+uint32_t ComponentOf(const WeightSet& set, Checkpoint& checkpoint) {
+  auto& components = checkpoint.components;
+  for (uint32_t i = 0; i < components.size(); ++i) {
+    if (components[i].folder == set.folder) return i;
   }
-  absl::flat_hash_map<absl::string_view, const FoundFile*> found;
-  for (const FoundFile& file : content.weights) found.emplace(file.relative_path, &file);
-  const absl::flat_hash_set<absl::string_view> skipped(content.skipped.begin(),
-                                                       content.skipped.end());
-  for (const std::string& wanted : index.files()) {
-    const auto file = found.find(wanted);
-    if (file == found.end()) {
-      return absl::NotFoundError(absl::StrCat(
-          QuoteForMessage(index_file.path), ": names file ", QuoteForMessage(wanted), ", which ",
-          skipped.contains(wanted)
-              ? "is a link out of the directory or no regular file; copy it there"
-              : "is missing; download it, or correct the index"));
+  components.push_back({set.folder, StemFor(set), {}});
+  return static_cast<uint32_t>(components.size() - 1);
+}
+
+absl::Status OpenSet(const WeightSet& set, Checkpoint& checkpoint) {
+  const uint32_t component = ComponentOf(set, checkpoint);
+  std::vector<SourceFile> files;
+  for (const FoundFile& found : set.files) {
+    MUSTER_ASSIGN_OR_RETURN(SourceFile file, OpenTensorFile(found.relative_path, found.path));
+    file.component = component;
+    file.sha256 = found.sha256;
+    if (set.kind == WeightSet::Kind::kRanked) {
+      file.rank = ParseRankFile(BaseNameOf(found.relative_path))->rank;
     }
-    MUSTER_ASSIGN_OR_RETURN(SourceFile source, OpenTensorFile(wanted, file->second->path));
-    checkpoint.files.push_back(std::move(source));
+    files.push_back(std::move(file));
   }
-  return CheckAgainstIndex(index, index_file.path, checkpoint);
+  if (set.index.has_value()) {
+    MUSTER_RETURN_IF_ERROR(CheckAgainstIndex(*set.index, set.index_path, files));
+  }
+  std::move(files.begin(), files.end(), std::back_inserter(checkpoint.files));
+  return absl::OkStatus();
 }
 
-absl::Status OpenUnindexed(absl::string_view src, const DirectoryContent& content,
-                           Checkpoint& checkpoint) {
-  for (const FoundFile& file : content.weights) {
-    if (!IsSafetensorsPath(file.relative_path) || absl::StrContains(file.relative_path, '/'))
+void SortFiles(std::vector<SourceFile>& files) {
+  const auto key = [](const SourceFile& file) {
+    const auto rank = ParseRankFile(BaseNameOf(file.relative_path)).value_or(RankFile{});
+    return std::make_tuple(file.component, rank.rank, rank.part, file.relative_path);
+  };
+  std::sort(files.begin(), files.end(),
+            [&](const SourceFile& a, const SourceFile& b) { return key(a) < key(b); });
+}
+
+// File systems that don't tell letter cases apart would make one file of two.
+absl::Status CheckFoldedPaths(const Checkpoint& checkpoint) {
+  absl::flat_hash_map<std::string, std::string> seen;
+  const auto check = [&](const std::string& path) {
+    const auto [other, added] = seen.emplace(FoldCase(path), path);
+    if (added) return absl::OkStatus();
+    return MakeError(
+        absl::StatusCode::kInvalidArgument, "PATHS_DIFFER_IN_CASE",
+        absl::StrCat(QuoteForMessage(other->second), " and ", QuoteForMessage(path),
+                     " differ in letter case only, so a directory on many file systems can't hold "
+                     "both; leave one of them out with --exclude"),
+        {{"path", path}, {"other", other->second}});
+  };
+  for (const SourceFile& file : checkpoint.files) {
+    MUSTER_RETURN_IF_ERROR(check(file.relative_path));
+  }
+  for (const FoundFile& file : checkpoint.companions) {
+    MUSTER_RETURN_IF_ERROR(check(file.relative_path));
+  }
+  return absl::OkStatus();
+}
+
+// A config's "auto_map" names modules of the model's own, as "modeling_x.Class" or
+// "org/name--modeling_x.Class". Without them an engine can't open the model.
+absl::Status WarnOfMissingCode(Checkpoint& checkpoint) {
+  constexpr int64_t kMaxConfigBytes = int64_t{1} << 20;
+  for (const FoundFile& config : checkpoint.companions) {
+    if (!absl::EndsWith(config.relative_path, "config.json") ||
+        config.size_bytes > kMaxConfigBytes) {
       continue;
-    MUSTER_ASSIGN_OR_RETURN(SourceFile source, OpenTensorFile(file.relative_path, file.path));
-    checkpoint.files.push_back(std::move(source));
+    }
+    MUSTER_ASSIGN_OR_RETURN(const auto source, OpenFileByteSource(config.path));
+    std::string text(static_cast<size_t>(std::min(source->size_bytes(), kMaxConfigBytes)), '\0');
+    MUSTER_RETURN_IF_ERROR(source->Read(0, absl::MakeSpan(text)));
+    if (!absl::StrContains(text, "\"auto_map\"")) continue;
+    for (const LeftOut& file : checkpoint.left_out) {
+      if (!absl::EndsWith(file.path, ".py") ||
+          FolderOf(file.path) != FolderOf(config.relative_path)) {
+        continue;
+      }
+      absl::string_view module = BaseNameOf(file.path);
+      module.remove_suffix(3);
+      if (!absl::StrContains(text, absl::StrCat("\"", module, ".")) &&
+          !absl::StrContains(text, absl::StrCat("--", module, "."))) {
+        continue;
+      }
+      checkpoint.warnings.push_back(absl::StrCat(
+          QuoteForMessage(config.relative_path), ": its auto_map names ",
+          QuoteForMessage(file.path), ", which is code and left out, so engines can't open the ",
+          "model with it; publish with --allow-code if you trust it"));
+    }
   }
-  if (!checkpoint.files.empty()) return absl::OkStatus();
-  if (content.weights.empty()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(QuoteForMessage(src), ": holds no weight files"));
-  }
-  return absl::InvalidArgumentError(
-      absl::StrCat(QuoteForMessage(src), ": holds no safetensors files at its top level, but ",
-                   QuoteForMessage(content.weights.front().relative_path), "; ", kRawAdvice));
+  return absl::OkStatus();
 }
 
-// Weight files that don't become part of the model are named, never dropped silently.
-void WarnOfLeftOut(const DirectoryContent& content, Checkpoint& checkpoint) {
-  absl::flat_hash_set<absl::string_view> used;
-  for (const SourceFile& file : checkpoint.files) used.insert(file.relative_path);
-  for (const FoundFile& file : content.weights) {
-    if (used.contains(file.relative_path)) continue;
-    checkpoint.warnings.push_back(
-        absl::StrCat("left out: ", QuoteForMessage(file.relative_path),
-                     ", a weight file that is not part of this checkpoint"));
-  }
-  for (const std::string& path : content.skipped) {
-    checkpoint.warnings.push_back(absl::StrCat("left out: ", QuoteForMessage(path),
-                                               ", a link out of the directory or no regular file"));
-  }
+// What all checkpoints that are directories need after their files are opened.
+absl::Status FinishDirectory(DirectoryContent content, WeightSets sets, Checkpoint& checkpoint) {
+  MUSTER_RETURN_IF_ERROR(CheckCompanions(content.companions));
+  checkpoint.companions = std::move(content.companions);
+  checkpoint.left_out = std::move(content.left_out);
+  checkpoint.snapshot = std::move(content.snapshot);
+  checkpoint.sets = std::move(sets.sets);
+  for (WeightSet& set : checkpoint.sets) set.index.reset();
+  checkpoint.warnings = std::move(sets.warnings);
+  MUSTER_RETURN_IF_ERROR(CheckFoldedPaths(checkpoint));
+  return WarnOfMissingCode(checkpoint);
 }
 
 absl::StatusOr<bool> IsDirectory(absl::string_view src) {
@@ -284,6 +364,10 @@ absl::Status Checkpoint::CheckUnchanged() const {
   return absl::OkStatus();
 }
 
+std::string Checkpoint::NameInCatalogue(const SourceTensor& tensor) const {
+  return CatalogueTensorName(components[files[tensor.file].component].folder, tensor.name);
+}
+
 absl::StatusOr<Checkpoint> OpenTensorCheckpoint(absl::string_view src,
                                                 const CheckpointOptions& options) {
   Checkpoint checkpoint;
@@ -291,20 +375,23 @@ absl::StatusOr<Checkpoint> OpenTensorCheckpoint(absl::string_view src,
   if (!directory) {
     MUSTER_ASSIGN_OR_RETURN(SourceFile file, OpenTensorFile(FileNameOf(src), std::string(src)));
     checkpoint.files.push_back(std::move(file));
+    checkpoint.components.push_back({"", "model", {}});
   } else {
-    MUSTER_ASSIGN_OR_RETURN(DirectoryContent content, WalkCheckpointDirectory(src));
-    MUSTER_ASSIGN_OR_RETURN(const std::optional<FoundFile> index, ChooseIndex(content));
-    MUSTER_RETURN_IF_ERROR(index.has_value() ? OpenIndexed(*index, content, checkpoint)
-                                             : OpenUnindexed(src, content, checkpoint));
-    MUSTER_RETURN_IF_ERROR(CheckCompanions(content.companions));
-    WarnOfLeftOut(content, checkpoint);
-    checkpoint.companions = std::move(content.companions);
+    MUSTER_ASSIGN_OR_RETURN(DirectoryContent content, WalkCheckpointDirectory(src, options.walk));
+    MUSTER_ASSIGN_OR_RETURN(WeightSets sets,
+                            ChooseWeightSets(src, content, {options.include, options.take_ranked}));
+    for (const WeightSet& set : sets.sets) {
+      if (set.chosen) MUSTER_RETURN_IF_ERROR(OpenSet(set, checkpoint));
+    }
+    MUSTER_RETURN_IF_ERROR(FinishDirectory(std::move(content), std::move(sets), checkpoint));
   }
+  SortFiles(checkpoint.files);
   MUSTER_RETURN_IF_ERROR(FinishTensors(checkpoint, options));
   return checkpoint;
 }
 
-absl::StatusOr<Checkpoint> OpenRawCheckpoint(absl::string_view src) {
+absl::StatusOr<Checkpoint> OpenRawCheckpoint(absl::string_view src,
+                                             const CheckpointOptions& options) {
   Checkpoint checkpoint;
   MUSTER_ASSIGN_OR_RETURN(const bool directory, IsDirectory(src));
   if (!directory) {
@@ -312,23 +399,31 @@ absl::StatusOr<Checkpoint> OpenRawCheckpoint(absl::string_view src) {
     checkpoint.files.push_back(std::move(file));
     return checkpoint;
   }
-  MUSTER_ASSIGN_OR_RETURN(DirectoryContent content, WalkCheckpointDirectory(src));
-  for (const FoundFile& found : content.weights) {
-    MUSTER_ASSIGN_OR_RETURN(SourceFile file, OpenSourceFile(found.relative_path, found.path));
-    checkpoint.files.push_back(std::move(file));
+  MUSTER_ASSIGN_OR_RETURN(DirectoryContent content, WalkCheckpointDirectory(src, options.walk));
+  MUSTER_ASSIGN_OR_RETURN(WeightSets sets, AllWeightSets(src, content, {options.include}));
+  size_t chosen = 0;
+  for (const WeightSet& set : sets.sets) {
+    if (!set.chosen) continue;
+    ++chosen;
+    for (const FoundFile& found : set.files) {
+      MUSTER_ASSIGN_OR_RETURN(SourceFile file, OpenSourceFile(found.relative_path, found.path));
+      file.sha256 = found.sha256;
+      checkpoint.files.push_back(std::move(file));
+    }
   }
-  if (checkpoint.files.empty()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(QuoteForMessage(src), ": holds no weight files"));
+  if (chosen > 1) {
+    sets.warnings.push_back(absl::StrCat("all ", chosen,
+                                         " sets of weight files are published, as raw takes every ",
+                                         "weight file; --include and --exclude choose"));
   }
+  SortFiles(checkpoint.files);
   std::vector<FoundFile> companions;
   std::merge(
       content.companions.begin(), content.companions.end(), content.indexes.begin(),
       content.indexes.end(), std::back_inserter(companions),
       [](const FoundFile& a, const FoundFile& b) { return a.relative_path < b.relative_path; });
-  MUSTER_RETURN_IF_ERROR(CheckCompanions(companions));
-  WarnOfLeftOut(content, checkpoint);
-  checkpoint.companions = std::move(companions);
+  content.companions = std::move(companions);
+  MUSTER_RETURN_IF_ERROR(FinishDirectory(std::move(content), std::move(sets), checkpoint));
   return checkpoint;
 }
 

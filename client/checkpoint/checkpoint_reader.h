@@ -1,10 +1,12 @@
-// Opens the checkpoint that a user brings: one file, or a directory in the Hugging Face layout.
+// Opens the checkpoint that a user brings: one file, or a directory as model hubs and engines have
+// them.
 #ifndef MUSTER_CLIENT_CHECKPOINT_CHECKPOINT_READER_H_
 #define MUSTER_CLIENT_CHECKPOINT_CHECKPOINT_READER_H_
 
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,8 +17,19 @@
 #include "client/checkpoint/directory_walk.h"
 #include "client/checkpoint/dtype.h"
 #include "client/checkpoint/safetensors_header.h"
+#include "client/checkpoint/weight_sets.h"
 
 namespace muster {
+
+// The weights of one folder. A model has one, a pipeline one for each of its networks.
+struct SourceComponent {
+  // Relative; "" for the top level.
+  std::string folder;
+  // What its files are called by: "model", "diffusion_pytorch_model".
+  std::string stem;
+  // "__metadata__" of its files merged.
+  std::map<std::string, std::string> metadata;
+};
 
 struct SourceFile {
   // As it is called inside the checkpoint; the file's name when SRC is a single file.
@@ -24,6 +37,12 @@ struct SourceFile {
   std::shared_ptr<const ByteSource> bytes;
   // Empty for a raw checkpoint.
   SafetensorsHeader header;
+  // Index into Checkpoint::components; 0 for a raw checkpoint.
+  uint32_t component = 0;
+  // For files that were cut by rank.
+  std::optional<uint32_t> rank;
+  // What the bytes must hash to; "" where nothing is known. See FoundFile.
+  std::string sha256;
 };
 
 // One tensor of a checkpoint; the views are good as long as the Checkpoint lives.
@@ -43,18 +62,28 @@ struct Checkpoint {
   Checkpoint(Checkpoint&&) = default;
   Checkpoint& operator=(Checkpoint&&) = default;
 
-  // In order of relative paths.
+  // By component, then by rank and part, then by relative path.
   std::vector<SourceFile> files;
-  // By file, then by offset; names are unique. Empty for a raw checkpoint.
+  // By file, then by offset; names are unique in each component and rank. Empty for a raw
+  // checkpoint.
   std::vector<SourceTensor> tensors;
-  // "__metadata__" of all files merged.
-  std::map<std::string, std::string> metadata;
+  // In order of folders; none for a raw checkpoint.
+  std::vector<SourceComponent> components;
   // In order of relative paths; within the catalogue's limits.
   std::vector<FoundFile> companions;
-  // For the user, one line each: what was left out and what could not be checked.
+  // The weight files of the directory, chosen or not; none when SRC is a single file. Their indexes
+  // are no longer there.
+  std::vector<WeightSet> sets;
+  // What else of the directory is not published.
+  std::vector<LeftOut> left_out;
+  // As in DirectoryContent.
+  std::string snapshot;
+  // For the user, one line each: what could not be checked, and what may be missing.
   std::vector<std::string> warnings;
 
   int64_t TotalBytes() const;
+  // What the catalogue calls a tensor; see CatalogueTensorName.
+  std::string NameInCatalogue(const SourceTensor& tensor) const;
   // kAborted, naming the file, when a source file changed since it was opened.
   absl::Status CheckUnchanged() const;
 };
@@ -62,17 +91,24 @@ struct Checkpoint {
 struct CheckpointOptions {
   // Refuse tensors of an unknown dtype, which are copied unchecked otherwise.
   bool strict = false;
+  // Files that were cut by rank may be chosen; their names may repeat between ranks.
+  bool take_ranked = false;
+  // Which weight files are the model; see SetOptions.
+  std::vector<std::string> include = {};
+  WalkOptions walk = {};
 };
 
-// Opens a safetensors checkpoint with its tensors. kInvalidArgument, naming files, tensors and
-// values, for whatever is wrong with it; files of other formats are refused with the advice to cut
-// them `raw`. kNotFound for a missing SRC or a file that the index names.
+// Opens a safetensors checkpoint with its tensors; ChooseWeightSets says which of a directory's
+// files. kInvalidArgument, naming files, tensors and values, for whatever is wrong with it; files of
+// other formats are refused with the advice to cut them `raw`. kNotFound for a missing SRC or a file
+// that the index names. kPermissionDenied.
 absl::StatusOr<Checkpoint> OpenTensorCheckpoint(absl::string_view src,
                                                 const CheckpointOptions& options);
 
 // Opens files of any format, to be cut as bytes: SRC itself, or every weight file of a directory.
 // Indexes are companions then, because the files come back as they were.
-absl::StatusOr<Checkpoint> OpenRawCheckpoint(absl::string_view src);
+absl::StatusOr<Checkpoint> OpenRawCheckpoint(absl::string_view src,
+                                             const CheckpointOptions& options);
 
 }  // namespace muster
 

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "client/checkpoint/file_names.h"
 #include "client/checkpoint/partition.h"
 #include "client/checkpoint/safetensors_writer.h"
 #include "client/checkpoint/tensor_groups.h"
@@ -276,11 +277,103 @@ void CutFile(uint32_t file, int64_t size, size_t parts, std::vector<ShardCut>& s
     auto end = static_cast<int64_t>(static_cast<__int128>(size) * k / ranges);
     if (aligned && k < ranges) end -= end % kRawCutAlignmentBytes;
     ShardCut shard;
-    shard.raw = {file, begin, end - begin};
+    shard.range = RawRange{file, begin, end - begin};
     shard.size_bytes = end - begin;
     shards.push_back(std::move(shard));
     begin = end;
   }
+}
+
+absl::Status CheckNotEmpty(const SourceFile& file) {
+  if (file.bytes->size_bytes() > 0) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(QuoteForMessage(file.bytes->name()),
+                                                 ": is empty; there is nothing to publish in it"));
+}
+
+// The tensors of one component: a run of the checkpoint's.
+struct ComponentRun {
+  uint32_t component = 0;
+  size_t begin = 0;
+  size_t count = 0;
+  int64_t size_bytes = 0;
+};
+
+std::vector<ComponentRun> RunsOf(const Checkpoint& checkpoint) {
+  std::vector<ComponentRun> runs;
+  for (size_t i = 0; i < checkpoint.tensors.size(); ++i) {
+    const uint32_t component = checkpoint.files[checkpoint.tensors[i].file].component;
+    if (runs.empty() || runs.back().component != component) runs.push_back({component, i, 0, 0});
+    ++runs.back().count;
+    runs.back().size_bytes += checkpoint.tensors[i].size_bytes;
+  }
+  return runs;
+}
+
+// How many shards each component gets; 0 where the default is meant.
+absl::StatusOr<std::vector<size_t>> ShardsPerComponent(const std::vector<ComponentRun>& runs,
+                                                       const CutOptions& options) {
+  if (options.shard_count == 0 || runs.size() <= 1) {
+    return std::vector<size_t>(runs.size(), options.shard_count);
+  }
+  std::vector<int64_t> sizes;
+  std::vector<int64_t> limits;
+  int64_t tensors = 0;
+  for (const ComponentRun& run : runs) {
+    sizes.push_back(run.size_bytes);
+    limits.push_back(static_cast<int64_t>(run.count));
+    tensors += limits.back();
+  }
+  if (options.shard_count < runs.size() || options.shard_count > tensors) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(options.shard_count, " shards are asked for, but there are ", runs.size(),
+                     " components and ", tensors,
+                     " tensors, and a shard holds tensors of one component; ask for ", runs.size(),
+                     " to ", tensors));
+  }
+  return PartsPerGroup(sizes, limits, options.shard_count);
+}
+
+// Whether the shards' files are called as in any model directory.
+bool HasUsualNames(const Checkpoint& checkpoint) {
+  return checkpoint.components.size() == 1 && checkpoint.components[0].folder.empty() &&
+         checkpoint.components[0].stem == "model";
+}
+
+absl::StatusOr<CutPlan> CutComponents(const Checkpoint& checkpoint, CutStrategy strategy,
+                                      const CutOptions& options) {
+  const std::vector<ComponentRun> runs = RunsOf(checkpoint);
+  // Says what is wrong with a checkpoint without tensors.
+  if (runs.empty()) return CutTensors({}, {}, strategy, options);
+  MUSTER_ASSIGN_OR_RETURN(const std::vector<size_t> counts, ShardsPerComponent(runs, options));
+  CutPlan plan{strategy, {}, {}};
+  for (size_t i = 0; i < runs.size(); ++i) {
+    const ComponentRun& run = runs[i];
+    const SourceComponent& component = checkpoint.components[run.component];
+    CutOptions own = options;
+    own.shard_count = static_cast<uint32_t>(counts[i]);
+    MUSTER_ASSIGN_OR_RETURN(
+        CutPlan part,
+        CutTensors(absl::MakeConstSpan(checkpoint.tensors).subspan(run.begin, run.count),
+                   component.metadata, strategy, own));
+    for (size_t k = 0; k < part.shards.size(); ++k) {
+      ShardCut& shard = part.shards[k];
+      for (uint32_t& tensor : shard.tensors) tensor += static_cast<uint32_t>(run.begin);
+      shard.component = run.component;
+      if (!HasUsualNames(checkpoint)) {
+        shard.path =
+            InFolder(component.folder, WeightFileName(component.stem, k, part.shards.size()));
+      }
+      plan.shards.push_back(std::move(shard));
+    }
+    for (std::string& note : part.notes) {
+      plan.notes.push_back(component.folder.empty() ? std::move(note)
+                                                    : absl::StrCat(component.folder, ": ", note));
+    }
+  }
+  if (plan.shards.size() <= kMaxShardsPerVersion) return plan;
+  return absl::InvalidArgumentError(absl::StrCat("the components need ", plan.shards.size(),
+                                                 " shards together, at most ", kMaxShardsPerVersion,
+                                                 " are possible"));
 }
 
 }  // namespace
@@ -302,6 +395,8 @@ absl::string_view CutStrategyName(CutStrategy strategy) {
       return "type";
     case CutStrategy::kUniform:
       return "uniform";
+    case CutStrategy::kAsFiles:
+      return "files";
     case CutStrategy::kRaw:
       break;
   }
@@ -317,8 +412,9 @@ absl::StatusOr<CutPlan> CutTensors(absl::Span<const SourceTensor> tensors,
                                    const std::map<std::string, std::string>& metadata,
                                    CutStrategy strategy, const CutOptions& options) {
   MUSTER_RETURN_IF_ERROR(CheckOptions(options));
-  if (strategy == CutStrategy::kRaw) {
-    return absl::InvalidArgumentError("strategy raw cuts files as bytes, not tensors");
+  if (strategy == CutStrategy::kRaw || strategy == CutStrategy::kAsFiles) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("strategy ", CutStrategyName(strategy), " cuts files as bytes, not tensors"));
   }
   MUSTER_RETURN_IF_ERROR(CheckTensors(tensors, options));
   std::vector<int64_t> sizes;
@@ -382,18 +478,57 @@ absl::StatusOr<CutPlan> CutRaw(absl::Span<const int64_t> file_sizes_bytes,
 
 absl::StatusOr<CutPlan> CutCheckpoint(const Checkpoint& checkpoint, CutStrategy strategy,
                                       const CutOptions& options) {
-  if (strategy != CutStrategy::kRaw) {
-    return CutTensors(checkpoint.tensors, checkpoint.metadata, strategy, options);
-  }
+  if (strategy == CutStrategy::kAsFiles) return CutAsFiles(checkpoint, options);
+  if (strategy != CutStrategy::kRaw) return CutComponents(checkpoint, strategy, options);
   std::vector<int64_t> sizes;
   for (const SourceFile& file : checkpoint.files) {
-    if (file.bytes->size_bytes() == 0) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          QuoteForMessage(file.bytes->name()), ": is empty; there is nothing to publish in it"));
-    }
+    MUSTER_RETURN_IF_ERROR(CheckNotEmpty(file));
     sizes.push_back(file.bytes->size_bytes());
   }
-  return CutRaw(sizes, options);
+  MUSTER_ASSIGN_OR_RETURN(CutPlan plan, CutRaw(sizes, options));
+  for (ShardCut& shard : plan.shards) {
+    shard.path = checkpoint.files[shard.range->file].relative_path;
+  }
+  return plan;
+}
+
+absl::StatusOr<CutPlan> CutAsFiles(const Checkpoint& checkpoint, const CutOptions& options) {
+  MUSTER_RETURN_IF_ERROR(CheckOptions(options));
+  CutPlan plan{checkpoint.tensors.empty() ? CutStrategy::kRaw : CutStrategy::kAsFiles, {}, {}};
+  const int64_t limit = kMaxPiecesPerRegisteredShard * options.piece_size_bytes;
+  uint32_t next = 0;
+  for (uint32_t i = 0; i < checkpoint.files.size(); ++i) {
+    const SourceFile& file = checkpoint.files[i];
+    MUSTER_RETURN_IF_ERROR(CheckNotEmpty(file));
+    ShardCut shard;
+    shard.size_bytes = file.bytes->size_bytes();
+    shard.range = RawRange{i, 0, shard.size_bytes};
+    shard.header_size_bytes = file.header.data_begin_bytes();
+    shard.component = file.component;
+    shard.rank = file.rank;
+    shard.path = file.relative_path;
+    for (; next < checkpoint.tensors.size() && checkpoint.tensors[next].file == i; ++next) {
+      shard.tensors.push_back(next);
+    }
+    if (shard.size_bytes > limit ||
+        static_cast<int64_t>(shard.tensors.size()) > kMaxTensorsPerShard) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          QuoteForMessage(file.bytes->name()), ": has ", shard.size_bytes, " bytes and ",
+          shard.tensors.size(), " tensors; a file that is registered as it is has at most ",
+          kMaxPiecesPerRegisteredShard, " pieces of ", options.piece_size_bytes, " bytes and ",
+          kMaxTensorsPerShard, " tensors"));
+    }
+    if (shard.tensors.empty() && !checkpoint.tensors.empty()) {
+      plan.notes.push_back(
+          absl::StrCat(QuoteForMessage(file.relative_path), " holds no tensor and is left out"));
+      continue;
+    }
+    plan.shards.push_back(std::move(shard));
+  }
+  if (plan.shards.size() <= kMaxShardsPerVersion) return plan;
+  return absl::InvalidArgumentError(absl::StrCat("there are ", plan.shards.size(),
+                                                 " files, at most ", kMaxShardsPerVersion,
+                                                 " shards are possible"));
 }
 
 absl::StatusOr<std::string> BuildShardHeader(const ShardCut& shard,
@@ -412,7 +547,8 @@ std::vector<int64_t> TensorOffsetsInShard(const ShardCut& shard,
   offsets.reserve(shard.tensors.size());
   int64_t offset = shard.header_size_bytes;
   for (const uint32_t i : shard.tensors) {
-    offsets.push_back(offset);
+    // In a file as it is, a tensor is where it was.
+    offsets.push_back(shard.range.has_value() ? tensors[i].offset_bytes : offset);
     offset += tensors[i].size_bytes;
   }
   return offsets;

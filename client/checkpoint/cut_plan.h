@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,7 @@ namespace muster {
 
 // The catalogue's limits; proto/muster/v1/model.proto says the same.
 inline constexpr int64_t kMaxPiecesPerPublishedShard = 10'000;
+inline constexpr int64_t kMaxPiecesPerRegisteredShard = 100'000;
 inline constexpr int64_t kMaxTensorsPerShard = 1'000'000;
 // Without a count asked for, shards have about this size: big enough to be few, small enough to
 // spread over nodes.
@@ -24,7 +26,8 @@ inline constexpr int64_t kDefaultShardBytes = int64_t{4} << 30;
 // the source.
 inline constexpr int64_t kRawCutAlignmentBytes = int64_t{1} << 20;
 
-enum class CutStrategy { kLayer, kType, kUniform, kRaw };
+// kAsFiles is not for users to choose: one shard for each file, which stays as it lies.
+enum class CutStrategy { kLayer, kType, kUniform, kRaw, kAsFiles };
 // kInvalidArgument, quoting `text`, unless it is "layer", "type", "uniform" or "raw".
 absl::StatusOr<CutStrategy> ParseCutStrategy(absl::string_view text);
 absl::string_view CutStrategyName(CutStrategy strategy);
@@ -37,7 +40,7 @@ struct CutOptions {
   int64_t piece_size_bytes = int64_t{8} << 20;
 };
 
-// A range of a source file: the whole content of a shard cut `raw`.
+// A range of a source file.
 struct RawRange {
   uint32_t file = 0;
   int64_t offset_bytes = 0;
@@ -48,11 +51,21 @@ struct ShardCut {
   // Indices into the checkpoint's tensors, in the order in which the shard holds them; empty for
   // raw.
   std::vector<uint32_t> tensors;
-  RawRange raw;
-  // What comes before the first tensor's bytes: a multiple of 4,096; 0 for raw.
+  // The whole content of a shard that is a part of a source file, or all of it; unset where a
+  // header and tensors are put together.
+  std::optional<RawRange> range;
+  // What comes before the first tensor's bytes: a multiple of 4,096 where the shard is put
+  // together; 0 for raw.
   int64_t header_size_bytes = 0;
   // Of the whole stored shard.
   int64_t size_bytes = 0;
+  // Index into the checkpoint's components.
+  uint32_t component = 0;
+  // For files that were cut by rank.
+  std::optional<uint32_t> rank;
+  // The file of the model directory that the shard is, or is a range of; "" where it is the usual
+  // model-0000i-of-0000N.safetensors. Goes to Shard.source_path.
+  std::string path;
 };
 
 struct CutPlan {
@@ -79,9 +92,14 @@ absl::StatusOr<CutPlan> CutTensors(absl::Span<const SourceTensor> tensors,
 absl::StatusOr<CutPlan> CutRaw(absl::Span<const int64_t> file_sizes_bytes,
                                const CutOptions& options);
 
-// CutTensors or CutRaw, as `strategy` says.
+// As `strategy` says. A shard holds tensors of one component; shards that are asked for are dealt to
+// the components by their bytes. kInvalidArgument where there are fewer than components.
 absl::StatusOr<CutPlan> CutCheckpoint(const Checkpoint& checkpoint, CutStrategy strategy,
                                       const CutOptions& options);
+
+// Makes one shard of every file of `checkpoint`, as it is. kInvalidArgument when a file is too big
+// for one.
+absl::StatusOr<CutPlan> CutAsFiles(const Checkpoint& checkpoint, const CutOptions& options);
 
 // The bytes before the first tensor of a shard: always ShardCut::header_size_bytes of them.
 absl::StatusOr<std::string> BuildShardHeader(const ShardCut& shard,

@@ -1,6 +1,11 @@
 #include "client/checkpoint/directory_walk.h"
 
+#include <fnmatch.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <filesystem>
 #include <system_error>
 #include <utility>
@@ -8,6 +13,8 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "client/checkpoint/file_names.h"
 #include "client/checkpoint/index_json.h"
 #include "client/checkpoint/utf8.h"
 #include "storage/base/status_macros.h"
@@ -19,7 +26,6 @@ namespace fs = std::filesystem;
 
 constexpr absl::string_view kWeightSuffixes[] = {".safetensors", ".bin", ".pt",   ".pth", ".gguf",
                                                  ".msgpack",     ".h5",  ".onnx", ".ot"};
-constexpr absl::string_view kIndexSuffix = ".safetensors.index.json";
 
 absl::Status WalkError(const std::error_code& error, const std::string& path) {
   const std::string message =
@@ -33,6 +39,11 @@ bool IsWeightPath(absl::string_view path) {
   return std::any_of(
       std::begin(kWeightSuffixes), std::end(kWeightSuffixes),
       [&](absl::string_view suffix) { return absl::EndsWithIgnoreCase(path, suffix); });
+}
+
+// "model.safetensors.index.json", and "model.safetensors.index.fp16.json".
+bool IsIndexPath(absl::string_view path) {
+  return absl::StrContains(path, ".safetensors.index.") && absl::EndsWith(path, ".json");
 }
 
 // Leftovers of editors, downloads and file systems.
@@ -53,14 +64,26 @@ bool IsSkippedFolder(absl::string_view name) {
   return absl::StartsWith(name, ".") || name == "__pycache__";
 }
 
+bool IsInside(const fs::path& path, const fs::path& folder) {
+  return std::mismatch(folder.begin(), folder.end(), path.begin(), path.end()).first ==
+         folder.end();
+}
+
+bool IsSha256Hex(absl::string_view text) {
+  return text.size() == 64 && std::all_of(text.begin(), text.end(), [](char c) {
+           return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+         });
+}
+
 class Walk {
  public:
-  explicit Walk(fs::path root) : root_(std::move(root)) {}
+  Walk(fs::path root, const WalkOptions& options) : root_(std::move(root)), options_(options) {}
 
   absl::StatusOr<DirectoryContent> Run() {
     std::error_code error;
     canonical_root_ = fs::canonical(root_, error);
     if (error) return WalkError(error, root_.string());
+    MUSTER_RETURN_IF_ERROR(RecogniseCache());
     MUSTER_RETURN_IF_ERROR(Visit(root_, "", 0));
     const auto by_path = [](const FoundFile& a, const FoundFile& b) {
       return a.relative_path < b.relative_path;
@@ -68,11 +91,37 @@ class Walk {
     std::sort(content_.weights.begin(), content_.weights.end(), by_path);
     std::sort(content_.indexes.begin(), content_.indexes.end(), by_path);
     std::sort(content_.companions.begin(), content_.companions.end(), by_path);
-    std::sort(content_.skipped.begin(), content_.skipped.end());
+    std::sort(content_.left_out.begin(), content_.left_out.end(),
+              [](const LeftOut& a, const LeftOut& b) { return a.path < b.path; });
     return std::move(content_);
   }
 
  private:
+  // …/models--ORG--NAME/snapshots/REVISION is a snapshot; its repository as a whole holds every
+  // revision, and is no checkpoint.
+  absl::Status RecogniseCache() {
+    constexpr absl::string_view kPrefix = "models--";
+    std::error_code error;
+    const fs::path snapshots = canonical_root_.parent_path();
+    const fs::path repository = snapshots.parent_path();
+    const std::string name = repository.filename().string();
+    if (snapshots.filename() == "snapshots" && absl::StartsWith(name, kPrefix)) {
+      content_.snapshot =
+          absl::StrCat(absl::StrReplaceAll(name.substr(kPrefix.size()), {{"--", "/"}}), "@",
+                       canonical_root_.filename().string());
+      blobs_ = fs::canonical(repository / "blobs", error);
+      return absl::OkStatus();
+    }
+    if (fs::is_directory(canonical_root_ / "snapshots", error) &&
+        fs::is_directory(canonical_root_ / "blobs", error)) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          QuoteForMessage(root_.string()),
+          ": is a repository of a Hugging Face cache with all its revisions; name one of them: ",
+          QuoteForMessage((root_ / "snapshots" / "REVISION").string())));
+    }
+    return absl::OkStatus();
+  }
+
   absl::Status Visit(const fs::path& folder, const std::string& relative, int depth) {
     if (depth > kMaxDirectoryDepth) {
       return absl::InvalidArgumentError(absl::StrCat(QuoteForMessage(folder.string()),
@@ -96,55 +145,83 @@ class Walk {
 
   absl::Status Look(const fs::directory_entry& entry, const std::string& parent, int depth) {
     const std::string name = entry.path().filename().string();
-    const std::string relative = parent.empty() ? name : absl::StrCat(parent, "/", name);
+    const std::string relative = InFolder(parent, name);
     std::error_code error;
     const fs::file_status link_status = entry.symlink_status(error);
     if (error) return WalkError(error, entry.path().string());
     if (fs::is_directory(link_status)) {
-      if (IsSkippedFolder(name)) return absl::OkStatus();
-      return Visit(entry.path(), relative, depth + 1);
-    }
-    if (IsTemporaryName(name)) return absl::OkStatus();
-    if (fs::is_symlink(link_status) && !LeadsToFileInside(entry.path())) {
-      content_.skipped.push_back(relative);
+      if (!IsSkippedFolder(name)) return Visit(entry.path(), relative, depth + 1);
+      LeaveOut(relative + "/", "a hidden folder", /*expected=*/true);
       return absl::OkStatus();
     }
-    if (!fs::is_symlink(link_status) && !fs::is_regular_file(link_status)) {
-      content_.skipped.push_back(relative);
+    if (IsTemporaryName(name)) {
+      LeaveOut(relative, "a temporary file", /*expected=*/true);
       return absl::OkStatus();
     }
-    FoundFile file{relative, entry.path().string(), 0};
+    FoundFile file{relative, entry.path().string(), 0, ""};
+    const std::string reason = fs::is_symlink(link_status)
+                                   ? FollowLink(entry.path(), file)
+                                   : (fs::is_regular_file(link_status) ? "" : "no regular file");
+    if (!reason.empty()) {
+      LeaveOut(relative, reason, /*expected=*/false);
+      return absl::OkStatus();
+    }
     file.size_bytes = static_cast<int64_t>(fs::file_size(entry.path(), error));
     if (error) return WalkError(error, file.path);
-    ListFor(relative).push_back(std::move(file));
+    Take(std::move(file));
     return absl::OkStatus();
   }
 
+  void Take(FoundFile file) {
+    if (MatchesAny(file.relative_path, options_.exclude)) {
+      LeaveOut(file.relative_path, "--exclude names it", /*expected=*/true);
+    } else if (absl::EndsWithIgnoreCase(file.relative_path, ".py") && !options_.allow_code) {
+      LeaveOut(file.relative_path, "code; --allow-code publishes it", /*expected=*/false);
+    } else {
+      ListFor(file.relative_path).push_back(std::move(file));
+    }
+  }
+
+  void LeaveOut(const std::string& relative, absl::string_view why, bool expected) {
+    content_.left_out.push_back({relative, std::string(why), expected});
+  }
+
   std::vector<FoundFile>& ListFor(absl::string_view path) {
-    if (absl::EndsWith(path, kIndexSuffix)) return content_.indexes;
+    if (IsIndexPath(path)) return content_.indexes;
     if (IsWeightPath(path)) return content_.weights;
     return content_.companions;
   }
 
-  bool LeadsToFileInside(const fs::path& link) const {
+  // Why the link at `link` is not followed, or "" when it leads to a file that it may lead to.
+  std::string FollowLink(const fs::path& link, FoundFile& file) const {
     std::error_code error;
     const fs::path target = fs::canonical(link, error);
-    if (error || !fs::is_regular_file(target, error)) return false;
-    const auto [root_end, unused] =
-        std::mismatch(canonical_root_.begin(), canonical_root_.end(), target.begin(), target.end());
-    return root_end == canonical_root_.end();
+    if (error == std::errc::too_many_symbolic_link_levels) return "a link that leads in a circle";
+    if (error == std::errc::no_such_file_or_directory) return "a link to nothing";
+    if (error) return absl::StrCat("a link that can't be followed: ", error.message());
+    const bool is_blob = !blobs_.empty() && IsInside(target, blobs_);
+    if (!is_blob && !IsInside(target, canonical_root_)) return "a link out of the directory";
+    if (fs::is_directory(target, error)) return "a link to a directory";
+    if (!fs::is_regular_file(target, error)) return "a link to no regular file";
+    const std::string blob = target.filename().string();
+    if (is_blob && IsSha256Hex(blob)) file.sha256 = blob;
+    return "";
   }
 
   const fs::path root_;
+  const WalkOptions& options_;
   fs::path canonical_root_;
+  // Of the repository that the snapshot belongs to; empty for other directories.
+  fs::path blobs_;
   size_t entry_count_ = 0;
   DirectoryContent content_;
 };
 
 }  // namespace
 
-absl::StatusOr<DirectoryContent> WalkCheckpointDirectory(absl::string_view directory) {
-  return Walk(fs::path(std::string(directory))).Run();
+absl::StatusOr<DirectoryContent> WalkCheckpointDirectory(absl::string_view directory,
+                                                         const WalkOptions& options) {
+  return Walk(fs::path(std::string(directory)), options).Run();
 }
 
 absl::Status CheckCompanions(const std::vector<FoundFile>& companions) {
@@ -154,13 +231,13 @@ absl::Status CheckCompanions(const std::vector<FoundFile>& companions) {
       return absl::InvalidArgumentError(absl::StrCat(
           QuoteForMessage(file.path), ": there are ", companions.size(),
           " files beside the weights, at most ", kMaxCompanions,
-          " can be published with a model; move what does not belong to it elsewhere"));
+          " can be published with a model; leave out with --exclude what does not belong to it"));
     }
     if (file.size_bytes > kMaxCompanionBytes) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(QuoteForMessage(file.path), ": has ", file.size_bytes,
-                       " bytes, a companion file has at most ", kMaxCompanionBytes,
-                       " (64 MiB); move it elsewhere if it does not belong to the model"));
+      return absl::InvalidArgumentError(absl::StrCat(
+          QuoteForMessage(file.path), ": has ", file.size_bytes,
+          " bytes, a companion file has at most ", kMaxCompanionBytes,
+          " (64 MiB); leave it out with --exclude if it does not belong to the model"));
     }
     if (!IsSafeRelativePath(file.relative_path)) {
       return absl::InvalidArgumentError(absl::StrCat(
@@ -168,12 +245,18 @@ absl::Status CheckCompanions(const std::vector<FoundFile>& companions) {
           ": its path can't be registered: it is longer than 1,024 bytes, no valid UTF-8, or "
           "has a control character or backslash; rename it"));
     }
+    if (::access(file.path.c_str(), R_OK) != 0) {
+      return absl::PermissionDeniedError(
+          absl::StrCat(QuoteForMessage(file.path), ": can't be read: ", std::strerror(errno)));
+    }
   }
   return absl::OkStatus();
 }
 
-bool IsSafetensorsPath(absl::string_view path) {
-  return absl::EndsWithIgnoreCase(path, ".safetensors");
+bool MatchesAny(const std::string& path, const std::vector<std::string>& globs) {
+  return std::any_of(globs.begin(), globs.end(), [&](const std::string& glob) {
+    return ::fnmatch(glob.c_str(), path.c_str(), 0) == 0;
+  });
 }
 
 }  // namespace muster

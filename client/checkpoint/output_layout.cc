@@ -5,7 +5,7 @@
 #include <set>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
+#include "client/checkpoint/file_names.h"
 #include "client/checkpoint/index_json.h"
 #include "client/checkpoint/utf8.h"
 #include "client/transfer/pull_shard.h"
@@ -58,17 +58,41 @@ absl::Status CheckShards(const v1::ModelVersion& version, const std::vector<v1::
   return absl::OkStatus();
 }
 
-OutputLayout LayOutTensorFiles(const std::vector<v1::Shard>& shards) {
+// An index for every folder that holds several files. Files that were cut by rank have none, because
+// a name may be in all of them.
+std::vector<OutputLayout::Index> LayOutIndexes(const std::vector<v1::Shard>& shards,
+                                               const OutputLayout& layout) {
+  std::map<std::string, std::vector<size_t>> folders;
+  for (size_t i = 0; i < shards.size(); ++i) {
+    if (!shards[i].has_rank()) {
+      folders[std::string(FolderOf(layout.files[i].path))].push_back(i);
+    }
+  }
+  std::vector<OutputLayout::Index> indexes;
+  for (auto& [folder, files] : folders) {
+    if (files.size() < 2) continue;
+    std::string stem = StemOf(BaseNameOf(layout.files[files.front()].path));
+    for (const size_t file : files) {
+      if (StemOf(BaseNameOf(layout.files[file].path)) != stem) stem = "model";
+    }
+    indexes.push_back({InFolder(folder, IndexFileName(stem)), std::move(files)});
+  }
+  return indexes;
+}
+
+absl::StatusOr<OutputLayout> LayOutTensorFiles(const std::vector<v1::Shard>& shards) {
   OutputLayout layout;
   for (size_t i = 0; i < shards.size(); ++i) {
     const auto size = static_cast<int64_t>(shards[i].size_bytes());
-    layout.files.push_back({shards.size() == 1 ? "model.safetensors"
-                                               : absl::StrFormat("model-%05d-of-%05d.safetensors",
-                                                                 i + 1, shards.size()),
-                            size});
+    std::string path = shards[i].source_path();
+    if (path.empty()) path = WeightFileName("model", i, shards.size());
+    MUSTER_RETURN_IF_ERROR(CheckPath(path));
+    layout.files.push_back({std::move(path), size});
     layout.shards.push_back({i, 0});
     layout.total_bytes += size;
   }
+  layout.indexes = LayOutIndexes(shards, layout);
+  MUSTER_RETURN_IF_ERROR(CheckCompanionPaths(layout, {}));
   return layout;
 }
 
@@ -106,15 +130,12 @@ absl::StatusOr<OutputLayout> LayOutRawFiles(const v1::ModelVersion& version,
 absl::StatusOr<OutputLayout> LayOutModel(const v1::ModelVersion& version,
                                          const std::vector<v1::Shard>& shards) {
   MUSTER_RETURN_IF_ERROR(CheckShards(version, shards));
-  const auto raw = std::count_if(shards.begin(), shards.end(), [](const v1::Shard& shard) {
-    return !shard.source_path().empty();
-  });
-  if (raw == 0 && version.tensor_count() == 0) {
-    return BadDescription(version, "its shards have neither tensors nor a place in a source file");
-  }
-  if (raw == 0) return LayOutTensorFiles(shards);
-  if (static_cast<size_t>(raw) != shards.size()) {
-    return BadDescription(version, "some of its shards are cut raw and others are not");
+  if (version.tensor_count() > 0) return LayOutTensorFiles(shards);
+  for (const v1::Shard& shard : shards) {
+    if (!shard.source_path().empty()) continue;
+    return BadDescription(
+        version,
+        absl::StrCat("shard ", shard.index(), " has neither tensors nor a place in a source file"));
   }
   MUSTER_ASSIGN_OR_RETURN(OutputLayout layout, LayOutRawFiles(version, shards));
   // The files of a raw model must not be folders of one another either.
@@ -125,15 +146,16 @@ absl::StatusOr<OutputLayout> LayOutModel(const v1::ModelVersion& version,
 absl::Status CheckCompanionPaths(const OutputLayout& layout,
                                  const std::vector<v1::Companion>& companions) {
   std::set<std::string> taken;
-  for (const OutputLayout::File& file : layout.files) taken.insert(file.path);
-  if (!layout.raw && layout.files.size() > 1) taken.insert(kIndexFile);
+  const auto take = [&taken](const std::string& path) {
+    if (taken.insert(path).second) return absl::OkStatus();
+    return MakeError(absl::StatusCode::kInvalidArgument, "UNSAFE_PATH",
+                     absl::StrCat("the server names the file ", QuoteForMessage(path), " twice"));
+  };
+  for (const OutputLayout::File& file : layout.files) MUSTER_RETURN_IF_ERROR(take(file.path));
+  for (const OutputLayout::Index& index : layout.indexes) MUSTER_RETURN_IF_ERROR(take(index.path));
   for (const v1::Companion& companion : companions) {
     MUSTER_RETURN_IF_ERROR(CheckPath(companion.path()));
-    if (!taken.insert(companion.path()).second) {
-      return MakeError(
-          absl::StatusCode::kInvalidArgument, "UNSAFE_PATH",
-          absl::StrCat("the server names the file ", QuoteForMessage(companion.path()), " twice"));
-    }
+    MUSTER_RETURN_IF_ERROR(take(companion.path()));
   }
   for (const std::string& path : taken) {
     for (size_t slash = path.find('/'); slash != std::string::npos;

@@ -9,12 +9,10 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "muster/v1/model.pb.h"
 
 namespace muster {
-
-// Of a model with tensors in more than one file.
-inline constexpr char kIndexFile[] = "model.safetensors.index.json";
 
 // A value. Every path is relative and can't lead out of the directory that it is joined to.
 struct OutputLayout {
@@ -28,18 +26,28 @@ struct OutputLayout {
     size_t file = 0;
     int64_t offset_bytes = 0;
   };
+  // An index that says which of its folder's files holds which tensor.
+  struct Index {
+    std::string path;
+    // Indices into `files`, all of the index's folder; two or more.
+    std::vector<size_t> files;
+  };
 
   // The shards are ranges of other files, so there are no tensors to look at.
   bool raw = false;
   std::vector<File> files;
   // By shard index.
   std::vector<Place> shards;
+  // At most one of each folder.
+  std::vector<Index> indexes;
   int64_t total_bytes = 0;
 };
 
 // Lays out `shards`, which are all shards of `version` in index order, as the server sent them.
-// Shards with tensors become one safetensors file each, named as Hugging Face names them; shards
-// that were cut `raw` become the files that they were cut from, without gaps or overlaps.
+// Shards with tensors become one safetensors file each, named as their source_path says or else as
+// Hugging Face names them, with an index for every folder that holds several files that were not
+// cut by rank. Shards that were cut `raw` become the files that they were cut from, without gaps or
+// overlaps.
 //
 // kFailedPrecondition: the version is not committed. kDataLoss: the server's description has holes.
 // kInvalidArgument: a path leads out of the directory, or a size is impossible. kUnimplemented: a

@@ -1,24 +1,35 @@
 // How a publication ends in all or nothing:
 //
-// 1. The draft carries a random id of this run, so that it is told from anybody else's.
+// 1. The draft carries a random id of this run, so that it is told from anybody else's, and a
+//    fingerprint of what is published.
 // 2. Objects go below a folder with the draft's uid, and are noted before they are written.
 // 3. When all are registered and the sources are unchanged, the draft is committed.
-// 4. After an error before 3 the objects are deleted, then the draft.
+// 4. After an error before 3 the draft is deleted, then the objects: who goes on with the draft (6)
+//    never commits it without its objects.
 // 5. After an error in 3 the outcome is unknown: the server is asked. Committed is success; a draft
 //    is handled as in 4; without an answer nothing is touched.
+// 6. A draft with another run's id and our fingerprint was left by a publisher that died. It is gone
+//    on with: everything is registered again as it was, objects that are there are kept where the
+//    source still gives their digests, and written over else. Should its publisher be alive after
+//    all, both write the same bytes. After an error the draft stays, since it is not ours to delete.
 #include "client/checkpoint/publisher.h"
 
 #include <algorithm>
-#include <memory>
+#include <atomic>
+#include <filesystem>
+#include <map>
 #include <optional>
+#include <set>
+#include <system_error>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "client/checkpoint/checkpoint_reader.h"
 #include "client/checkpoint/shard_registrar.h"
 #include "client/checkpoint/shard_stream.h"
 #include "client/checkpoint/shard_upload.h"
+#include "client/checkpoint/snapshot_digests.h"
+#include "client/checkpoint/utf8.h"
 #include "client/checkpoint/written_objects.h"
 #include "client/sdk/pages.h"
 #include "client/transfer/hash_queue.h"
@@ -32,11 +43,30 @@
 namespace muster {
 namespace {
 
+// Annotations of the model version.
 constexpr char kPublishIdKey[] = "muster.publish_id";
+constexpr char kPlanKey[] = "muster.plan";
+constexpr char kSnapshotKey[] = "muster.snapshot";
+constexpr char kSourceSha256Key[] = "muster.source_sha256";
 // Nobody waits longer for the tidying after an error.
 constexpr absl::Duration kCleanUpTimeout = absl::Seconds(10);
 // Where the draft was not even made as far as is known, the server mostly can't be reached at all.
 constexpr absl::Duration kLookTimeout = absl::Seconds(1);
+
+// Longer fingerprints are hashed.
+constexpr size_t kMaxFingerprintBytes = 1'024;
+
+// Where the file is once links are followed, since a link may be changed.
+absl::StatusOr<std::string> UriOfFile(const std::string& path) {
+  std::error_code error;
+  const std::filesystem::path real = std::filesystem::canonical(path, error);
+  if (error) {
+    return absl::AbortedError(
+        absl::StrCat(QuoteForMessage(path), ": went away: ", error.message()));
+  }
+  const std::string uri = FileUri(real.string());
+  return ParseUri(uri).ok() ? absl::StatusOr<std::string>(uri) : ParseUri(uri).status();
+}
 
 class Publication {
  public:
@@ -46,55 +76,60 @@ class Publication {
 
   absl::StatusOr<PublishSummary> Run() {
     MUSTER_RETURN_IF_ERROR(Plan());
-    if (options_.replace_draft) MUSTER_RETURN_IF_ERROR(DeleteOldDraft());
-    const absl::Status created = CreateDraft();
-    if (IsNameTaken(created)) return created;
-    absl::Status status = created;
+    if (options_.restart) MUSTER_RETURN_IF_ERROR(DeleteOldDraft());
+    absl::Status status = CreateDraft();
+    if (absl::IsAlreadyExists(status)) return status;
     if (status.ok()) status = Fill();
     if (status.ok()) {
       status = Commit();
       if (!status.ok()) return Settle(status);
+      return Summary();
     }
-    if (!status.ok()) return TakeBack(status);
-    return PublishSummary{model_version_, prefix_, plan_};
+    return TakeBack(status);
   }
 
  private:
-  static bool IsNameTaken(const absl::Status& status) { return absl::IsAlreadyExists(status); }
-
   CallOptions Call(absl::Duration timeout) const {
     return {.timeout = timeout, .stop = options_.stop};
   }
 
+  bool in_place() const { return options_.source.in_place; }
+
   absl::Status Plan() {
-    const bool raw = options_.strategy == CutStrategy::kRaw;
-    MUSTER_ASSIGN_OR_RETURN(checkpoint_,
-                            raw ? OpenRawCheckpoint(options_.source)
-                                : OpenTensorCheckpoint(options_.source, {options_.strict}));
-    MUSTER_ASSIGN_OR_RETURN(cuts_,
-                            CutCheckpoint(checkpoint_, options_.strategy,
-                                          {options_.shard_count, options_.piece_size_bytes}));
+    MUSTER_ASSIGN_OR_RETURN(plan_, PlanSource(options_.source));
+    MUSTER_ASSIGN_OR_RETURN(const std::string fingerprint, plan_.Fingerprint());
+    fingerprint_ = absl::StrCat(fingerprint, " ", options_.source.piece_size_bytes, " ",
+                                in_place() ? "in-place" : options_.destination, " ", options_.zone);
+    if (fingerprint_.size() > kMaxFingerprintBytes) {
+      fingerprint_ = Md5ToHex(Md5Of(fingerprint_));
+    }
+    if (in_place()) return absl::OkStatus();
     // Before the draft, so that a destination that can't be opened leaves nothing behind.
-    MUSTER_RETURN_IF_ERROR(stores_.Open(options_.destination).status());
-    plan_.shard_count = static_cast<uint32_t>(cuts_.shards.size());
-    plan_.tensor_count = raw ? 0 : checkpoint_.tensors.size();
-    plan_.companion_count = static_cast<uint32_t>(checkpoint_.companions.size());
-    for (const ShardCut& shard : cuts_.shards) plan_.size_bytes += shard.size_bytes;
-    plan_.warnings = checkpoint_.warnings;
-    plan_.notes = cuts_.notes;
-    return absl::OkStatus();
+    return stores_.Open(options_.destination).status();
+  }
+
+  PublishSummary Summary() const {
+    return {model_version_, prefix_, resumed_, shards_kept_, plan_.checkpoint.warnings};
   }
 
   absl::Status DeleteOldDraft();
   absl::Status CreateDraft();
+  absl::Status Resume(const absl::Status& taken);
+  void Announce() const;
   absl::Status Fill();
-  absl::Status StoreCompanions(std::vector<UploadedCompanion>& uploaded);
+  std::vector<const SourceFile*> FilesToCheck() const;
+  absl::Status CheckFiles();
+  absl::Status StoreCompanions(std::vector<ReadCompanion>& companions);
+  absl::StatusOr<std::string> StoreCompanion(const ReadCompanion& companion);
   absl::StatusOr<v1::Shard> StoreShard(uint32_t index, const std::stop_token& stop);
-  absl::StatusOr<std::string> NewObject(absl::string_view relative);
+  absl::StatusOr<ShardDigests> StoreBytes(const ShardStream& stream, const v1::Shard* registered,
+                                          const std::string& uri, const ShardReading& reading);
+  absl::StatusOr<std::string> UriOfShard(uint32_t index) const;
   void FillTensors(uint32_t index, std::vector<v1::Tensor>& tensors) const;
   absl::Status Commit();
   absl::StatusOr<PublishSummary> Settle(const absl::Status& status);
   absl::Status TakeBack(const absl::Status& status);
+  absl::Status DeleteDraft();
   // What the server has under the name, if it is this run's.
   absl::StatusOr<std::optional<v1::ModelVersion>> FindOwn();
 
@@ -102,11 +137,15 @@ class Publication {
   const ObjectStoreRegistry& stores_;
   const PublishOptions& options_;
   const std::string publish_id_;
-  Checkpoint checkpoint_;
-  CutPlan cuts_;
-  PublishPlan plan_;
+  SourcePlan plan_;
+  // Of the plan and the options, as the draft's annotation.
+  std::string fingerprint_;
   v1::ModelVersion model_version_;
   std::string prefix_;
+  // Whether the draft is another run's, and the shards that it had then, by index.
+  bool resumed_ = false;
+  std::map<uint32_t, v1::Shard> registered_;
+  std::atomic<uint32_t> shards_kept_ = 0;
   WrittenObjects written_;
   // Shared by the shards that are stored at once.
   HashQueue hashes_;
@@ -133,88 +172,177 @@ absl::Status Publication::CreateDraft() {
   v1::CreateModelVersionRequest request;
   v1::ModelVersion& version = *request.mutable_model_version();
   version.set_name(options_.model_version);
-  version.set_shard_count(plan_.shard_count);
-  version.set_tensor_count(plan_.tensor_count);
-  version.set_companion_count(plan_.companion_count);
-  version.set_strategy(std::string(CutStrategyName(options_.strategy)));
-  (*version.mutable_annotations())[kPublishIdKey] = publish_id_;
-  (*version.mutable_annotations())[kDestinationKey] = options_.destination;
-  MUSTER_ASSIGN_OR_RETURN(const v1::CreateModelVersionResponse response,
-                          client_.CreateModelVersion(request, Call(options_.first_call_timeout)));
-  model_version_ = response.model_version();
-  prefix_ = PublishPrefix(options_.destination, options_.model_version, model_version_.uid());
-  if (options_.on_plan) options_.on_plan(plan_);
+  version.set_shard_count(static_cast<uint32_t>(plan_.cuts.shards.size()));
+  version.set_tensor_count(plan_.checkpoint.tensors.size());
+  version.set_companion_count(static_cast<uint32_t>(plan_.checkpoint.companions.size()));
+  version.set_strategy(std::string(CutStrategyName(plan_.cuts.strategy)));
+  auto& annotations = *version.mutable_annotations();
+  annotations[kPublishIdKey] = publish_id_;
+  annotations[kPlanKey] = fingerprint_;
+  if (!in_place()) annotations[kDestinationKey] = options_.destination;
+  const Checkpoint& checkpoint = plan_.checkpoint;
+  if (!checkpoint.snapshot.empty()) annotations[kSnapshotKey] = checkpoint.snapshot;
+  const std::string sha256 = Sha256OfSource(checkpoint);
+  if (!sha256.empty()) annotations[kSourceSha256Key] = sha256;
+  const auto response = client_.CreateModelVersion(request, Call(options_.first_call_timeout));
+  if (absl::IsAlreadyExists(response.status())) {
+    MUSTER_RETURN_IF_ERROR(Resume(response.status()));
+  } else {
+    MUSTER_RETURN_IF_ERROR(response.status());
+    model_version_ = response->model_version();
+  }
+  if (!in_place()) {
+    prefix_ = PublishPrefix(options_.destination, options_.model_version, model_version_.uid());
+  }
+  Announce();
   return absl::OkStatus();
 }
 
+absl::Status Publication::Resume(const absl::Status& taken) {
+  v1::GetModelVersionRequest get;
+  get.set_name(options_.model_version);
+  const auto found = client_.GetModelVersion(get, Call(options_.first_call_timeout));
+  if (!found.ok() || found->model_version().state() != v1::ModelVersion::DRAFT) return taken;
+  const auto& annotations = found->model_version().annotations();
+  const auto value = [&](const char* key) {
+    const auto it = annotations.find(key);
+    return it == annotations.end() ? std::string() : it->second;
+  };
+  if (value(kPlanKey) != fingerprint_) {
+    return MakeError(
+        absl::StatusCode::kAlreadyExists, "DRAFT_DIFFERS",
+        absl::StrCat(ShortModelVersionName(options_.model_version),
+                     " is a draft of another source or with other options, so it can't be gone on "
+                     "with"),
+        {{"name", options_.model_version}});
+  }
+  model_version_ = found->model_version();
+  // The reply to our own call may have been lost.
+  resumed_ = value(kPublishIdKey) != publish_id_;
+  return ForEachShard(
+      client_, options_.model_version,
+      [this](const v1::Shard& shard) {
+        registered_[shard.index()] = shard;
+        return absl::OkStatus();
+      },
+      Call(options_.call_timeout));
+}
+
+void Publication::Announce() const {
+  if (!options_.on_plan) return;
+  int64_t total = plan_.SizeBytes();
+  for (const SourceFile* file : FilesToCheck()) total += file->bytes->size_bytes();
+  options_.on_plan(plan_, total);
+}
+
 absl::Status Publication::Fill() {
-  std::vector<UploadedCompanion> companions;
+  MUSTER_RETURN_IF_ERROR(CheckFiles());
+  std::vector<ReadCompanion> companions;
   MUSTER_RETURN_IF_ERROR(StoreCompanions(companions));
   ShardRegistrar registrar(
       client_, options_.model_version,
       [this](uint32_t index, std::vector<v1::Tensor>& tensors) { FillTensors(index, tensors); },
       Call(options_.call_timeout));
-  const auto fitting =
-      static_cast<size_t>(std::max<int64_t>(1, kMaxPublishBufferBytes / options_.piece_size_bytes));
+  const auto fitting = static_cast<size_t>(
+      std::max<int64_t>(1, kMaxPublishBufferBytes / options_.source.piece_size_bytes));
   const size_t jobs = std::clamp<size_t>(options_.jobs, 1, fitting);
   MUSTER_RETURN_IF_ERROR(RunInParallel(
-      cuts_.shards.size(), jobs, options_.stop, [&](size_t i, const std::stop_token& stop) {
+      plan_.cuts.shards.size(), jobs, options_.stop, [&](size_t i, const std::stop_token& stop) {
         const auto index = static_cast<uint32_t>(i);
         absl::StatusOr<v1::Shard> shard = StoreShard(index, stop);
         if (!shard.ok()) return Annotate(shard.status(), absl::StrCat("shard ", index));
         return registrar.Add(*std::move(shard));
       }));
-  MUSTER_RETURN_IF_ERROR(checkpoint_.CheckUnchanged());
-  for (const UploadedCompanion& companion : companions) {
+  MUSTER_RETURN_IF_ERROR(plan_.checkpoint.CheckUnchanged());
+  for (const ReadCompanion& companion : companions) {
     MUSTER_RETURN_IF_ERROR(CheckUnchanged(companion));
   }
   return absl::OkStatus();
 }
 
-absl::Status Publication::StoreCompanions(std::vector<UploadedCompanion>& uploaded) {
+// Files with a known digest that no shard is a copy of: those are hashed as they are stored.
+std::vector<const SourceFile*> Publication::FilesToCheck() const {
+  std::set<uint32_t> whole;
+  for (const ShardCut& shard : plan_.cuts.shards) {
+    if (!Sha256OfShard(plan_, shard).empty()) whole.insert(shard.range->file);
+  }
+  std::vector<const SourceFile*> files;
+  for (uint32_t i = 0; i < plan_.checkpoint.files.size(); ++i) {
+    const SourceFile& file = plan_.checkpoint.files[i];
+    if (!file.sha256.empty() && !whole.contains(i)) files.push_back(&file);
+  }
+  return files;
+}
+
+// Before anything is stored. One pass in order, which also brings the files into the page cache.
+absl::Status Publication::CheckFiles() {
+  const std::vector<const SourceFile*> files = FilesToCheck();
+  return RunInParallel(
+      files.size(), options_.jobs, options_.stop, [&](size_t i, const std::stop_token& stop) {
+        return CheckSha256(*files[i]->bytes, files[i]->sha256, stop, options_.on_bytes);
+      });
+}
+
+absl::Status Publication::StoreCompanions(std::vector<ReadCompanion>& read) {
   std::vector<v1::Companion> companions;
-  for (const FoundFile& file : checkpoint_.companions) {
+  for (const FoundFile& file : plan_.checkpoint.companions) {
     if (options_.stop.stop_requested()) return absl::CancelledError("interrupted");
-    MUSTER_ASSIGN_OR_RETURN(const std::string uri,
-                            NewObject(absl::StrCat("companions/", file.relative_path)));
-    MUSTER_ASSIGN_OR_RETURN(UploadedCompanion companion, UploadCompanion(stores_, uri, file));
+    MUSTER_ASSIGN_OR_RETURN(ReadCompanion companion, ReadCompanionFile(file));
+    MUSTER_ASSIGN_OR_RETURN(const std::string uri, StoreCompanion(companion));
     v1::Location& location = *companion.companion.add_locations();
     location.set_uri(uri);
     location.set_zone(options_.zone);
+    companion.bytes = std::string();
     companions.push_back(companion.companion);
-    uploaded.push_back(std::move(companion));
+    read.push_back(std::move(companion));
   }
   return RegisterCompanions(client_, options_.model_version, companions,
                             Call(options_.call_timeout));
 }
 
-absl::StatusOr<std::string> Publication::NewObject(absl::string_view relative) {
-  MUSTER_ASSIGN_OR_RETURN(std::string uri, JoinUri(prefix_, relative));
+// Where its bytes are now.
+absl::StatusOr<std::string> Publication::StoreCompanion(const ReadCompanion& companion) {
+  if (in_place()) return UriOfFile(companion.source_path);
+  MUSTER_ASSIGN_OR_RETURN(
+      const std::string uri,
+      JoinUri(prefix_, absl::StrCat("companions/", companion.companion.path())));
   written_.Add(uri);
+  MUSTER_ASSIGN_OR_RETURN(const ObjectRef object, stores_.Open(uri));
+  MUSTER_RETURN_IF_ERROR(
+      object.store->Put(object.key, companion.bytes, {.must_not_exist = !resumed_}).status());
   return uri;
 }
 
+absl::StatusOr<std::string> Publication::UriOfShard(uint32_t index) const {
+  const ShardCut& cut = plan_.cuts.shards[index];
+  if (in_place()) return UriOfFile(plan_.checkpoint.files[cut.range->file].bytes->name());
+  return JoinUri(prefix_, absl::StrFormat("shard-%05d.%s", index,
+                                          cut.tensors.empty() ? "bin" : "safetensors"));
+}
+
 absl::StatusOr<v1::Shard> Publication::StoreShard(uint32_t index, const std::stop_token& stop) {
-  const ShardCut& cut = cuts_.shards[index];
-  const bool raw = options_.strategy == CutStrategy::kRaw;
+  const ShardCut& cut = plan_.cuts.shards[index];
+  MUSTER_ASSIGN_OR_RETURN(const std::string uri, UriOfShard(index));
+  MUSTER_ASSIGN_OR_RETURN(const ShardStream stream, ShardStream::Open(plan_.checkpoint, cut));
+  const auto known = registered_.find(index);
+  const std::string sha256 = Sha256OfShard(plan_, cut);
   MUSTER_ASSIGN_OR_RETURN(
-      const std::string uri,
-      NewObject(absl::StrFormat("shard-%05d.%s", index, raw ? "bin" : "safetensors")));
-  MUSTER_ASSIGN_OR_RETURN(const ShardStream stream, ShardStream::Open(checkpoint_, cut));
-  MUSTER_ASSIGN_OR_RETURN(const ShardDigests digests,
-                          UploadShard(stores_, uri, stream, options_.piece_size_bytes, hashes_,
-                                      stop, options_.on_bytes));
+      const ShardDigests digests,
+      StoreBytes(stream, known == registered_.end() ? nullptr : &known->second, uri,
+                 {options_.source.piece_size_bytes, hashes_, stop, options_.on_bytes, sha256}));
   v1::Shard shard;
   shard.set_index(index);
   shard.set_size_bytes(static_cast<uint64_t>(digests.size_bytes));
   shard.set_md5(Md5ToHex(digests.md5));
   shard.set_root(Md5ToHex(digests.root));
-  shard.set_piece_size_bytes(static_cast<uint64_t>(options_.piece_size_bytes));
+  shard.set_piece_size_bytes(static_cast<uint64_t>(options_.source.piece_size_bytes));
   shard.set_piece_md5s(PackPieces(digests.pieces));
+  shard.set_sha256(sha256);
   shard.set_tensor_count(static_cast<uint32_t>(cut.tensors.size()));
-  if (raw) {
-    shard.set_source_path(checkpoint_.files[cut.raw.file].relative_path);
-    shard.set_source_offset_bytes(static_cast<uint64_t>(cut.raw.offset_bytes));
+  shard.set_source_path(cut.path);
+  if (cut.rank.has_value()) shard.set_rank(*cut.rank);
+  if (cut.range.has_value()) {
+    shard.set_source_offset_bytes(static_cast<uint64_t>(cut.range->offset_bytes));
   }
   v1::Location& location = *shard.add_locations();
   location.set_uri(uri);
@@ -222,14 +350,39 @@ absl::StatusOr<v1::Shard> Publication::StoreShard(uint32_t index, const std::sto
   return shard;
 }
 
+absl::StatusOr<ShardDigests> Publication::StoreBytes(const ShardStream& stream,
+                                                     const v1::Shard* registered,
+                                                     const std::string& uri,
+                                                     const ShardReading& reading) {
+  const bool is_there =
+      registered != nullptr && IsStored(stores_, uri, stream.size_bytes(), reading.stop);
+  absl::StatusOr<ShardDigests> digests;
+  if (in_place() || is_there) {
+    digests = DigestShard(stream, reading);
+  } else {
+    written_.Add(uri);
+    digests = UploadShard(stores_, uri, stream, reading, /*replace=*/resumed_);
+  }
+  if (!digests.ok() || registered == nullptr) return digests;
+  if (registered->size_bytes() != static_cast<uint64_t>(digests->size_bytes) ||
+      registered->root() != Md5ToHex(digests->root)) {
+    return MakeError(absl::StatusCode::kAborted, "SHARD_DIFFERS",
+                     "the draft has it with other bytes: the source was changed since",
+                     {{"uri", uri}});
+  }
+  if (is_there) ++shards_kept_;
+  return digests;
+}
+
 void Publication::FillTensors(uint32_t index, std::vector<v1::Tensor>& tensors) const {
-  const ShardCut& cut = cuts_.shards[index];
-  const std::vector<int64_t> offsets = TensorOffsetsInShard(cut, checkpoint_.tensors);
+  const Checkpoint& checkpoint = plan_.checkpoint;
+  const ShardCut& cut = plan_.cuts.shards[index];
+  const std::vector<int64_t> offsets = TensorOffsetsInShard(cut, checkpoint.tensors);
   tensors.reserve(cut.tensors.size());
   for (size_t i = 0; i < cut.tensors.size(); ++i) {
-    const SourceTensor& source = checkpoint_.tensors[cut.tensors[i]];
+    const SourceTensor& source = checkpoint.tensors[cut.tensors[i]];
     v1::Tensor& tensor = tensors.emplace_back();
-    tensor.set_name(std::string(source.name));
+    tensor.set_name(checkpoint.NameInCatalogue(source));
     tensor.set_dtype(std::string(source.dtype));
     tensor.mutable_shape()->Add(source.shape.begin(), source.shape.end());
     tensor.set_begin_bytes(static_cast<uint64_t>(offsets[i]));
@@ -243,6 +396,8 @@ absl::Status Publication::Commit() {
   MUSTER_ASSIGN_OR_RETURN(v1::CommitModelVersionResponse response,
                           client_.CommitModelVersion(request, Call(options_.call_timeout)));
   model_version_ = std::move(*response.mutable_model_version());
+  // What the publisher that died had half written. That some of it may be left is no error.
+  if (resumed_ && !in_place()) DeleteObjects(stores_, model_version_, {}).IgnoreError();
   return absl::OkStatus();
 }
 
@@ -256,7 +411,10 @@ absl::StatusOr<std::optional<v1::ModelVersion>> Publication::FindOwn() {
   MUSTER_RETURN_IF_ERROR(found.status());
   const auto& annotations = found->model_version().annotations();
   const auto id = annotations.find(kPublishIdKey);
-  if (id == annotations.end() || id->second != publish_id_) {
+  if (!resumed_ && (id == annotations.end() || id->second != publish_id_)) {
+    return std::optional<v1::ModelVersion>();
+  }
+  if (resumed_ && found->model_version().uid() != model_version_.uid()) {
     return std::optional<v1::ModelVersion>();
   }
   return std::optional<v1::ModelVersion>(found->model_version());
@@ -271,34 +429,45 @@ absl::StatusOr<PublishSummary> Publication::Settle(const absl::Status& status) {
   }
   if (own->has_value() && (*own)->state() == v1::ModelVersion::COMMITTED) {
     model_version_ = **own;
-    return PublishSummary{model_version_, prefix_, plan_};
+    return Summary();
   }
   return TakeBack(status);
 }
 
+absl::Status Publication::DeleteDraft() {
+  v1::DeleteModelVersionRequest request;
+  request.set_name(options_.model_version);
+  CallOptions call;
+  call.timeout = kCleanUpTimeout;
+  const absl::Status deleted = client_.DeleteModelVersion(request, call).status();
+  return absl::IsNotFound(deleted) ? absl::OkStatus() : deleted;
+}
+
 absl::Status Publication::TakeBack(const absl::Status& status) {
-  const std::vector<std::string> uris = written_.uris();
-  const absl::Status deleted = DeleteObjects(stores_, model_version_, uris);
+  const auto with = [&status](absl::string_view what) {
+    return WithDetail(absl::Status(status.code(), absl::StrCat(status.message(), what)),
+                      DetailOf(status));
+  };
+  if (resumed_) {
+    return with(absl::StrCat("; the draft ", ShortModelVersionName(options_.model_version),
+                             " stays as it is: publish again to go on, or with --restart to begin "
+                             "anew"));
+  }
+  const auto own = FindOwn();
+  if (own.ok() && own->has_value() && (*own)->state() == v1::ModelVersion::COMMITTED) {
+    return with("; another publication has committed the draft meanwhile, so nothing is deleted");
+  }
+  absl::Status dropped = own.status();
+  if (own.ok() && own->has_value()) dropped = DeleteDraft();
+  const absl::Status deleted = DeleteObjects(stores_, model_version_, written_.uris());
   std::string left;
   if (!deleted.ok()) left = absl::StrCat("; left behind: ", deleted.message());
-  const auto own = FindOwn();
-  absl::Status dropped = own.status();
-  if (own.ok() && own->has_value()) {
-    v1::DeleteModelVersionRequest request;
-    request.set_name(options_.model_version);
-    CallOptions call;
-    call.timeout = kCleanUpTimeout;
-    dropped = client_.DeleteModelVersion(request, call).status();
-    if (absl::IsNotFound(dropped)) dropped = absl::OkStatus();
-  }
   // A draft that was never created is not worth a word.
   if (!dropped.ok() && !model_version_.uid().empty()) {
     absl::StrAppend(&left, "; the draft ", ShortModelVersionName(options_.model_version),
                     " could not be deleted and expires by itself (", dropped.message(), ")");
   }
-  if (left.empty()) return status;
-  absl::Status result(status.code(), absl::StrCat(status.message(), left));
-  return WithDetail(result, DetailOf(status));
+  return left.empty() ? status : with(left);
 }
 
 }  // namespace

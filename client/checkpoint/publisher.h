@@ -10,8 +10,8 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "client/checkpoint/cut_plan.h"
 #include "client/checkpoint/parallel.h"
+#include "client/checkpoint/source_plan.h"
 #include "client/sdk/client.h"
 #include "storage/base/random.h"
 #include "storage/object/object_store_registry.h"
@@ -21,60 +21,57 @@ namespace muster {
 // Buffers of all shards that are written at once take at most this much.
 inline constexpr int64_t kMaxPublishBufferBytes = int64_t{256} << 20;
 
-// What is about to be published.
-struct PublishPlan {
-  uint32_t shard_count = 0;
-  uint64_t tensor_count = 0;
-  uint32_t companion_count = 0;
-  int64_t size_bytes = 0;
-  // For the user, one line each.
-  std::vector<std::string> warnings;
-  std::vector<std::string> notes;
-};
-
 struct PublishOptions {
-  // A file, or a directory in the Hugging Face layout.
-  std::string source;
+  SourceOptions source;
   // "models/{model}/versions/{version}".
   std::string model_version;
-  // URI of the folder below which the objects go.
+  // URI of the folder below which the objects go; "" where the source's files stay in place.
   std::string destination;
-  CutStrategy strategy = CutStrategy::kLayer;
-  // 0 means a count that fits the size.
-  uint32_t shard_count = 0;
-  int64_t piece_size_bytes = int64_t{8} << 20;
   // Of the locations.
   std::string zone;
-  bool strict = false;
   // Shards that are written at once; fewer where their buffers would take too much memory.
   size_t jobs = 2;
-  // Delete a draft of this name first, with the objects that its publisher wrote. For one whose
-  // publisher is known to be dead.
-  bool replace_draft = false;
+  // Delete a draft of this name first, with the objects that its publisher wrote, rather than go on
+  // with it. For one whose publisher is known to be dead.
+  bool restart = false;
   // Bounds the first call, so that a server that isn't there is told soon; later calls wait out a
   // restart.
   absl::Duration first_call_timeout = absl::Seconds(10);
   absl::Duration call_timeout = absl::Minutes(5);
   std::stop_token stop;
-  // Called once, before the first byte is stored; may be empty.
-  std::function<void(const PublishPlan&)> on_plan;
+  // Called once, before the first byte is read; may be empty. `total_bytes` will be told to
+  // `on_bytes`: shards, and files of a snapshot that are checked by themselves.
+  std::function<void(const SourcePlan& plan, int64_t total_bytes)> on_plan;
   ByteProgress on_bytes;
 };
 
 struct PublishSummary {
   v1::ModelVersion model_version;
-  // Where the objects are.
+  // Where the objects are; "" where the source's files stay in place.
   std::string prefix;
-  PublishPlan plan;
+  // An earlier publication, which died, was gone on with: so many shards were stored already.
+  bool resumed = false;
+  uint32_t shards_kept = 0;
+  // What could not be checked, and what may be missing.
+  std::vector<std::string> warnings;
 };
 
 // Blocks until the model version is committed, or nothing of it is left: after an error the draft
 // and the objects that were written are deleted; where that is not possible the message says what
-// is left. The exception is a commit whose outcome can't be learnt, which leaves all as it is.
+// is left. The exceptions are a commit whose outcome can't be learnt, and a draft that was gone on
+// with, which leave all as it is.
 //
-// kAlreadyExists VERSION_EXISTS: the name is taken, and nothing was written. kAborted: a source
-// file changed meanwhile. kCancelled: `options.stop`. kResourceExhausted: no room. Otherwise the
-// errors of the checkpoint's reader, the store and the server.
+// A draft of this name that a publication of a source that looks alike, with the same options, left
+// behind is gone on with: a shard that is registered with the size and root that the source gives
+// now, and stored with that size, is not written again. With `source.in_place` nothing is written:
+// the locations are the source's files, which then must stay as they are.
+//
+// kAlreadyExists, and nothing was written: VERSION_EXISTS, the name is taken; DRAFT_DIFFERS, by a
+// draft of another source or with other options. kAborted: a source file changed meanwhile, or is
+// not what the draft was made from (SHARD_DIFFERS). kDataLoss BLOB_CORRUPT: a file of a Hugging Face
+// snapshot doesn't have the SHA-256 that its blob is named by. kCancelled: `options.stop`.
+// kResourceExhausted: no room. Otherwise the errors of the checkpoint's reader, the store and the
+// server.
 absl::StatusOr<PublishSummary> Publish(Client& client, const ObjectStoreRegistry& stores,
                                        Random& random, const PublishOptions& options);
 

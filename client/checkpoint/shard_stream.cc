@@ -10,13 +10,14 @@ namespace muster {
 
 absl::StatusOr<ShardStream> ShardStream::Open(const Checkpoint& checkpoint, const ShardCut& shard) {
   ShardStream stream;
-  if (shard.tensors.empty()) {
-    stream.Append(checkpoint.files[shard.raw.file].bytes, shard.raw.offset_bytes,
-                  shard.raw.size_bytes);
+  if (shard.range.has_value()) {
+    stream.Append(checkpoint.files[shard.range->file].bytes, shard.range->offset_bytes,
+                  shard.range->size_bytes);
     return stream;
   }
-  MUSTER_ASSIGN_OR_RETURN(std::string header,
-                          BuildShardHeader(shard, checkpoint.tensors, checkpoint.metadata));
+  MUSTER_ASSIGN_OR_RETURN(
+      std::string header,
+      BuildShardHeader(shard, checkpoint.tensors, checkpoint.components[shard.component].metadata));
   const auto header_size = static_cast<int64_t>(header.size());
   stream.Append(NewMemoryByteSource("shard header", std::move(header)), 0, header_size);
   for (const uint32_t i : shard.tensors) {

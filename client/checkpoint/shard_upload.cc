@@ -2,9 +2,13 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 
+#include "absl/functional/function_ref.h"
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
+#include "client/checkpoint/sha256.h"
+#include "client/checkpoint/snapshot_digests.h"
 #include "client/checkpoint/utf8.h"
 #include "storage/base/md5.h"
 #include "storage/base/status_macros.h"
@@ -12,56 +16,91 @@
 
 namespace muster {
 
-absl::StatusOr<ShardDigests> UploadShard(const ObjectStoreRegistry& stores, const std::string& uri,
-                                         const ShardStream& stream, int64_t piece_size_bytes,
-                                         HashQueue& hashes, const std::stop_token& stop,
-                                         const ByteProgress& progress) {
-  MUSTER_ASSIGN_OR_RETURN(const ObjectRef object, stores.Open(uri));
-  MUSTER_ASSIGN_OR_RETURN(const std::unique_ptr<ObjectWriter> writer,
-                          object.store->Create(object.key, {.size_bytes = stream.size_bytes(),
-                                                            .part_size_bytes = piece_size_bytes,
-                                                            .must_not_exist = true}));
-  ShardHasher hasher(hashes, piece_size_bytes);
+namespace {
+
+// Gives every piece to `on_piece` after it was hashed.
+absl::StatusOr<ShardDigests> ReadPieces(
+    const ShardStream& stream, const ShardReading& reading,
+    absl::FunctionRef<absl::Status(int64_t offset, absl::string_view bytes)> on_piece) {
+  const int64_t piece_size = reading.piece_size_bytes;
+  ShardHasher hasher(reading.hashes, piece_size);
+  std::optional<Sha256Stream> sha256;
+  if (!reading.sha256.empty()) sha256.emplace();
   MUSTER_ASSIGN_OR_RETURN(
       const IoBuffer buffer,
-      MakeIoBuffer(static_cast<size_t>(std::min(piece_size_bytes, stream.size_bytes()))));
+      MakeIoBuffer(static_cast<size_t>(std::min(piece_size, stream.size_bytes()))));
   for (int64_t offset = 0; offset < stream.size_bytes();) {
-    if (stop.stop_requested()) return absl::CancelledError("interrupted");
-    const int64_t length = std::min(piece_size_bytes, stream.size_bytes() - offset);
+    if (reading.stop.stop_requested()) return absl::CancelledError("interrupted");
+    const int64_t length = std::min(piece_size, stream.size_bytes() - offset);
     const absl::Span<char> piece = absl::MakeSpan(buffer.get(), static_cast<size_t>(length));
     MUSTER_RETURN_IF_ERROR(stream.Read(offset, piece));
     const absl::string_view bytes(piece.data(), piece.size());
     MUSTER_RETURN_IF_ERROR(hasher.AddPiece(bytes));
-    MUSTER_RETURN_IF_ERROR(writer->Write(offset, bytes));
+    if (sha256.has_value()) sha256->Update(bytes);
+    MUSTER_RETURN_IF_ERROR(on_piece(offset, bytes));
     offset += length;
-    if (progress) progress(length);
+    if (reading.progress) reading.progress(length);
   }
-  MUSTER_ASSIGN_OR_RETURN(ShardDigests digests, hasher.Finish());
+  if (sha256.has_value()) {
+    MUSTER_RETURN_IF_ERROR(CompareSha256("the source file", reading.sha256, sha256->FinishHex()));
+  }
+  return hasher.Finish();
+}
+
+}  // namespace
+
+absl::StatusOr<ShardDigests> DigestShard(const ShardStream& stream, const ShardReading& reading) {
+  return ReadPieces(stream, reading, [](int64_t, absl::string_view) { return absl::OkStatus(); });
+}
+
+absl::StatusOr<ShardDigests> UploadShard(const ObjectStoreRegistry& stores, const std::string& uri,
+                                         const ShardStream& stream, const ShardReading& reading,
+                                         bool replace) {
+  MUSTER_ASSIGN_OR_RETURN(const ObjectRef object, stores.Open(uri));
+  MUSTER_ASSIGN_OR_RETURN(
+      const std::unique_ptr<ObjectWriter> writer,
+      object.store->Create(object.key, {.size_bytes = stream.size_bytes(),
+                                        .part_size_bytes = reading.piece_size_bytes,
+                                        .must_not_exist = !replace}));
+  MUSTER_ASSIGN_OR_RETURN(ShardDigests digests,
+                          ReadPieces(stream, reading, [&](int64_t offset, absl::string_view bytes) {
+                            return writer->Write(offset, bytes);
+                          }));
   MUSTER_RETURN_IF_ERROR(writer->Commit().status());
   return digests;
 }
 
-absl::StatusOr<UploadedCompanion> UploadCompanion(const ObjectStoreRegistry& stores,
-                                                  const std::string& uri, const FoundFile& file) {
+bool IsStored(const ObjectStoreRegistry& stores, const std::string& uri, int64_t size_bytes,
+              const std::stop_token& stop) {
+  const auto object = stores.Open(uri);
+  if (!object.ok()) return false;
+  const auto info = object->store->Stat(object->key, stop);
+  return info.ok() && info->size_bytes == size_bytes;
+}
+
+absl::StatusOr<ReadCompanion> ReadCompanionFile(const FoundFile& file) {
   MUSTER_ASSIGN_OR_RETURN(const auto source, OpenFileByteSource(file.path));
   if (source->size_bytes() > kMaxCompanionBytes) {
     return absl::AbortedError(absl::StrCat(QuoteForMessage(file.path), ": grew to ",
                                            source->size_bytes(), " bytes while publishing"));
   }
-  std::string bytes(static_cast<size_t>(source->size_bytes()), '\0');
-  MUSTER_RETURN_IF_ERROR(source->Read(0, absl::MakeSpan(bytes)));
-  MUSTER_ASSIGN_OR_RETURN(const ObjectRef object, stores.Open(uri));
-  MUSTER_RETURN_IF_ERROR(object.store->Put(object.key, bytes, {.must_not_exist = true}).status());
-  UploadedCompanion uploaded;
-  uploaded.companion.set_path(file.relative_path);
-  uploaded.companion.set_size_bytes(bytes.size());
-  uploaded.companion.set_md5(Md5ToHex(Md5Of(bytes)));
-  uploaded.source_path = file.path;
-  uploaded.fingerprint = source->fingerprint();
-  return uploaded;
+  ReadCompanion read;
+  read.bytes.resize(static_cast<size_t>(source->size_bytes()));
+  MUSTER_RETURN_IF_ERROR(source->Read(0, absl::MakeSpan(read.bytes)));
+  if (!file.sha256.empty()) {
+    Sha256Stream sha256;
+    sha256.Update(read.bytes);
+    MUSTER_RETURN_IF_ERROR(CompareSha256(file.path, file.sha256, sha256.FinishHex()));
+  }
+  read.companion.set_path(file.relative_path);
+  read.companion.set_size_bytes(read.bytes.size());
+  read.companion.set_md5(Md5ToHex(Md5Of(read.bytes)));
+  read.source_path = file.path;
+  read.fingerprint = source->fingerprint();
+  return read;
 }
 
-absl::Status CheckUnchanged(const UploadedCompanion& companion) {
+absl::Status CheckUnchanged(const ReadCompanion& companion) {
   MUSTER_ASSIGN_OR_RETURN(const auto source, OpenFileByteSource(companion.source_path));
   if (source->fingerprint() == companion.fingerprint) return absl::OkStatus();
   return absl::AbortedError(absl::StrCat(QuoteForMessage(companion.source_path),

@@ -1,4 +1,4 @@
-// Stores shards and companions, and hashes what it stores in the same pass.
+// Reads shards and companions once: hashes them and stores them in the same pass.
 #ifndef MUSTER_CLIENT_CHECKPOINT_SHARD_UPLOAD_H_
 #define MUSTER_CLIENT_CHECKPOINT_SHARD_UPLOAD_H_
 
@@ -18,26 +18,44 @@
 
 namespace muster {
 
-// Writes the whole of `stream` to `uri`, where nothing may be yet. Memory: one piece. kCancelled
-// when `stop` is requested; nothing is visible at `uri` after an error.
+// How a shard's bytes are read, once and in order. The references outlive the reading.
+struct ShardReading {
+  int64_t piece_size_bytes = 0;
+  HashQueue& hashes;
+  std::stop_token stop;
+  const ByteProgress& progress;
+  // What all of the bytes must hash to; "" where nothing is known.
+  std::string sha256;
+};
+
+// The digests of `stream`. Memory: one piece. kCancelled when a stop is requested; kDataLoss
+// BLOB_CORRUPT when the SHA-256 is another one.
+absl::StatusOr<ShardDigests> DigestShard(const ShardStream& stream, const ShardReading& reading);
+
+// The same, and writes the bytes to `uri`, where nothing may be yet unless `replace`. Nothing new is
+// visible at `uri` after an error.
 absl::StatusOr<ShardDigests> UploadShard(const ObjectStoreRegistry& stores, const std::string& uri,
-                                         const ShardStream& stream, int64_t piece_size_bytes,
-                                         HashQueue& hashes, const std::stop_token& stop,
-                                         const ByteProgress& progress);
+                                         const ShardStream& stream, const ShardReading& reading,
+                                         bool replace);
+
+// Whether an object of this size is at `uri`; an object that can't be asked for is not there.
+bool IsStored(const ObjectStoreRegistry& stores, const std::string& uri, int64_t size_bytes,
+              const std::stop_token& stop);
 
 // A companion as it was read, and how to tell whether the file changed since.
-struct UploadedCompanion {
+struct ReadCompanion {
+  // Without a location.
   v1::Companion companion;
+  std::string bytes;
   std::string source_path;
   std::string fingerprint;
 };
 
-// Writes a companion to `uri`. The result has no location yet.
-absl::StatusOr<UploadedCompanion> UploadCompanion(const ObjectStoreRegistry& stores,
-                                                  const std::string& uri, const FoundFile& file);
+// kDataLoss BLOB_CORRUPT when its SHA-256 is not the one that the snapshot names.
+absl::StatusOr<ReadCompanion> ReadCompanionFile(const FoundFile& file);
 
-// kAborted when the source file is no longer what was uploaded.
-absl::Status CheckUnchanged(const UploadedCompanion& companion);
+// kAborted when the source file is no longer what was read.
+absl::Status CheckUnchanged(const ReadCompanion& companion);
 
 }  // namespace muster
 

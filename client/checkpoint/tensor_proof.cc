@@ -5,13 +5,17 @@
 #include <tuple>
 #include <utility>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
 #include "client/checkpoint/byte_source.h"
+#include "client/checkpoint/file_names.h"
+#include "client/checkpoint/index_json.h"
 #include "client/checkpoint/safetensors_header.h"
 #include "client/checkpoint/utf8.h"
 #include "client/sdk/pages.h"
 #include "storage/base/error_info.h"
+#include "storage/base/numbers.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
@@ -33,13 +37,14 @@ absl::Status Compare(absl::string_view file, const v1::Tensor& expected, const T
   const std::vector<int64_t> shape(expected.shape().begin(), expected.shape().end());
   const auto begin = static_cast<uint64_t>(found.begin_bytes + data_begin);
   const auto end = static_cast<uint64_t>(found.end_bytes + data_begin);
-  if (expected.name() == found.name && expected.dtype() == found.dtype &&
+  const std::string name = CatalogueTensorName(FolderOf(file), found.name);
+  if (expected.name() == name && expected.dtype() == found.dtype &&
       absl::MakeConstSpan(shape) == absl::MakeConstSpan(found.shape) &&
       expected.begin_bytes() == begin && expected.end_bytes() == end) {
     return absl::OkStatus();
   }
   return Differs(absl::StrCat(file, ": holds ",
-                              Describe(found.name, found.dtype, found.shape, begin, end), " where ",
+                              Describe(name, found.dtype, found.shape, begin, end), " where ",
                               Describe(expected.name(), expected.dtype(), shape,
                                        expected.begin_bytes(), expected.end_bytes()),
                               " was published"));
@@ -47,22 +52,22 @@ absl::Status Compare(absl::string_view file, const v1::Tensor& expected, const T
 
 }  // namespace
 
-absl::Status TensorProof::CheckFile(ShardIndex shard, const std::string& path,
+absl::Status TensorProof::CheckFile(const v1::Shard& shard, const std::string& path,
                                     const std::string& name) {
   MUSTER_ASSIGN_OR_RETURN(const auto bytes, OpenFileByteSource(path));
   MUSTER_ASSIGN_OR_RETURN(const SafetensorsHeader header, ReadSafetensorsHeader(*bytes));
   size_t next = 0;
-  int64_t tensor_bytes = 0;
-  std::vector<WeightMapEntry> entries;
+  std::vector<Entry> entries;
   MUSTER_RETURN_IF_ERROR(ForEachTensor(
-      client_, model_version_, shard,
+      client_, model_version_, ShardIndex(shard.index()),
       [&](const v1::Tensor& expected) {
         if (next >= header.tensor_count()) {
           return Differs(absl::StrCat(name, ": lacks tensor ", QuoteForMessage(expected.name())));
         }
         const TensorInfo found = header.tensor(next++);
-        tensor_bytes += found.end_bytes - found.begin_bytes;
-        entries.push_back({expected.name(), name});
+        entries.push_back({std::string(found.name), name,
+                           shard.has_rank() ? int64_t{shard.rank()} : -1,
+                           found.end_bytes - found.begin_bytes});
         return Compare(name, expected, found, header.data_begin_bytes());
       },
       call_));
@@ -72,18 +77,21 @@ absl::Status TensorProof::CheckFile(ShardIndex shard, const std::string& path,
   }
   MutexLock lock(mutex_);
   std::move(entries.begin(), entries.end(), std::back_inserter(entries_));
-  tensor_bytes_ += tensor_bytes;
   return absl::OkStatus();
 }
 
 absl::Status TensorProof::CheckWhole(uint64_t expected) {
   MutexLock lock(mutex_);
-  std::sort(entries_.begin(), entries_.end(), [](const auto& a, const auto& b) {
-    return std::tie(a.tensor, a.file) < std::tie(b.tensor, b.file);
+  const auto key = [](const Entry& entry) {
+    return std::make_tuple(entry.rank, FolderOf(entry.file), absl::string_view(entry.tensor));
+  };
+  std::sort(entries_.begin(), entries_.end(), [&](const Entry& a, const Entry& b) {
+    return std::make_pair(key(a), absl::string_view(a.file)) <
+           std::make_pair(key(b), absl::string_view(b.file));
   });
   const auto twice =
       std::adjacent_find(entries_.begin(), entries_.end(),
-                         [](const auto& a, const auto& b) { return a.tensor == b.tensor; });
+                         [&](const Entry& a, const Entry& b) { return key(a) == key(b); });
   if (twice != entries_.end()) {
     return Differs(absl::StrCat("tensor ", QuoteForMessage(twice->tensor), " is in ", twice->file,
                                 " and in ", std::next(twice)->file));
@@ -100,12 +108,24 @@ uint64_t TensorProof::tensor_count() const {
 
 int64_t TensorProof::tensor_bytes() const {
   MutexLock lock(mutex_);
-  return tensor_bytes_;
+  int64_t bytes = 0;
+  for (const Entry& entry : entries_) bytes += entry.size_bytes;
+  return bytes;
 }
 
-std::vector<WeightMapEntry> TensorProof::TakeEntries() {
+std::string TensorProof::IndexJsonFor(const OutputLayout& layout,
+                                      const OutputLayout::Index& index) const {
+  absl::flat_hash_set<absl::string_view> files;
+  for (const size_t file : index.files) files.insert(layout.files[file].path);
+  std::vector<WeightMapEntry> entries;
+  int64_t bytes = 0;
   MutexLock lock(mutex_);
-  return std::move(entries_);
+  for (const Entry& entry : entries_) {
+    if (!files.contains(entry.file)) continue;
+    entries.push_back({entry.tensor, std::string(BaseNameOf(entry.file))});
+    bytes += entry.size_bytes;
+  }
+  return WriteIndexJson(std::move(entries), bytes);
 }
 
 }  // namespace muster

@@ -8,14 +8,13 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "client/checkpoint/index_json.h"
+#include "client/checkpoint/output_layout.h"
 #include "client/sdk/client.h"
 #include "storage/base/mutex.h"
-#include "storage/base/numbers.h"
 
 namespace muster {
 
-// Collects what the files of one model hold. Thread-safe, but for TakeEntries.
+// Collects what the files of one model hold. Thread-safe.
 class TensorProof {
  public:
   // `client` outlives it.
@@ -23,27 +22,36 @@ class TensorProof {
       : client_(client), model_version_(std::move(model_version)), call_(std::move(call)) {}
 
   // Compares the header of the file at `path`, called `name` in the model, with the catalogue's
-  // tensors of `shard`: the same names, dtypes, shapes and byte ranges. kDataLoss TENSORS_DIFFER,
-  // naming the first one that differs.
-  absl::Status CheckFile(ShardIndex shard, const std::string& path, const std::string& name);
+  // tensors of `shard`: the same names, dtypes, shapes and byte ranges, where the catalogue's names
+  // begin with the file's folder. kDataLoss TENSORS_DIFFER, naming the first one that differs.
+  absl::Status CheckFile(const v1::Shard& shard, const std::string& path, const std::string& name);
 
-  // Checks that every tensor is in one file only and that there are `expected` of them. kDataLoss
-  // TENSORS_DIFFER.
+  // Checks that every tensor is in one file only of its rank and that there are `expected` of them.
+  // kDataLoss TENSORS_DIFFER.
   absl::Status CheckWhole(uint64_t expected);
 
   uint64_t tensor_count() const;
   // Of the tensors, without headers.
   int64_t tensor_bytes() const;
-  // Which file holds which tensor, in order of names after CheckWhole. Called last.
-  std::vector<WeightMapEntry> TakeEntries();
+  // The content of `index`: which of its files holds which tensor. Called after CheckWhole.
+  std::string IndexJsonFor(const OutputLayout& layout, const OutputLayout::Index& index) const;
 
  private:
+  struct Entry {
+    // In the file: without the folder.
+    std::string tensor;
+    // In the model.
+    std::string file;
+    // -1 where there is none.
+    int64_t rank = -1;
+    int64_t size_bytes = 0;
+  };
+
   Client& client_;
   const std::string model_version_;
   const CallOptions call_;
   mutable Mutex mutex_;
-  std::vector<WeightMapEntry> entries_ MUSTER_GUARDED_BY(mutex_);
-  int64_t tensor_bytes_ MUSTER_GUARDED_BY(mutex_) = 0;
+  std::vector<Entry> entries_ MUSTER_GUARDED_BY(mutex_);
 };
 
 }  // namespace muster

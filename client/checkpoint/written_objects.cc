@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <set>
 #include <system_error>
+#include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -63,12 +64,12 @@ std::string LocalFolderOf(absl::string_view uri, absl::string_view folders) {
   return begin == std::string::npos ? "" : path.substr(0, begin + folders.size());
 }
 
+}  // namespace
+
 std::string DestinationOf(const v1::ModelVersion& version) {
   const auto it = version.annotations().find(kDestinationKey);
   return it == version.annotations().end() ? "" : it->second;
 }
-
-}  // namespace
 
 std::string PublishPrefix(absl::string_view to, absl::string_view model_version,
                           absl::string_view uid) {
@@ -86,6 +87,24 @@ bool IsPublishedObject(absl::string_view uri, absl::string_view model_version,
   return !folders.empty() && absl::StrContains(uri, folders + "/");
 }
 
+absl::StatusOr<std::vector<StoredObject>> ListObjectsBelow(const ObjectStoreRegistry& stores,
+                                                           const std::string& folder) {
+  std::vector<StoredObject> objects;
+  MUSTER_ASSIGN_OR_RETURN(const ObjectRef root, stores.Open(folder));
+  ObjectStore::ListOptions list;
+  while (true) {
+    const auto page = root.store->List(root.key, list);
+    if (absl::IsNotFound(page.status())) return objects;
+    MUSTER_RETURN_IF_ERROR(page.status());
+    for (const ObjectStore::ListedObject& object : *page) {
+      MUSTER_ASSIGN_OR_RETURN(std::string uri, JoinUri(folder, object.key.substr(root.key.size())));
+      objects.push_back({std::move(uri), object.size_bytes});
+    }
+    if (page->size() < list.limit) return objects;
+    list.after = page->back().key;
+  }
+}
+
 absl::StatusOr<std::vector<std::string>> ListPublishedObjects(const ObjectStoreRegistry& stores,
                                                               const v1::ModelVersion& version) {
   std::vector<std::string> uris;
@@ -94,19 +113,9 @@ absl::StatusOr<std::vector<std::string>> ListPublishedObjects(const ObjectStoreR
   const std::string folder =
       absl::StrCat(PublishPrefix(destination, version.name(), version.uid()), "/");
   if (!IsPublishedObject(folder, version.name(), version.uid())) return uris;
-  MUSTER_ASSIGN_OR_RETURN(const ObjectRef root, stores.Open(folder));
-  ObjectStore::ListOptions list;
-  while (true) {
-    const auto page = root.store->List(root.key, list);
-    if (absl::IsNotFound(page.status())) return uris;
-    MUSTER_RETURN_IF_ERROR(page.status());
-    for (const ObjectStore::ListedObject& object : *page) {
-      MUSTER_ASSIGN_OR_RETURN(uris.emplace_back(),
-                              JoinUri(folder, object.key.substr(root.key.size())));
-    }
-    if (page->size() < list.limit) return uris;
-    list.after = page->back().key;
-  }
+  MUSTER_ASSIGN_OR_RETURN(std::vector<StoredObject> objects, ListObjectsBelow(stores, folder));
+  for (StoredObject& object : objects) uris.push_back(std::move(object.uri));
+  return uris;
 }
 
 absl::Status DeleteObjects(const ObjectStoreRegistry& stores, const v1::ModelVersion& version,

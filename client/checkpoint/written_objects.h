@@ -2,6 +2,7 @@
 #ifndef MUSTER_CLIENT_CHECKPOINT_WRITTEN_OBJECTS_H_
 #define MUSTER_CLIENT_CHECKPOINT_WRITTEN_OBJECTS_H_
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -24,13 +25,25 @@ std::string PublishPrefix(absl::string_view to, absl::string_view model_version,
 bool IsPublishedObject(absl::string_view uri, absl::string_view model_version,
                        absl::string_view uid);
 
+struct StoredObject {
+  std::string uri;
+  int64_t size_bytes = 0;
+};
+
 // The annotation of a model version that says below which URI its publisher writes.
 inline constexpr char kDestinationKey[] = "muster.destination";
+
+// All objects below `folder`, a URI that ends with "/"; none where there is no such folder.
+absl::StatusOr<std::vector<StoredObject>> ListObjectsBelow(const ObjectStoreRegistry& stores,
+                                                           const std::string& folder);
 
 // The objects in the folder that the publisher of `version` writes to, registered or not; none
 // where the version doesn't say where that is.
 absl::StatusOr<std::vector<std::string>> ListPublishedObjects(const ObjectStoreRegistry& stores,
                                                               const v1::ModelVersion& version);
+
+// The URI in the version's annotation; "" where it has none.
+std::string DestinationOf(const v1::ModelVersion& version);
 
 // Deletes objects of `version` that publishing wrote, as many as it can. On local files, also what
 // writers that died left in its folder, and the directories that became empty, up to and including

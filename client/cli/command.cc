@@ -61,6 +61,7 @@ void AddGlobalOptions(CLI::App& app, GlobalOptions& options) {
 void AddCommands(CLI::App& app, Command& chosen) {
   AddSampleCommand(app, chosen);
   AddPublishCommand(app, chosen);
+  AddInspectCommand(app, chosen);
   AddModelsCommand(app, chosen);
   AddShardsCommand(app, chosen);
   AddAssembliesCommand(app, chosen);

@@ -13,6 +13,7 @@ namespace muster {
 
 void AddSampleCommand(CLI::App& app, Command& chosen);
 void AddPublishCommand(CLI::App& app, Command& chosen);
+void AddInspectCommand(CLI::App& app, Command& chosen);
 void AddModelsCommand(CLI::App& app, Command& chosen);
 void AddShardsCommand(CLI::App& app, Command& chosen);
 void AddAssembliesCommand(CLI::App& app, Command& chosen);

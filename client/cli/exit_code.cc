@@ -17,9 +17,7 @@ std::string ValueOf(const ErrorDetail& detail, const char* key) {
 
 std::string VersionHint(const ErrorDetail& detail) {
   if (ValueOf(detail, "state") == "DRAFT") {
-    return "another publication of this name is under way or was killed; in the latter case "
-           "publish again with "
-           "--replace-draft";
+    return "another publication of this name is under way or was killed";
   }
   return "a committed model version never changes; choose another version, or delete it with "
          "`muster models delete`";
@@ -60,6 +58,10 @@ std::string HintFor(const absl::Status& status) {
   if (reason == "SERVER_UNREACHABLE")
     return "start musterd, or name its address with --server or MUSTER_SERVER";
   if (reason == "VERSION_EXISTS") return VersionHint(detail);
+  if (reason == "DRAFT_DIFFERS" || reason == "SHARD_DIFFERS") {
+    return "publish what the draft was made from, or begin anew with --restart once its publisher "
+           "is known to be dead";
+  }
   if (reason == "VERSION_UNKNOWN") return "`muster models` lists what there is";
   if (reason == "ASSEMBLY_UNKNOWN")
     return "`muster assemblies` lists what there is; `muster assemblies create` makes one";

@@ -1,9 +1,13 @@
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <iterator>
 #include <memory>
 #include <set>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "client/checkpoint/orphans.h"
 #include "client/checkpoint/written_objects.h"
 #include "client/cli/commands.h"
 #include "client/cli/display.h"
@@ -21,7 +25,11 @@ struct Options {
   std::string model;
   std::string only_model;
   std::optional<uint32_t> shard;
-  bool keep_objects = false;
+  bool with_objects = false;
+  std::string to;
+  std::string own_server_id;
+  std::string older_than = "24h";
+  bool dry_run = false;
 };
 
 absl::Status List(Invocation& invocation, const Options& options) {
@@ -149,28 +157,175 @@ absl::StatusOr<std::vector<std::string>> OwnObjects(const Invocation& invocation
   return std::vector<std::string>(uris.begin(), uris.end());
 }
 
-absl::Status Delete(Invocation& invocation, const Options& options) {
-  MUSTER_ASSIGN_OR_RETURN(const std::string name, FullModelVersionName(options.model));
-  MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect());
-  MUSTER_ASSIGN_OR_RETURN(const auto response, Get(invocation, *client, name));
-  std::vector<std::string> uris;
-  if (!options.keep_objects) {
-    MUSTER_ASSIGN_OR_RETURN(uris, OwnObjects(invocation, *client, response.model_version()));
-  }
-  v1::DeleteModelVersionRequest request;
-  request.set_name(name);
-  MUSTER_RETURN_IF_ERROR(client->DeleteModelVersion(request, invocation.Call()).status());
-  if (!options.keep_objects) {
-    MUSTER_RETURN_IF_ERROR(DeleteObjects(invocation.stores(), response.model_version(), uris));
-  }
+void PrintDeleted(const Invocation& invocation, const std::string& name, size_t objects) {
   if (invocation.json()) {
     JsonObject json;
     json.Add("name", name);
-    json.Add("objects_deleted", static_cast<int64_t>(uris.size()));
+    json.Add("objects_deleted", static_cast<int64_t>(objects));
     invocation.PrintLine(json.ToString());
+    return;
+  }
+  invocation.PrintLine(absl::StrCat("deleted ", ShortModelVersionName(name), " and ",
+                                    CountOf(objects, "stored object")));
+}
+
+// Where orphans may be: --to, or wherever the catalogue's model versions are.
+absl::StatusOr<std::set<std::string>> Destinations(const Invocation& invocation, Client& client,
+                                                   const std::string& to) {
+  if (to.empty()) return KnownDestinations(client, invocation.Call());
+  MUSTER_ASSIGN_OR_RETURN(std::string uri, ParseDestination(to, invocation.working_directory()));
+  return std::set<std::string>{std::move(uri)};
+}
+
+absl::StatusOr<std::vector<Orphan>> AllOrphans(const Invocation& invocation, Client& client,
+                                               const Options& options) {
+  MUSTER_ASSIGN_OR_RETURN(const std::set<std::string> destinations,
+                          Destinations(invocation, client, options.to));
+  std::vector<Orphan> all;
+  for (const std::string& destination : destinations) {
+    MUSTER_ASSIGN_OR_RETURN(std::vector<Orphan> found,
+                            FindOrphans(client, invocation.stores(), destination,
+                                        options.own_server_id, invocation.Call()));
+    std::move(found.begin(), found.end(), std::back_inserter(all));
+  }
+  return all;
+}
+
+// Goes on with a deletion that ended after the model version was gone and before its objects were.
+absl::Status DeleteLeftObjects(Invocation& invocation, Client& client, const std::string& name,
+                               const Options& options, const absl::Status& unknown) {
+  MUSTER_ASSIGN_OR_RETURN(const std::vector<Orphan> orphans,
+                          AllOrphans(invocation, client, options));
+  size_t deleted = 0;
+  bool any = false;
+  for (const Orphan& orphan : orphans) {
+    if (orphan.version.name() != name || !orphan.is_ours) continue;
+    MUSTER_RETURN_IF_ERROR(DeleteOrphan(invocation.stores(), orphan));
+    any = true;
+    deleted += orphan.uris.size();
+  }
+  if (!any) return unknown;
+  PrintDeleted(invocation, name, deleted);
+  return absl::OkStatus();
+}
+
+absl::Status DeleteRows(const Invocation& invocation, Client& client, const std::string& name) {
+  v1::DeleteModelVersionRequest request;
+  request.set_name(name);
+  return client.DeleteModelVersion(request, invocation.Call()).status();
+}
+
+// The model version first: while it is there, so are its objects.
+absl::Status Delete(Invocation& invocation, const Options& options) {
+  MUSTER_ASSIGN_OR_RETURN(const std::string name, FullModelVersionName(options.model));
+  MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect());
+  const auto response = Get(invocation, *client, name);
+  if (options.with_objects && absl::IsNotFound(response.status())) {
+    return DeleteLeftObjects(invocation, *client, name, options, response.status());
+  }
+  MUSTER_RETURN_IF_ERROR(response.status());
+  const v1::ModelVersion& version = response->model_version();
+  if (!options.with_objects) {
+    MUSTER_RETURN_IF_ERROR(DeleteRows(invocation, *client, name));
+    PrintDeleted(invocation, name, 0);
+    if (!DestinationOf(version).empty()) {
+      invocation.Note(
+          absl::StrCat("its objects are still at ",
+                       Printable(PublishPrefix(DestinationOf(version), name, version.uid())),
+                       "; the same command with --with-objects deletes them"));
+    }
+    return absl::OkStatus();
+  }
+  MUSTER_ASSIGN_OR_RETURN(const std::vector<std::string> uris,
+                          OwnObjects(invocation, *client, version));
+  MUSTER_RETURN_IF_ERROR(DeleteRows(invocation, *client, name));
+  MUSTER_RETURN_IF_ERROR(DeleteObjects(invocation.stores(), version, uris));
+  PrintDeleted(invocation, name, uris.size());
+  return absl::OkStatus();
+}
+
+// Drafts that nobody has finished for so long that nobody will.
+absl::StatusOr<std::vector<v1::ModelVersion>> OldDrafts(const Invocation& invocation,
+                                                        Client& client, absl::Duration age) {
+  MUSTER_ASSIGN_OR_RETURN(std::vector<v1::ModelVersion> versions,
+                          ListAllModelVersions(client, "", invocation.Call()));
+  const absl::Time limit = invocation.clock().Now() - age;
+  std::erase_if(versions, [&](const v1::ModelVersion& version) {
+    const absl::Time created = absl::FromUnixSeconds(version.create_time().seconds());
+    return version.state() != v1::ModelVersion::DRAFT || created > limit;
+  });
+  return versions;
+}
+
+void PrintGarbage(const Invocation& invocation, const std::vector<v1::ModelVersion>& drafts,
+                  const std::vector<Orphan>& orphans, bool dry_run) {
+  Table table({{"WHAT"},
+               {"MODEL"},
+               {"OBJECTS", Table::Align::kRight},
+               {"SIZE", Table::Align::kRight},
+               {"WHERE"},
+               {dry_run ? "WOULD BE" : "IS"}});
+  std::vector<std::string> rows;
+  const auto add = [&](const char* what, const v1::ModelVersion& version, size_t objects,
+                       int64_t size, const std::string& where, bool deleted) {
+    if (invocation.json()) {
+      JsonObject json;
+      json.Add("what", what);
+      json.Add("name", version.name());
+      json.Add("uid", version.uid());
+      json.Add("objects", static_cast<int64_t>(objects));
+      json.Add("size_bytes", size);
+      json.Add("where", where);
+      json.AddRaw("deleted", deleted && !dry_run ? "true" : "false");
+      rows.push_back(json.ToString());
+      return;
+    }
+    table.Add({what, ShortModelVersionName(version.name()), absl::StrCat(objects), FormatSize(size),
+               where, deleted ? "deleted" : "left: of another server"});
+  };
+  for (const v1::ModelVersion& draft : drafts) {
+    const std::string destination = DestinationOf(draft);
+    add("draft", draft, draft.shards_added(), static_cast<int64_t>(draft.size_bytes()),
+        destination.empty() ? "" : PublishPrefix(destination, draft.name(), draft.uid()), true);
+  }
+  for (const Orphan& orphan : orphans) {
+    add("objects", orphan.version, orphan.uris.size(), orphan.size_bytes, orphan.folder_uri,
+        orphan.is_ours);
+  }
+  if (invocation.json()) {
+    invocation.PrintLine(JsonArray(rows));
+  } else if (table.row_count() == 0) {
+    invocation.PrintLine("nothing is left behind");
   } else {
-    invocation.PrintLine(absl::StrCat("deleted ", ShortModelVersionName(name), " and ",
-                                      CountOf(uris.size(), "stored object")));
+    invocation.Print(table.ToString());
+  }
+}
+
+absl::Status CollectGarbage(Invocation& invocation, const Options& options) {
+  MUSTER_ASSIGN_OR_RETURN(const absl::Duration age, ParseDuration(options.older_than));
+  MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect());
+  MUSTER_ASSIGN_OR_RETURN(const std::vector<Orphan> orphans,
+                          AllOrphans(invocation, *client, options));
+  MUSTER_ASSIGN_OR_RETURN(const std::vector<v1::ModelVersion> drafts,
+                          OldDrafts(invocation, *client, age));
+  if (!options.dry_run) {
+    for (const v1::ModelVersion& draft : drafts) {
+      MUSTER_ASSIGN_OR_RETURN(const std::vector<std::string> uris,
+                              OwnObjects(invocation, *client, draft));
+      MUSTER_RETURN_IF_ERROR(DeleteRows(invocation, *client, draft.name()));
+      MUSTER_RETURN_IF_ERROR(DeleteObjects(invocation.stores(), draft, uris));
+    }
+    for (const Orphan& orphan : orphans) {
+      if (orphan.is_ours) MUSTER_RETURN_IF_ERROR(DeleteOrphan(invocation.stores(), orphan));
+    }
+  }
+  PrintGarbage(invocation, drafts, orphans, options.dry_run);
+  const bool foreign = std::any_of(orphans.begin(), orphans.end(),
+                                   [](const Orphan& orphan) { return !orphan.is_ours; });
+  if (foreign) {
+    invocation.Note(
+        "objects of another server may be in use there; if that server is gone, `--server-id ID` "
+        "with the first part of the uid (before the last \"-\" of the folder's name) takes them");
   }
   return absl::OkStatus();
 }
@@ -194,22 +349,40 @@ void AddModelsCommand(CLI::App& app, Command& chosen) {
   list->callback(choose(List));
   CLI::App* const show = models->add_subcommand("show", "Show one model version");
   CLI::App* const tensors = models->add_subcommand("tensors", "List a model version's tensors");
-  CLI::App* const remove = models->add_subcommand(
-      "delete", "Delete a model version and the objects that publishing wrote");
+  CLI::App* const remove = models->add_subcommand("delete", "Delete a model version");
+  CLI::App* const collect = models->add_subcommand(
+      "gc", "Delete old drafts, and objects that publishing wrote and no model version owns");
   for (CLI::App* const command : {show, tensors, remove}) {
     command->add_option("MODEL@VERSION", options->model, "The model version")->required();
   }
   tensors->add_option("--shard", options->shard, "Only this shard's");
-  remove->add_flag("--keep-objects", options->keep_objects, "Leave the stored objects");
+  remove->add_flag("--with-objects", options->with_objects,
+                   "Delete the objects that publishing wrote too; those that were registered in "
+                   "place stay. Can be repeated until it is done");
+  collect->add_flag("--dry-run", options->dry_run, "Only say what would be deleted");
+  collect
+      ->add_option("--older-than", options->older_than,
+                   "Take drafts for left behind that were made so long ago")
+      ->capture_default_str();
+  collect->add_option("--server-id", options->own_server_id,
+                      "Take objects of this server too: the first part of their uids");
+  for (CLI::App* const command : {remove, collect}) {
+    command->add_option("--to", options->to,
+                        "Where objects without an owner are looked for (default: where the "
+                        "catalogue's model versions were published to)");
+  }
   show->callback(choose(Show));
   tensors->callback(choose(Tensors));
   remove->callback(choose(Delete));
+  collect->callback(choose(CollectGarbage));
   models->footer(
       "Examples:\n"
       "  muster models\n"
       "  muster models show llama@v1\n"
       "  muster models tensors llama@v1 --shard 3\n"
-      "  muster models delete llama@v1");
+      "  muster models delete llama@v1 --with-objects\n"
+      "  muster models gc --dry-run\n"
+      "  muster models gc --to file:///srv/models --older-than 1h");
 }
 
 }  // namespace muster

@@ -48,7 +48,7 @@ absl::StatusOr<TuneSample> TakeSample(const std::string& source, CutStrategy str
   TuneSample sample;
   sample.strategy = strategy;
   if (strategy == CutStrategy::kRaw) {
-    MUSTER_ASSIGN_OR_RETURN(sample.checkpoint, OpenRawCheckpoint(source));
+    MUSTER_ASSIGN_OR_RETURN(sample.checkpoint, OpenRawCheckpoint(source, {}));
     if (!sample.checkpoint.files.empty()) {
       sample.source_bytes = sample.checkpoint.TotalBytes();
       KeepLargestFile(sample.checkpoint);
@@ -76,8 +76,9 @@ absl::StatusOr<CutPlan> CutSample(const TuneSample& sample, uint32_t shards,
                                   int64_t piece_size_bytes) {
   const CutOptions options{shards, piece_size_bytes};
   if (sample.strategy == CutStrategy::kRaw) return CutRaw({sample.sample_bytes}, options);
-  return CutTensors(sample.checkpoint.tensors, sample.checkpoint.metadata, sample.strategy,
-                    options);
+  // As if it were one component: the number of shards is what is measured.
+  return CutTensors(sample.checkpoint.tensors, sample.checkpoint.components.front().metadata,
+                    sample.strategy, options);
 }
 
 }  // namespace muster

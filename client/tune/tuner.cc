@@ -191,14 +191,16 @@ absl::StatusOr<Tuning::Stored> Tuning::Publish(const std::string& folder, const 
   }
   left_ = stored.uris;
   const absl::Duration begin = clock_.Monotonic();
+  const ByteProgress done = [this](int64_t bytes) { Done(bytes); };
   MUSTER_RETURN_IF_ERROR(RunInParallel(
       cuts.shards.size(), options_.publish_jobs, stop_.get_token(),
       [&](size_t i, const std::stop_token& stop) -> absl::Status {
         MUSTER_ASSIGN_OR_RETURN(const ShardStream stream,
                                 ShardStream::Open(sample_.checkpoint, cuts.shards[i]));
-        MUSTER_ASSIGN_OR_RETURN(const ShardDigests digests,
-                                UploadShard(stores_, stored.uris[i], stream, piece, hashes_, stop,
-                                            [this](int64_t bytes) { Done(bytes); }));
+        MUSTER_ASSIGN_OR_RETURN(
+            const ShardDigests digests,
+            UploadShard(stores_, stored.uris[i], stream, {piece, hashes_, stop, done, ""},
+                        /*replace=*/false));
         v1::Shard& shard = stored.shards[i].shard;
         shard.set_size_bytes(static_cast<uint64_t>(digests.size_bytes));
         shard.set_md5(Md5ToHex(digests.md5));

@@ -29,7 +29,6 @@
 #include "absl/functional/function_ref.h"
 #include "absl/strings/str_cat.h"
 #include "client/checkpoint/disk_room.h"
-#include "client/checkpoint/index_json.h"
 #include "client/checkpoint/model_files.h"
 #include "client/checkpoint/output_layout.h"
 #include "client/checkpoint/parallel.h"
@@ -199,12 +198,18 @@ class ViewBuild {
       planned.path = companion.path();
       planned.size_bytes = static_cast<int64_t>(companion.size_bytes());
     }
-    if (HasIndex()) plan.files.emplace_back().path = kIndexFile;
+    for (const OutputLayout::Index& index : layout_.indexes) {
+      if (HoldsAnyOf(index)) plan.files.emplace_back().path = index.path;
+    }
     return plan;
   }
 
-  // Also of a part of the model.
-  bool HasIndex() const { return !layout_.raw && layout_.files.size() > 1; }
+  // A part of the model has the indexes of what it holds.
+  bool HoldsAnyOf(const OutputLayout::Index& index) const {
+    return std::any_of(files_.begin(), files_.end(), [&index](const File& file) {
+      return std::count(index.files.begin(), index.files.end(), file.index) > 0;
+    });
+  }
 
   absl::Status LookAtOld() {
     std::error_code error;
@@ -302,7 +307,7 @@ class ViewBuild {
           return Annotate(made, QuoteForMessage(plan_.files[planned].path));
         }));
     MUSTER_RETURN_IF_ERROR(CopyCompanions(copier_, companions_, staging_, options_.stop));
-    MUSTER_RETURN_IF_ERROR(WriteIndex());
+    MUSTER_RETURN_IF_ERROR(WriteIndexes());
     MUSTER_RETURN_IF_ERROR(FinishFiles());
     if (options_.stop.stop_requested()) return absl::CancelledError("interrupted");
     // DIR leads to the old one, or was switched away from it.
@@ -389,7 +394,7 @@ class ViewBuild {
         planned.kind == ViewFile::Kind::kSymlink
             ? absl::StrCat(cache_place_.path, "/", cache_place_.domain, "/", planned.key)
             : path;
-    return proof_->CheckFile(ShardIndex(file.shards.front()), readable, planned.path);
+    return proof_->CheckFile(shards_[file.shards.front()], readable, planned.path);
   }
 
   // The file is verified at the moment that it gets its further name.
@@ -445,14 +450,17 @@ class ViewBuild {
     return absl::OkStatus();
   }
 
-  absl::Status WriteIndex() {
+  absl::Status WriteIndexes() {
     if (layout_.raw) return absl::OkStatus();
     // Of a part of the model, that no name is in two files.
     const uint64_t count = proof_->tensor_count();
     MUSTER_RETURN_IF_ERROR(proof_->CheckWhole(count));
-    if (!HasIndex()) return absl::OkStatus();
-    return WriteWholeFile(absl::StrCat(staging_, "/", kIndexFile),
-                          WriteIndexJson(proof_->TakeEntries(), proof_->tensor_bytes()));
+    for (const OutputLayout::Index& index : layout_.indexes) {
+      if (!HoldsAnyOf(index)) continue;
+      MUSTER_RETURN_IF_ERROR(WriteWholeFile(absl::StrCat(staging_, "/", index.path),
+                                            proof_->IndexJsonFor(layout_, index)));
+    }
+    return absl::OkStatus();
   }
 
   // Modes, durability, and how every file is found from now on.

@@ -76,8 +76,8 @@ TEST_F(AssemblerTest, AssembledModelHoldsWhatWasPublished) {
 
 TEST_F(AssemblerTest, SingleShardIsOneFileWithoutIndex) {
   PublishOptions options = Options();
-  options.source = directory_.Path("source/a.safetensors");
-  options.shard_count = 1;
+  options.source.path = directory_.Path("source/a.safetensors");
+  options.source.shard_count = 1;
   MUSTER_ASSERT_OK(PublishNow(options));
 
   MUSTER_ASSERT_OK(Assemble());
@@ -87,8 +87,8 @@ TEST_F(AssemblerTest, SingleShardIsOneFileWithoutIndex) {
 
 TEST_F(AssemblerTest, RawModelComesBackAsItsFiles) {
   PublishOptions options = Options();
-  options.strategy = CutStrategy::kRaw;
-  options.shard_count = 4;
+  options.source.strategy = CutStrategy::kRaw;
+  options.source.shard_count = 4;
   MUSTER_ASSERT_OK(PublishNow(options));
 
   const auto summary = Assemble();

@@ -9,6 +9,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "client/checkpoint/file_names.h"
 #include "client/checkpoint/index_json.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -39,6 +40,20 @@ std::vector<std::string> Names(const Checkpoint& checkpoint) {
   return names;
 }
 
+std::vector<std::string> LeftOutSets(const Checkpoint& checkpoint) {
+  std::vector<std::string> names;
+  for (const WeightSet& set : checkpoint.sets) {
+    if (!set.chosen) names.push_back(InFolder(set.folder, set.name));
+  }
+  return names;
+}
+
+std::vector<std::pair<std::string, std::string>> LeftOutPaths(const Checkpoint& checkpoint) {
+  std::vector<std::pair<std::string, std::string>> paths;
+  for (const LeftOut& file : checkpoint.left_out) paths.emplace_back(file.path, file.why);
+  return paths;
+}
+
 TEST(TensorCheckpointTest, SingleFileGivesItsTensors) {
   TestDirectory directory;
   const std::string path =
@@ -49,7 +64,7 @@ TEST(TensorCheckpointTest, SingleFileGivesItsTensors) {
 
   MUSTER_ASSERT_OK(checkpoint);
   EXPECT_THAT(Names(*checkpoint), ElementsAre("a", "b"));
-  EXPECT_THAT(checkpoint->metadata, ElementsAre(Pair("format", "pt")));
+  EXPECT_THAT(checkpoint->components[0].metadata, ElementsAre(Pair("format", "pt")));
   EXPECT_THAT(checkpoint->companions, IsEmpty());
   EXPECT_EQ(checkpoint->TotalBytes(), 10);
   const SourceTensor& b = checkpoint->tensors[1];
@@ -78,12 +93,12 @@ TEST(TensorCheckpointTest, IndexedDirectoryGivesTensorsCompanionsAndWarnings) {
 
   MUSTER_ASSERT_OK(checkpoint);
   EXPECT_THAT(Names(*checkpoint), ElementsAre("a", "b"));
-  EXPECT_THAT(checkpoint->metadata,
+  EXPECT_THAT(checkpoint->components[0].metadata,
               ElementsAre(Pair("format", "pt"), Pair("x", "1"), Pair("y", "2")));
   EXPECT_THAT(Paths(checkpoint->companions),
               ElementsAre(".gitattributes", "1_Pooling/config.json", "config.json"));
-  EXPECT_THAT(checkpoint->warnings, UnorderedElementsAre(HasSubstr("\"consolidated.safetensors\""),
-                                                         HasSubstr("\"pytorch_model.bin\"")));
+  EXPECT_THAT(checkpoint->warnings, IsEmpty());
+  EXPECT_THAT(LeftOutSets(*checkpoint), UnorderedElementsAre("consolidated*.safetensors", "*.bin"));
 }
 
 TEST(TensorCheckpointTest, DirectoryWithoutIndexTakesEveryFileOfItsTopLevel) {
@@ -96,7 +111,7 @@ TEST(TensorCheckpointTest, DirectoryWithoutIndexTakesEveryFileOfItsTopLevel) {
 
   MUSTER_ASSERT_OK(checkpoint);
   EXPECT_THAT(Names(*checkpoint), ElementsAre("a", "b"));
-  EXPECT_THAT(checkpoint->warnings, ElementsAre(HasSubstr("deep/z.safetensors")));
+  EXPECT_THAT(LeftOutSets(*checkpoint), ElementsAre("deep/*.safetensors"));
 }
 
 TEST(TensorCheckpointTest, NameInTwoFilesIsRefusedNamingBoth) {
@@ -159,13 +174,19 @@ TEST(TensorCheckpointTest, LinkOutOfTheDirectoryIsNeverRead) {
   std::filesystem::create_symlink("real.json", directory.Path("m/inside.json"));
   std::filesystem::create_symlink("nowhere", directory.Path("m/dangling.json"));
   std::filesystem::create_symlink("..", directory.Path("m/up"));
+  std::filesystem::create_symlink("around", directory.Path("m/around"));
   ASSERT_EQ(::mkfifo(directory.Path("m/pipe").c_str(), 0600), 0);
 
   const auto checkpoint = OpenTensorCheckpoint(directory.Path("m"), {});
 
   MUSTER_ASSERT_OK(checkpoint);
   EXPECT_THAT(Paths(checkpoint->companions), ElementsAre("inside.json", "real.json"));
-  EXPECT_EQ(checkpoint->warnings.size(), 4u);
+  EXPECT_THAT(
+      LeftOutPaths(*checkpoint),
+      ElementsAre(Pair("around", "a link that leads in a circle"),
+                  Pair("dangling.json", "a link to nothing"),
+                  Pair("leak.json", "a link out of the directory"), Pair("pipe", "no regular file"),
+                  Pair("up", "a link out of the directory")));
 
   std::filesystem::create_symlink("../outside.safetensors", directory.Path("m/o.safetensors"));
   directory.Write(std::string("m/") + kIndex,
@@ -229,18 +250,8 @@ TEST(TensorCheckpointTest, MissingAndEmptySourcesAreRefused) {
               StatusIs(absl::StatusCode::kNotFound));
   EXPECT_THAT(OpenTensorCheckpoint(directory.root(), {}),
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("no weight files")));
-  EXPECT_THAT(OpenRawCheckpoint(directory.root()),
+  EXPECT_THAT(OpenRawCheckpoint(directory.root(), {}),
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("no weight files")));
-}
-
-TEST(TensorCheckpointTest, TwoOtherIndexesAreRefusedNamingBoth) {
-  TestDirectory directory;
-  directory.Write("a.safetensors.index.json", "{}");
-  directory.Write("b.safetensors.index.json", "{}");
-
-  EXPECT_THAT(OpenTensorCheckpoint(directory.root(), {}),
-              StatusIs(absl::StatusCode::kInvalidArgument,
-                       AllOf(HasSubstr("a.safetensors.index"), HasSubstr("b.safetensors.index"))));
 }
 
 TEST(TensorCheckpointTest, CompanionBeyondTheLimitsIsRefusedNamingIt) {
@@ -286,6 +297,129 @@ TEST(TensorCheckpointTest, ChangeOfASourceFileIsNoticed) {
               StatusIs(absl::StatusCode::kAborted, HasSubstr("x.safetensors")));
 }
 
+TEST(TensorCheckpointTest, ComponentsKeepTheirFoldersApart) {
+  TestDirectory directory;
+  directory.Write("unet/m.safetensors", FixtureFile({{"w", 3}, {"b", 1}}, R"({"format":"pt"})"));
+  directory.Write("vae/m.safetensors", FixtureFile({{"w", 2}}, R"({"format":"np"})"));
+
+  const auto checkpoint = OpenTensorCheckpoint(directory.root(), {});
+
+  MUSTER_ASSERT_OK(checkpoint);
+  ASSERT_EQ(checkpoint->components.size(), 2u);
+  EXPECT_EQ(checkpoint->components[1].folder, "vae");
+  EXPECT_THAT(checkpoint->components[1].metadata, ElementsAre(Pair("format", "np")));
+  std::vector<std::string> names;
+  for (const SourceTensor& tensor : checkpoint->tensors) {
+    names.push_back(checkpoint->NameInCatalogue(tensor));
+  }
+  EXPECT_THAT(names, ElementsAre("unet/w", "unet/b", "vae/w"));
+}
+
+TEST(TensorCheckpointTest, NamesThatMeetOnlyWithTheirFoldersAreRefusedNamingBothFiles) {
+  TestDirectory directory;
+  directory.Write("a/x.safetensors", FixtureFile({{"b/c", 3}}));
+  directory.Write("a/b/y.safetensors", FixtureFile({{"c", 3}}));
+
+  EXPECT_THAT(OpenTensorCheckpoint(directory.root(), {}),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       AllOf(HasSubstr("\"a/b/c\""), HasSubstr("x.safetensors"),
+                             HasSubstr("y.safetensors"))));
+}
+
+TEST(TensorCheckpointTest, PathsThatDifferInLetterCaseOnlyAreRefusedNamingBoth) {
+  TestDirectory directory;
+  directory.Write("m.safetensors", FixtureFile({{"w", 3}}));
+  directory.Write("Config.json", "{}");
+  directory.Write("config.json", "{}");
+
+  EXPECT_THAT(OpenTensorCheckpoint(directory.root(), {}),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       AllOf(HasSubstr("Config.json"), HasSubstr("config.json"))));
+  CheckpointOptions options;
+  options.walk.exclude = {"Config*"};
+  MUSTER_EXPECT_OK(OpenTensorCheckpoint(directory.root(), options));
+}
+
+TEST(TensorCheckpointTest, CodeIsLeftOutUnlessAllowedAndMissedWhereAnAutoMapNamesIt) {
+  TestDirectory directory;
+  directory.Write("m.safetensors", FixtureFile({{"w", 3}}));
+  directory.Write("modeling_x.py", "import os");
+  directory.Write("helper.py", "import os");
+  directory.Write("config.json", R"({"auto_map":{"AutoModel":"modeling_x.XModel"}})");
+
+  const auto without = OpenTensorCheckpoint(directory.root(), {});
+  MUSTER_ASSERT_OK(without);
+  EXPECT_THAT(Paths(without->companions), ElementsAre("config.json"));
+  EXPECT_THAT(LeftOutPaths(*without), ElementsAre(Pair("helper.py", HasSubstr("--allow-code")),
+                                                  Pair("modeling_x.py", HasSubstr("code"))));
+  EXPECT_THAT(without->warnings,
+              ElementsAre(AllOf(HasSubstr("auto_map"), HasSubstr("modeling_x.py"))));
+
+  CheckpointOptions options;
+  options.walk.allow_code = true;
+  const auto with = OpenTensorCheckpoint(directory.root(), options);
+  MUSTER_ASSERT_OK(with);
+  EXPECT_THAT(Paths(with->companions), ElementsAre("config.json", "helper.py", "modeling_x.py"));
+  EXPECT_THAT(with->warnings, IsEmpty());
+}
+
+// A snapshot as huggingface_hub lays it out: links to blobs, which are named by their SHA-256 where
+// the file is a large one.
+class SnapshotTest : public testing::Test {
+ protected:
+  static constexpr char kSnapshot[] = "models--org--name/snapshots/abc123";
+
+  void Blob(const std::string& blob, const std::string& bytes, const std::string& file) {
+    directory_.Write(absl::StrCat("models--org--name/blobs/", blob), bytes);
+    const std::string link = directory_.Path(absl::StrCat(kSnapshot, "/", file));
+    std::filesystem::create_directories(std::filesystem::path(link).parent_path());
+    const std::string up = absl::StrContains(file, '/') ? "../../../blobs/" : "../../blobs/";
+    std::filesystem::create_symlink(up + blob, link);
+  }
+
+  TestDirectory directory_;
+};
+
+TEST_F(SnapshotTest, LinksAreFollowedIntoTheRepositorysBlobsOnly) {
+  const std::string sha256(64, 'a');
+  Blob(sha256, FixtureFile({{"w", 3}}), "model.safetensors");
+  Blob(std::string(40, 'b'), "{}", "config.json");
+  Blob(std::string(64, 'c'), "{}", "1_Pooling/config.json");
+  directory_.Write("models--org--other/blobs/x", "secret");
+  std::filesystem::create_symlink("../../../models--org--other/blobs/x",
+                                  directory_.Path(absl::StrCat(kSnapshot, "/other.json")));
+
+  const auto checkpoint = OpenTensorCheckpoint(directory_.Path(kSnapshot), {});
+
+  MUSTER_ASSERT_OK(checkpoint);
+  EXPECT_EQ(checkpoint->snapshot, "org/name@abc123");
+  EXPECT_THAT(Names(*checkpoint), ElementsAre("w"));
+  EXPECT_EQ(checkpoint->files[0].sha256, sha256);
+  EXPECT_THAT(Paths(checkpoint->companions), ElementsAre("1_Pooling/config.json", "config.json"));
+  EXPECT_EQ(checkpoint->companions[0].sha256, std::string(64, 'c'));
+  EXPECT_EQ(checkpoint->companions[1].sha256, "");
+  EXPECT_THAT(LeftOutPaths(*checkpoint),
+              ElementsAre(Pair("other.json", "a link out of the directory")));
+}
+
+TEST_F(SnapshotTest, WholeRepositoryIsRefusedNamingTheWayToASnapshot) {
+  Blob(std::string(64, 'a'), FixtureFile({{"w", 3}}), "model.safetensors");
+
+  EXPECT_THAT(OpenTensorCheckpoint(directory_.Path("models--org--name"), {}),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("snapshots/REVISION")));
+}
+
+TEST_F(SnapshotTest, BlobThatIsNotThereIsNamedByTheIndexsError) {
+  Blob(std::string(64, 'a'), FixtureFile({{"w", 3}}), "model-1.safetensors");
+  directory_.Write(absl::StrCat(kSnapshot, "/", kIndex),
+                   WriteIndexJson({{"w", "model-1.safetensors"}}, 1));
+  std::filesystem::remove(directory_.Path("models--org--name/blobs/" + std::string(64, 'a')));
+
+  EXPECT_THAT(OpenTensorCheckpoint(directory_.Path(kSnapshot), {}),
+              StatusIs(absl::StatusCode::kNotFound,
+                       AllOf(HasSubstr("model-1.safetensors"), HasSubstr("a link to nothing"))));
+}
+
 TEST(RawCheckpointTest, DirectoryGivesEveryWeightFileAndKeepsIndexes) {
   TestDirectory directory;
   directory.Write("b.gguf", "12345");
@@ -294,7 +428,7 @@ TEST(RawCheckpointTest, DirectoryGivesEveryWeightFileAndKeepsIndexes) {
   directory.Write(kIndex, "{}");
   directory.Write("config.json", "{}");
 
-  const auto checkpoint = OpenRawCheckpoint(directory.root());
+  const auto checkpoint = OpenRawCheckpoint(directory.root(), {});
 
   MUSTER_ASSERT_OK(checkpoint);
   ASSERT_EQ(checkpoint->files.size(), 3u);

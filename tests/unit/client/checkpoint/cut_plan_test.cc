@@ -393,14 +393,14 @@ TEST(CutRawTest, RangesCoverEveryFileInOrder) {
     uint32_t file = 0;
     int64_t offset = 0;
     for (const ShardCut& shard : plan->shards) {
-      if (shard.raw.file != file) {
+      if (shard.range->file != file) {
         EXPECT_EQ(offset, sizes[file]);
-        EXPECT_EQ(shard.raw.file, ++file);
+        EXPECT_EQ(shard.range->file, ++file);
         offset = 0;
       }
-      EXPECT_EQ(shard.raw.offset_bytes, offset);
-      EXPECT_GT(shard.raw.size_bytes, 0);
-      offset += shard.raw.size_bytes;
+      EXPECT_EQ(shard.range->offset_bytes, offset);
+      EXPECT_GT(shard.range->size_bytes, 0);
+      offset += shard.range->size_bytes;
     }
     EXPECT_EQ(file, sizes.size() - 1);
     EXPECT_EQ(offset, sizes.back());
@@ -412,8 +412,8 @@ TEST(CutRawTest, LargeFilesAreCutAtWholeMebibytes) {
 
   MUSTER_ASSERT_OK(plan);
   ASSERT_EQ(plan->shards.size(), 3u);
-  EXPECT_EQ(plan->shards[1].raw.offset_bytes, 3 << 20);
-  EXPECT_EQ(plan->shards[2].raw.offset_bytes, 6 << 20);
+  EXPECT_EQ(plan->shards[1].range->offset_bytes, 3 << 20);
+  EXPECT_EQ(plan->shards[2].range->offset_bytes, 6 << 20);
 }
 
 TEST(CutRawTest, BadRequestsAreRefusedWithTheWayOut) {

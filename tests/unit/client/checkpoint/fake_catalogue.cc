@@ -9,6 +9,15 @@
 
 namespace muster {
 
+namespace {
+
+absl::Status CheckDraft(const FakeCatalogue::Version& version) {
+  if (version.version.state() == v1::ModelVersion::DRAFT) return absl::OkStatus();
+  return MakeError(absl::StatusCode::kFailedPrecondition, "VERSION_NOT_DRAFT", "is committed");
+}
+
+}  // namespace
+
 FakeCatalogue::FakeCatalogue()
     : random_(NewSeededRandom(1)),
       client_(std::make_unique<Client>(std::make_unique<ForwardingChannel>(channel_), *random_)) {
@@ -73,7 +82,12 @@ void FakeCatalogue::ServeWrites() {
   Serve<v1::AddShardsRequest, v1::AddShardsResponse>(
       "AddShards", [this](const auto& request, auto&) -> absl::Status {
         MUSTER_ASSIGN_OR_RETURN(Version* const version, Find(request.name()));
+        MUSTER_RETURN_IF_ERROR(CheckDraft(*version));
         for (const v1::Shard& shard : request.shards()) {
+          const auto there = version->shards.find(shard.index());
+          if (there != version->shards.end() && there->second.root() != shard.root()) {
+            return MakeError(absl::StatusCode::kAlreadyExists, "SHARD_EXISTS", "other content");
+          }
           v1::Shard& stored = version->shards[shard.index()];
           stored = shard;
           stored.set_name(absl::StrCat(request.name(), "/shards/", shard.index()));
@@ -86,15 +100,22 @@ void FakeCatalogue::ServeWrites() {
         MUSTER_ASSIGN_OR_RETURN(const ShardName name, ParseShardName(request.name()));
         MUSTER_ASSIGN_OR_RETURN(Version* const version, Find(name.version.ToString()));
         std::vector<v1::Tensor>& tensors = version->tensors[name.index.value];
-        if (tensors.size() != request.start()) return absl::FailedPreconditionError("out of order");
+        if (tensors.size() < request.start()) return absl::FailedPreconditionError("out of order");
+        // A repeat.
+        tensors.resize(request.start());
         tensors.insert(tensors.end(), request.tensors().begin(), request.tensors().end());
         return absl::OkStatus();
       });
   Serve<v1::AddCompanionsRequest, v1::AddCompanionsResponse>(
       "AddCompanions", [this](const auto& request, auto&) -> absl::Status {
         MUSTER_ASSIGN_OR_RETURN(Version* const version, Find(request.name()));
-        version->companions.insert(version->companions.end(), request.companions().begin(),
-                                   request.companions().end());
+        MUSTER_RETURN_IF_ERROR(CheckDraft(*version));
+        for (const v1::Companion& companion : request.companions()) {
+          std::erase_if(version->companions, [&](const v1::Companion& there) {
+            return there.path() == companion.path();
+          });
+          version->companions.push_back(companion);
+        }
         return absl::OkStatus();
       });
   Serve<v1::CommitModelVersionRequest, v1::CommitModelVersionResponse>(
@@ -113,6 +134,13 @@ void FakeCatalogue::ServeWrites() {
 }
 
 void FakeCatalogue::ServeReads() {
+  Serve<v1::ListModelVersionsRequest, v1::ListModelVersionsResponse>(
+      "ListModelVersions", [this](const auto&, auto& response) -> absl::Status {
+        for (const auto& [name, version] : versions_) {
+          *response.add_model_versions() = version.version;
+        }
+        return absl::OkStatus();
+      });
   Serve<v1::GetModelVersionRequest, v1::GetModelVersionResponse>(
       "GetModelVersion", [this](const auto& request, auto& response) -> absl::Status {
         MUSTER_ASSIGN_OR_RETURN(Version* const version, Find(request.name()));

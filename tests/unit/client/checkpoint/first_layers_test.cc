@@ -44,7 +44,7 @@ class FirstLayersTest : public PublishingTest {};
 
 TEST_F(FirstLayersTest, RawModelIsRefusedByName) {
   PublishOptions options = Options();
-  options.strategy = CutStrategy::kRaw;
+  options.source.strategy = CutStrategy::kRaw;
   MUSTER_ASSERT_OK(PublishNow(options));
 
   const auto shards = ShardsOfFirstLayers(catalogue_.client(), kName, 1, {});

@@ -1,23 +1,35 @@
 #include "client/checkpoint/publisher.h"
 
 #include <atomic>
+#include <chrono>
 #include <filesystem>
 #include <stop_token>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "client/checkpoint/sha256.h"
+#include "client/checkpoint/shard_stream.h"
 #include "gmock/gmock.h"
 #include "storage/base/error_info.h"
 #include "storage/base/md5.h"
+#include "storage/object/uri.h"
 #include "tests/support/status_matchers.h"
 #include "tests/unit/client/checkpoint/publishing_fixture.h"
 
 namespace muster {
 namespace {
 
+using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
+
+std::string Sha256Of(const std::string& bytes) {
+  Sha256Stream stream;
+  stream.Update(bytes);
+  return stream.FinishHex();
+}
 
 class PublisherTest : public PublishingTest {
  protected:
@@ -69,9 +81,9 @@ TEST_F(PublisherTest, TensorRangesPointToTheirBytesInTheStoredShard) {
 
 TEST_F(PublisherTest, RawShardsSayWhereTheyCameFrom) {
   PublishOptions options = Options();
-  options.source = directory_.Write("weights.gguf", std::string(2'500'000, 'x'));
-  options.strategy = CutStrategy::kRaw;
-  options.shard_count = 2;
+  options.source.path = directory_.Write("weights.gguf", std::string(2'500'000, 'x'));
+  options.source.strategy = CutStrategy::kRaw;
+  options.source.shard_count = 2;
 
   MUSTER_ASSERT_OK(PublishNow(options));
 
@@ -188,38 +200,228 @@ TEST_F(PublisherTest, UnknownSchemeCreatesNoDraft) {
   EXPECT_EQ(catalogue_.channel().calls("/muster.v1.ModelService/CreateModelVersion"), 0);
 }
 
-TEST_F(PublisherTest, DraftOfADeadPublisherIsReplacedOnRequest) {
-  v1::ModelVersion& dead = catalogue_.versions()[kName].version;
-  dead.set_name(kName);
-  dead.set_uid("dead");
-  dead.set_state(v1::ModelVersion::DRAFT);
-  PublishOptions options = Options();
-  (*dead.mutable_annotations())["muster.destination"] = options.destination;
-  directory_.Write("store/llama/v1-dead/shard-00000.safetensors", "unregistered");
-  directory_.Write("store/llama/v1-dead/.muster-tmp-1", "unfinished");
-  directory_.Write("store/llama/v1-other/shard-00000.safetensors", "not ours");
+// What a publisher leaves that died when it had registered all but the last shard.
+class ResumeTest : public PublisherTest {
+ protected:
+  ResumeTest() {
+    PublishOptions options = Options();
+    options.jobs = 1;
+    // The process is gone: nothing that it would call after this has an effect.
+    std::atomic<bool> dead = false;
+    std::atomic<int> added = 0;
+    catalogue_.Before([&](const std::string& method) {
+      if (method == "AddShards" && ++added == 3) dead = true;
+      return dead ? absl::UnavailableError("dead") : absl::OkStatus();
+    });
+    EXPECT_THAT(PublishNow(options), StatusIs(absl::StatusCode::kUnavailable));
+    catalogue_.Before(nullptr);
+    EXPECT_THAT(version().shards, SizeIs(2));
+    // An orderly end has taken the objects back. A killed one has not.
+    Restore(options);
+  }
 
-  EXPECT_THAT(PublishNow(options), ErrorIs(absl::StatusCode::kAlreadyExists, "VERSION_EXISTS"));
-  options.replace_draft = true;
-  MUSTER_ASSERT_OK(PublishNow(options));
+  // Stores what the draft has registered, and a half written file.
+  void Restore(const PublishOptions& options) {
+    const auto plan = PlanSource(options.source);
+    ASSERT_THAT(plan, IsOk());
+    for (const auto& [index, shard] : version().shards) {
+      const auto stream = ShardStream::Open(plan->checkpoint, plan->cuts.shards[index]);
+      ASSERT_THAT(stream, IsOk());
+      std::string bytes(static_cast<size_t>(stream->size_bytes()), ' ');
+      ASSERT_THAT(stream->Read(0, absl::MakeSpan(bytes)), IsOk());
+      directory_.Write(absl::StrFormat("store/llama/v1-u1/shard-%05d.safetensors", index), bytes);
+    }
+    directory_.Write("store/llama/v1-u1/.muster-tmp-1", "unfinished");
+    directory_.Write("store/llama/v1-u1/shard-00002.safetensors", "never registered");
+  }
 
-  EXPECT_FALSE(std::filesystem::exists(directory_.Path("store/llama/v1-dead")));
-  EXPECT_THAT(FilesIn("store/llama/v1-other"), SizeIs(1));
+  std::filesystem::file_time_type TimeOf(uint32_t index) {
+    return std::filesystem::last_write_time(ShardPath(index));
+  }
+};
+
+TEST_F(ResumeTest, ShardsThatAreStoredAreNotWrittenAgain) {
+  const auto before = std::filesystem::file_time_type::clock::now() - std::chrono::hours(1);
+  for (const uint32_t index : {0, 1}) std::filesystem::last_write_time(ShardPath(index), before);
+
+  const auto summary = PublishNow(Options());
+
+  MUSTER_ASSERT_OK(summary);
+  EXPECT_TRUE(summary->resumed);
+  EXPECT_EQ(summary->shards_kept, 2u);
+  EXPECT_EQ(version().version.uid(), "u1");
+  EXPECT_EQ(version().version.state(), v1::ModelVersion::COMMITTED);
+  EXPECT_EQ(TimeOf(0), before);
+  EXPECT_EQ(TimeOf(1), before);
+  for (const auto& [index, shard] : version().shards) {
+    EXPECT_EQ(shard.md5(), Md5ToHex(Md5Of(ReadWholeFile(ShardPath(index)))));
+    EXPECT_EQ(shard.tensor_count(), version().tensors[index].size());
+  }
   EXPECT_THAT(FilesIn("store/llama/v1-u1"), SizeIs(6));
 }
 
-TEST_F(PublisherTest, ReplacingDraftsNeverTouchesACommittedVersion) {
+TEST_F(ResumeTest, LostOrCutObjectIsWrittenAgain) {
+  std::filesystem::remove(ShardPath(0));
+  std::filesystem::resize_file(ShardPath(1), 100);
+
+  const auto summary = PublishNow(Options());
+
+  MUSTER_ASSERT_OK(summary);
+  EXPECT_EQ(summary->shards_kept, 0u);
+  for (const auto& [index, shard] : version().shards) {
+    EXPECT_EQ(shard.md5(), Md5ToHex(Md5Of(ReadWholeFile(ShardPath(index)))));
+  }
+}
+
+TEST_F(ResumeTest, OtherOptionsNeedRestart) {
+  PublishOptions options = Options();
+  options.source.shard_count = 2;
+  EXPECT_THAT(PublishNow(options), ErrorIs(absl::StatusCode::kAlreadyExists, "DRAFT_DIFFERS"));
+  options = Options();
+  options.zone = "rack7";
+  EXPECT_THAT(PublishNow(options), ErrorIs(absl::StatusCode::kAlreadyExists, "DRAFT_DIFFERS"));
+  EXPECT_THAT(version().shards, SizeIs(2));
+
+  options.restart = true;
+  MUSTER_ASSERT_OK(PublishNow(options));
+  EXPECT_FALSE(std::filesystem::exists(directory_.Path("store/llama/v1-u1")));
+  EXPECT_THAT(FilesIn("store/llama/v1-u2"), SizeIs(6));
+}
+
+TEST_F(ResumeTest, SourceWithOtherBytesIsRefusedAndTheDraftStays) {
+  PublishOptions options = Options();
+  FlipByte(directory_.Path("source/a.safetensors"), 5'000);
+
+  EXPECT_THAT(PublishNow(options), ErrorIs(absl::StatusCode::kAborted, "SHARD_DIFFERS"));
+  EXPECT_EQ(version().version.state(), v1::ModelVersion::DRAFT);
+  EXPECT_THAT(FilesIn("store/llama/v1-u1"), Contains("shard-00000.safetensors"));
+}
+
+// Goal: an error while going on with a draft loses nothing of it.
+TEST_F(ResumeTest, ErrorLeavesTheDraftToGoOnWith) {
+  catalogue_.Before([](const std::string& method) {
+    return method == "CommitModelVersion" ? absl::FailedPreconditionError("no") : absl::OkStatus();
+  });
+  EXPECT_THAT(PublishNow(Options()),
+              StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("stays as it is")));
+  EXPECT_THAT(FilesIn("store/llama/v1-u1"), Contains("shard-00000.safetensors"));
+  catalogue_.Before(nullptr);
+
+  const auto summary = PublishNow(Options());
+
+  MUSTER_ASSERT_OK(summary);
+  EXPECT_EQ(summary->shards_kept, 3u);
+}
+
+TEST_F(ResumeTest, DraftOfAnotherProgramIsReplacedOnRequestOnly) {
+  v1::ModelVersion& dead = version().version;
+  dead.mutable_annotations()->erase("muster.plan");
+  directory_.Write("store/llama/v1-other/shard-00000.safetensors", "not ours");
+
+  EXPECT_THAT(PublishNow(Options()), ErrorIs(absl::StatusCode::kAlreadyExists, "DRAFT_DIFFERS"));
+  PublishOptions options = Options();
+  options.restart = true;
+  MUSTER_ASSERT_OK(PublishNow(options));
+
+  EXPECT_FALSE(std::filesystem::exists(directory_.Path("store/llama/v1-u1")));
+  EXPECT_THAT(FilesIn("store/llama/v1-other"), SizeIs(1));
+}
+
+// Goal: who fails after another one went on with its draft and committed it deletes nothing.
+TEST_F(PublisherTest, DraftThatAnotherPublicationCommittedIsLeftAlone) {
+  catalogue_.Before([this](const std::string& method) {
+    if (method != "AddShards") return absl::OkStatus();
+    catalogue_.Before(nullptr);
+    const absl::Status other = PublishNow(Options()).status();
+    return other.ok() ? absl::AbortedError("late") : other;
+  });
+  PublishOptions options = Options();
+  options.jobs = 1;
+
+  EXPECT_THAT(PublishNow(options),
+              StatusIs(absl::StatusCode::kAborted, HasSubstr("another publication")));
+  EXPECT_EQ(version().version.state(), v1::ModelVersion::COMMITTED);
+  EXPECT_THAT(FilesIn("store/llama/v1-u1"), SizeIs(6));
+}
+
+TEST_F(PublisherTest, RestartNeverTouchesACommittedVersion) {
   PublishOptions options = Options();
   MUSTER_ASSERT_OK(PublishNow(options));
-  options.replace_draft = true;
+  options.restart = true;
 
   EXPECT_THAT(PublishNow(options), ErrorIs(absl::StatusCode::kAlreadyExists, "VERSION_EXISTS"));
   EXPECT_THAT(FilesIn("store"), SizeIs(6));
 }
 
+TEST_F(PublisherTest, InPlaceRegistersTheFilesAndWritesNothing) {
+  PublishOptions options = Options();
+  options.source.in_place = true;
+  options.source.shard_count = 0;
+  options.destination = "";
+
+  MUSTER_ASSERT_OK(PublishNow(options));
+
+  EXPECT_THAT(FilesIn("store"), IsEmpty());
+  ASSERT_THAT(version().shards, SizeIs(2));
+  EXPECT_EQ(version().version.strategy(), "files");
+  EXPECT_EQ(ShardPath(0), directory_.Path("source/a.safetensors"));
+  EXPECT_EQ(version().shards[0].source_path(), "a.safetensors");
+  EXPECT_EQ(version().companions[0].locations(0).uri(),
+            FileUri(directory_.Path("source/config.json")));
+  const std::string bytes = ReadWholeFile(ShardPath(1));
+  for (const v1::Tensor& tensor : version().tensors[1]) {
+    EXPECT_EQ(bytes.substr(tensor.begin_bytes(), tensor.end_bytes() - tensor.begin_bytes()),
+              FixtureTensorBytes({tensor.name(), tensor.shape(0)}));
+  }
+}
+
+TEST_F(PublisherTest, InPlaceErrorLeavesTheFiles) {
+  PublishOptions options = Options();
+  options.source.in_place = true;
+  options.source.shard_count = 0;
+  options.destination = "";
+  const auto before = FilesIn("source");
+  catalogue_.Before([](const std::string& method) {
+    return method == "AddShards" ? absl::InvalidArgumentError("no") : absl::OkStatus();
+  });
+
+  EXPECT_THAT(PublishNow(options), StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(FilesIn("source"), before);
+  EXPECT_THAT(catalogue_.versions(), IsEmpty());
+}
+
+TEST_F(PublisherTest, BlobWithAnotherSha256LeavesNothing) {
+  PublishOptions options = Options();
+  std::filesystem::create_directories(directory_.Path("models--o--n/snapshots/r"));
+  const auto blob = [&](const std::string& sha256, const std::string& name) {
+    directory_.Write("models--o--n/blobs/" + sha256,
+                     ReadWholeFile(directory_.Path("source/" + name)));
+    std::filesystem::create_symlink("../../blobs/" + sha256,
+                                    directory_.Path("models--o--n/snapshots/r/" + name));
+  };
+  blob(Sha256Of(ReadWholeFile(directory_.Path("source/a.safetensors"))), "a.safetensors");
+  const std::string b = Sha256Of(ReadWholeFile(directory_.Path("source/b.safetensors")));
+  blob(b, "b.safetensors");
+  options.source.path = directory_.Path("models--o--n/snapshots/r");
+  MUSTER_ASSERT_OK(PublishNow(options));
+  EXPECT_EQ(version().version.annotations().at("muster.snapshot"), "o/n@r");
+  catalogue_.versions().clear();
+  std::filesystem::remove_all(directory_.Path("store"));
+
+  FlipByte(directory_.Path("models--o--n/blobs/" + b), 5'000);
+
+  EXPECT_THAT(PublishNow(options), ErrorIs(absl::StatusCode::kDataLoss, "BLOB_CORRUPT"));
+  ExpectNothingLeft();
+  options.source.in_place = true;
+  options.source.shard_count = 0;
+  options.destination = "";
+  EXPECT_THAT(PublishNow(options), ErrorIs(absl::StatusCode::kDataLoss, "BLOB_CORRUPT"));
+  EXPECT_THAT(catalogue_.versions(), IsEmpty());
+}
+
 TEST_F(PublisherTest, CountTooHighForTheTensorsIsRefusedBeforeTheDraft) {
   PublishOptions options = Options();
-  options.shard_count = 5;
+  options.source.shard_count = 5;
 
   EXPECT_THAT(PublishNow(options), StatusIs(absl::StatusCode::kInvalidArgument));
   EXPECT_THAT(catalogue_.versions(), IsEmpty());

@@ -35,11 +35,11 @@ std::string PublishingTest::WriteSource() {
 
 PublishOptions PublishingTest::Options() {
   PublishOptions options;
-  options.source = WriteSource();
+  options.source.path = WriteSource();
   options.model_version = kName;
   options.destination = FileUri(directory_.Path("store"));
-  options.shard_count = 3;
-  options.piece_size_bytes = int64_t{1} << 20;
+  options.source.shard_count = 3;
+  options.source.piece_size_bytes = int64_t{1} << 20;
   return options;
 }
 

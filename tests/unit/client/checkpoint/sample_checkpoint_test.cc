@@ -79,7 +79,7 @@ TEST(SampleCheckpointTest, FileHasTheSizeAskedForAndRealisticNames) {
     EXPECT_EQ(checkpoint->tensors.front().name, "model.embed_tokens.weight");
     EXPECT_EQ(checkpoint->tensors.front().dtype, "BF16");
     EXPECT_EQ(checkpoint->tensors.back().name, "lm_head.weight");
-    EXPECT_THAT(checkpoint->metadata, ElementsAre(Pair("format", "pt")));
+    EXPECT_THAT(checkpoint->components[0].metadata, ElementsAre(Pair("format", "pt")));
   }
 }
 

@@ -120,7 +120,7 @@ TEST(RawShardStreamTest, ShardsConcatenatedAreTheFiles) {
   const std::string b((3 << 20) + 17, 'b');
   directory.Write("a.pth", a);
   directory.Write("b.gguf", b);
-  const auto checkpoint = OpenRawCheckpoint(directory.root());
+  const auto checkpoint = OpenRawCheckpoint(directory.root(), {});
   MUSTER_ASSERT_OK(checkpoint);
   const auto plan = CutCheckpoint(*checkpoint, CutStrategy::kRaw, {.shard_count = 4});
   MUSTER_ASSERT_OK(plan);
@@ -130,7 +130,7 @@ TEST(RawShardStreamTest, ShardsConcatenatedAreTheFiles) {
   for (const ShardCut& shard : plan->shards) {
     const auto stream = ShardStream::Open(*checkpoint, shard);
     MUSTER_ASSERT_OK(stream);
-    found[shard.raw.file].append(ReadAll(*stream));
+    found[shard.range->file].append(ReadAll(*stream));
   }
 
   EXPECT_EQ(found[0], a);
@@ -140,7 +140,7 @@ TEST(RawShardStreamTest, ShardsConcatenatedAreTheFiles) {
 TEST(RawShardStreamTest, EmptyFileIsRefusedNamingIt) {
   TestDirectory directory;
   directory.Write("a.pth", "");
-  const auto checkpoint = OpenRawCheckpoint(directory.root());
+  const auto checkpoint = OpenRawCheckpoint(directory.root(), {});
   MUSTER_ASSERT_OK(checkpoint);
 
   EXPECT_THAT(CutCheckpoint(*checkpoint, CutStrategy::kRaw, {}),

@@ -159,8 +159,8 @@ TEST_F(ViewBuilderTest, CopiesNeedNoEntries) {
 TEST_F(ViewBuilderTest, ModelOfOneShardIsOneFileWithoutIndex) {
   PublishOptions publish = Options();
   publish.model_version = kV2;
-  publish.source = directory_.Path("source/a.safetensors");
-  publish.shard_count = 1;
+  publish.source.path = directory_.Path("source/a.safetensors");
+  publish.source.shard_count = 1;
   MUSTER_ASSERT_OK(PublishNow(publish));
   Fill(kV2);
 

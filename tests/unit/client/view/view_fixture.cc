@@ -17,7 +17,7 @@ ViewTest::ViewTest() : cache_(*ShardCache::Open(directory_.Path("cache"), {})) {
 void ViewTest::PublishAs(const std::string& name, CutStrategy strategy) {
   PublishOptions options = Options();
   options.model_version = name;
-  options.strategy = strategy;
+  options.source.strategy = strategy;
   directory_.Write("source/b.safetensors",
                    FixtureFile({{"model.layers.1.mlp.weight", 400'000},
                                 {absl::StrCat("lm_head.", name), 300'000}}));

@@ -1,0 +1,90 @@
+#include "client/cli/source_flags.h"
+
+#include <CLI/CLI.hpp>
+
+#include "absl/strings/str_cat.h"
+#include "client/checkpoint/file_names.h"
+#include "client/checkpoint/utf8.h"
+#include "client/cli/values.h"
+#include "storage/base/status_macros.h"
+
+namespace muster {
+
+void AddSourceFlags(CLI::App& command, const std::shared_ptr<SourceFlags>& flags) {
+  command
+      .add_option("SRC", flags->path,
+                  "A safetensors file, a model directory (also a snapshot in a Hugging Face cache, "
+                  "or a diffusers pipeline), or with --strategy raw any file")
+      ->required();
+  command
+      .add_option(
+          "--strategy", flags->strategy,
+          "layer (the default): by layer, in order; type: by kind of parameter; uniform: by "
+          "bytes; raw: any file as byte ranges")
+      ->check(CLI::IsMember({"layer", "type", "uniform", "raw"}));
+  command.add_option("--shards", flags->shards, "Number of shards (default: one per 4 GiB)")
+      ->check(CLI::Range(1u, 100'000u));
+  command
+      .add_option("--piece-size", flags->piece_size,
+                  "Unit of fetch, check and retry: a power of two from 1MiB to 64MiB")
+      ->capture_default_str();
+  command.add_flag("--in-place", flags->in_place,
+                   "Register the files where they lie, as they are, one shard each; they must stay "
+                   "there, and the nodes must reach them. Marks the ranks of vLLM's "
+                   "model-rank-R-part-P.safetensors");
+  command.add_flag("--strict", flags->strict, "Refuse tensors of unknown dtype");
+  command
+      .add_option("--include", flags->include,
+                  "Take just the weight files whose relative paths match this glob (\"*\" matches "
+                  "\"/\" too), whatever sets there are; repeatable")
+      ->allow_extra_args(false);
+  command
+      .add_option("--exclude", flags->exclude,
+                  "Leave out files whose relative paths match this glob; repeatable")
+      ->allow_extra_args(false);
+  command.add_flag("--allow-code", flags->allow_code, "Publish *.py too, which engines may run");
+}
+
+absl::StatusOr<SourceOptions> ToSourceOptions(const SourceFlags& flags) {
+  if (flags.in_place && flags.shards > 0) {
+    return UsageError("--shards and --in-place exclude each other: every file is one shard");
+  }
+  if (flags.in_place && !flags.strategy.empty() && flags.strategy != "raw") {
+    return UsageError("files in place are not cut: with --in-place, --strategy can only be raw");
+  }
+  SourceOptions options;
+  options.path = flags.path;
+  options.in_place = flags.in_place;
+  if (!flags.strategy.empty()) {
+    MUSTER_ASSIGN_OR_RETURN(options.strategy, ParseCutStrategy(flags.strategy));
+  }
+  options.shard_count = flags.shards;
+  MUSTER_ASSIGN_OR_RETURN(options.piece_size_bytes, ParsePieceSize(flags.piece_size));
+  options.strict = flags.strict;
+  options.allow_code = flags.allow_code;
+  options.include = flags.include;
+  options.exclude = flags.exclude;
+  return options;
+}
+
+std::vector<std::string> LeftOutLines(const Checkpoint& checkpoint, size_t max_lines) {
+  std::vector<std::string> lines;
+  for (const WeightSet& set : checkpoint.sets) {
+    if (set.chosen) continue;
+    lines.push_back(absl::StrCat("left out: ", Printable(InFolder(set.folder, set.name)), " (",
+                                 CountOf(set.files.size(), "file"), ", ",
+                                 FormatSize(set.SizeBytes()), "): ", set.why));
+  }
+  for (const LeftOut& file : checkpoint.left_out) {
+    if (file.expected) continue;
+    lines.push_back(absl::StrCat("left out: ", Printable(file.path), ": ", file.why));
+  }
+  if (lines.size() > max_lines) {
+    const size_t more = lines.size() - max_lines + 1;
+    lines.resize(max_lines - 1);
+    lines.push_back(absl::StrCat("left out: ", more, " more; `muster inspect` lists them all"));
+  }
+  return lines;
+}
+
+}  // namespace muster
