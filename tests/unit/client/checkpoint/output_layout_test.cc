@@ -7,6 +7,7 @@
 namespace muster {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 v1::ModelVersion Committed(uint32_t shard_count) {
@@ -92,6 +93,51 @@ TEST(OutputLayoutTest, EncodedShardIsUnimplemented) {
   shard.set_encoding("zstd");
 
   EXPECT_THAT(LayOutModel(Committed(1), {shard}), StatusIs(absl::StatusCode::kUnimplemented));
+}
+
+v1::Shard TensorShard(uint32_t index, const std::string& path) {
+  v1::Shard shard = RawShard(index, path, 0, 10);
+  shard.set_tensor_count(1);
+  return shard;
+}
+
+TEST(OutputLayoutTest, ShardsWithTensorsBecomeTheFilesThatTheyName) {
+  v1::ModelVersion version = Committed(3);
+  version.set_tensor_count(3);
+
+  const auto layout = LayOutModel(version, {TensorShard(0, "unet/d-00001-of-00002.safetensors"),
+                                            TensorShard(1, "unet/d-00002-of-00002.safetensors"),
+                                            TensorShard(2, "vae/d.safetensors")});
+
+  MUSTER_ASSERT_OK(layout);
+  EXPECT_FALSE(layout->raw);
+  EXPECT_EQ(layout->files[2].path, "vae/d.safetensors");
+  ASSERT_EQ(layout->indexes.size(), 1u);
+  EXPECT_EQ(layout->indexes[0].path, "unet/d.safetensors.index.json");
+  EXPECT_THAT(layout->indexes[0].files, ElementsAre(0u, 1u));
+}
+
+TEST(OutputLayoutTest, FilesThatWereCutByRankHaveNoIndex) {
+  v1::ModelVersion version = Committed(2);
+  version.set_tensor_count(2);
+  std::vector<v1::Shard> shards = {TensorShard(0, "model-rank-0-part-0.safetensors"),
+                                   TensorShard(1, "model-rank-1-part-0.safetensors")};
+  for (v1::Shard& shard : shards) shard.set_rank(shard.index());
+
+  const auto layout = LayOutModel(version, shards);
+
+  MUSTER_ASSERT_OK(layout);
+  EXPECT_TRUE(layout->indexes.empty());
+}
+
+TEST(OutputLayoutTest, ShardsWithTensorsThatNameOneFileOrLeadOutAreRefused) {
+  v1::ModelVersion version = Committed(2);
+  version.set_tensor_count(2);
+  EXPECT_THAT(
+      LayOutModel(version, {TensorShard(0, "a.safetensors"), TensorShard(1, "a.safetensors")}),
+      ErrorIs(absl::StatusCode::kInvalidArgument, "UNSAFE_PATH"));
+  EXPECT_THAT(LayOutModel(version, {TensorShard(0, "../a"), TensorShard(1, "b")}),
+              ErrorIs(absl::StatusCode::kInvalidArgument, "UNSAFE_PATH"));
 }
 
 TEST(OutputLayoutTest, CompanionsThatCollideAreRefused) {
