@@ -205,7 +205,7 @@ def test_files_registered_in_place_are_never_deleted(cluster, tmp_path):
     cluster.muster("publish", source, "--model", "m@v1", "--in-place")
 
     cluster.muster("models", "delete", "m@v1", "--with-objects")
-    cluster.muster("models", "gc", "--to", f"file://{tmp_path}", "--older-than", "1s")
+    cluster.muster("models", "gc", "--to", f"file://{tmp_path}", "--older-than", "1ms")
 
     assert {path: path.read_bytes() for path in source.rglob("*") if path.is_file()} == before
 
@@ -227,13 +227,13 @@ def test_garbage_is_listed_and_collected(cluster, draft, tmp_path):
     stored = files(cluster)
     assert cluster.muster("models", "gc", "--dry-run", "--json").json()[0]["what"] == "objects"
 
-    listed = cluster.muster("models", "gc", "--dry-run", "--older-than", "1s", "--json").json()
+    listed = cluster.muster("models", "gc", "--dry-run", "--older-than", "1ms", "--json").json()
 
     assert [(one["what"], one["name"]) for one in listed] == [
         ("draft", draft.name), ("objects", "models/gone/versions/v1"), ("objects", "models/m/versions/v1"),
     ]  # fmt: skip
     assert files(cluster) == stored
-    cluster.muster("models", "gc", "--older-than", "1s")
+    cluster.muster("models", "gc", "--older-than", "1ms")
     left = [pathlib.Path(name).parts[0] for name in files(cluster)]
     assert sorted(set(left)) == ["live", "m", "notes.txt"]
     assert (foreign / "shard-00000.safetensors").exists()

@@ -64,7 +64,7 @@ TEST_F(AssemblerTest, AssembledModelHoldsWhatWasPublished) {
   // The reader of checkpoints checks index and headers against each other.
   const auto assembled = OpenTensorCheckpoint(directory_.Path("out"), {});
   MUSTER_ASSERT_OK(assembled);
-  EXPECT_EQ(assembled->metadata.at("format"), "pt");
+  EXPECT_EQ(assembled->components[0].metadata.at("format"), "pt");
   for (const SourceTensor& tensor : assembled->tensors) {
     std::string bytes(static_cast<size_t>(tensor.size_bytes), '\0');
     MUSTER_ASSERT_OK(

@@ -25,7 +25,11 @@ v1::Tensor NamedTensor(size_t i, size_t name_size) {
 
 class ShardRegistrarTest : public testing::Test {
  protected:
-  ShardRegistrarTest() { catalogue_.versions()[kName].version.set_name(kName); }
+  ShardRegistrarTest() {
+    v1::ModelVersion& version = catalogue_.versions()[kName].version;
+    version.set_name(kName);
+    version.set_state(v1::ModelVersion::DRAFT);
+  }
 
   FakeCatalogue catalogue_;
 };
