@@ -43,6 +43,8 @@ store::ShardRow ToRow(const v1::Shard& shard) {
   row.set_encoding(shard.encoding());
   row.set_source_path(shard.source_path());
   row.set_source_offset_bytes(shard.source_offset_bytes());
+  row.set_content_size_bytes(shard.content_size_bytes());
+  row.set_key_id(shard.key_id());
   return row;
 }
 
@@ -64,7 +66,7 @@ store::ShardRow UnpackShard(const Version& version, uint32_t index) {
 
 bool SameLocation(const v1::Location& a, const v1::Location& b) {
   return a.uri() == b.uri() && a.zone() == b.zone() && a.priority() == b.priority() &&
-         a.max_readers() == b.max_readers();
+         a.max_readers() == b.max_readers() && a.version() == b.version();
 }
 
 // Adds `location`, or replaces the one with its URI; false when it is there already.
@@ -231,7 +233,7 @@ void Catalogue::SetShard(Version& version, uint32_t index, const store::ShardRow
                          absl::string_view packed) {
   Version::Shard& shard = version.shards[index];
   shard.row = PackedBytes(packed);
-  shard.size_bytes = row.size_bytes();
+  shard.size_bytes = std::max(row.size_bytes(), row.content_size_bytes());
   shard.content = ContentIdOf(row.root().empty() ? row.md5() : row.root());
   shard.rank = row.has_rank() ? std::optional<uint32_t>(row.rank()) : std::nullopt;
   shard.location_zones = ZonesOf(row, version.location_zones);
@@ -318,8 +320,8 @@ absl::Status Catalogue::Add(const v1::AddTensorsRequest& request, Transaction& t
   const uint32_t index = name.index.value;
   MUSTER_RETURN_IF_ERROR(CheckShardExists(*version, index));
   const store::ShardRow shard = UnpackShard(*version, index);
-  // An encoded shard's tensors lie in its decoded content, whose size only the reader knows.
-  const uint64_t content_bytes = shard.encoding().empty() ? shard.size_bytes() : INT64_MAX;
+  const uint64_t content_bytes =
+      shard.encoding().empty() ? shard.size_bytes() : shard.content_size_bytes();
   MUSTER_RETURN_IF_ERROR(CheckTensorBatch(request, content_bytes));
   const auto rank = shard.has_rank() ? std::optional<uint32_t>(shard.rank()) : std::nullopt;
   bool repeat = false;
@@ -598,6 +600,8 @@ v1::Shard Catalogue::DescribeShard(const Version& version, uint32_t index) const
   out.set_encoding(row.encoding());
   out.set_source_path(row.source_path());
   out.set_source_offset_bytes(row.source_offset_bytes());
+  out.set_content_size_bytes(row.content_size_bytes());
+  out.set_key_id(row.key_id());
   out.set_revision(row.revision());
   return out;
 }

@@ -36,6 +36,7 @@ inline constexpr uint64_t kMaxCompanionBytes = 64u << 20;
 inline constexpr size_t kMaxPathBytes = 1'024;
 inline constexpr int kMaxLocations = 16;
 inline constexpr size_t kMaxUriBytes = 4'096;
+inline constexpr size_t kMaxLocationVersionBytes = 1'024;
 inline constexpr uint32_t kMaxLocationPriority = 1'000;
 inline constexpr uint32_t kMaxLocationReaders = 10'000;
 inline constexpr size_t kMaxShortTextBytes = 63;

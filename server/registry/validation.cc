@@ -197,8 +197,24 @@ absl::Status CheckLocation(const v1::Location& location) {
   }
   MUSTER_RETURN_IF_ERROR(CheckText("zone", location.zone(), kMaxShortTextBytes));
   MUSTER_RETURN_IF_ERROR(CheckRange("priority", location.priority(), 0, kMaxLocationPriority));
+  MUSTER_RETURN_IF_ERROR(CheckText("version", location.version(), kMaxLocationVersionBytes));
   return CheckRange("max_readers", location.max_readers(), 0, kMaxLocationReaders);
 }
+
+namespace {
+
+absl::Status CheckEncoding(const v1::Shard& shard) {
+  MUSTER_RETURN_IF_ERROR(CheckText("encoding", shard.encoding(), kMaxShortTextBytes));
+  MUSTER_RETURN_IF_ERROR(CheckText("key_id", shard.key_id(), kMaxShortTextBytes));
+  if (shard.encoding().empty()) {
+    MUSTER_RETURN_IF_ERROR(CheckRange("content_size_bytes", shard.content_size_bytes(), 0, 0));
+    if (shard.key_id().empty()) return absl::OkStatus();
+    return InvalidField("key_id", shard.key_id(), "empty unless encoding is given");
+  }
+  return CheckRange("content_size_bytes", shard.content_size_bytes(), 1, INT64_MAX);
+}
+
+}  // namespace
 
 absl::Status CheckShard(const v1::Shard& shard, uint32_t shard_count) {
   if (!shard.has_index()) return InvalidField("index", "", "required (0 is valid)");
@@ -213,7 +229,7 @@ absl::Status CheckShard(const v1::Shard& shard, uint32_t shard_count) {
   if (!shard.sha256().empty()) MUSTER_RETURN_IF_ERROR(CheckHex("sha256", shard.sha256(), 64));
   MUSTER_RETURN_IF_ERROR(CheckPieces(shard));
   MUSTER_RETURN_IF_ERROR(CheckRange("tensor_count", shard.tensor_count(), 0, kMaxTensorsPerShard));
-  MUSTER_RETURN_IF_ERROR(CheckText("encoding", shard.encoding(), kMaxShortTextBytes));
+  MUSTER_RETURN_IF_ERROR(CheckEncoding(shard));
   MUSTER_RETURN_IF_ERROR(CheckText("source_path", shard.source_path(), kMaxPathBytes));
   MUSTER_RETURN_IF_ERROR(
       CheckRange("source_offset_bytes", shard.source_offset_bytes(), 0, INT64_MAX));

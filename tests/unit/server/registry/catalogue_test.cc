@@ -184,6 +184,29 @@ TEST_F(CatalogueTest, TensorBatchesComeInOrderAndRepeatHarmlessly) {
   MUSTER_EXPECT_OK(fixture_.Do(TensorsOf(kVersion, 0, 1, {"b", "c"})));
 }
 
+TEST_F(CatalogueTest, TensorsOfAnEncodedShardLieInItsContent) {
+  MUSTER_EXPECT_OK(fixture_.Do(CreateVersion(kVersion, 1, 1)));
+  AddShard shard = ShardOf(kVersion, 0, 1);
+  shard.shard.set_encoding("zstd");
+  const uint64_t content_bytes = shard.shard.size_bytes() + 1'000;
+  shard.shard.set_content_size_bytes(content_bytes);
+  MUSTER_EXPECT_OK(fixture_.Do(shard));
+  v1::AddTensorsRequest tensors = TensorsOf(kVersion, 0, 0, {"a"});
+  v1::Tensor& tensor = *tensors.mutable_tensors(0);
+  tensor.set_begin_bytes(content_bytes - 2);
+  tensor.set_end_bytes(content_bytes + 2);
+  EXPECT_THAT(DoesNothing(tensors), ErrorIs(StatusCode::kInvalidArgument, "INVALID_FIELD"));
+  tensor.set_end_bytes(content_bytes);
+  MUSTER_EXPECT_OK(fixture_.Do(tensors));
+
+  const auto version = fixture_.registry().catalogue().Find(kVersion);
+  MUSTER_ASSERT_OK(version);
+  EXPECT_EQ((*version)->shards[0].size_bytes, content_bytes) << "placement counts the content";
+  const v1::Shard shown = fixture_.registry().catalogue().DescribeShard(**version, 0);
+  EXPECT_EQ(shown.encoding(), "zstd");
+  EXPECT_EQ(shown.content_size_bytes(), content_bytes);
+}
+
 TEST_F(CatalogueTest, TensorNameMayComeAgainInAnotherRankOnly) {
   MUSTER_EXPECT_OK(fixture_.Do(CreateVersion(kVersion, 3, 3)));
   for (const auto& [index, rank] : {std::pair(0, 0), std::pair(1, 0), std::pair(2, 1)}) {

@@ -63,6 +63,29 @@ TEST(ValidationTest, ShardWithoutSizeDigestOrLocationIsRefused) {
   EXPECT_THAT(CheckShard(shard, 1), IsInvalid("locations"));
 }
 
+TEST(ValidationTest, ContentSizeComesExactlyWithAnEncoding) {
+  v1::Shard shard = GoodShard();
+  shard.set_content_size_bytes(5);
+  EXPECT_THAT(CheckShard(shard, 1), IsInvalid("content_size_bytes"));
+  shard.set_encoding("zstd+aes-256-gcm");
+  shard.set_key_id("prod-2026");
+  MUSTER_EXPECT_OK(CheckShard(shard, 1));
+  shard.clear_content_size_bytes();
+  EXPECT_THAT(CheckShard(shard, 1), IsInvalid("content_size_bytes"));
+  shard.clear_encoding();
+  EXPECT_THAT(CheckShard(shard, 1), IsInvalid("key_id"));
+  shard.clear_key_id();
+  MUSTER_EXPECT_OK(CheckShard(shard, 1));
+}
+
+TEST(ValidationTest, LongVersionOfALocationIsRefused) {
+  v1::Shard shard = GoodShard();
+  shard.mutable_locations(0)->set_version(std::string(kMaxLocationVersionBytes, 'v'));
+  MUSTER_EXPECT_OK(CheckShard(shard, 1));
+  shard.mutable_locations(0)->mutable_version()->push_back('v');
+  EXPECT_THAT(CheckShard(shard, 1), IsInvalid("version"));
+}
+
 TEST(ValidationTest, SeventeenLocationsOrOneTwiceAreRefused) {
   v1::Shard shard = GoodShard();
   for (int i = 1; i < kMaxLocations; ++i) {
