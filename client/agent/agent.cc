@@ -1,13 +1,15 @@
 // A node's life is this state machine; Run is its loop, Enter its first three states and Session
 // its fourth.
 //
-// 1. CHECKING: every assembly is looked up, and created where that was asked for. At first it comes
-//    before REGISTERING, so that an agent that was started with a wrong name or against a server
-//    that is down does not fence off a good one; after NODE_UNKNOWN it comes behind.
+// 1. CHECKING: every assembly is looked up, and created where that was asked for. It comes before
+//    REGISTERING, so that an agent that was started with a wrong name or against a server that is
+//    down does not fence off a good one.
 // 2. REGISTERING: the node gets an epoch; the server resets its reports. What the agent holds is
 //    reported anew: READY only after the cache has vouched for it again, without a fetch.
 // 3. JOINING: the node joins each assembly with its claim; the same claim again changes nothing.
-// 4. RUNNING, four loops at once, beside the fetch threads that outlive them:
+//    Once this has come to its end, 1 and 3 are left out and done by 4e: an assembly that is gone
+//    is nothing that the others wait for.
+// 4. RUNNING, five loops at once, beside the fetch threads that outlive them:
 //    a. watch: one stream for all assemblies, snapshot then deltas; resumed after the last whole
 //       revision, and from a snapshot when that revision is compacted;
 //    b. heartbeats, on a thread of their own, with the applied revision and the bytes of the
@@ -15,7 +17,8 @@
 //    c. reports: changes of state, gathered shortly, at most 1,000 a call, sent again until the
 //       server has answered;
 //    d. places at bounded locations: those that fetches have done with are given back, and those
-//       that they hold are claimed again when the connection or the epoch is another one.
+//       that they hold are claimed again when the connection or the epoch is another one;
+//    e. memberships: assemblies that the node has yet to join in this epoch, or is to leave.
 // 5. STOPPED, by the caller, or by an error that no later attempt changes.
 //
 // Transitions out of 2, 3 and 4: NODE_UNKNOWN leads to 2, since the server has forgotten the node;
@@ -41,25 +44,6 @@ constexpr absl::Duration kLeaveTimeout = absl::Seconds(3);
 // Where the server names no interval; a third of its default lease.
 constexpr absl::Duration kDefaultHeartbeatInterval = absl::Seconds(3);
 
-// The part of an assembly that its creator chose, with the server's defaults filled in.
-std::string Describe(const v1::Assembly& assembly) {
-  return absl::StrCat("model ", assembly.model_version(), ", policy ",
-                      v1::Assembly::Policy_Name(assembly.policy()), ", min_nodes ",
-                      std::max(assembly.min_nodes(), 1u), ", replicas ",
-                      std::max(assembly.replicas(), 1u));
-}
-
-absl::Status CheckSame(const v1::Assembly& asked, const v1::Assembly& found) {
-  const std::string asked_text = Describe(asked);
-  const std::string found_text = Describe(found);
-  if (asked_text == found_text) return absl::OkStatus();
-  return MakeError(
-      absl::StatusCode::kFailedPrecondition, "ASSEMBLY_DIFFERS",
-      absl::StrCat(found.name(), " is there with ", found_text, ", but ", asked_text,
-                   " was asked for; join it without these options, or choose another name"),
-      {{"assembly", found.name()}, {"asked", asked_text}, {"found", found_text}});
-}
-
 }  // namespace
 
 Agent::Agent(Client& client, ShardFetcher& fetcher, AgentObserver& observer, Clock& clock,
@@ -72,7 +56,9 @@ Agent::Agent(Client& client, ShardFetcher& fetcher, AgentObserver& observer, Clo
       connection_(observer),
       state_(clock, random, options_.shard_retry, options_.wake_interval),
       places_(state_, client, options_.node.name()),
-      pinner_(state_, fetcher) {
+      pinner_(state_, fetcher),
+      memberships_(state_, client, pinner_, observer, random, options_.node.name(),
+                   options_.memberships, options_.reconnect) {
   options_.node.set_instance_id(random.NextId());
 }
 
@@ -82,8 +68,12 @@ absl::Status Agent::Run(const std::stop_token& stop) {
   // Others wait for them; those that can't be given back now go with the lease.
   if (registration_.has_value()) places_.Flush(kLeaveTimeout);
   if (!stop.stop_requested()) return Explain(status);
-  LeaveAll();
+  SayGoodbye();
   return absl::OkStatus();
+}
+
+void Agent::SetMemberships(const std::vector<Membership>& memberships) {
+  memberships_.Set(memberships);
 }
 
 int Agent::Recheck(const std::string& content_key) {
@@ -108,7 +98,7 @@ absl::Status Agent::RunSessions(const std::stop_token& stop) {
                      std::max(options_.parallel_shards, 1));
       }
       Session session(
-          state_, client_, places_, pinner_, connection_, observer_, random_,
+          state_, client_, places_, memberships_, pinner_, connection_, observer_, random_,
           {options_.node.name(), registration_->epoch, registration_->heartbeat_interval,
            options_.report_gather, options_.reconnect});
       const absl::Duration begin = state_.clock.Monotonic();
@@ -129,40 +119,11 @@ absl::Status Agent::RunSessions(const std::stop_token& stop) {
 absl::Status Agent::Enter(const std::stop_token& stop) {
   CallOptions call;
   call.stop = stop;
-  std::vector<bool> created;
-  // A server that forgot the node may have lost its store: the node comes back first, and waits for
-  // its assemblies.
-  if (registered_once_ && !registration_.has_value()) MUSTER_RETURN_IF_ERROR(Register(call));
-  for (const auto& membership : options_.memberships) {
-    MUSTER_ASSIGN_OR_RETURN(created.emplace_back(), EnsureAssembly(membership, call));
-  }
+  if (!registered_once_) MUSTER_RETURN_IF_ERROR(memberships_.Check(call));
   if (!registration_.has_value()) MUSTER_RETURN_IF_ERROR(Register(call));
-  for (size_t i = 0; i < options_.memberships.size(); ++i) {
-    MUSTER_RETURN_IF_ERROR(Join(options_.memberships[i], created[i], call));
-  }
+  if (!entered_) MUSTER_RETURN_IF_ERROR(memberships_.JoinAll(call));
+  entered_ = true;
   return absl::OkStatus();
-}
-
-absl::StatusOr<bool> Agent::EnsureAssembly(const AgentOptions::Membership& membership,
-                                           const CallOptions& call) {
-  v1::GetAssemblyRequest get;
-  get.set_name(membership.assembly);
-  absl::StatusOr<v1::GetAssemblyResponse> found = client_.GetAssembly(get, call);
-  if (!membership.create.has_value())
-    return found.ok() ? absl::StatusOr<bool>(false) : found.status();
-  if (ReasonOf(found.status()) == "ASSEMBLY_UNKNOWN") {
-    v1::CreateAssemblyRequest create;
-    *create.mutable_assembly() = *membership.create;
-    create.mutable_assembly()->set_name(membership.assembly);
-    const absl::Status created = client_.CreateAssembly(create, call).status();
-    if (created.ok()) return true;
-    // Another agent, started with the same options, may have been quicker.
-    if (ReasonOf(created) != "ASSEMBLY_EXISTS") return created;
-    found = client_.GetAssembly(get, call);
-  }
-  MUSTER_RETURN_IF_ERROR(found.status());
-  MUSTER_RETURN_IF_ERROR(CheckSame(*membership.create, found->assembly()));
-  return false;
 }
 
 v1::RegisterNodeRequest Agent::MakeRegistration() {
@@ -199,45 +160,23 @@ absl::Status Agent::Register(const CallOptions& call) {
   }
   registration_ = registration;
   places_.BeginEpoch(registration.epoch);
+  memberships_.BeginEpoch(registration.epoch);
   const bool again = std::exchange(registered_once_, true);
   observer_.OnRegistered(response.node(), response.epoch(), again);
   return absl::OkStatus();
 }
 
-absl::Status Agent::Join(const AgentOptions::Membership& membership, bool created,
-                         const CallOptions& call) {
-  v1::JoinAssemblyRequest request;
-  request.set_name(membership.assembly);
-  request.set_node(options_.node.name());
-  request.set_epoch(registration_->epoch);
-  *request.mutable_claim() = membership.claim;
-  MUSTER_ASSIGN_OR_RETURN(const v1::JoinAssemblyResponse response,
-                          client_.JoinAssembly(request, call));
-  observer_.OnJoined(response.assembly(), created);
-  return absl::OkStatus();
-}
-
-void Agent::LeaveAll() {
+void Agent::SayGoodbye() {
   if (!registration_.has_value() || options_.on_stop == AgentOptions::OnStop::kStay) return;
   CallOptions call;
   call.timeout = kLeaveTimeout;
   // What can't be said now is found out by the lease; nobody is left to be told of an error.
-  if (options_.on_stop == AgentOptions::OnStop::kDeregister) {
-    v1::DeregisterNodeRequest request;
-    request.set_name(options_.node.name());
-    request.set_epoch(registration_->epoch);
-    if (!client_.DeregisterNode(request, call).ok()) return;
-    for (const auto& membership : options_.memberships) pinner_.LetGo(membership.assembly);
-    return;
-  }
-  for (const auto& membership : options_.memberships) {
-    v1::LeaveAssemblyRequest request;
-    request.set_name(membership.assembly);
-    request.set_node(options_.node.name());
-    request.set_epoch(registration_->epoch);
-    if (!client_.LeaveAssembly(request, call).ok()) return;
-    pinner_.LetGo(membership.assembly);
-  }
+  if (options_.on_stop == AgentOptions::OnStop::kLeave) return memberships_.LeaveAll(call);
+  v1::DeregisterNodeRequest request;
+  request.set_name(options_.node.name());
+  request.set_epoch(registration_->epoch);
+  if (!client_.DeregisterNode(request, call).ok()) return;
+  for (const std::string& assembly : memberships_.Assemblies()) pinner_.LetGo(assembly);
 }
 
 absl::Status Agent::Explain(const absl::Status& status) const {

@@ -8,11 +8,11 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "client/agent/agent_observer.h"
 #include "client/agent/agent_state.h"
 #include "client/agent/cache_pinner.h"
+#include "client/agent/memberships.h"
 #include "client/agent/read_places.h"
 #include "client/agent/session.h"
 #include "client/agent/shard_fetcher.h"
@@ -21,15 +21,6 @@
 namespace muster {
 
 struct AgentOptions {
-  struct Membership {
-    // "assemblies/{assembly}".
-    std::string assembly;
-    v1::Claim claim;
-    // Creates the assembly if it is absent: model_version and policy are required, min_nodes and
-    // replicas have the server's defaults. One that is there and differs is refused. Unset: the
-    // assembly must be there.
-    std::optional<v1::Assembly> create;
-  };
   // What becomes of the node's memberships when the agent is stopped.
   enum class OnStop { kStay, kLeave, kDeregister };
 
@@ -37,6 +28,7 @@ struct AgentOptions {
   v1::Node node;
   // Unset: the server's default.
   std::optional<absl::Duration> lease_ttl;
+  // No assembly twice.
   std::vector<Membership> memberships;
   OnStop on_stop = OnStop::kStay;
 
@@ -69,7 +61,14 @@ class Agent {
   // the assembly is not the
   //   one that the options describe; metadata `asked` and `found` show both.
   // * kInvalidArgument: the server refuses the node's name, a claim or another option.
+  // Once all assemblies were joined, an assembly that can't be joined again is told to the observer
+  // and tried again, and the others go on.
   absl::Status Run(const std::stop_token& stop);
+
+  // Joins and leaves assemblies, so that the node becomes a member of just these; returns at once.
+  // What can't be joined is told to the observer and tried again. Thread-safe, before and during
+  // Run.
+  void SetMemberships(const std::vector<Membership>& memberships);
 
   // The cache was found not to hold this content (CheckedShard::ContentKey) any more. READY shards
   // with it are no longer said to be READY, and are fetched again; returns their number.
@@ -87,14 +86,9 @@ class Agent {
 
   absl::Status RunSessions(const std::stop_token& stop);
   absl::Status Enter(const std::stop_token& stop);
-  // True when it was created by this call.
-  absl::StatusOr<bool> EnsureAssembly(const AgentOptions::Membership& membership,
-                                      const CallOptions& call);
   v1::RegisterNodeRequest MakeRegistration();
   absl::Status Register(const CallOptions& call);
-  absl::Status Join(const AgentOptions::Membership& membership, bool created,
-                    const CallOptions& call);
-  void LeaveAll();
+  void SayGoodbye();
   absl::Status Explain(const absl::Status& status) const;
 
   Client& client_;
@@ -106,9 +100,12 @@ class Agent {
   AgentState state_;
   ReadPlaces places_;
   CachePinner pinner_;
+  Memberships memberships_;
   // Unset before the first registration, and from NODE_UNKNOWN to the next.
   std::optional<Registration> registration_;
   bool registered_once_ = false;
+  // All assemblies were joined once.
+  bool entered_ = false;
   // The same, with its request id, over all attempts of one registration: one that a lost reply
   // hides must not become a second, which could take the name from a process that registered in
   // between.

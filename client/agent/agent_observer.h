@@ -46,6 +46,11 @@ class AgentObserver {
   // `again`: not the first time; the server had forgotten the node.
   virtual void OnRegistered(const v1::Node& node, uint64_t epoch, bool again);
   virtual void OnJoined(const v1::Assembly& assembly, bool created);
+  virtual void OnLeft(const std::string& assembly);
+  // The node can't become a member (`leaving`: can't leave); it is tried again. Told again only when
+  // the reason is another one.
+  virtual void OnMembershipFailed(const std::string& assembly, bool leaving,
+                                  const absl::Status& status);
   virtual void OnAssigned(const AssignmentChange& change);
   virtual void OnShard(const ShardUpdate& update);
   // The shard's fetch waits for a place at a bounded location.
@@ -61,6 +66,8 @@ class AgentObserver {
 
 inline void AgentObserver::OnRegistered(const v1::Node&, uint64_t, bool) {}
 inline void AgentObserver::OnJoined(const v1::Assembly&, bool) {}
+inline void AgentObserver::OnLeft(const std::string&) {}
+inline void AgentObserver::OnMembershipFailed(const std::string&, bool, const absl::Status&) {}
 inline void AgentObserver::OnAssigned(const AssignmentChange&) {}
 inline void AgentObserver::OnShard(const ShardUpdate&) {}
 inline void AgentObserver::OnWaiting(const std::string&, uint32_t, const std::string&) {}

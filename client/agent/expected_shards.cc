@@ -34,7 +34,7 @@ absl::StatusOr<std::vector<v1::AssignedShard>> PresentAssignments(Client& client
   return assigned;
 }
 
-absl::StatusOr<v1::Assembly> AssemblyOf(Client& client, const AgentOptions::Membership& membership,
+absl::StatusOr<v1::Assembly> AssemblyOf(Client& client, const Membership& membership,
                                         const CallOptions& call) {
   v1::GetAssemblyRequest get;
   get.set_name(membership.assembly);

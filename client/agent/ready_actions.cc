@@ -41,7 +41,8 @@ ReadyActions::ReadyActions(Client& client, Clock& clock, Random& random, ReadyOb
       observer_(observer),
       make_view_(std::move(make_view)),
       shards_of_(std::move(shards_of)),
-      options_(std::move(options)) {}
+      options_(std::move(options)),
+      views_(options_.views) {}
 
 ReadyActions::~ReadyActions() {
   std::map<std::string, std::jthread> threads;
@@ -59,6 +60,21 @@ ReadyActions::~ReadyActions() {
 
 void ReadyActions::Ready(const std::string& assembly) {
   MutexLock lock(mutex_);
+  ReadyLocked(assembly);
+}
+
+void ReadyActions::SetViews(const ReadyOptions::Views& views) {
+  MutexLock lock(mutex_);
+  const ReadyOptions::Views before = std::exchange(views_, views);
+  for (const auto& [assembly, view] : views_) {
+    const auto old = before.find(assembly);
+    const bool is_new = old == before.end() || old->second != view;
+    // It has a worker once it was READY.
+    if (is_new && workers_.contains(assembly)) ReadyLocked(assembly);
+  }
+}
+
+void ReadyActions::ReadyLocked(const std::string& assembly) {
   if (ending_) return;
   waiting_.insert(assembly);
   changed_.NotifyAll();
@@ -96,7 +112,7 @@ absl::Status ReadyActions::Act(const std::string& assembly, const std::stop_toke
   call.stop = stop;
   MUSTER_ASSIGN_OR_RETURN(const v1::GetAssemblyResponse found, client_.GetAssembly(get, call));
   MUSTER_RETURN_IF_ERROR(AwaitAssembly(found.assembly(), stop));
-  if (const ReadyOptions::View* const view = ViewOf(found.assembly())) {
+  if (const std::optional<ReadyOptions::View> view = ViewOf(found.assembly())) {
     MUSTER_RETURN_IF_ERROR(ShowView(found.assembly(), *view, stop));
   }
   if (!options_.command.empty()) StartCommand(found.assembly());
@@ -116,9 +132,10 @@ absl::Status ReadyActions::AwaitAssembly(const v1::Assembly& assembly,
   return WaitUntilReady(client_, clock_, random_, wait).status;
 }
 
-const ReadyOptions::View* ReadyActions::ViewOf(const v1::Assembly& assembly) const {
-  const auto it = options_.views.find(assembly.name());
-  return it == options_.views.end() ? nullptr : &it->second;
+std::optional<ReadyOptions::View> ReadyActions::ViewOf(const v1::Assembly& assembly) {
+  MutexLock lock(mutex_);
+  const auto it = views_.find(assembly.name());
+  return it == views_.end() ? std::nullopt : std::optional(it->second);
 }
 
 absl::Status ReadyActions::ShowView(const v1::Assembly& assembly, const ReadyOptions::View& options,
@@ -149,11 +166,11 @@ void ReadyActions::StartCommand(const v1::Assembly& assembly) {
 
 void ReadyActions::RunCommand(const v1::Assembly& assembly, const std::stop_token& stop) {
   const std::string model_version = ShortModelVersionName(assembly.model_version());
-  const ReadyOptions::View* const view = ViewOf(assembly);
+  const std::optional<ReadyOptions::View> view = ViewOf(assembly);
   const ShellCommand command{options_.command,
                              {{"MUSTER_MODEL_VERSION", model_version},
                               {"MUSTER_ASSEMBLY", ShortAssembly(assembly.name())},
-                              {"MUSTER_VIEW", view == nullptr ? "" : view->directory}}};
+                              {"MUSTER_VIEW", view.has_value() ? view->directory : ""}}};
   Backoff backoff(random_, options_.retry);
   for (int attempt = 0; attempt <= options_.command_retries; ++attempt) {
     if (attempt > 0 && !SleepUnlessStopped(clock_, backoff.Next(), stop)) return;

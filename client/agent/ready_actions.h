@@ -38,11 +38,15 @@ struct ReadyOptions {
     uint32_t file_mode = 0444;
     // Of the shards that are assigned to the node, where these are not all.
     bool partial = false;
+
+    bool operator==(const View& other) const = default;
   };
 
-  When when = When::kByPolicy;
   // By assembly, "assemblies/{assembly}"; one that is not among them has no view.
-  std::map<std::string, View> views;
+  using Views = std::map<std::string, View>;
+
+  When when = When::kByPolicy;
+  Views views;
   // For RunShell, with MUSTER_MODEL_VERSION ("llama@v1"), MUSTER_ASSEMBLY ("demo") and MUSTER_VIEW (DIR, or
   // "" without a view) in its environment; "": none. Runs once per model version, after the view has
   // appeared.
@@ -87,14 +91,19 @@ class ReadyActions {
   // once.
   void Ready(const std::string& assembly);
 
+  // Replaces ReadyOptions::views. An assembly that was READY and has another view now gets it; a
+  // view that is no longer among them stays as it is.
+  void SetViews(const ReadyOptions::Views& views);
+
  private:
   void Serve(const std::string& assembly, const std::stop_token& stop);
   bool AwaitTurn(const std::string& assembly, const std::stop_token& stop);
   absl::Status Act(const std::string& assembly, const std::stop_token& stop);
   absl::Status AwaitAssembly(const v1::Assembly& assembly, const std::stop_token& stop);
-  const ReadyOptions::View* ViewOf(const v1::Assembly& assembly) const;
+  std::optional<ReadyOptions::View> ViewOf(const v1::Assembly& assembly);
   absl::Status ShowView(const v1::Assembly& assembly, const ReadyOptions::View& options,
                         const std::stop_token& stop);
+  void ReadyLocked(const std::string& assembly) MUSTER_REQUIRES(mutex_);
   void StartCommand(const v1::Assembly& assembly);
   void RunCommand(const v1::Assembly& assembly, const std::stop_token& stop);
 
@@ -104,9 +113,11 @@ class ReadyActions {
   ReadyObserver& observer_;
   const MakeView make_view_;
   const ShardsOf shards_of_;
+  // But for the views.
   const ReadyOptions options_;
   Mutex mutex_;
   CondVar changed_;
+  ReadyOptions::Views views_ MUSTER_GUARDED_BY(mutex_);
   bool ending_ MUSTER_GUARDED_BY(mutex_) = false;
   std::set<std::string> waiting_ MUSTER_GUARDED_BY(mutex_);
   // By model version.

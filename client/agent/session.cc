@@ -63,12 +63,13 @@ uint64_t ConnectionLog::losses() {
   return losses_;
 }
 
-Session::Session(AgentState& state, Client& client, ReadPlaces& places, CachePinner& pinner,
-                 ConnectionLog& connection, AgentObserver& observer, Random& random,
-                 const SessionOptions& options)
+Session::Session(AgentState& state, Client& client, ReadPlaces& places, Memberships& memberships,
+                 CachePinner& pinner, ConnectionLog& connection, AgentObserver& observer,
+                 Random& random, const SessionOptions& options)
     : state_(state),
       client_(client),
       places_(places),
+      memberships_(memberships),
       pinner_(pinner),
       connection_(connection),
       observer_(observer),
@@ -82,6 +83,7 @@ absl::Status Session::Run(const std::stop_token& stop) {
     const std::jthread heartbeats([this] { SendHeartbeats(); });
     const std::jthread reports([this] { SendReports(); });
     const std::jthread places([this] { places_.Serve(stop_.get_token()); });
+    const std::jthread memberships([this] { memberships_.Serve(stop_.get_token()); });
     Watch();
   }
   MutexLock lock(mutex_);

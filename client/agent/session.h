@@ -1,4 +1,5 @@
-// One registration of a node, from its epoch to its end: watching, heartbeats, reports and places.
+// One registration of a node, from its epoch to its end: watching, heartbeats,
+// reports, places and memberships.
 #ifndef MUSTER_CLIENT_AGENT_SESSION_H_
 #define MUSTER_CLIENT_AGENT_SESSION_H_
 
@@ -13,6 +14,7 @@
 #include "client/agent/agent_observer.h"
 #include "client/agent/agent_state.h"
 #include "client/agent/cache_pinner.h"
+#include "client/agent/memberships.h"
 #include "client/agent/read_places.h"
 #include "client/sdk/client.h"
 
@@ -61,8 +63,8 @@ struct SessionOptions {
 class Session {
  public:
   // The arguments outlive the session.
-  Session(AgentState& state, Client& client, ReadPlaces& places, CachePinner& pinner,
-          ConnectionLog& connection, AgentObserver& observer, Random& random,
+  Session(AgentState& state, Client& client, ReadPlaces& places, Memberships& memberships,
+          CachePinner& pinner, ConnectionLog& connection, AgentObserver& observer, Random& random,
           const SessionOptions& options);
 
   // Blocks until `stop` is requested (OK) or an error ends the session; JudgeError says what the
@@ -89,6 +91,7 @@ class Session {
   AgentState& state_;
   Client& client_;
   ReadPlaces& places_;
+  Memberships& memberships_;
   CachePinner& pinner_;
   ConnectionLog& connection_;
   AgentObserver& observer_;

@@ -1,7 +1,9 @@
 #include <CLI/CLI.hpp>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "client/agent/agent.h"
@@ -9,6 +11,7 @@
 #include "client/agent/expected_shards.h"
 #include "client/agent/model_warmer.h"
 #include "client/agent/ready_actions.h"
+#include "client/cli/agent_config.h"
 #include "client/cli/agent_log.h"
 #include "client/cli/assembly_flags.h"
 #include "client/cli/cache_flags.h"
@@ -29,6 +32,9 @@ namespace {
 constexpr absl::Duration kFirstContactTimeout = absl::Seconds(60);
 
 struct Options {
+  std::string config_path;
+  // Of the file as it was at the start.
+  AgentConfig config;
   std::string node;
   std::vector<std::string> assemblies;
   CacheFlags cache;
@@ -66,38 +72,73 @@ absl::StatusOr<v1::Node> ToNode(const Options& options) {
   return node;
 }
 
-absl::StatusOr<AgentOptions> ToAgentOptions(const Options& options) {
-  AgentOptions agent;
-  MUSTER_ASSIGN_OR_RETURN(agent.node, ToNode(options));
-  if (!options.lease_ttl.empty()) {
-    MUSTER_ASSIGN_OR_RETURN(agent.lease_ttl, ParseDuration(options.lease_ttl));
+// What the node is to be a member of, and where the views go.
+struct Wanted {
+  std::vector<Membership> memberships;
+  // By assembly, full name.
+  std::map<std::string, std::string> views;
+};
+
+// The assemblies of the command line, or those of `config` where it names some.
+absl::StatusOr<std::vector<AgentConfig::Assembly>> AssembliesOf(const Options& options,
+                                                                const AgentConfig& config) {
+  if (!config.assemblies.empty()) {
+    if (options.assemblies.empty() && options.ready.views.empty()) return config.assemblies;
+    return UsageError(
+        "--config names the assemblies and their views; leave --assembly and --view out");
   }
+  if (options.assemblies.empty())
+    return UsageError("--assembly is required, or a --config that names some");
+  if (!options.ready.views.empty() && options.ready.views.size() != options.assemblies.size()) {
+    return UsageError("name one --view for each --assembly, in the same order, or none");
+  }
+  std::vector<AgentConfig::Assembly> assemblies;
+  for (size_t i = 0; i < options.assemblies.size(); ++i) {
+    assemblies.push_back({.name = options.assemblies[i],
+                          .claim = "",
+                          .view = options.ready.views.empty() ? "" : options.ready.views[i]});
+  }
+  return assemblies;
+}
+
+absl::StatusOr<Wanted> ToWanted(const Options& options, const AgentConfig& config) {
+  MUSTER_ASSIGN_OR_RETURN(const std::vector<AgentConfig::Assembly> assemblies,
+                          AssembliesOf(options, config));
+  Wanted wanted;
   std::set<std::string> named;
-  for (const std::string& assembly : options.assemblies) {
-    AgentOptions::Membership& membership = agent.memberships.emplace_back();
-    MUSTER_ASSIGN_OR_RETURN(membership.assembly, FullAssemblyName(assembly));
+  for (const AgentConfig::Assembly& assembly : assemblies) {
+    Membership& membership = wanted.memberships.emplace_back();
+    MUSTER_ASSIGN_OR_RETURN(membership.assembly, FullAssemblyName(assembly.name));
     if (!named.insert(membership.assembly).second) {
-      return UsageError(absl::StrCat("--assembly ", assembly, " is there twice"));
+      return UsageError(absl::StrCat("assembly ", assembly.name, " is there twice"));
     }
-    MUSTER_ASSIGN_OR_RETURN(membership.claim, ParseClaim(options.claim));
+    MUSTER_ASSIGN_OR_RETURN(membership.claim,
+                            ParseClaim(assembly.claim.empty() ? options.claim : assembly.claim));
+    if (!assembly.view.empty()) wanted.views[membership.assembly] = assembly.view;
     if (!options.create.any()) continue;
     MUSTER_ASSIGN_OR_RETURN(membership.create, ToAssembly(membership.assembly, options.create));
   }
-  if (options.create.any() && options.assemblies.size() > 1) {
+  if (options.create.any() && assemblies.size() > 1) {
     return UsageError(
         "--model, --policy and the like describe one assembly; create several with `muster "
         "assemblies create`");
   }
+  return wanted;
+}
+
+absl::StatusOr<AgentOptions> ToAgentOptions(const Options& options,
+                                            std::vector<Membership> memberships) {
+  AgentOptions agent;
+  if (options.node.empty()) return UsageError("--node is required");
+  MUSTER_ASSIGN_OR_RETURN(agent.node, ToNode(options));
+  if (!options.lease_ttl.empty()) {
+    MUSTER_ASSIGN_OR_RETURN(agent.lease_ttl, ParseDuration(options.lease_ttl));
+  }
+  agent.memberships = std::move(memberships);
   agent.parallel_shards = options.parallel_shards;
   if (options.on_stop == "leave") agent.on_stop = AgentOptions::OnStop::kLeave;
   if (options.on_stop == "deregister") agent.on_stop = AgentOptions::OnStop::kDeregister;
   return agent;
-}
-
-std::vector<std::string> AssembliesOf(const AgentOptions& options) {
-  std::vector<std::string> names;
-  for (const auto& membership : options.memberships) names.push_back(membership.assembly);
-  return names;
 }
 
 // Unset where the user wants none.
@@ -142,13 +183,36 @@ absl::Status PrintRoom(const Invocation& invocation, Client& client, ShardCache&
   return expected.at_most ? absl::OkStatus() : cache.CheckRoom(wanted);
 }
 
+// What SIGHUP does: the file's assemblies and views take the place of those that are there.
+absl::Status Reload(const Options& options, uint32_t file_mode, Agent& agent,
+                    ReadyActions& actions) {
+  MUSTER_ASSIGN_OR_RETURN(const AgentConfig config, ReadAgentConfig(options.config_path));
+  MUSTER_ASSIGN_OR_RETURN(const Wanted wanted, ToWanted(options, config));
+  MUSTER_ASSIGN_OR_RETURN(ReadyOptions::Views views,
+                          ToViews(options.ready, wanted.views, file_mode));
+  if (config.flags != options.config.flags) {
+    LogWarning(
+        "only \"assemblies\" takes effect at once; other changes of the file wait for a restart");
+  }
+  actions.SetViews(views);
+  agent.SetMemberships(wanted.memberships);
+  LogReloaded(wanted.memberships.size());
+  return absl::OkStatus();
+}
+
 absl::Status Run(Invocation& invocation, const Options& options) {
   MUSTER_ASSIGN_OR_RETURN(const std::optional<ScrubOptions> scrub, ToScrubOptions(options));
   MUSTER_ASSIGN_OR_RETURN(const std::optional<WarmOptions> warm, ToWarmOptions(options));
-  MUSTER_ASSIGN_OR_RETURN(const AgentOptions agent_options, ToAgentOptions(options));
+  MUSTER_ASSIGN_OR_RETURN(const Wanted wanted, ToWanted(options, options.config));
+  MUSTER_ASSIGN_OR_RETURN(const AgentOptions agent_options,
+                          ToAgentOptions(options, wanted.memberships));
   MUSTER_ASSIGN_OR_RETURN(const uint32_t file_mode, FileModeOf(options.cache));
-  MUSTER_ASSIGN_OR_RETURN(const std::optional<ReadyOptions> ready,
-                          ToReadyOptions(options.ready, AssembliesOf(agent_options), file_mode));
+  MUSTER_ASSIGN_OR_RETURN(ReadyOptions::Views views,
+                          ToViews(options.ready, wanted.views, file_mode));
+  MUSTER_ASSIGN_OR_RETURN(std::optional<ReadyOptions> ready,
+                          ToReadyOptions(options.ready, std::move(views)));
+  // A view may come with a later reading of the file.
+  if (!options.config_path.empty() && !ready.has_value()) ready.emplace();
   MUSTER_ASSIGN_OR_RETURN(PullerOptions puller_options, ToPullerOptions(options.pull));
   MUSTER_ASSIGN_OR_RETURN(const auto cache, OpenCache(options.cache));
   MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect(kFirstContactTimeout));
@@ -184,7 +248,14 @@ absl::Status Run(Invocation& invocation, const Options& options) {
         },
         [&agent](const std::string& assembly) { return agent.ShardsOf(assembly); }, *ready);
   }
+  if (!options.config_path.empty()) {
+    invocation.hangup().Handle([&] {
+      const absl::Status status = Reload(options, file_mode, agent, *actions);
+      if (!status.ok()) LogWarning(absl::StrCat("nothing is changed: ", status.message()));
+    });
+  }
   const absl::Status status = agent.Run(invocation.stop());
+  invocation.hangup().Handle({});
   // They ask the agent for shards.
   actions.reset();
   warmer.reset();
@@ -193,12 +264,15 @@ absl::Status Run(Invocation& invocation, const Options& options) {
 }
 
 void AddNodeFlags(CLI::App& command, Options& options) {
-  command.add_option("--node", options.node, "Name of this node, unique in the cluster")
-      ->required();
+  command.add_option(
+      "--config", options.config_path,
+      "YAML file with flags (long names without dashes) and \"assemblies\": names, or "
+      "maps with name, claim and view. SIGHUP reads the assemblies anew");
+  command.add_option("--node", options.node, "Name of this node, unique in the cluster; required");
   command
       .add_option("--assembly", options.assemblies,
-                  "The assembly to join; several by repeating it, each with the same claim")
-      ->required()
+                  "The assembly to join; several by repeating it, each with the same claim; "
+                  "required unless --config names some")
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   AddCacheFlags(command, options.cache);
@@ -278,8 +352,15 @@ void AddAgentCommand(CLI::App& app, Command& chosen) {
       "'systemctl start vllm'\n"
       "  muster agent --node n1 --assembly llama --assembly mixtral --cache /srv/cache --view "
       "/srv/llama --view /srv/mixtral\n"
+      "  muster agent --config /etc/muster/agent.yaml --node n1\n"
       "  muster agent --node n1 --assembly demo --cache /var/cache/muster --dry-run --json");
-  command->callback([options, &chosen] {
+  command->callback([options, command, &chosen] {
+    if (!options->config_path.empty()) {
+      absl::StatusOr<AgentConfig> config = ReadAgentConfig(options->config_path);
+      if (!config.ok()) throw CLI::ConfigError(std::string(config.status().message()));
+      options->config = *std::move(config);
+      TakeFlags(options->config, options->config_path, *command);
+    }
     chosen = [options](Invocation& invocation) { return Run(invocation, *options); };
   });
 }

@@ -32,6 +32,8 @@ void LogWarning(const std::string& message) {
   spdlog::warn("event=warning message={}", Quoted(message));
 }
 
+void LogReloaded(size_t assemblies) { spdlog::info("event=reloaded assemblies={}", assemblies); }
+
 void AgentLog::OnRegistered(const v1::Node& node, uint64_t epoch, bool again) {
   spdlog::info("event=registered node={} epoch={} again={}", Quoted(ShortName(node.name())), epoch,
                again);
@@ -40,6 +42,17 @@ void AgentLog::OnRegistered(const v1::Node& node, uint64_t epoch, bool again) {
 void AgentLog::OnJoined(const v1::Assembly& assembly, bool created) {
   spdlog::info("event=joined assembly={} model_version={} created={}",
                Quoted(ShortName(assembly.name())), Quoted(assembly.model_version()), created);
+}
+
+void AgentLog::OnLeft(const std::string& assembly) {
+  spdlog::info("event=left assembly={}", Quoted(ShortName(assembly)));
+}
+
+void AgentLog::OnMembershipFailed(const std::string& assembly, bool leaving,
+                                  const absl::Status& status) {
+  spdlog::warn("event={} assembly={} code={} reason={} message={}",
+               leaving ? "leave_failed" : "join_failed", Quoted(ShortName(assembly)),
+               absl::StatusCodeToString(status.code()), ReasonOf(status), Quoted(status.message()));
 }
 
 void AgentLog::OnAssigned(const AssignmentChange& change) {

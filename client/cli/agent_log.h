@@ -18,6 +18,9 @@ void SetUpLog(const std::string& level);
 // A warning of the node's own: "warning message=…".
 void LogWarning(const std::string& message);
 
+// The configuration was read anew.
+void LogReloaded(size_t assemblies);
+
 // One line per event. Thread-safe.
 class AgentLog final : public AgentObserver, public ReadyObserver {
  public:
@@ -27,6 +30,9 @@ class AgentLog final : public AgentObserver, public ReadyObserver {
 
   void OnRegistered(const v1::Node& node, uint64_t epoch, bool again) override;
   void OnJoined(const v1::Assembly& assembly, bool created) override;
+  void OnLeft(const std::string& assembly) override;
+  void OnMembershipFailed(const std::string& assembly, bool leaving,
+                          const absl::Status& status) override;
   void OnAssigned(const AssignmentChange& change) override;
   void OnShard(const ShardUpdate& update) override;
   void OnWaiting(const std::string& assembly, uint32_t shard, const std::string& location) override;

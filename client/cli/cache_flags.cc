@@ -11,10 +11,9 @@
 namespace muster {
 
 void AddCacheFlags(CLI::App& command, CacheFlags& flags) {
-  command
-      .add_option("--cache", flags.directory,
-                  "Directory for shards, on a local disk; made if absent, may be shared")
-      ->required();
+  command.add_option(
+      "--cache", flags.directory,
+      "Directory for shards, on a local disk; made if absent, may be shared; required");
   command.add_option("--cache-budget", flags.budget,
                      "Bytes that the cache may take, such as 500GiB, half-written shards included; "
                      "what was used least recently goes first, what a live assembly needs never "
@@ -41,6 +40,7 @@ absl::StatusOr<uint32_t> FileModeOf(const CacheFlags& flags) {
 }
 
 absl::StatusOr<std::unique_ptr<ShardCache>> OpenCache(const CacheFlags& flags) {
+  if (flags.directory.empty()) return UsageError("--cache is required");
   ShardCache::Options options;
   options.allow_network = flags.allow_network;
   MUSTER_ASSIGN_OR_RETURN(options.entry_mode, FileModeOf(flags));

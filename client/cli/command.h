@@ -14,6 +14,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "client/cli/hangup.h"
 #include "client/cli/progress_bar.h"
 #include "client/sdk/client.h"
 #include "google/protobuf/message.h"
@@ -38,9 +39,13 @@ struct Environment {
   const ObjectStoreRegistry& stores;
   // Requested by SIGINT and SIGTERM.
   std::stop_token stop;
+  Hangup& hangup;
   std::string working_directory;
   // Whether people watch stderr.
   bool is_terminal = false;
+  // What stdout has room for without scrolling; these where it is no terminal.
+  size_t columns = 100;
+  size_t rows = 40;
 };
 
 // For commands that run long: a restart of the server does not end them.
@@ -55,7 +60,10 @@ class Invocation {
   Random& random() const { return environment_.random; }
   const ObjectStoreRegistry& stores() const { return environment_.stores; }
   const std::stop_token& stop() const { return environment_.stop; }
+  Hangup& hangup() const { return environment_.hangup; }
   const std::string& working_directory() const { return environment_.working_directory; }
+  size_t columns() const { return environment_.columns; }
+  size_t rows() const { return environment_.rows; }
   bool json() const { return options_.json; }
   bool has_timeout() const { return !options_.timeout.empty(); }
 

@@ -212,7 +212,7 @@ std::string FailureText(const v1::ShardFailure& failure) {
   return text;
 }
 
-std::string AssemblyDetails(const v1::GetAssemblyResponse& response) {
+std::string AssemblySummary(const v1::GetAssemblyResponse& response) {
   const v1::Assembly& assembly = response.assembly();
   std::string out = AssembliesTable({assembly});
   for (const v1::AssemblyReason& reason : assembly.reasons()) {
@@ -223,12 +223,16 @@ std::string AssemblyDetails(const v1::GetAssemblyResponse& response) {
                     Size(assembly.moving_bytes()), "; what moves stays until it is replaced\n");
   }
   absl::StrAppend(&out, "\n");
-  if (response.members_size() == 0) return absl::StrCat(out, "no node has joined\n");
+  return response.members_size() == 0 ? absl::StrCat(out, "no node has joined\n") : out;
+}
+
+std::string AssemblyDetails(const v1::GetAssemblyResponse& response) {
+  std::string out = AssemblySummary(response);
+  if (response.members_size() == 0) return out;
   absl::StrAppend(&out, MembersTable({response.members().begin(), response.members().end()}));
   const auto shown = static_cast<uint32_t>(response.members_size());
-  if (shown < assembly.nodes_joined()) {
-    absl::StrAppend(&out, "… and ", CountOf(assembly.nodes_joined() - shown, "more node"), "\n");
-  }
+  const uint32_t joined = response.assembly().nodes_joined();
+  if (shown < joined) absl::StrAppend(&out, "… and ", CountOf(joined - shown, "more node"), "\n");
   return out;
 }
 

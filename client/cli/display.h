@@ -39,6 +39,9 @@ std::string FailureText(const v1::ShardFailure& failure);
 // An assembly with its reasons and members.
 std::string AssemblyDetails(const v1::GetAssemblyResponse& response);
 
+// The part of it that is about the assembly as a whole.
+std::string AssemblySummary(const v1::GetAssemblyResponse& response);
+
 }  // namespace muster
 
 #endif  // MUSTER_CLIENT_CLI_DISPLAY_H_

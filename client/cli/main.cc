@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -30,24 +31,31 @@
 namespace muster {
 namespace {
 
-// The first SIGINT or SIGTERM asks for a stop, the second ends the process at once. Called before
-// the first thread is started, so that none of them takes the signals. A full disk or a limit on
-// file sizes is an error of the write, and a closed pipe is nobody's.
-std::stop_token WatchSignals() {
+// The first SIGINT or SIGTERM asks for a stop, the second ends the process at once, as SIGHUP does
+// where nobody handles it (and nohup did not say otherwise). Called before the first thread is started, so that none of them takes the
+// signals. A full disk or a limit on file sizes is an error of the write, and a closed pipe is
+// nobody's. `hangup` lives as long as the process.
+std::stop_token WatchSignals(Hangup& hangup) {
   signal(SIGPIPE, SIG_IGN);
   signal(SIGXFSZ, SIG_IGN);
   sigset_t signals;
   sigemptyset(&signals);
   sigaddset(&signals, SIGINT);
   sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGHUP);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   std::stop_source source;
-  std::thread([signals, source]() mutable {
-    int number = 0;
-    sigwait(&signals, &number);
-    source.request_stop();
-    sigwait(&signals, &number);
-    _exit(kExitInterrupted);
+  struct sigaction hangup_action {};
+  sigaction(SIGHUP, nullptr, &hangup_action);
+  const bool ignores_hangup = hangup_action.sa_handler == SIG_IGN;
+  std::thread([signals, source, ignores_hangup, &hangup]() mutable {
+    for (;;) {
+      int number = 0;
+      sigwait(&signals, &number);
+      if (number == SIGHUP && (hangup.Raise() || ignores_hangup)) continue;
+      if (number == SIGHUP || source.stop_requested()) _exit(kExitInterrupted);
+      source.request_stop();
+    }
   }).detach();
   return source.get_token();
 }
@@ -94,20 +102,28 @@ int Main(const std::vector<std::string>& arguments) {
     return kExitOk;
   }
   const auto& command_line = std::get<ParsedCommandLine>(*parsed);
-  const std::stop_token stop = WatchSignals();
+  // Its thread never ends.
+  static Hangup hangup;
+  const std::stop_token stop = WatchSignals(hangup);
   const std::unique_ptr<Random> random = NewSystemRandom();
   ObjectStoreRegistry stores;
   const absl::Status registered = RegisterStores(stores, *random);
   if (!registered.ok()) return Report(registered, command_line.options.json);
   std::error_code ignored;
-  const Environment environment{
+  Environment environment{
       .clock = SystemClock(),
       .random = *random,
       .stores = stores,
       .stop = stop,
+      .hangup = hangup,
       .working_directory = std::filesystem::current_path(ignored).string(),
       .is_terminal = isatty(STDERR_FILENO) != 0,
   };
+  struct winsize window {};
+  if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col > 0 && window.ws_row > 0) {
+    environment.columns = window.ws_col;
+    environment.rows = window.ws_row;
+  }
   Invocation invocation(environment, command_line.options);
   absl::Status status = command_line.command(invocation);
   if (status.ok()) status = invocation.OutputStatus();

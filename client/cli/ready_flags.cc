@@ -1,6 +1,7 @@
 #include "client/cli/ready_flags.h"
 
 #include <CLI/CLI.hpp>
+#include <utility>
 
 #include "client/cli/values.h"
 #include "client/view/view_place.h"
@@ -41,26 +42,13 @@ void AddReadyFlags(CLI::App& command, ReadyFlags& flags) {
       ->capture_default_str();
 }
 
-absl::StatusOr<std::optional<ReadyOptions>> ToReadyOptions(
-    const ReadyFlags& flags, const std::vector<std::string>& assemblies, uint32_t file_mode) {
-  if (flags.views.empty() && (!flags.links.empty() || flags.partial)) {
-    return UsageError("--view-links and --view-partial are about a view; name it with --view DIR");
-  }
-  if (flags.views.empty() && flags.command.empty()) {
-    if (flags.when.empty() && flags.command_retries == 0) return std::nullopt;
-    return UsageError("--ready-when and --on-ready-retries need --view or --on-ready");
-  }
-  if (!flags.views.empty() && flags.views.size() != assemblies.size()) {
-    return UsageError("name one --view for each --assembly, in the same order, or none");
-  }
-  ReadyOptions options;
-  if (flags.when == "node") options.when = ReadyOptions::When::kNode;
-  if (flags.when == "assembly") options.when = ReadyOptions::When::kAssembly;
-  options.command = flags.command;
-  options.command_retries = flags.command_retries;
-  for (size_t i = 0; i < flags.views.size(); ++i) {
-    ReadyOptions::View& view = options.views[assemblies[i]];
-    MUSTER_ASSIGN_OR_RETURN(const ViewPlace place, ViewPlace::At(flags.views[i]));
+absl::StatusOr<ReadyOptions::Views> ToViews(const ReadyFlags& flags,
+                                            const std::map<std::string, std::string>& directories,
+                                            uint32_t file_mode) {
+  ReadyOptions::Views views;
+  for (const auto& [assembly, directory] : directories) {
+    ReadyOptions::View& view = views[assembly];
+    MUSTER_ASSIGN_OR_RETURN(const ViewPlace place, ViewPlace::At(directory));
     MUSTER_RETURN_IF_ERROR(place.Check());
     view.directory = place.link();
     view.partial = flags.partial;
@@ -69,6 +57,24 @@ absl::StatusOr<std::optional<ReadyOptions>> ToReadyOptions(
     if (flags.links == "symlink") view.links = ViewLinks::kSymlink;
     if (flags.links == "copy") view.links = ViewLinks::kCopy;
   }
+  return views;
+}
+
+absl::StatusOr<std::optional<ReadyOptions>> ToReadyOptions(const ReadyFlags& flags,
+                                                           ReadyOptions::Views views) {
+  if (views.empty() && (!flags.links.empty() || flags.partial)) {
+    return UsageError("--view-links and --view-partial are about a view; name it with --view DIR");
+  }
+  if (views.empty() && flags.command.empty()) {
+    if (flags.when.empty() && flags.command_retries == 0) return std::nullopt;
+    return UsageError("--ready-when and --on-ready-retries need --view or --on-ready");
+  }
+  ReadyOptions options;
+  if (flags.when == "node") options.when = ReadyOptions::When::kNode;
+  if (flags.when == "assembly") options.when = ReadyOptions::When::kAssembly;
+  options.command = flags.command;
+  options.command_retries = flags.command_retries;
+  options.views = std::move(views);
   return options;
 }
 

@@ -3,6 +3,7 @@
 #define MUSTER_CLIENT_CLI_READY_FLAGS_H_
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -29,10 +30,15 @@ struct ReadyFlags {
 // `flags` outlives the parsing.
 void AddReadyFlags(CLI::App& command, ReadyFlags& flags);
 
-// Unset where nothing was asked for. `assemblies` are full names, `file_mode` is the cache's. Says what is wrong with the place of
-// the view before anything is fetched: the errors of ViewPlace.
-absl::StatusOr<std::optional<ReadyOptions>> ToReadyOptions(
-    const ReadyFlags& flags, const std::vector<std::string>& assemblies, uint32_t file_mode);
+// The views of assemblies (full names) in these directories, as `flags` say besides; `file_mode` is
+// the cache's. Says what is wrong with a place before anything is fetched: the errors of ViewPlace.
+absl::StatusOr<ReadyOptions::Views> ToViews(const ReadyFlags& flags,
+                                            const std::map<std::string, std::string>& directories,
+                                            uint32_t file_mode);
+
+// Unset where nothing was asked for.
+absl::StatusOr<std::optional<ReadyOptions>> ToReadyOptions(const ReadyFlags& flags,
+                                                           ReadyOptions::Views views);
 
 }  // namespace muster
 

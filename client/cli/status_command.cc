@@ -1,10 +1,13 @@
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdint>
 #include <memory>
 
 #include "absl/strings/str_cat.h"
 #include "client/cli/commands.h"
 #include "client/cli/display.h"
 #include "client/cli/json_output.h"
+#include "client/cli/shard_matrix.h"
 #include "client/sdk/pages.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
@@ -19,14 +22,67 @@ absl::StatusOr<v1::GetAssemblyResponse> Get(const Invocation& invocation, Client
   return client.GetAssembly(request, invocation.Call());
 }
 
-absl::Status ShowOne(Invocation& invocation, const std::string& assembly) {
-  MUSTER_ASSIGN_OR_RETURN(const std::string name, FullAssemblyName(assembly));
+// Asking for every shard of a bigger assembly would take seconds.
+constexpr uint64_t kMaxReplicasToAsk = 20'000;
+// Lines of the whole output that are not one per node: the assembly, titles, reasons, marks.
+constexpr size_t kOtherLines = 12;
+constexpr size_t kMinNodes = 4;
+constexpr size_t kMaxFailures = 5;
+
+struct Options {
+  std::string assembly;
+  bool all = false;
+};
+
+// Of every shard; none where those are too many.
+absl::StatusOr<std::vector<v1::GetShardStatusResponse>> AskShards(const Invocation& invocation,
+                                                                  Client& client,
+                                                                  const v1::Assembly& assembly) {
+  std::vector<v1::GetShardStatusResponse> statuses;
+  const uint64_t replicas =
+      std::max<uint64_t>(assembly.replicas_required(), assembly.shard_count());
+  if (replicas > kMaxReplicasToAsk) return statuses;
+  v1::GetShardStatusRequest request;
+  request.set_name(assembly.name());
+  for (uint32_t shard = 0; shard < assembly.shard_count(); ++shard) {
+    request.set_shard(shard);
+    MUSTER_ASSIGN_OR_RETURN(statuses.emplace_back(),
+                            client.GetShardStatus(request, invocation.Call()));
+  }
+  return statuses;
+}
+
+// A table of the nodes and a picture of their shards, both of as many nodes as fit the terminal.
+absl::StatusOr<std::string> NodesAndShards(const Invocation& invocation, Client& client,
+                                           const v1::GetAssemblyResponse& response, bool all) {
+  const size_t room = invocation.rows() > kOtherLines ? (invocation.rows() - kOtherLines) / 2 : 0;
+  const std::vector<v1::AssemblyMember> members(response.members().begin(),
+                                                response.members().end());
+  const std::vector<v1::AssemblyMember> shown =
+      MembersToShow(members, all ? members.size() : std::max(room, kMinNodes));
+  std::string out = MembersTable(shown);
+  const std::string hidden = HiddenMembers(members, shown, response.assembly().nodes_joined());
+  if (!hidden.empty()) absl::StrAppend(&out, hidden, "\n");
+  if (response.assembly().replicas_required() == 0) return out;
+  MUSTER_ASSIGN_OR_RETURN(const auto statuses, AskShards(invocation, client, response.assembly()));
+  return absl::StrCat(out, "\n", ShardMatrix(shown, statuses, invocation.columns()),
+                      FailedReplicas(statuses, all ? SIZE_MAX : kMaxFailures));
+}
+
+absl::Status ShowOne(Invocation& invocation, const Options& options) {
+  MUSTER_ASSIGN_OR_RETURN(const std::string name, FullAssemblyName(options.assembly));
   MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect());
   MUSTER_ASSIGN_OR_RETURN(const auto response, Get(invocation, *client, name));
   if (invocation.json()) {
     invocation.PrintJson(response);
   } else {
-    invocation.Print(AssemblyDetails(response));
+    std::string text = AssemblySummary(response);
+    if (response.members_size() > 0) {
+      MUSTER_ASSIGN_OR_RETURN(const std::string nodes,
+                              NodesAndShards(invocation, *client, response, options.all));
+      absl::StrAppend(&text, nodes);
+    }
+    invocation.Print(text);
   }
   return absl::OkStatus();
 }
@@ -73,10 +129,18 @@ absl::Status ShowAll(Invocation& invocation) {
 void AddStatusCommand(CLI::App& app, Command& chosen) {
   CLI::App* const command =
       app.add_subcommand("status", "Show an assembly with its nodes, or everything there is");
-  auto assembly = std::make_shared<std::string>();
-  command->add_option("ASSEMBLY", *assembly,
+  auto options = std::make_shared<Options>();
+  command->add_option("ASSEMBLY", options->assembly,
                       "The assembly; without it, all models, assemblies and nodes");
+  command->add_flag(
+      "--all", options->all,
+      "Every node and every failure of the assembly, not just what fits the terminal");
   command->footer(
+      "Of an assembly: its nodes, and a picture with a line per node and a column per shard (or "
+      "per\n"
+      "several, or shares of bytes where there are more than 20,000 replicas). What needs a look "
+      "comes first\n"
+      "where not all nodes fit the terminal. "
       "Moves in progress, shards that wait for a place at a bounded location, shards that were "
       "given "
       "up and\n"
@@ -87,9 +151,9 @@ void AddStatusCommand(CLI::App& app, Command& chosen) {
       "  muster status\n"
       "  muster status demo\n"
       "  muster status demo --json");
-  command->callback([assembly, &chosen] {
-    chosen = [assembly](Invocation& invocation) {
-      return assembly->empty() ? ShowAll(invocation) : ShowOne(invocation, *assembly);
+  command->callback([options, &chosen] {
+    chosen = [options](Invocation& invocation) {
+      return options->assembly.empty() ? ShowAll(invocation) : ShowOne(invocation, *options);
     };
   });
 }

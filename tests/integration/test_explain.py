@@ -339,3 +339,28 @@ def test_follow_goes_on_over_a_restart_without_gap_or_repeat(cluster):
     eventually(lambda: len(names()) >= 6 or not follow.running(), "all are followed", 40)
 
     assert names() == [f"nodes/n{number}" for number in range(6)]
+
+
+@pytest.mark.parametrize("count", [10, 1000])
+def test_status_is_a_picture_that_fits_a_terminal(cluster, count):
+    api = cluster.api()
+    model = add_model(api, shards=2 * count)
+    add_assembly(api, model, min_nodes=count)
+    nodes = [Node(api, f"n{i:04}").join() for i in range(count)]
+    eventually(lambda: api.assembly("demo").replicas_required == 2 * count, "it is planned")
+    # What fails has to be seen among all that is well.
+    held = nodes[count // 2].replicas()
+    failure = {"code": "NO_SPACE", "message": "the disk is full"}
+    nodes[count // 2].report([min(held)], state="FAILED", failure=failure)
+
+    text = cluster.muster("status", "demo").stdout
+    lines = text.splitlines()
+    assert len(lines) <= 40, text
+    assert all(len(line) <= 100 for line in lines[3:]), text
+    assert "NO_SPACE: the disk is full" in text
+    row = next(line for line in lines if line.startswith(f"n{count // 2:04}") and "%" in line)
+    assert "!" in row, text
+    hidden = [line for line in lines if "more nodes" in line]
+    assert len(hidden) == (1 if count == 1000 else 0), text
+    everything = cluster.muster("status", "demo", "--all").stdout
+    assert len([line for line in everything.splitlines() if line.startswith("n")]) == 2 * count

@@ -8,31 +8,7 @@ import random
 import pytest
 from harness import checkpoints, model_families
 from harness.conditions import eventually
-
-
-def open_component(directory):
-    """All tensors of a folder, found the way that transformers finds them: by the index, or in the only file."""
-    directory = pathlib.Path(directory)
-    indexes = list(directory.glob("*.safetensors.index.json"))
-    files = sorted(directory.glob("*.safetensors"))
-    found = {}
-    for path in files:
-        found.update(checkpoints.open_with_safetensors(path))
-    if len(files) > 1:
-        assert len(indexes) == 1, f"{directory} has {len(files)} files and the indexes {indexes}"
-        weight_map = json.loads(indexes[0].read_text())["weight_map"]
-        assert set(weight_map) == set(found)
-        for name, file in weight_map.items():
-            assert name in checkpoints.open_with_safetensors(directory / file)
-    return found
-
-
-def expect_assembled(out, components):
-    for folder, tensors in components.items():
-        assert open_component(pathlib.Path(out) / folder) == checkpoints.as_dict(tensors), folder
-    published = {str(pathlib.Path(folder)) for folder in components}
-    folders = {str(path.parent.relative_to(out)) for path in pathlib.Path(out).rglob("*.safetensors")}
-    assert folders == published
+from harness.engines import expect_assembled, open_as_transformers, open_component
 
 
 def inspect(cluster, source, *args):
@@ -72,6 +48,23 @@ def test_family_comes_back_as_engines_open_it(cluster, tmp_path, family):
     for companion in seen["companions"]:
         assert (tmp_path / "out" / companion["path"]).read_bytes() == (source / companion["path"]).read_bytes()
     cluster.muster("verify", "m@v1", "--dir", tmp_path / "out")
+
+
+@pytest.mark.parametrize("family", model_families.FAMILIES)
+def test_view_of_a_family_is_what_engines_open(cluster, tmp_path, family):
+    components = model_families.FAMILIES[family](tmp_path / family)
+    cluster.publish(tmp_path / family, "family@v1", shards=6)
+    cluster.create_assembly("demo", "family@v1", policy="full")
+    view = tmp_path / "view"
+    cluster.start_agent("n1", "demo", "--view", view)
+    eventually(view.exists, "the view is there")
+
+    expect_assembled(view.resolve(), components)
+    for folder, tensors in components.items():
+        for index in (view / folder).glob("*.safetensors.index.json"):
+            assert open_as_transformers(view / folder, index) == checkpoints.as_dict(tensors)
+    listed = cluster.muster("view", "list", view, "--json").json()
+    assert [one["state"] for one in listed["versions"]] == ["whole"], listed
 
 
 def test_what_is_left_out_is_told_with_the_reason(cluster, tmp_path):

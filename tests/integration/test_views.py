@@ -12,56 +12,20 @@ import pytest
 from harness import checkpoints
 from harness.caches import entries
 from harness.conditions import always, eventually
+from harness.views import await_line, await_view, lines_with, publish_versions, version_in, write_versions
 
 SHARDS = 4
 
 
 @pytest.fixture(name="sources", scope="module")
 def make_sources(tmp_path_factory):
-    """Two versions of one model: the same names, other bytes, and companions that tell which one it is."""
-    directory = tmp_path_factory.mktemp("sources")
-    sources = []
-    for version in ("v1", "v2"):
-        source = checkpoints.write_hugging_face(directory / version, checkpoints.transformer(seed=int(version[1])))
-        (source / "config.json").write_text(json.dumps({"version": version}))
-        sources.append(source)
-    return sources
+    return write_versions(tmp_path_factory.mktemp("sources"))
 
 
 @pytest.fixture(name="published")
 def publish(cluster, sources):
-    for version, source in enumerate(sources, 1):
-        cluster.publish(source, f"llama@v{version}", "--piece-size", "1MiB", shards=SHARDS)
-        cluster.create_assembly(f"demo{version}", f"llama@v{version}", policy="full")
+    publish_versions(cluster, sources, SHARDS)
     return cluster
-
-
-def version_in(directory):
-    """Which of the versions a directory is, as an engine that opens it sees: every file is of that one."""
-    directory = pathlib.Path(os.path.realpath(directory))
-    index = json.loads((directory / "model.safetensors.index.json").read_text())
-    found = {}
-    for file in sorted(set(index["weight_map"].values())):
-        found.update(checkpoints.open_with_safetensors(directory / file))
-    assert set(found) == set(index["weight_map"])
-    version = json.loads((directory / "config.json").read_text())["version"]
-    assert found == checkpoints.as_dict(checkpoints.transformer(seed=int(version[1]))), f"not wholly {version}"
-    return version
-
-
-def await_view(view, version="v1"):
-    eventually(lambda: view.exists() and version_in(view) == version, f"the view leads to {version}")
-
-
-def lines_with(agent, event):
-    return [line for line in agent.output().splitlines() if f"event={event} " in line]
-
-
-def await_line(agent, event, text=""):
-    def line():
-        return next((line for line in lines_with(agent, event) if text in line), None)
-
-    return eventually(line, f"the agent says {event} {text}")
 
 
 def pins(cluster, cache):

@@ -3,6 +3,8 @@
 from harness.conditions import eventually
 
 MIB = 1 << 20
+# In one call.
+MAX_ITEMS = 1000
 
 
 def add_model(api, model="llama", version="v1", shards=4, size_bytes=MIB, ranked=False, locations=None):
@@ -16,7 +18,8 @@ def add_model(api, model="llama", version="v1", shards=4, size_bytes=MIB, ranked
         if ranked:
             item["rank"] = i
         items.append(item)
-    api.models.AddShards(name=name, shards=items)
+    for begin in range(0, shards, MAX_ITEMS):
+        api.models.AddShards(name=name, shards=items[begin : begin + MAX_ITEMS])
     api.models.CommitModelVersion(name=name)
     return name
 

@@ -59,6 +59,9 @@ class Process:
             self._process.send_signal(signal.SIGKILL)
         self._process.wait()
 
+    def signal(self, number):
+        self._process.send_signal(number)
+
     def pause(self):
         """SIGSTOP: the process stands still, as under a hypervisor that does not schedule it."""
         self._process.send_signal(signal.SIGSTOP)

@@ -21,6 +21,11 @@ class CountingObserver final : public AgentObserver {
     ++(again ? registered_again : registered);
   }
   void OnJoined(const v1::Assembly&, bool created_in) override { created = created_in; }
+  void OnLeft(const std::string&) override { ++left; }
+  void OnMembershipFailed(const std::string&, bool, const absl::Status& status) override {
+    MutexLock lock(mutex);
+    refused.push_back(status);
+  }
   void OnReady(const std::string&, uint32_t shards, uint64_t) override { ready_shards = shards; }
   void OnShard(const ShardUpdate& update) override {
     if (update.state == v1::ShardReport::READY && update.from_cache) ++from_cache;
@@ -30,16 +35,18 @@ class CountingObserver final : public AgentObserver {
   void OnReconnected() override { ++reconnected; }
 
   std::atomic<int> registered{0}, registered_again{0}, disconnected{0}, reconnected{0},
-      from_cache{0}, waiting{0};
+      from_cache{0}, waiting{0}, left{0};
   std::atomic<uint32_t> ready_shards{0};
   std::atomic<bool> created{false};
+  Mutex mutex;
+  std::vector<absl::Status> refused MUSTER_GUARDED_BY(mutex);
 };
 
 class AgentTest : public testing::Test {
  protected:
   AgentTest() {
     options_.node.set_name("nodes/n1");
-    AgentOptions::Membership membership;
+    Membership membership;
     membership.assembly = FakeMuster::kAssembly;
     membership.claim.set_kind(v1::Claim::ANY);
     options_.memberships = {membership};
@@ -630,6 +637,68 @@ TEST_F(AgentTest, StopLeavesWhereThatIsAskedFor) {
   MUSTER_EXPECT_OK(StopAgent());
 
   EXPECT_EQ(server_.calls("LeaveAssembly"), 1);
+}
+
+TEST_F(AgentTest, MembershipThatIsTakenBackIsLeftAndOneThatIsNewIsJoined) {
+  StartAgent();
+  ASSERT_TRUE(Eventually([&] { return server_.joins().size() == 1; }));
+
+  agent_->SetMemberships({});
+  EXPECT_TRUE(Eventually([&] { return observer_.left == 1; }));
+  EXPECT_EQ(server_.calls("LeaveAssembly"), 1);
+
+  agent_->SetMemberships(options_.memberships);
+  EXPECT_TRUE(Eventually([&] { return server_.joins().size() == 2; }));
+  EXPECT_EQ(server_.registrations().size(), 1);
+  EXPECT_EQ(server_.watches().size(), 1) << "the session goes on";
+}
+
+TEST_F(AgentTest, MembershipWithAnotherClaimIsLeftAndJoinedAgain) {
+  StartAgent();
+  ASSERT_TRUE(Eventually([&] { return server_.joins().size() == 1; }));
+
+  options_.memberships[0].claim.set_kind(v1::Claim::ALL);
+  agent_->SetMemberships(options_.memberships);
+
+  ASSERT_TRUE(Eventually([&] { return server_.joins().size() == 2; }));
+  EXPECT_EQ(observer_.left, 1);
+  EXPECT_EQ(server_.joins()[1].claim().kind(), v1::Claim::ALL);
+  agent_->SetMemberships(options_.memberships);
+  server_.ForgetNode();
+  ASSERT_TRUE(Eventually([&] { return server_.joins().size() == 3; }));
+  EXPECT_EQ(observer_.left, 1) << "the same claim is nothing new";
+}
+
+TEST_F(AgentTest, NewAssemblyThatIsUnknownIsToldOnceAndTheOthersGoOn) {
+  server_.Assign(0);
+  StartAgent();
+  ASSERT_TRUE(BecomesReported(0, v1::ShardReport::READY));
+
+  Membership other;
+  other.assembly = "assemblies/other";
+  other.claim.set_kind(v1::Claim::ANY);
+  agent_->SetMemberships({options_.memberships[0], other});
+  const int looks = server_.calls("GetAssembly");
+  ASSERT_TRUE(Eventually([&] { return server_.calls("GetAssembly") > looks + 3; }));
+  const size_t beats = server_.heartbeats().size();
+
+  EXPECT_TRUE(Eventually([&] { return server_.heartbeats().size() > beats; }));
+  EXPECT_FALSE(ended_.load());
+  MutexLock lock(observer_.mutex);
+  ASSERT_EQ(observer_.refused.size(), 1u);
+  EXPECT_THAT(observer_.refused[0], ErrorIs(absl::StatusCode::kNotFound, "ASSEMBLY_UNKNOWN"));
+}
+
+TEST_F(AgentTest, AssemblyThatWasDeletedDoesNotKeepAForgottenNodeFromItsLife) {
+  StartAgent();
+  ASSERT_TRUE(Eventually([&] { return server_.joins().size() == 1; }));
+
+  server_.SetAssembly(std::nullopt);
+  server_.ForgetNode();
+  ASSERT_TRUE(Eventually([&] { return server_.registrations().size() == 2; }));
+  const size_t beats = server_.heartbeats().size();
+
+  EXPECT_TRUE(Eventually([&] { return server_.heartbeats().size() > beats + 2; }));
 }
 
 TEST_F(AgentTest, StopWhileTheServerIsDownIsQuick) {

@@ -21,6 +21,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::SizeIs;
 
 constexpr char kAssembly[] = "assemblies/demo";
 
@@ -183,6 +184,25 @@ TEST_F(ReadyActionsTest, WhoseReadinessCountsCanBeChosen) {
   actions_->Ready(kAssembly);
   MutexLock lock(mutex_);
   while (watches_ == 0) changed_.Wait(mutex_);
+}
+
+TEST_F(ReadyActionsTest, ViewThatIsNamedLaterAppearsWhereTheModelWasReady) {
+  ReadyOptions options;
+  options.command = "true";
+  Start(options);
+  actions_->Ready(kAssembly);
+  AwaitLog(1);
+
+  actions_->SetViews(WithView().views);
+  EXPECT_THAT(AwaitLog(2).back(), "view of assemblies/demo at /view");
+  actions_->SetViews(WithView().views);
+  ReadyOptions::Views elsewhere = WithView().views;
+  elsewhere[kAssembly].directory = "/elsewhere";
+  actions_->SetViews(elsewhere);
+  EXPECT_THAT(AwaitLog(3).back(), "view of assemblies/demo at /elsewhere")
+      << "equal views are not made twice";
+  actions_->SetViews({});
+  EXPECT_THAT(LogAtEnd(), SizeIs(3));
 }
 
 TEST_F(ReadyActionsTest, EndStopsWaiting) {

@@ -26,6 +26,7 @@ class CommandTest : public testing::Test {
                                   .random = *random_,
                                   .stores = stores_,
                                   .stop = {},
+                                  .hangup = hangup_,
                                   .working_directory = "/"};
     Invocation invocation(environment, line.options);
     return line.command(invocation);
@@ -43,6 +44,7 @@ class CommandTest : public testing::Test {
   }
 
   FakeClock clock_;
+  Hangup hangup_;
   const std::unique_ptr<Random> random_ = NewSeededRandom(1);
   ObjectStoreRegistry stores_;
 };

@@ -1,0 +1,259 @@
+#include "client/agent/memberships.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "storage/base/error_info.h"
+#include "storage/base/status_macros.h"
+
+namespace muster {
+namespace {
+
+// The part of an assembly that its creator chose, with the server's defaults filled in.
+std::string Describe(const v1::Assembly& assembly) {
+  return absl::StrCat("model ", assembly.model_version(), ", policy ",
+                      v1::Assembly::Policy_Name(assembly.policy()), ", min_nodes ",
+                      std::max(assembly.min_nodes(), 1u), ", replicas ",
+                      std::max(assembly.replicas(), 1u));
+}
+
+absl::Status CheckSame(const v1::Assembly& asked, const v1::Assembly& found) {
+  const std::string asked_text = Describe(asked);
+  const std::string found_text = Describe(found);
+  if (asked_text == found_text) return absl::OkStatus();
+  return MakeError(
+      absl::StatusCode::kFailedPrecondition, "ASSEMBLY_DIFFERS",
+      absl::StrCat(found.name(), " is there with ", found_text, ", but ", asked_text,
+                   " was asked for; join it without these options, or choose another name"),
+      {{"assembly", found.name()}, {"asked", asked_text}, {"found", found_text}});
+}
+
+// The session finds out by itself that the server or the node's registration is gone, and says so.
+bool IsOfTheSession(const absl::Status& status) {
+  if (ReasonOf(status) == "NODE_UNKNOWN") return true;
+  switch (status.code()) {
+    case absl::StatusCode::kUnavailable:
+    case absl::StatusCode::kDeadlineExceeded:
+    case absl::StatusCode::kCancelled:
+    case absl::StatusCode::kAborted:
+      return true;
+    default:
+      return false;
+  }
+}
+
+bool SameClaim(const v1::Claim& a, const v1::Claim& b) {
+  return a.SerializeAsString() == b.SerializeAsString();
+}
+
+}  // namespace
+
+Memberships::Memberships(AgentState& state, Client& client, CachePinner& pinner,
+                         AgentObserver& observer, Random& random, std::string node,
+                         std::vector<Membership> wanted, BackoffOptions retry)
+    : state_(state),
+      client_(client),
+      pinner_(pinner),
+      observer_(observer),
+      random_(random),
+      node_(std::move(node)),
+      retry_(retry) {
+  Set(wanted);
+}
+
+absl::Status Memberships::Check(const CallOptions& call) {
+  for (const Step& step : StepsToJoin()) {
+    MUSTER_ASSIGN_OR_RETURN(const bool created, Ensure(step.membership, call));
+    if (!created) continue;
+    MutexLock lock(state_.mutex);
+    const auto entry = entries_.find(step.membership.assembly);
+    if (entry != entries_.end()) entry->second.created = true;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Memberships::JoinAll(const CallOptions& call) {
+  for (const Step& step : StepsToJoin()) {
+    const absl::Status status = Join(step.membership, step.created, step.epoch, call);
+    MUSTER_RETURN_IF_ERROR(status);
+    Done(step, status);
+  }
+  return absl::OkStatus();
+}
+
+std::vector<Memberships::Step> Memberships::StepsToJoin() {
+  std::vector<Step> steps;
+  MutexLock lock(state_.mutex);
+  for (const auto& [assembly, entry] : entries_) {
+    if (entry.joined) continue;
+    steps.push_back({entry.membership, false, entry.created, epoch_, version_});
+  }
+  return steps;
+}
+
+void Memberships::BeginEpoch(uint64_t epoch) {
+  MutexLock lock(state_.mutex);
+  epoch_ = epoch;
+  ++version_;
+  for (auto& [assembly, entry] : entries_) {
+    entry.joined = false;
+    entry.not_before = absl::ZeroDuration();
+    entry.backoff.Reset();
+  }
+}
+
+void Memberships::Set(const std::vector<Membership>& wanted) {
+  MutexLock lock(state_.mutex);
+  ++version_;
+  for (auto& [assembly, entry] : entries_) {
+    entry.wanted = false;
+    entry.not_before = absl::ZeroDuration();
+    entry.backoff.Reset();
+    entry.told.clear();
+  }
+  for (const Membership& membership : wanted) {
+    const auto [it, is_new] = entries_.try_emplace(
+        membership.assembly, Entry{.membership = membership, .backoff = Backoff(random_, retry_)});
+    Entry& entry = it->second;
+    entry.wanted = true;
+    if (!is_new && !SameClaim(entry.membership.claim, membership.claim)) {
+      entry.leave = true;
+      entry.joined = false;
+    }
+    entry.membership = membership;
+  }
+  for (auto& [assembly, entry] : entries_) entry.leave = entry.leave || !entry.wanted;
+  state_.changed.NotifyAll();
+}
+
+void Memberships::Serve(const std::stop_token& stop) {
+  CallOptions call;
+  call.stop = stop;
+  while (const std::optional<Step> step = AwaitStep(stop)) {
+    const absl::Status status = Carry(*step, call);
+    if (stop.stop_requested()) return;
+    Done(*step, status);
+  }
+}
+
+std::optional<Memberships::Step> Memberships::AwaitStep(const std::stop_token& stop) {
+  MutexLock lock(state_.mutex);
+  while (!stop.stop_requested()) {
+    absl::Duration until = absl::InfiniteDuration();
+    std::optional<Step> step = Due(state_.clock.Monotonic(), until);
+    if (step.has_value()) return step;
+    state_.Wait(until);
+  }
+  return std::nullopt;
+}
+
+std::optional<Memberships::Step> Memberships::Due(absl::Duration now, absl::Duration& until) {
+  for (const auto& [assembly, entry] : entries_) {
+    if (entry.joined && !entry.leave) continue;
+    if (entry.not_before <= now) {
+      return Step{entry.membership, entry.leave, entry.created, epoch_, version_};
+    }
+    until = std::min(until, entry.not_before);
+  }
+  return std::nullopt;
+}
+
+absl::Status Memberships::Carry(const Step& step, const CallOptions& call) {
+  if (step.leave) return Leave(step.membership.assembly, step.epoch, call);
+  MUSTER_ASSIGN_OR_RETURN(const bool created, Ensure(step.membership, call));
+  return Join(step.membership, created || step.created, step.epoch, call);
+}
+
+void Memberships::Done(const Step& step, const absl::Status& status) {
+  const std::string& assembly = step.membership.assembly;
+  bool tell = false;
+  {
+    MutexLock lock(state_.mutex);
+    const auto it = entries_.find(assembly);
+    if (it == entries_.end() || step.version != version_) return;
+    Entry& entry = it->second;
+    if (!status.ok()) {
+      entry.not_before = state_.clock.Monotonic() + entry.backoff.Next();
+      tell = !IsOfTheSession(status) &&
+             std::exchange(entry.told, status.ToString()) != status.ToString();
+    } else if (!step.leave) {
+      entry.joined = true;
+      entry.created = false;
+    } else if (entry.wanted) {
+      entry.leave = false;
+    } else {
+      entries_.erase(it);
+    }
+  }
+  if (tell) observer_.OnMembershipFailed(assembly, step.leave, status);
+}
+
+absl::StatusOr<bool> Memberships::Ensure(const Membership& membership, const CallOptions& call) {
+  v1::GetAssemblyRequest get;
+  get.set_name(membership.assembly);
+  absl::StatusOr<v1::GetAssemblyResponse> found = client_.GetAssembly(get, call);
+  if (!membership.create.has_value())
+    return found.ok() ? absl::StatusOr<bool>(false) : found.status();
+  if (ReasonOf(found.status()) == "ASSEMBLY_UNKNOWN") {
+    v1::CreateAssemblyRequest create;
+    *create.mutable_assembly() = *membership.create;
+    create.mutable_assembly()->set_name(membership.assembly);
+    const absl::Status created = client_.CreateAssembly(create, call).status();
+    if (created.ok()) return true;
+    // Another agent, started with the same options, may have been quicker.
+    if (ReasonOf(created) != "ASSEMBLY_EXISTS") return created;
+    found = client_.GetAssembly(get, call);
+  }
+  MUSTER_RETURN_IF_ERROR(found.status());
+  MUSTER_RETURN_IF_ERROR(CheckSame(*membership.create, found->assembly()));
+  return false;
+}
+
+absl::Status Memberships::Join(const Membership& membership, bool created, uint64_t epoch,
+                               const CallOptions& call) {
+  v1::JoinAssemblyRequest request;
+  request.set_name(membership.assembly);
+  request.set_node(node_);
+  request.set_epoch(epoch);
+  *request.mutable_claim() = membership.claim;
+  MUSTER_ASSIGN_OR_RETURN(const v1::JoinAssemblyResponse response,
+                          client_.JoinAssembly(request, call));
+  observer_.OnJoined(response.assembly(), created);
+  return absl::OkStatus();
+}
+
+absl::Status Memberships::Leave(const std::string& assembly, uint64_t epoch,
+                                const CallOptions& call) {
+  v1::LeaveAssemblyRequest request;
+  request.set_name(assembly);
+  request.set_node(node_);
+  request.set_epoch(epoch);
+  const absl::Status status = client_.LeaveAssembly(request, call).status();
+  if (!status.ok() && ReasonOf(status) != "ASSEMBLY_UNKNOWN") return status;
+  observer_.OnLeft(assembly);
+  return absl::OkStatus();
+}
+
+std::vector<std::string> Memberships::Assemblies() {
+  std::vector<std::string> assemblies;
+  MutexLock lock(state_.mutex);
+  for (const auto& [assembly, entry] : entries_) {
+    if (entry.wanted) assemblies.push_back(assembly);
+  }
+  return assemblies;
+}
+
+void Memberships::LeaveAll(const CallOptions& call) {
+  uint64_t epoch = 0;
+  {
+    MutexLock lock(state_.mutex);
+    epoch = epoch_;
+  }
+  for (const std::string& assembly : Assemblies()) {
+    if (!Leave(assembly, epoch, call).ok()) return;
+    pinner_.LetGo(assembly);
+  }
+}
+
+}  // namespace muster
