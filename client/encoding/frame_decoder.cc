@@ -1,0 +1,116 @@
+#include "client/encoding/frame_decoder.h"
+
+#include <openssl/crypto.h>
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "client/encoding/frame_codec.h"
+#include "storage/base/error_info.h"
+#include "storage/base/status_macros.h"
+
+namespace muster {
+namespace {
+
+absl::Status KeyMissing(absl::string_view key_id) {
+  const std::string named = key_id.empty() ? "" : absl::StrCat(" with key \"", key_id, "\"");
+  return MakeError(absl::StatusCode::kFailedPrecondition, "KEY_MISSING",
+                   absl::StrCat("is encrypted", named,
+                                ", and no key was given; name it with --key-file, --key-env or "
+                                "--key-command"),
+                   {{"key_id", std::string(key_id)}});
+}
+
+absl::Status CheckAgreement(const DecodeRequest& request, const Trailer& trailer) {
+  const std::string found = EncodingName(trailer.encoding);
+  if (found == request.encoding && trailer.plain_bytes == request.plain_bytes) {
+    return absl::OkStatus();
+  }
+  return MakeError(
+      absl::StatusCode::kDataLoss, "ENCODING_DIFFERS",
+      absl::StrCat("the stored object is ", trailer.plain_bytes, " bytes encoded as \"", found,
+                   "\", and registered as ", request.plain_bytes, " bytes encoded as \"",
+                   request.encoding, "\""));
+}
+
+absl::StatusOr<std::shared_ptr<const FrameCipher>> CipherFor(const DecodeRequest& request,
+                                                             const Trailer& trailer,
+                                                             KeySource* keys) {
+  if (keys == nullptr) return KeyMissing(trailer.key_id);
+  MUSTER_ASSIGN_OR_RETURN(const SecretKey key, keys->KeyFor(trailer.key_id));
+  const KeyCheck check = KeyCheckOf(key, trailer.salt);
+  if (CRYPTO_memcmp(check.data(), trailer.key_check.data(), check.size()) != 0) {
+    const std::string named =
+        trailer.key_id.empty() ? "" : absl::StrCat(" (its key id is \"", trailer.key_id, "\")");
+    return MakeError(absl::StatusCode::kFailedPrecondition, "WRONG_KEY",
+                     absl::StrCat("is encrypted with another key than the one that was given",
+                                  named, "; give the key that it was published with"),
+                     {{"key_id", trailer.key_id}});
+  }
+  return std::make_shared<const FrameCipher>(key, trailer, request.shard_name);
+}
+
+}  // namespace
+
+absl::Status FrameCorrupt(absl::string_view shard_name, size_t frame, absl::string_view what) {
+  return MakeError(absl::StatusCode::kDataLoss, "FRAME_CORRUPT",
+                   absl::StrCat(shard_name, ": frame ", frame, " can't be decoded: ", what),
+                   {{"frame", absl::StrCat(frame)}});
+}
+
+absl::Status FrameDecoder::CheckPossible(absl::string_view encoding, absl::string_view key_id,
+                                         const KeySource* keys) {
+  MUSTER_ASSIGN_OR_RETURN(const Encoding parsed, ParseEncoding(encoding));
+  return parsed.encrypted && keys == nullptr ? KeyMissing(key_id) : absl::OkStatus();
+}
+
+absl::StatusOr<FrameDecoder> FrameDecoder::Open(const DecodeRequest& request, ReadRange read,
+                                                KeySource* keys) {
+  MUSTER_RETURN_IF_ERROR(ParseEncoding(request.encoding).status());
+  std::string bytes(static_cast<size_t>(std::min(request.stored_bytes, kTrailerBytes)), '\0');
+  MUSTER_RETURN_IF_ERROR(
+      read(request.stored_bytes - static_cast<int64_t>(bytes.size()), absl::MakeSpan(bytes)));
+  MUSTER_ASSIGN_OR_RETURN(Trailer trailer, ParseTrailer(bytes, request.stored_bytes));
+  MUSTER_RETURN_IF_ERROR(CheckAgreement(request, trailer));
+  FrameDecoder decoder(request.shard_name, std::move(trailer));
+  const Trailer& known = decoder.trailer_;
+  if (known.encoding.encrypted) {
+    MUSTER_ASSIGN_OR_RETURN(decoder.cipher_, CipherFor(request, known, keys));
+  }
+  bytes.resize(static_cast<size_t>(known.table_stored_bytes()));
+  MUSTER_RETURN_IF_ERROR(read(known.table_offset, absl::MakeSpan(bytes)));
+  if (decoder.cipher_ != nullptr) {
+    std::string opened(static_cast<size_t>(known.table_plain_bytes()), '\0');
+    if (!decoder.cipher_->OpenTable(bytes, absl::MakeSpan(opened))) {
+      return MakeError(absl::StatusCode::kDataLoss, "FRAME_TABLE_BROKEN",
+                       absl::StrCat(request.shard_name,
+                                    ": the frame table was changed since it was encrypted, or "
+                                    "belongs to another shard"));
+    }
+    bytes = std::move(opened);
+  }
+  MUSTER_ASSIGN_OR_RETURN(decoder.table_, ParseTable(bytes, known));
+  return decoder;
+}
+
+absl::Status FrameDecoder::Decode(size_t frame, absl::string_view stored,
+                                  absl::Span<char> plain) const {
+  if (static_cast<int64_t>(stored.size()) != table_.frames[frame].stored_bytes ||
+      static_cast<int64_t>(plain.size()) != FrameLength(frame)) {
+    return FrameCorrupt(shard_name_, frame, "it has another size");
+  }
+  std::string opened;
+  if (cipher_ != nullptr) {
+    opened.resize(stored.size() - kSealTagBytes);
+    if (!cipher_->OpenFrame(frame, stored, absl::MakeSpan(opened))) {
+      return FrameCorrupt(shard_name_, frame,
+                          "it was changed since it was encrypted, or belongs elsewhere");
+    }
+    stored = opened;
+  }
+  const absl::Status status =
+      DecompressFrame(trailer_.encoding.codec, table_.runs, FrameOffset(frame), stored, plain);
+  return status.ok() ? status : FrameCorrupt(shard_name_, frame, status.message());
+}
+
+}  // namespace muster
