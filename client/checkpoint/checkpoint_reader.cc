@@ -1,9 +1,7 @@
 #include "client/checkpoint/checkpoint_reader.h"
 
 #include <algorithm>
-#include <filesystem>
 #include <iterator>
-#include <system_error>
 #include <tuple>
 #include <utility>
 
@@ -21,8 +19,6 @@
 
 namespace muster {
 namespace {
-
-namespace fs = std::filesystem;
 
 constexpr absl::string_view kRawAdvice =
     "publish it with --strategy raw, which cuts any file as bytes";
@@ -55,15 +51,17 @@ absl::Status CheckFormat(const SourceFile& file) {
                    ", not a safetensors file; ", kRawAdvice));
 }
 
-absl::StatusOr<SourceFile> OpenSourceFile(std::string relative_path, const std::string& path) {
+absl::StatusOr<SourceFile> OpenSourceFile(const SourceFiles& files, std::string relative_path,
+                                          const std::string& path) {
   SourceFile file;
   file.relative_path = std::move(relative_path);
-  MUSTER_ASSIGN_OR_RETURN(file.bytes, OpenFileByteSource(path));
+  MUSTER_ASSIGN_OR_RETURN(file.bytes, files.Open(path));
   return file;
 }
 
-absl::StatusOr<SourceFile> OpenTensorFile(std::string relative_path, const std::string& path) {
-  MUSTER_ASSIGN_OR_RETURN(SourceFile file, OpenSourceFile(std::move(relative_path), path));
+absl::StatusOr<SourceFile> OpenTensorFile(const SourceFiles& files, std::string relative_path,
+                                          const std::string& path) {
+  MUSTER_ASSIGN_OR_RETURN(SourceFile file, OpenSourceFile(files, std::move(relative_path), path));
   MUSTER_RETURN_IF_ERROR(CheckFormat(file));
   MUSTER_ASSIGN_OR_RETURN(file.header, ReadSafetensorsHeader(*file.bytes));
   return file;
@@ -235,11 +233,12 @@ uint32_t ComponentOf(const WeightSet& set, Checkpoint& checkpoint) {
   return static_cast<uint32_t>(components.size() - 1);
 }
 
-absl::Status OpenSet(const WeightSet& set, Checkpoint& checkpoint) {
+absl::Status OpenSet(const SourceFiles& source, const WeightSet& set, Checkpoint& checkpoint) {
   const uint32_t component = ComponentOf(set, checkpoint);
   std::vector<SourceFile> files;
   for (const FoundFile& found : set.files) {
-    MUSTER_ASSIGN_OR_RETURN(SourceFile file, OpenTensorFile(found.relative_path, found.path));
+    MUSTER_ASSIGN_OR_RETURN(SourceFile file,
+                            OpenTensorFile(source, found.relative_path, found.path));
     file.component = component;
     file.sha256 = found.sha256;
     if (set.kind == WeightSet::Kind::kRanked) {
@@ -287,14 +286,14 @@ absl::Status CheckFoldedPaths(const Checkpoint& checkpoint) {
 
 // A config's "auto_map" names modules of the model's own, as "modeling_x.Class" or
 // "org/name--modeling_x.Class". Without them an engine can't open the model.
-absl::Status WarnOfMissingCode(Checkpoint& checkpoint) {
+absl::Status WarnOfMissingCode(const SourceFiles& files, Checkpoint& checkpoint) {
   constexpr int64_t kMaxConfigBytes = int64_t{1} << 20;
   for (const FoundFile& config : checkpoint.companions) {
     if (!absl::EndsWith(config.relative_path, "config.json") ||
         config.size_bytes > kMaxConfigBytes) {
       continue;
     }
-    MUSTER_ASSIGN_OR_RETURN(const auto source, OpenFileByteSource(config.path));
+    MUSTER_ASSIGN_OR_RETURN(const auto source, files.Open(config.path));
     std::string text(static_cast<size_t>(std::min(source->size_bytes(), kMaxConfigBytes)), '\0');
     MUSTER_RETURN_IF_ERROR(source->Read(0, absl::MakeSpan(text)));
     if (!absl::StrContains(text, "\"auto_map\"")) continue;
@@ -319,8 +318,12 @@ absl::Status WarnOfMissingCode(Checkpoint& checkpoint) {
 }
 
 // What all checkpoints that are directories need after their files are opened.
-absl::Status FinishDirectory(DirectoryContent content, WeightSets sets, Checkpoint& checkpoint) {
+absl::Status FinishDirectory(const SourceFiles& files, DirectoryContent content, WeightSets sets,
+                             Checkpoint& checkpoint) {
   MUSTER_RETURN_IF_ERROR(CheckCompanions(content.companions));
+  for (const FoundFile& file : content.companions) {
+    MUSTER_RETURN_IF_ERROR(files.CheckReadable(file.path));
+  }
   checkpoint.companions = std::move(content.companions);
   checkpoint.left_out = std::move(content.left_out);
   checkpoint.snapshot = std::move(content.snapshot);
@@ -328,24 +331,7 @@ absl::Status FinishDirectory(DirectoryContent content, WeightSets sets, Checkpoi
   for (WeightSet& set : checkpoint.sets) set.index.reset();
   checkpoint.warnings = std::move(sets.warnings);
   MUSTER_RETURN_IF_ERROR(CheckFoldedPaths(checkpoint));
-  return WarnOfMissingCode(checkpoint);
-}
-
-absl::StatusOr<bool> IsDirectory(absl::string_view src) {
-  std::error_code error;
-  const bool directory = fs::is_directory(fs::path(std::string(src)), error);
-  if (!error || error == std::errc::no_such_file_or_directory ||
-      error == std::errc::not_a_directory) {
-    return directory;
-  }
-  const std::string message =
-      absl::StrCat(QuoteForMessage(src), ": can't be read: ", error.message());
-  if (error == std::errc::permission_denied) return absl::PermissionDeniedError(message);
-  return absl::InvalidArgumentError(message);
-}
-
-std::string FileNameOf(absl::string_view src) {
-  return fs::path(std::string(src)).filename().string();
+  return WarnOfMissingCode(files, checkpoint);
 }
 
 }  // namespace
@@ -371,19 +357,21 @@ std::string Checkpoint::NameInCatalogue(const SourceTensor& tensor) const {
 absl::StatusOr<Checkpoint> OpenTensorCheckpoint(absl::string_view src,
                                                 const CheckpointOptions& options) {
   Checkpoint checkpoint;
-  MUSTER_ASSIGN_OR_RETURN(const bool directory, IsDirectory(src));
-  if (!directory) {
-    MUSTER_ASSIGN_OR_RETURN(SourceFile file, OpenTensorFile(FileNameOf(src), std::string(src)));
+  const SourceFiles& files = *options.files;
+  MUSTER_ASSIGN_OR_RETURN(const SourceFiles::Kind kind, files.Look(src));
+  if (!kind.is_folder) {
+    MUSTER_ASSIGN_OR_RETURN(SourceFile file, OpenTensorFile(files, kind.name, std::string(src)));
     checkpoint.files.push_back(std::move(file));
     checkpoint.components.push_back({"", "model", {}});
   } else {
-    MUSTER_ASSIGN_OR_RETURN(DirectoryContent content, WalkCheckpointDirectory(src, options.walk));
-    MUSTER_ASSIGN_OR_RETURN(WeightSets sets,
-                            ChooseWeightSets(src, content, {options.include, options.take_ranked}));
+    MUSTER_ASSIGN_OR_RETURN(DirectoryContent content, files.List(src, options.walk));
+    MUSTER_ASSIGN_OR_RETURN(
+        WeightSets sets,
+        ChooseWeightSets(src, content, {options.include, options.take_ranked, &files}));
     for (const WeightSet& set : sets.sets) {
-      if (set.chosen) MUSTER_RETURN_IF_ERROR(OpenSet(set, checkpoint));
+      if (set.chosen) MUSTER_RETURN_IF_ERROR(OpenSet(files, set, checkpoint));
     }
-    MUSTER_RETURN_IF_ERROR(FinishDirectory(std::move(content), std::move(sets), checkpoint));
+    MUSTER_RETURN_IF_ERROR(FinishDirectory(files, std::move(content), std::move(sets), checkpoint));
   }
   SortFiles(checkpoint.files);
   MUSTER_RETURN_IF_ERROR(FinishTensors(checkpoint, options));
@@ -393,20 +381,22 @@ absl::StatusOr<Checkpoint> OpenTensorCheckpoint(absl::string_view src,
 absl::StatusOr<Checkpoint> OpenRawCheckpoint(absl::string_view src,
                                              const CheckpointOptions& options) {
   Checkpoint checkpoint;
-  MUSTER_ASSIGN_OR_RETURN(const bool directory, IsDirectory(src));
-  if (!directory) {
-    MUSTER_ASSIGN_OR_RETURN(SourceFile file, OpenSourceFile(FileNameOf(src), std::string(src)));
+  const SourceFiles& files = *options.files;
+  MUSTER_ASSIGN_OR_RETURN(const SourceFiles::Kind kind, files.Look(src));
+  if (!kind.is_folder) {
+    MUSTER_ASSIGN_OR_RETURN(SourceFile file, OpenSourceFile(files, kind.name, std::string(src)));
     checkpoint.files.push_back(std::move(file));
     return checkpoint;
   }
-  MUSTER_ASSIGN_OR_RETURN(DirectoryContent content, WalkCheckpointDirectory(src, options.walk));
+  MUSTER_ASSIGN_OR_RETURN(DirectoryContent content, files.List(src, options.walk));
   MUSTER_ASSIGN_OR_RETURN(WeightSets sets, AllWeightSets(src, content, {options.include}));
   size_t chosen = 0;
   for (const WeightSet& set : sets.sets) {
     if (!set.chosen) continue;
     ++chosen;
     for (const FoundFile& found : set.files) {
-      MUSTER_ASSIGN_OR_RETURN(SourceFile file, OpenSourceFile(found.relative_path, found.path));
+      MUSTER_ASSIGN_OR_RETURN(SourceFile file,
+                              OpenSourceFile(files, found.relative_path, found.path));
       file.sha256 = found.sha256;
       checkpoint.files.push_back(std::move(file));
     }
@@ -423,7 +413,7 @@ absl::StatusOr<Checkpoint> OpenRawCheckpoint(absl::string_view src,
       content.indexes.end(), std::back_inserter(companions),
       [](const FoundFile& a, const FoundFile& b) { return a.relative_path < b.relative_path; });
   content.companions = std::move(companions);
-  MUSTER_RETURN_IF_ERROR(FinishDirectory(std::move(content), std::move(sets), checkpoint));
+  MUSTER_RETURN_IF_ERROR(FinishDirectory(files, std::move(content), std::move(sets), checkpoint));
   return checkpoint;
 }
 

@@ -17,6 +17,7 @@
 #include "client/checkpoint/directory_walk.h"
 #include "client/checkpoint/dtype.h"
 #include "client/checkpoint/safetensors_header.h"
+#include "client/checkpoint/source_files.h"
 #include "client/checkpoint/weight_sets.h"
 
 namespace muster {
@@ -96,6 +97,8 @@ struct CheckpointOptions {
   // Which weight files are the model; see SetOptions.
   std::vector<std::string> include = {};
   WalkOptions walk = {};
+  // What SRC is a path of; outlives the call.
+  const SourceFiles* files = &LocalFiles();
 };
 
 // Opens a safetensors checkpoint with its tensors; ChooseWeightSets says which of a directory's

@@ -1,11 +1,8 @@
 #include "client/checkpoint/directory_walk.h"
 
 #include <fnmatch.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
 #include <filesystem>
 #include <system_error>
 #include <utility>
@@ -14,6 +11,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "absl/strings/str_split.h"
 #include "client/checkpoint/file_names.h"
 #include "client/checkpoint/index_json.h"
 #include "client/checkpoint/utf8.h"
@@ -26,6 +24,9 @@ namespace fs = std::filesystem;
 
 constexpr absl::string_view kWeightSuffixes[] = {".safetensors", ".bin", ".pt",   ".pth", ".gguf",
                                                  ".msgpack",     ".h5",  ".onnx", ".ot"};
+
+constexpr absl::string_view kHiddenFolder = "a hidden folder";
+constexpr absl::string_view kTemporaryFile = "a temporary file";
 
 absl::Status WalkError(const std::error_code& error, const std::string& path) {
   const std::string message =
@@ -64,6 +65,13 @@ bool IsSkippedFolder(absl::string_view name) {
   return absl::StartsWith(name, ".") || name == "__pycache__";
 }
 
+// Of `content`.
+std::vector<FoundFile>& ListFor(absl::string_view path, DirectoryContent& content) {
+  if (IsIndexPath(path)) return content.indexes;
+  if (IsWeightPath(path)) return content.weights;
+  return content.companions;
+}
+
 bool IsInside(const fs::path& path, const fs::path& folder) {
   return std::mismatch(folder.begin(), folder.end(), path.begin(), path.end()).first ==
          folder.end();
@@ -85,14 +93,7 @@ class Walk {
     if (error) return WalkError(error, root_.string());
     MUSTER_RETURN_IF_ERROR(RecogniseCache());
     MUSTER_RETURN_IF_ERROR(Visit(root_, "", 0));
-    const auto by_path = [](const FoundFile& a, const FoundFile& b) {
-      return a.relative_path < b.relative_path;
-    };
-    std::sort(content_.weights.begin(), content_.weights.end(), by_path);
-    std::sort(content_.indexes.begin(), content_.indexes.end(), by_path);
-    std::sort(content_.companions.begin(), content_.companions.end(), by_path);
-    std::sort(content_.left_out.begin(), content_.left_out.end(),
-              [](const LeftOut& a, const LeftOut& b) { return a.path < b.path; });
+    OrderLists(content_);
     return std::move(content_);
   }
 
@@ -151,11 +152,11 @@ class Walk {
     if (error) return WalkError(error, entry.path().string());
     if (fs::is_directory(link_status)) {
       if (!IsSkippedFolder(name)) return Visit(entry.path(), relative, depth + 1);
-      LeaveOut(relative + "/", "a hidden folder", /*expected=*/true);
+      LeaveOut(relative + "/", kHiddenFolder, /*expected=*/true);
       return absl::OkStatus();
     }
     if (IsTemporaryName(name)) {
-      LeaveOut(relative, "a temporary file", /*expected=*/true);
+      LeaveOut(relative, kTemporaryFile, /*expected=*/true);
       return absl::OkStatus();
     }
     FoundFile file{relative, entry.path().string(), 0, ""};
@@ -168,28 +169,12 @@ class Walk {
     }
     file.size_bytes = static_cast<int64_t>(fs::file_size(entry.path(), error));
     if (error) return WalkError(error, file.path);
-    Take(std::move(file));
+    SortInto(std::move(file), options_, content_);
     return absl::OkStatus();
-  }
-
-  void Take(FoundFile file) {
-    if (MatchesAny(file.relative_path, options_.exclude)) {
-      LeaveOut(file.relative_path, "--exclude names it", /*expected=*/true);
-    } else if (absl::EndsWithIgnoreCase(file.relative_path, ".py") && !options_.allow_code) {
-      LeaveOut(file.relative_path, "code; --allow-code publishes it", /*expected=*/false);
-    } else {
-      ListFor(file.relative_path).push_back(std::move(file));
-    }
   }
 
   void LeaveOut(const std::string& relative, absl::string_view why, bool expected) {
     content_.left_out.push_back({relative, std::string(why), expected});
-  }
-
-  std::vector<FoundFile>& ListFor(absl::string_view path) {
-    if (IsIndexPath(path)) return content_.indexes;
-    if (IsWeightPath(path)) return content_.weights;
-    return content_.companions;
   }
 
   // Why the link at `link` is not followed, or "" when it leads to a file that it may lead to.
@@ -224,6 +209,36 @@ absl::StatusOr<DirectoryContent> WalkCheckpointDirectory(absl::string_view direc
   return Walk(fs::path(std::string(directory)), options).Run();
 }
 
+void SortInto(FoundFile file, const WalkOptions& options, DirectoryContent& content) {
+  const std::string path = file.relative_path;
+  const auto leave_out = [&](absl::string_view why, bool expected) {
+    content.left_out.push_back({path, std::string(why), expected});
+  };
+  const std::vector<absl::string_view> segments = absl::StrSplit(path, '/');
+  if (std::any_of(segments.begin(), segments.end() - 1, IsSkippedFolder)) {
+    leave_out(kHiddenFolder, /*expected=*/true);
+  } else if (IsTemporaryName(segments.back())) {
+    leave_out(kTemporaryFile, /*expected=*/true);
+  } else if (MatchesAny(path, options.exclude)) {
+    leave_out("--exclude names it", /*expected=*/true);
+  } else if (absl::EndsWithIgnoreCase(path, ".py") && !options.allow_code) {
+    leave_out("code; --allow-code publishes it", /*expected=*/false);
+  } else {
+    ListFor(path, content).push_back(std::move(file));
+  }
+}
+
+void OrderLists(DirectoryContent& content) {
+  const auto by_path = [](const FoundFile& a, const FoundFile& b) {
+    return a.relative_path < b.relative_path;
+  };
+  std::sort(content.weights.begin(), content.weights.end(), by_path);
+  std::sort(content.indexes.begin(), content.indexes.end(), by_path);
+  std::sort(content.companions.begin(), content.companions.end(), by_path);
+  std::sort(content.left_out.begin(), content.left_out.end(),
+            [](const LeftOut& a, const LeftOut& b) { return a.path < b.path; });
+}
+
 absl::Status CheckCompanions(const std::vector<FoundFile>& companions) {
   for (size_t i = 0; i < companions.size(); ++i) {
     const FoundFile& file = companions[i];
@@ -244,10 +259,6 @@ absl::Status CheckCompanions(const std::vector<FoundFile>& companions) {
           QuoteForMessage(file.path),
           ": its path can't be registered: it is longer than 1,024 bytes, no valid UTF-8, or "
           "has a control character or backslash; rename it"));
-    }
-    if (::access(file.path.c_str(), R_OK) != 0) {
-      return absl::PermissionDeniedError(
-          absl::StrCat(QuoteForMessage(file.path), ": can't be read: ", std::strerror(errno)));
     }
   }
   return absl::OkStatus();

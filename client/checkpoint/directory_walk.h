@@ -71,8 +71,14 @@ struct DirectoryContent {
 absl::StatusOr<DirectoryContent> WalkCheckpointDirectory(absl::string_view directory,
                                                          const WalkOptions& options);
 
+// Puts a regular file into the list of `content` that it belongs to, or among what is left out: by
+// its path, whose folders count too, and by `options`. The lists are in no order then.
+void SortInto(FoundFile file, const WalkOptions& options, DirectoryContent& content);
+// Brings the lists in order.
+void OrderLists(DirectoryContent& content);
+
 // kInvalidArgument, naming the companion, when it is too big, one too many, or its path can't be
-// registered; kPermissionDenied when it can't be read.
+// registered.
 absl::Status CheckCompanions(const std::vector<FoundFile>& companions);
 
 // Whether `path` matches one of `globs`, as fnmatch(3) without flags.

@@ -16,15 +16,15 @@
 
 #include <algorithm>
 #include <atomic>
-#include <filesystem>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
-#include <system_error>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "client/checkpoint/object_files.h"
 #include "client/checkpoint/shard_registrar.h"
 #include "client/checkpoint/shard_stream.h"
 #include "client/checkpoint/shard_upload.h"
@@ -56,23 +56,15 @@ constexpr absl::Duration kLookTimeout = absl::Seconds(1);
 // Longer fingerprints are hashed.
 constexpr size_t kMaxFingerprintBytes = 1'024;
 
-// Where the file is once links are followed, since a link may be changed.
-absl::StatusOr<std::string> UriOfFile(const std::string& path) {
-  std::error_code error;
-  const std::filesystem::path real = std::filesystem::canonical(path, error);
-  if (error) {
-    return absl::AbortedError(
-        absl::StrCat(QuoteForMessage(path), ": went away: ", error.message()));
-  }
-  const std::string uri = FileUri(real.string());
-  return ParseUri(uri).ok() ? absl::StatusOr<std::string>(uri) : ParseUri(uri).status();
-}
-
 class Publication {
  public:
   Publication(Client& client, const ObjectStoreRegistry& stores, Random& random,
               const PublishOptions& options)
-      : client_(client), stores_(stores), options_(options), publish_id_(random.NextId()) {}
+      : client_(client),
+        stores_(stores),
+        options_(options),
+        publish_id_(random.NextId()),
+        files_(FilesOf(options.source.path, stores)) {}
 
   absl::StatusOr<PublishSummary> Run() {
     MUSTER_RETURN_IF_ERROR(Plan());
@@ -96,7 +88,7 @@ class Publication {
   bool in_place() const { return options_.source.in_place; }
 
   absl::Status Plan() {
-    MUSTER_ASSIGN_OR_RETURN(plan_, PlanSource(options_.source));
+    MUSTER_ASSIGN_OR_RETURN(plan_, PlanSource(options_.source, *files_));
     MUSTER_ASSIGN_OR_RETURN(const std::string fingerprint, plan_.Fingerprint());
     fingerprint_ = absl::StrCat(fingerprint, " ", options_.source.piece_size_bytes, " ",
                                 in_place() ? "in-place" : options_.destination, " ", options_.zone);
@@ -120,11 +112,13 @@ class Publication {
   std::vector<const SourceFile*> FilesToCheck() const;
   absl::Status CheckFiles();
   absl::Status StoreCompanions(std::vector<ReadCompanion>& companions);
-  absl::StatusOr<std::string> StoreCompanion(const ReadCompanion& companion);
+  absl::StatusOr<SourceFiles::Place> StoreCompanion(const ReadCompanion& companion);
   absl::StatusOr<v1::Shard> StoreShard(uint32_t index, const std::stop_token& stop);
   absl::StatusOr<ShardDigests> StoreBytes(const ShardStream& stream, const v1::Shard* registered,
                                           const std::string& uri, const ShardReading& reading);
-  absl::StatusOr<std::string> UriOfShard(uint32_t index) const;
+  absl::StatusOr<SourceFiles::Place> PlaceOfShard(uint32_t index) const;
+  void AddLocation(const SourceFiles::Place& place,
+                   google::protobuf::RepeatedPtrField<v1::Location>& locations) const;
   void FillTensors(uint32_t index, std::vector<v1::Tensor>& tensors) const;
   absl::Status Commit();
   absl::StatusOr<PublishSummary> Settle(const absl::Status& status);
@@ -137,6 +131,7 @@ class Publication {
   const ObjectStoreRegistry& stores_;
   const PublishOptions& options_;
   const std::string publish_id_;
+  const std::shared_ptr<const SourceFiles> files_;
   SourcePlan plan_;
   // Of the plan and the options, as the draft's annotation.
   std::string fingerprint_;
@@ -255,7 +250,7 @@ absl::Status Publication::Fill() {
       }));
   MUSTER_RETURN_IF_ERROR(plan_.checkpoint.CheckUnchanged());
   for (const ReadCompanion& companion : companions) {
-    MUSTER_RETURN_IF_ERROR(CheckUnchanged(companion));
+    MUSTER_RETURN_IF_ERROR(CheckUnchanged(*files_, companion));
   }
   return absl::OkStatus();
 }
@@ -287,11 +282,9 @@ absl::Status Publication::StoreCompanions(std::vector<ReadCompanion>& read) {
   std::vector<v1::Companion> companions;
   for (const FoundFile& file : plan_.checkpoint.companions) {
     if (options_.stop.stop_requested()) return absl::CancelledError("interrupted");
-    MUSTER_ASSIGN_OR_RETURN(ReadCompanion companion, ReadCompanionFile(file));
-    MUSTER_ASSIGN_OR_RETURN(const std::string uri, StoreCompanion(companion));
-    v1::Location& location = *companion.companion.add_locations();
-    location.set_uri(uri);
-    location.set_zone(options_.zone);
+    MUSTER_ASSIGN_OR_RETURN(ReadCompanion companion, ReadCompanionFile(*files_, file));
+    MUSTER_ASSIGN_OR_RETURN(const SourceFiles::Place place, StoreCompanion(companion));
+    AddLocation(place, *companion.companion.mutable_locations());
     companion.bytes = std::string();
     companions.push_back(companion.companion);
     read.push_back(std::move(companion));
@@ -301,8 +294,8 @@ absl::Status Publication::StoreCompanions(std::vector<ReadCompanion>& read) {
 }
 
 // Where its bytes are now.
-absl::StatusOr<std::string> Publication::StoreCompanion(const ReadCompanion& companion) {
-  if (in_place()) return UriOfFile(companion.source_path);
+absl::StatusOr<SourceFiles::Place> Publication::StoreCompanion(const ReadCompanion& companion) {
+  if (in_place()) return companion.place;
   MUSTER_ASSIGN_OR_RETURN(
       const std::string uri,
       JoinUri(prefix_, absl::StrCat("companions/", companion.companion.path())));
@@ -310,25 +303,36 @@ absl::StatusOr<std::string> Publication::StoreCompanion(const ReadCompanion& com
   MUSTER_ASSIGN_OR_RETURN(const ObjectRef object, stores_.Open(uri));
   MUSTER_RETURN_IF_ERROR(
       object.store->Put(object.key, companion.bytes, {.must_not_exist = !resumed_}).status());
-  return uri;
+  return SourceFiles::Place{uri, ""};
 }
 
-absl::StatusOr<std::string> Publication::UriOfShard(uint32_t index) const {
+absl::StatusOr<SourceFiles::Place> Publication::PlaceOfShard(uint32_t index) const {
   const ShardCut& cut = plan_.cuts.shards[index];
-  if (in_place()) return UriOfFile(plan_.checkpoint.files[cut.range->file].bytes->name());
-  return JoinUri(prefix_, absl::StrFormat("shard-%05d.%s", index,
-                                          cut.tensors.empty() ? "bin" : "safetensors"));
+  if (in_place()) return files_->Locate(*plan_.checkpoint.files[cut.range->file].bytes);
+  MUSTER_ASSIGN_OR_RETURN(
+      const std::string uri,
+      JoinUri(prefix_, absl::StrFormat("shard-%05d.%s", index,
+                                       cut.tensors.empty() ? "bin" : "safetensors")));
+  return SourceFiles::Place{uri, ""};
+}
+
+void Publication::AddLocation(const SourceFiles::Place& place,
+                              google::protobuf::RepeatedPtrField<v1::Location>& locations) const {
+  v1::Location& location = *locations.Add();
+  location.set_uri(place.uri);
+  location.set_version(place.version);
+  location.set_zone(options_.zone);
 }
 
 absl::StatusOr<v1::Shard> Publication::StoreShard(uint32_t index, const std::stop_token& stop) {
   const ShardCut& cut = plan_.cuts.shards[index];
-  MUSTER_ASSIGN_OR_RETURN(const std::string uri, UriOfShard(index));
+  MUSTER_ASSIGN_OR_RETURN(const SourceFiles::Place place, PlaceOfShard(index));
   MUSTER_ASSIGN_OR_RETURN(const ShardStream stream, ShardStream::Open(plan_.checkpoint, cut));
   const auto known = registered_.find(index);
   const std::string sha256 = Sha256OfShard(plan_, cut);
   MUSTER_ASSIGN_OR_RETURN(
       const ShardDigests digests,
-      StoreBytes(stream, known == registered_.end() ? nullptr : &known->second, uri,
+      StoreBytes(stream, known == registered_.end() ? nullptr : &known->second, place.uri,
                  {options_.source.piece_size_bytes, hashes_, stop, options_.on_bytes, sha256}));
   v1::Shard shard;
   shard.set_index(index);
@@ -344,9 +348,7 @@ absl::StatusOr<v1::Shard> Publication::StoreShard(uint32_t index, const std::sto
   if (cut.range.has_value()) {
     shard.set_source_offset_bytes(static_cast<uint64_t>(cut.range->offset_bytes));
   }
-  v1::Location& location = *shard.add_locations();
-  location.set_uri(uri);
-  location.set_zone(options_.zone);
+  AddLocation(place, *shard.mutable_locations());
   return shard;
 }
 

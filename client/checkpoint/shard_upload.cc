@@ -78,8 +78,8 @@ bool IsStored(const ObjectStoreRegistry& stores, const std::string& uri, int64_t
   return info.ok() && info->size_bytes == size_bytes;
 }
 
-absl::StatusOr<ReadCompanion> ReadCompanionFile(const FoundFile& file) {
-  MUSTER_ASSIGN_OR_RETURN(const auto source, OpenFileByteSource(file.path));
+absl::StatusOr<ReadCompanion> ReadCompanionFile(const SourceFiles& files, const FoundFile& file) {
+  MUSTER_ASSIGN_OR_RETURN(const auto source, files.Open(file.path));
   if (source->size_bytes() > kMaxCompanionBytes) {
     return absl::AbortedError(absl::StrCat(QuoteForMessage(file.path), ": grew to ",
                                            source->size_bytes(), " bytes while publishing"));
@@ -97,11 +97,12 @@ absl::StatusOr<ReadCompanion> ReadCompanionFile(const FoundFile& file) {
   read.companion.set_md5(Md5ToHex(Md5Of(read.bytes)));
   read.source_path = file.path;
   read.fingerprint = source->fingerprint();
+  MUSTER_ASSIGN_OR_RETURN(read.place, files.Locate(*source));
   return read;
 }
 
-absl::Status CheckUnchanged(const ReadCompanion& companion) {
-  MUSTER_ASSIGN_OR_RETURN(const auto source, OpenFileByteSource(companion.source_path));
+absl::Status CheckUnchanged(const SourceFiles& files, const ReadCompanion& companion) {
+  MUSTER_ASSIGN_OR_RETURN(const auto source, files.Open(companion.source_path));
   if (source->fingerprint() == companion.fingerprint) return absl::OkStatus();
   return absl::AbortedError(absl::StrCat(QuoteForMessage(companion.source_path),
                                          ": changed while it was being published"));

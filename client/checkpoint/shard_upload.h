@@ -11,6 +11,7 @@
 #include "client/checkpoint/directory_walk.h"
 #include "client/checkpoint/parallel.h"
 #include "client/checkpoint/shard_stream.h"
+#include "client/checkpoint/source_files.h"
 #include "client/transfer/hash_queue.h"
 #include "client/transfer/piece_hasher.h"
 #include "muster/v1/model.pb.h"
@@ -49,13 +50,14 @@ struct ReadCompanion {
   std::string bytes;
   std::string source_path;
   std::string fingerprint;
+  SourceFiles::Place place;
 };
 
 // kDataLoss BLOB_CORRUPT when its SHA-256 is not the one that the snapshot names.
-absl::StatusOr<ReadCompanion> ReadCompanionFile(const FoundFile& file);
+absl::StatusOr<ReadCompanion> ReadCompanionFile(const SourceFiles& files, const FoundFile& file);
 
 // kAborted when the source file is no longer what was read.
-absl::Status CheckUnchanged(const ReadCompanion& companion);
+absl::Status CheckUnchanged(const SourceFiles& files, const ReadCompanion& companion);
 
 }  // namespace muster
 

@@ -74,8 +74,9 @@ std::vector<ComponentSummary> Summarise(const Checkpoint& checkpoint) {
   return summaries;
 }
 
-absl::StatusOr<SourcePlan> PlanSource(const SourceOptions& options) {
+absl::StatusOr<SourcePlan> PlanSource(const SourceOptions& options, const SourceFiles& files) {
   CheckpointOptions reading;
+  reading.files = &files;
   reading.strict = options.strict;
   reading.take_ranked = options.in_place;
   reading.include = options.include;

@@ -10,11 +10,12 @@
 #include "absl/status/statusor.h"
 #include "client/checkpoint/checkpoint_reader.h"
 #include "client/checkpoint/cut_plan.h"
+#include "client/checkpoint/source_files.h"
 
 namespace muster {
 
 struct SourceOptions {
-  // A file or a directory.
+  // A file or a directory; or a URI, for the files that ObjectFiles gives.
   std::string path;
   CutStrategy strategy = CutStrategy::kLayer;
   // 0 means a count that fits the size.
@@ -59,9 +60,10 @@ struct ComponentSummary {
 // In the order of the checkpoint's components; empty for a raw checkpoint.
 std::vector<ComponentSummary> Summarise(const Checkpoint& checkpoint);
 
-// Opens and cuts; reads headers, configs and indexes, but no tensor's bytes. Errors as those of the
-// reader and of the cuts.
-absl::StatusOr<SourcePlan> PlanSource(const SourceOptions& options);
+// Opens and cuts; reads headers, configs and indexes, but no tensor's bytes. `files` are where
+// options.path is a path of. Errors as those of the reader and of the cuts.
+absl::StatusOr<SourcePlan> PlanSource(const SourceOptions& options,
+                                      const SourceFiles& files = LocalFiles());
 
 }  // namespace muster
 

@@ -42,9 +42,10 @@ std::string SuffixOf(absl::string_view file) {
 }
 
 // The keys of model_index.json that name components: those that don't begin with "_".
-absl::StatusOr<std::set<std::string>> ReadPipeline(const FoundFile& file) {
+absl::StatusOr<std::set<std::string>> ReadPipeline(const SourceFiles& files,
+                                                   const FoundFile& file) {
   std::set<std::string> names;
-  MUSTER_ASSIGN_OR_RETURN(const auto source, OpenFileByteSource(file.path));
+  MUSTER_ASSIGN_OR_RETURN(const auto source, files.Open(file.path));
   if (source->size_bytes() > kMaxListBytes) return names;
   JsonReader reader(*source, 0, source->size_bytes());
   MUSTER_RETURN_IF_ERROR(reader.Expect('{'));
@@ -60,9 +61,9 @@ absl::StatusOr<std::set<std::string>> ReadPipeline(const FoundFile& file) {
 }
 
 // The "path" of every module in modules.json.
-absl::StatusOr<std::set<std::string>> ReadModules(const FoundFile& file) {
+absl::StatusOr<std::set<std::string>> ReadModules(const SourceFiles& files, const FoundFile& file) {
   std::set<std::string> paths;
-  MUSTER_ASSIGN_OR_RETURN(const auto source, OpenFileByteSource(file.path));
+  MUSTER_ASSIGN_OR_RETURN(const auto source, files.Open(file.path));
   if (source->size_bytes() > kMaxListBytes) return paths;
   JsonReader reader(*source, 0, source->size_bytes());
   MUSTER_RETURN_IF_ERROR(reader.Expect('['));
@@ -175,7 +176,7 @@ class SetChoice {
   }
 
   absl::Status AddIndexed(const std::string& folder, const FoundFile& file) {
-    MUSTER_ASSIGN_OR_RETURN(const auto bytes, OpenFileByteSource(file.path));
+    MUSTER_ASSIGN_OR_RETURN(const auto bytes, options_.files->Open(file.path));
     MUSTER_ASSIGN_OR_RETURN(IndexJson index, ReadIndexJson(*bytes));
     if (index.tensor_count() == 0) {
       return absl::InvalidArgumentError(
@@ -310,13 +311,13 @@ class SetChoice {
 
   absl::Status ChooseFolders() {
     if (const FoundFile* pipeline = FindCompanion(kPipelineIndex); pipeline != nullptr) {
-      const auto components = ReadPipeline(*pipeline);
+      const auto components = ReadPipeline(*options_.files, *pipeline);
       if (!components.ok()) return Annotate(components.status(), QuoteForMessage(pipeline->path));
       if (ChooseComponents(*components)) return CheckIndexes();
     }
     std::set<std::string> modules;
     if (const FoundFile* list = FindCompanion(kModulesList); list != nullptr) {
-      auto paths = ReadModules(*list);
+      auto paths = ReadModules(*options_.files, *list);
       if (!paths.ok()) return Annotate(paths.status(), QuoteForMessage(list->path));
       modules = *std::move(paths);
     }

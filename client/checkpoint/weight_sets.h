@@ -12,6 +12,7 @@
 #include "absl/strings/string_view.h"
 #include "client/checkpoint/directory_walk.h"
 #include "client/checkpoint/index_json.h"
+#include "client/checkpoint/source_files.h"
 
 namespace muster {
 
@@ -59,6 +60,8 @@ struct SetOptions {
   std::vector<std::string> include = {};
   // Sets of kind kRanked may be chosen; elsewhere their tensors' names repeat.
   bool take_ranked = false;
+  // Where the content was listed; outlives the call.
+  const SourceFiles* files = &LocalFiles();
 };
 
 struct WeightSets {

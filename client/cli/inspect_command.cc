@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "client/checkpoint/file_names.h"
+#include "client/checkpoint/object_files.h"
 #include "client/checkpoint/source_plan.h"
 #include "client/cli/commands.h"
 #include "client/cli/display.h"
@@ -33,22 +34,23 @@ struct Inspection {
 
 // The strategies besides the plan's own are cut from what is open already, but for raw, which reads
 // SRC in another way.
-absl::StatusOr<Inspection> Inspect(const SourceFlags& flags) {
+absl::StatusOr<Inspection> Inspect(const SourceFlags& flags, const ObjectStoreRegistry& stores) {
   MUSTER_ASSIGN_OR_RETURN(SourceOptions options, ToSourceOptions(flags));
+  const std::shared_ptr<const SourceFiles> files = FilesOf(options.path, stores);
   Inspection inspection;
   if (options.in_place) {
-    MUSTER_ASSIGN_OR_RETURN(inspection.plan, PlanSource(options));
+    MUSTER_ASSIGN_OR_RETURN(inspection.plan, PlanSource(options, *files));
     inspection.strategies.push_back({inspection.plan.cuts.strategy, inspection.plan.cuts});
     return inspection;
   }
   SourceOptions raw = options;
   raw.strategy = CutStrategy::kRaw;
-  absl::StatusOr<SourcePlan> plan = PlanSource(options);
+  absl::StatusOr<SourcePlan> plan = PlanSource(options, *files);
   const absl::Status status = plan.status();
   // Files that have no tensors to look at can be cut by bytes, if that was not what was asked for.
   const bool wants_raw = options.strategy == CutStrategy::kRaw;
   if (!status.ok() && flags.strategy.empty() && ReasonOf(status) == kOtherFormatReason) {
-    plan = PlanSource(raw);
+    plan = PlanSource(raw, *files);
   }
   if (!plan.ok()) return status;
   inspection.plan = *std::move(plan);
@@ -70,7 +72,7 @@ absl::StatusOr<Inspection> Inspect(const SourceFlags& flags) {
   if (wants_raw || !status.ok()) {
     last.cuts = inspection.plan.cuts;
   } else {
-    absl::StatusOr<SourcePlan> by_bytes = PlanSource(raw);
+    absl::StatusOr<SourcePlan> by_bytes = PlanSource(raw, *files);
     if (by_bytes.ok()) {
       last.cuts = std::move(by_bytes->cuts);
     } else {
@@ -279,7 +281,7 @@ void PrintInspectionJson(const Invocation& invocation, const Inspection& inspect
 }
 
 absl::Status Run(Invocation& invocation, const SourceFlags& flags) {
-  MUSTER_ASSIGN_OR_RETURN(const Inspection inspection, Inspect(flags));
+  MUSTER_ASSIGN_OR_RETURN(const Inspection inspection, Inspect(flags, invocation.stores()));
   if (invocation.json()) {
     PrintInspectionJson(invocation, inspection);
     return absl::OkStatus();

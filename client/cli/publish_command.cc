@@ -142,7 +142,8 @@ void AddPublishCommand(CLI::App& app, Command& chosen) {
       "  muster publish ./Llama-3-8B --model llama@v2 --to file:///srv/models --strategy uniform "
       "--shards 8\n"
       "  muster publish weights.gguf --model tiny@v1 --to /srv/models --strategy raw --shards 4\n"
-      "  muster publish /mnt/shared/vllm-sharded --model qwen@tp8 --in-place");
+      "  muster publish /mnt/shared/vllm-sharded --model qwen@tp8 --in-place\n"
+      "  muster publish s3://models/llama/ --model llama@v3 --in-place");
   command->callback([options, &chosen] {
     chosen = [options](Invocation& invocation) { return Run(invocation, *options); };
   });

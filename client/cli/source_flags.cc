@@ -2,11 +2,13 @@
 
 #include <CLI/CLI.hpp>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "client/checkpoint/file_names.h"
 #include "client/checkpoint/utf8.h"
 #include "client/cli/values.h"
 #include "storage/base/status_macros.h"
+#include "storage/object/uri.h"
 
 namespace muster {
 
@@ -14,7 +16,8 @@ void AddSourceFlags(CLI::App& command, const std::shared_ptr<SourceFlags>& flags
   command
       .add_option("SRC", flags->path,
                   "A safetensors file, a model directory (also a snapshot in a Hugging Face cache, "
-                  "or a diffusers pipeline), or with --strategy raw any file")
+                  "or a diffusers pipeline), or with --strategy raw any file; also as a URI: "
+                  "s3://BUCKET/PREFIX/, hdfs://HOST/DIR/, https://HOST/DIR/")
       ->required();
   command
       .add_option(
@@ -54,6 +57,13 @@ absl::StatusOr<SourceOptions> ToSourceOptions(const SourceFlags& flags) {
   }
   SourceOptions options;
   options.path = flags.path;
+  if (absl::StartsWith(flags.path, "file://")) {
+    MUSTER_ASSIGN_OR_RETURN(const Uri uri, ParseUri(flags.path));
+    if (!uri.authority.empty()) {
+      return UsageError(absl::StrCat(flags.path, ": a file URI has no host: write file:///DIR"));
+    }
+    options.path = absl::StrCat("/", uri.path);
+  }
   options.in_place = flags.in_place;
   if (!flags.strategy.empty()) {
     MUSTER_ASSIGN_OR_RETURN(options.strategy, ParseCutStrategy(flags.strategy));

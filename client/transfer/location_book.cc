@@ -4,6 +4,7 @@
 #include <tuple>
 #include <utility>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "storage/base/status_macros.h"
 
@@ -23,6 +24,8 @@ constexpr absl::Duration kStopLookInterval = absl::Milliseconds(20);
 
 struct LocationBook::Entry {
   std::string uri;
+  // What the store called it when it was registered; "" where nothing is known.
+  std::string version;
   // Smaller is better: (suspect, in another zone, priority).
   std::tuple<bool, bool, uint32_t> tier;
   bool bounded = false;
@@ -49,6 +52,7 @@ LocationBook::LocationBook(const ObjectStoreRegistry& stores, const CheckedShard
   for (const muster::v1::Location& location : shard.locations()) {
     auto entry = std::make_unique<Entry>();
     entry->uri = location.uri();
+    entry->version = location.version();
     const bool same_zone = !zone.empty() && location.zone() == zone;
     entry->tier = {location.suspect(), !same_zone, location.priority()};
     entry->bounded = location.max_readers() > 0;
@@ -138,6 +142,18 @@ absl::Status LocationBook::CheckSize(const Entry& entry, const ObjectInfo& info)
                                                : absl::DataLossError(message);
 }
 
+// An object that was registered where it lay, and is another one now: its bytes need not be read to
+// know that they are wrong.
+absl::Status LocationBook::CheckVersion(const Entry& entry, const ObjectInfo& info) const {
+  if (entry.version.empty() || info.version.empty() || entry.version == info.version) {
+    return absl::OkStatus();
+  }
+  return absl::DataLossError(
+      absl::StrCat(entry.uri, ": was replaced since it was registered: its version was ",
+                   absl::Utf8SafeCEscape(entry.version), " and is ",
+                   absl::Utf8SafeCEscape(info.version), "; publish the model anew"));
+}
+
 absl::StatusOr<LocationBook::Source> LocationBook::Open(size_t location,
                                                         const std::stop_token& stop) {
   Entry& entry = *entries_[location];
@@ -167,6 +183,7 @@ absl::StatusOr<LocationBook::Source> LocationBook::AskStore(const Entry& entry,
   MUSTER_ASSIGN_OR_RETURN(ObjectRef ref, stores_.Open(entry.uri));
   MUSTER_ASSIGN_OR_RETURN(const ObjectInfo info, ref.store->Stat(ref.key, stop));
   MUSTER_RETURN_IF_ERROR(CheckSize(entry, info));
+  MUSTER_RETURN_IF_ERROR(CheckVersion(entry, info));
   return Source{.store = std::move(ref.store),
                 .key = std::move(ref.key),
                 .version = info.version,

@@ -56,7 +56,8 @@ class LocationBook {
   std::vector<size_t> Candidates(size_t piece) const;
 
   // Opens a location; the first call asks the store for size and version, and later ones wait for its
-  // answer and use it. kCancelled soon after `stop` was requested; kNotFound or kDataLoss when the object has another size than registered, else the
+  // answer and use it. kCancelled soon after `stop` was requested; kNotFound or kDataLoss when the object
+  // has another size or version than registered, else the
   // store's own error.
   absl::StatusOr<Source> Open(size_t location, const std::stop_token& stop);
 
@@ -81,6 +82,7 @@ class LocationBook {
   struct Entry;
 
   absl::Status CheckSize(const Entry& entry, const ObjectInfo& info) const;
+  absl::Status CheckVersion(const Entry& entry, const ObjectInfo& info) const;
   absl::StatusOr<Source> AskStore(const Entry& entry, const std::stop_token& stop) const;
 
   const ObjectStoreRegistry& stores_;

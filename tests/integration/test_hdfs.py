@@ -1,10 +1,12 @@
 """Shards on a real HDFS: the store's contract, the whole loop, other name nodes, and what users see when it refuses."""
 
+import subprocess
+
 import pytest
 from harness import checkpoints
 from harness.cluster import free_port
 from harness.hdfs_server import HdfsServer
-from harness.remote_storage import check_contract, find_only, publish_raw, random_weights
+from harness.remote_storage import check_contract, check_publishing_from, find_only, publish_raw, random_weights
 
 PIECE = 8 << 20
 SIZE = 5 * PIECE + 12_345
@@ -71,6 +73,15 @@ def test_a_file_takes_over_where_hdfs_has_lost_it(cluster, hdfs, big_file, tmp_p
     done = cluster.muster("pull", "llama@v1", "--out", out)
     assert lost in done.stderr and "FileNotFoundException" in done.stderr, done
     assert [checkpoints.md5_file(path) for path in out.rglob("*") if path.is_file()] == [checkpoints.md5_file(big_file)]
+
+
+@pytest.mark.limit(300)
+def test_a_model_in_hdfs_is_published_from_there(cluster, hdfs, tmp_path):
+    source = checkpoints.write_hugging_face(tmp_path / "llama", checkpoints.transformer(layers=3))
+    uri = hdfs.uri("models/there")
+    subprocess.run([*hdfs.shell, "-mkdir", "-p", uri], check=True, capture_output=True)
+    subprocess.run([*hdfs.shell, "-put", source, f"{uri}/llama"], check=True, capture_output=True)
+    check_publishing_from(cluster, f"{uri}/llama/", source, tmp_path)
 
 
 def test_refusals_name_the_cause(cluster, hdfs, big_file):

@@ -9,7 +9,7 @@ import sys
 import pytest
 from harness import checkpoints
 from harness.conditions import eventually
-from harness.remote_storage import random_weights
+from harness.remote_storage import check_publishing_from, random_weights
 from harness.web_server import WebServer, read_over
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
@@ -95,6 +95,12 @@ def test_agents_pull_a_model_over_http(cluster, web, tmp_path):
     for node in ("n1", "n2"):
         assert wanted <= {checkpoints.md5_file(path) for path in cluster.cache(node).rglob("*") if path.is_file()}
     assert "verified" in cluster.muster("verify", "llama@v1").text
+
+
+def test_model_on_a_web_server_is_published_from_there(cluster, web, tmp_path):
+    source = checkpoints.write_hugging_face(web.root / "there", checkpoints.transformer(layers=3))
+    shutil.rmtree(source / "tokenizer", ignore_errors=True)
+    check_publishing_from(cluster, f"{web.url}/there/", source, tmp_path)
 
 
 def test_model_is_pulled_over_tls_with_the_authority_from_the_environment(cluster, big_file, tmp_path):

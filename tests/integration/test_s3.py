@@ -6,7 +6,7 @@ import sys
 
 import pytest
 from harness import checkpoints
-from harness.remote_storage import check_contract, find_only, publish_raw, random_weights
+from harness.remote_storage import check_contract, check_publishing_from, find_only, publish_raw, random_weights
 from harness.s3_servers import SECRET_KEY, SERVERS
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
@@ -116,6 +116,21 @@ def test_a_wrong_byte_is_told_and_nothing_is_visible(cluster, s3, big_file, tmp_
     assert done.code == 1, done
     assert "MD5" in done.stderr and folder in done.stderr, done
     assert not out.exists() or not any(path.is_file() for path in out.rglob("*")), list(out.rglob("*"))
+
+
+@pytest.mark.limit(300)
+def test_a_model_in_a_bucket_is_published_from_there(cluster, s3, tmp_path, folder):
+    source = checkpoints.write_hugging_face(tmp_path / "llama", checkpoints.transformer(layers=3))
+    s3.aws("s3", "cp", "--only-show-errors", "--recursive", source, f"{folder}/llama")
+    check_publishing_from(cluster, f"{folder}/llama/", source, tmp_path)
+
+    # An object that was replaced is told from the one that was registered, before a byte is read.
+    shard = cluster.api().shards("llama", "v3")[0]
+    assert shard.locations[0].version, shard
+    (tmp_path / "replaced").write_bytes(bytes(shard.size_bytes))
+    s3.aws("s3", "cp", "--only-show-errors", tmp_path / "replaced", shard.locations[0].uri)
+    done = cluster.muster("pull", "llama@v3", "--out", tmp_path / "out", "--shards", shard.index, check=False)
+    assert done.code == 1 and "was replaced since it was registered" in done.stderr, done
 
 
 # Where `muster` publishes to, what differs in its environment, and what it then says: servers' words differ.

@@ -5,6 +5,7 @@ import pathlib
 import random
 import subprocess
 
+from harness import checkpoints
 from harness.cluster import binary
 
 
@@ -27,6 +28,32 @@ def publish_raw(cluster, source, folder, *args, **kwargs):
     return cluster.muster(
         "publish", source, "--model", "llama@v1", "--to", folder, "--strategy", "raw", "--shards", 1, *args, **kwargs
     )
+
+
+def check_publishing_from(cluster, uri, source, tmp_path):
+    """The model directory `source` is at `uri`, too: it is published from there, in place and cut anew, and comes back."""
+    seen = cluster.muster("inspect", uri, "--in-place", "--json").json()
+    done = cluster.muster("publish", uri, "--model", "llama@v1", "--in-place")
+    assert "in place" in done.stdout
+    shards = cluster.api().shards("llama", "v1")
+    assert len(shards) == sum(len(one["files"]) for one in seen["sets"] if one["published"])
+    assert all(shard.locations[0].uri.startswith(uri) for shard in shards)
+    cluster.create_assembly("demo", "llama@v1", min_nodes=2)
+    cluster.start_agents(2, "demo")
+    cluster.wait_ready("demo")
+    cluster.muster("assemble", "llama@v1", "--out", tmp_path / "in-place")
+    assert checkpoints.open_directory(tmp_path / "in-place") == checkpoints.open_directory(source)
+    assert checkpoints.companions(tmp_path / "in-place") == checkpoints.companions(source)
+
+    cluster.muster("publish", uri, "--model", "llama@v2", "--to", f"file://{cluster.store}", "--shards", 5)
+    cluster.muster("assemble", "llama@v2", "--out", tmp_path / "cut-anew")
+    assert checkpoints.open_directory(tmp_path / "cut-anew") == checkpoints.open_directory(source)
+    assert len(cluster.api().shards("llama", "v2")) == 5
+
+    # What was there before is never deleted.
+    cluster.muster("assemblies", "delete", "demo")
+    cluster.muster("models", "delete", "llama@v1", "--with-objects")
+    cluster.muster("publish", uri, "--model", "llama@v3", "--in-place")
 
 
 def check_contract(kind):

@@ -74,6 +74,18 @@ class PullerTest : public ::testing::Test {
   CountingSink sink_{kSize, /*holds_back=*/false};
 };
 
+TEST_F(PullerTest, ObjectOfAnotherVersionThanRegisteredIsNotRead) {
+  PullShard pinned = both_;
+  pinned.shard.mutable_locations(0)->set_version("an older one");
+  const PullResult result = Pull(pinned);
+
+  MUSTER_ASSERT_OK(result.status);
+  EXPECT_TRUE(SinkIsRight());
+  EXPECT_EQ(store_.reads_of("a/x"), 0);
+  ASSERT_EQ(result.location_reports.size(), 2u);
+  EXPECT_EQ(result.location_reports[0].code(), ShardFailure::CORRUPT);
+}
+
 TEST_F(PullerTest, EveryPieceIsFetchedOnceFromTheFirstLocation) {
   const PullResult result = Pull(both_);
 
