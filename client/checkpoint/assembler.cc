@@ -122,6 +122,9 @@ class Assembly {
     }
     if (layout_.raw) return absl::OkStatus();
     MUSTER_RETURN_IF_ERROR(proof_.CheckWhole(version_.tensor_count()));
+    MUSTER_ASSIGN_OR_RETURN(const std::vector<TiedFile> tied,
+                            proof_.WriteTied(companions_, staging_, layout_));
+    for (const TiedFile& file : tied) tied_count_ += file.tensors.size();
     tensor_count_ = proof_.tensor_count();
     content_bytes_ = proof_.tensor_bytes();
     for (const OutputLayout::Index& index : layout_.indexes) {
@@ -135,6 +138,7 @@ class Assembly {
     AssembleSummary summary;
     summary.model_version = version_;
     summary.tensor_count = tensor_count_;
+    summary.tied_count = tied_count_;
     summary.content_bytes = layout_.raw ? layout_.total_bytes : content_bytes_;
     for (const OutputLayout::File& file : layout_.files) summary.files.push_back(file.path);
     summary.companion_count = static_cast<uint32_t>(companions_.size());
@@ -153,6 +157,7 @@ class Assembly {
   std::vector<v1::Companion> companions_;
   OutputLayout layout_;
   uint64_t tensor_count_ = 0;
+  uint64_t tied_count_ = 0;
   int64_t content_bytes_ = 0;
   Mutex mutex_;
   std::vector<OpenFile> open_ MUSTER_GUARDED_BY(mutex_);

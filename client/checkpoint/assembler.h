@@ -36,10 +36,12 @@ struct AssembleOptions {
 
 struct AssembleSummary {
   v1::ModelVersion model_version;
+  // With those that were written under other names too.
   uint64_t tensor_count = 0;
+  uint64_t tied_count = 0;
   // Of the tensors; of all files where the model is cut raw.
   int64_t content_bytes = 0;
-  // Relative to the directory, in order of shards, without companions.
+  // Relative to the directory, in order of shards, then those of tied names; without companions.
   std::vector<std::string> files;
   uint32_t companion_count = 0;
   uint32_t shards_from_cache = 0;
@@ -48,8 +50,8 @@ struct AssembleSummary {
 
 // Writes the model into a hidden directory beside `options.out`, which gets its name at the end.
 // Every byte was compared with the registered digests, and every tensor of the catalogue is in
-// exactly one file with the dtype, shape and range that were published. After an error nothing is
-// left. Blocks; memory is bounded by a few pieces and the names of the tensors.
+// exactly one file with the dtype, shape and range that were published. Tensors with several names
+// are in one further file of their folder under the others. After an error nothing is left. Blocks; memory is bounded by a few pieces and the names of the tensors.
 //
 // kAlreadyExists: `out` is there. kResourceExhausted: no room for it, said before the first byte
 // where that can be known. kFailedPrecondition VERSION_NOT_COMMITTED. kDataLoss: a shard has no

@@ -13,7 +13,9 @@
 #include "absl/types/span.h"
 #include "client/checkpoint/file_names.h"
 #include "client/checkpoint/index_json.h"
+#include "client/checkpoint/tied_tensors.h"
 #include "client/checkpoint/utf8.h"
+#include "client/torch/torch_file.h"
 #include "storage/base/error_info.h"
 #include "storage/base/status_macros.h"
 
@@ -23,18 +25,18 @@ namespace {
 constexpr absl::string_view kRawAdvice =
     "publish it with --strategy raw, which cuts any file as bytes";
 
-// Says what a file that is no safetensors file looks like; "" if nothing is recognised.
+// Says what a file that holds no tensors for us looks like; "" if nothing is recognised.
 absl::StatusOr<std::string> RecogniseFormat(const ByteSource& source) {
   char bytes[8] = {};
   const auto size = std::min<int64_t>(source.size_bytes(), sizeof bytes);
   MUSTER_RETURN_IF_ERROR(source.Read(0, absl::MakeSpan(bytes, static_cast<size_t>(size))));
   const absl::string_view head(bytes, sizeof bytes);
-  if (absl::StartsWith(head, "PK\x03\x04"))
-    return "a zip archive, as PyTorch writes .pt, .pth and .bin files";
   if (absl::StartsWith(head, "GGUF")) return "a GGUF file";
   if (absl::StartsWith(head, "\x89HDF")) return "an HDF5 file";
   if (head[0] == '\x80' && head[1] >= 2 && head[1] <= 5)
-    return "a pickle, as old PyTorch versions write";
+    return "a bare pickle, as torch before 1.6 writes; load it and save it again with torch to "
+           "make "
+           "it readable";
   return "";
 }
 
@@ -48,7 +50,7 @@ absl::Status CheckFormat(const SourceFile& file) {
       absl::StatusCode::kInvalidArgument, kOtherFormatReason,
       absl::StrCat(QuoteForMessage(file.bytes->name()), ": is ",
                    format.empty() ? "of a format that Muster can't read tensors from" : format,
-                   ", not a safetensors file; ", kRawAdvice));
+                   ", not a safetensors or PyTorch file; ", kRawAdvice));
 }
 
 absl::StatusOr<SourceFile> OpenSourceFile(const SourceFiles& files, std::string relative_path,
@@ -56,14 +58,40 @@ absl::StatusOr<SourceFile> OpenSourceFile(const SourceFiles& files, std::string 
   SourceFile file;
   file.relative_path = std::move(relative_path);
   MUSTER_ASSIGN_OR_RETURN(file.bytes, files.Open(path));
+  file.content = file.bytes;
   return file;
 }
 
-absl::StatusOr<SourceFile> OpenTensorFile(const SourceFiles& files, std::string relative_path,
-                                          const std::string& path) {
-  MUSTER_ASSIGN_OR_RETURN(SourceFile file, OpenSourceFile(files, std::move(relative_path), path));
-  MUSTER_RETURN_IF_ERROR(CheckFormat(file));
-  MUSTER_ASSIGN_OR_RETURN(file.header, ReadSafetensorsHeader(*file.bytes));
+// Makes `file` one with a safetensors file's content.
+absl::Status ConvertTorchFile(const CheckpointOptions& options, SourceFile& file,
+                              std::vector<std::string>& warnings) {
+  absl::StatusOr<TorchFile> torch = OpenTorchFile(file.bytes, {options.untie});
+  if (absl::IsInvalidArgument(torch.status())) {
+    const absl::Status& status = torch.status();
+    return WithDetail(
+        absl::Status(status.code(), absl::StrCat(status.message(), "; or ", kRawAdvice)),
+        DetailOf(status));
+  }
+  MUSTER_RETURN_IF_ERROR(torch.status());
+  file.content = std::move(torch->safetensors);
+  std::move(torch->notes.begin(), torch->notes.end(), std::back_inserter(warnings));
+  return absl::OkStatus();
+}
+
+// Adds what the user should know to `warnings`.
+absl::StatusOr<SourceFile> OpenTensorFile(std::string relative_path, const std::string& path,
+                                          const CheckpointOptions& options,
+                                          std::vector<std::string>& warnings) {
+  MUSTER_ASSIGN_OR_RETURN(SourceFile file,
+                          OpenSourceFile(*options.files, std::move(relative_path), path));
+  MUSTER_ASSIGN_OR_RETURN(const bool zip, LooksLikeZip(*file.bytes));
+  if (zip) {
+    MUSTER_RETURN_IF_ERROR(ConvertTorchFile(options, file, warnings));
+  } else {
+    MUSTER_RETURN_IF_ERROR(CheckFormat(file));
+  }
+  MUSTER_ASSIGN_OR_RETURN(file.header, ReadSafetensorsHeader(*file.content));
+  if (zip) file.tied_names = TiedNames(file.header.Metadata());
   return file;
 }
 
@@ -96,6 +124,14 @@ TensorKey KeyOf(const SourceFile& file, absl::string_view name) {
   return {file.component, file.rank.has_value() ? int64_t{*file.rank} : -1, name};
 }
 
+absl::Status NamedTwice(absl::string_view name, const SourceFile& a, const SourceFile& b) {
+  return absl::InvalidArgumentError(absl::StrCat(
+      "tensor ", QuoteForMessage(name), " is in two files, ", QuoteForMessage(a.bytes->name()),
+      " and ", QuoteForMessage(b.bytes->name()),
+      "; leave one of them out with --exclude, or add an index that says which files belong to the "
+      "model"));
+}
+
 absl::Status CollectTensors(Checkpoint& checkpoint) {
   size_t count = 0;
   for (const SourceFile& file : checkpoint.files) count += file.header.tensor_count();
@@ -108,19 +144,30 @@ absl::Status CollectTensors(Checkpoint& checkpoint) {
       TensorInfo info = header.tensor(k);
       const auto [owner, added] = owners.emplace(KeyOf(checkpoint.files[i], info.name), i);
       if (!added) {
-        return absl::InvalidArgumentError(absl::StrCat(
-            "tensor ", QuoteForMessage(info.name), " is in two files, ",
-            QuoteForMessage(checkpoint.files[owner->second].bytes->name()), " and ",
-            QuoteForMessage(checkpoint.files[i].bytes->name()),
-            "; leave one of them out with --exclude, or add an index that says which files belong "
-            "to the model"));
+        return NamedTwice(info.name, checkpoint.files[owner->second], checkpoint.files[i]);
       }
       checkpoint.tensors.push_back({info.name, info.dtype, std::move(info.shape), i,
                                     header.data_begin_bytes() + info.begin_bytes,
                                     info.end_bytes - info.begin_bytes});
     }
+    for (const auto& [name, tensor] : checkpoint.files[i].tied_names) {
+      const auto [owner, added] = owners.emplace(KeyOf(checkpoint.files[i], name), i);
+      if (!added) return NamedTwice(name, checkpoint.files[owner->second], checkpoint.files[i]);
+    }
   }
   return absl::OkStatus();
+}
+
+// A name that is a tensor of its own is no other tensor's, whatever the files say.
+void UntieTensors(Checkpoint& checkpoint) {
+  std::vector<bool> has_tied;
+  for (const SourceComponent& component : checkpoint.components) {
+    has_tied.push_back(HasTiedNames(component.metadata));
+  }
+  for (const SourceTensor& tensor : checkpoint.tensors) {
+    const uint32_t component = checkpoint.files[tensor.file].component;
+    if (has_tied[component]) Untie(tensor.name, checkpoint.components[component].metadata);
+  }
 }
 
 // With folders before them names may get too long, and two may become one: "a" with "b/c", and
@@ -177,6 +224,7 @@ absl::Status FinishTensors(Checkpoint& checkpoint, const CheckpointOptions& opti
   MUSTER_RETURN_IF_ERROR(CollectTensors(checkpoint));
   MUSTER_RETURN_IF_ERROR(CheckNamesWithFolders(checkpoint));
   MUSTER_RETURN_IF_ERROR(MergeMetadata(checkpoint));
+  UntieTensors(checkpoint);
   return CheckDtypes(checkpoint, options);
 }
 
@@ -188,15 +236,16 @@ absl::Status CheckAgainstIndex(const IndexJson& index, absl::string_view index_n
   for (size_t i = 0; i < index.tensor_count(); ++i) {
     const uint32_t file = index.tensor_file(i);
     ++listed[file];
-    if (!files[file].header.Find(index.tensor_name(i)).has_value()) {
+    const std::string name(index.tensor_name(i));
+    if (!files[file].header.Find(name).has_value() && !files[file].tied_names.contains(name)) {
       return absl::InvalidArgumentError(absl::StrCat(
-          QuoteForMessage(index_name), ": says that tensor ", QuoteForMessage(index.tensor_name(i)),
-          " is in ", QuoteForMessage(files[file].relative_path), ", but that file lacks it"));
+          QuoteForMessage(index_name), ": says that tensor ", QuoteForMessage(name), " is in ",
+          QuoteForMessage(files[file].relative_path), ", but that file lacks it"));
     }
   }
   for (size_t file = 0; file < listed.size(); ++file) {
     const SafetensorsHeader& header = files[file].header;
-    if (header.tensor_count() == listed[file]) continue;
+    if (header.tensor_count() + files[file].tied_names.size() == listed[file]) continue;
     absl::flat_hash_set<absl::string_view> names;
     for (size_t i = 0; i < index.tensor_count(); ++i) {
       if (index.tensor_file(i) == file) names.insert(index.tensor_name(i));
@@ -233,12 +282,13 @@ uint32_t ComponentOf(const WeightSet& set, Checkpoint& checkpoint) {
   return static_cast<uint32_t>(components.size() - 1);
 }
 
-absl::Status OpenSet(const SourceFiles& source, const WeightSet& set, Checkpoint& checkpoint) {
+absl::Status OpenSet(const WeightSet& set, const CheckpointOptions& options,
+                     Checkpoint& checkpoint) {
   const uint32_t component = ComponentOf(set, checkpoint);
   std::vector<SourceFile> files;
   for (const FoundFile& found : set.files) {
-    MUSTER_ASSIGN_OR_RETURN(SourceFile file,
-                            OpenTensorFile(source, found.relative_path, found.path));
+    MUSTER_ASSIGN_OR_RETURN(SourceFile file, OpenTensorFile(found.relative_path, found.path,
+                                                            options, checkpoint.warnings));
     file.component = component;
     file.sha256 = found.sha256;
     if (set.kind == WeightSet::Kind::kRanked) {
@@ -329,7 +379,7 @@ absl::Status FinishDirectory(const SourceFiles& files, DirectoryContent content,
   checkpoint.snapshot = std::move(content.snapshot);
   checkpoint.sets = std::move(sets.sets);
   for (WeightSet& set : checkpoint.sets) set.index.reset();
-  checkpoint.warnings = std::move(sets.warnings);
+  std::move(sets.warnings.begin(), sets.warnings.end(), std::back_inserter(checkpoint.warnings));
   MUSTER_RETURN_IF_ERROR(CheckFoldedPaths(checkpoint));
   return WarnOfMissingCode(files, checkpoint);
 }
@@ -360,7 +410,8 @@ absl::StatusOr<Checkpoint> OpenTensorCheckpoint(absl::string_view src,
   const SourceFiles& files = *options.files;
   MUSTER_ASSIGN_OR_RETURN(const SourceFiles::Kind kind, files.Look(src));
   if (!kind.is_folder) {
-    MUSTER_ASSIGN_OR_RETURN(SourceFile file, OpenTensorFile(files, kind.name, std::string(src)));
+    MUSTER_ASSIGN_OR_RETURN(
+        SourceFile file, OpenTensorFile(kind.name, std::string(src), options, checkpoint.warnings));
     checkpoint.files.push_back(std::move(file));
     checkpoint.components.push_back({"", "model", {}});
   } else {
@@ -369,7 +420,7 @@ absl::StatusOr<Checkpoint> OpenTensorCheckpoint(absl::string_view src,
         WeightSets sets,
         ChooseWeightSets(src, content, {options.include, options.take_ranked, &files}));
     for (const WeightSet& set : sets.sets) {
-      if (set.chosen) MUSTER_RETURN_IF_ERROR(OpenSet(files, set, checkpoint));
+      if (set.chosen) MUSTER_RETURN_IF_ERROR(OpenSet(set, options, checkpoint));
     }
     MUSTER_RETURN_IF_ERROR(FinishDirectory(files, std::move(content), std::move(sets), checkpoint));
   }

@@ -28,16 +28,22 @@ struct SourceComponent {
   std::string folder;
   // What its files are called by: "model", "diffusion_pytorch_model".
   std::string stem;
-  // "__metadata__" of its files merged.
+  // "__metadata__" of its files merged; see tied_tensors.h for one kind of its keys.
   std::map<std::string, std::string> metadata;
 };
 
 struct SourceFile {
   // As it is called inside the checkpoint; the file's name when SRC is a single file.
   std::string relative_path;
+  // As they lie.
   std::shared_ptr<const ByteSource> bytes;
+  // What the header and the places of tensors are about: `bytes`, or for a PyTorch file what it is
+  // converted to.
+  std::shared_ptr<const ByteSource> content;
   // Empty for a raw checkpoint.
   SafetensorsHeader header;
+  // Other names of the tensors of a converted file; see tied_tensors.h.
+  std::map<std::string, std::string> tied_names;
   // Index into Checkpoint::components; 0 for a raw checkpoint.
   uint32_t component = 0;
   // For files that were cut by rank.
@@ -51,7 +57,7 @@ struct SourceTensor {
   absl::string_view name;
   absl::string_view dtype;
   TensorShape shape;
-  // Index into Checkpoint::files, and the place in that file.
+  // Index into Checkpoint::files, and the place in that file's content.
   uint32_t file = 0;
   int64_t offset_bytes = 0;
   int64_t size_bytes = 0;
@@ -94,6 +100,8 @@ struct CheckpointOptions {
   bool strict = false;
   // Files that were cut by rank may be chosen; their names may repeat between ranks.
   bool take_ranked = false;
+  // Take a tensor of a PyTorch file once for each of its names.
+  bool untie = false;
   // Which weight files are the model; see SetOptions.
   std::vector<std::string> include = {};
   WalkOptions walk = {};
@@ -101,8 +109,8 @@ struct CheckpointOptions {
   const SourceFiles* files = &LocalFiles();
 };
 
-// Opens a safetensors checkpoint with its tensors; ChooseWeightSets says which of a directory's
-// files. kInvalidArgument, naming files, tensors and values, for whatever is wrong with it; files of
+// Opens a checkpoint of safetensors or PyTorch files with its tensors; ChooseWeightSets says which
+// of a directory's files. kInvalidArgument, naming files, tensors and values, for whatever is wrong with it; files of
 // other formats are refused with the advice to cut them `raw`. kNotFound for a missing SRC or a file
 // that the index names. kPermissionDenied.
 absl::StatusOr<Checkpoint> OpenTensorCheckpoint(absl::string_view src,

@@ -5,11 +5,13 @@
 #include <numeric>
 #include <utility>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "client/checkpoint/file_names.h"
 #include "client/checkpoint/partition.h"
 #include "client/checkpoint/safetensors_writer.h"
 #include "client/checkpoint/tensor_groups.h"
+#include "client/checkpoint/tied_tensors.h"
 #include "client/checkpoint/utf8.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
@@ -355,13 +357,15 @@ absl::StatusOr<CutPlan> CutComponents(const Checkpoint& checkpoint, CutStrategy 
         CutPlan part,
         CutTensors(absl::MakeConstSpan(checkpoint.tensors).subspan(run.begin, run.count),
                    component.metadata, strategy, own));
+    // Whoever makes files of the shards adds one for the tied names; see tied_file.h.
+    const size_t tied = HasTiedNames(component.metadata) ? 1 : 0;
     for (size_t k = 0; k < part.shards.size(); ++k) {
       ShardCut& shard = part.shards[k];
       for (uint32_t& tensor : shard.tensors) tensor += static_cast<uint32_t>(run.begin);
       shard.component = run.component;
-      if (!HasUsualNames(checkpoint)) {
-        shard.path =
-            InFolder(component.folder, WeightFileName(component.stem, k, part.shards.size()));
+      if (!HasUsualNames(checkpoint) || tied > 0) {
+        shard.path = InFolder(component.folder,
+                              WeightFileName(component.stem, k, part.shards.size() + tied));
       }
       plan.shards.push_back(std::move(shard));
     }
@@ -500,6 +504,12 @@ absl::StatusOr<CutPlan> CutAsFiles(const Checkpoint& checkpoint, const CutOption
   for (uint32_t i = 0; i < checkpoint.files.size(); ++i) {
     const SourceFile& file = checkpoint.files[i];
     MUSTER_RETURN_IF_ERROR(CheckNotEmpty(file));
+    if (file.content != file.bytes) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          QuoteForMessage(file.bytes->name()),
+          ": is a PyTorch file, whose tensors are converted to safetensors and so can't stay in "
+          "place; publish it without --in-place, or as bytes with --strategy raw --in-place"));
+    }
     ShardCut shard;
     shard.size_bytes = file.bytes->size_bytes();
     shard.range = RawRange{i, 0, shard.size_bytes};
@@ -534,7 +544,13 @@ absl::StatusOr<CutPlan> CutAsFiles(const Checkpoint& checkpoint, const CutOption
 absl::StatusOr<std::string> BuildShardHeader(const ShardCut& shard,
                                              absl::Span<const SourceTensor> tensors,
                                              const std::map<std::string, std::string>& metadata) {
-  SafetensorsHeaderBuilder builder(metadata);
+  std::map<std::string, std::string> own = metadata;
+  if (HasTiedNames(metadata)) {
+    absl::flat_hash_set<absl::string_view> names;
+    for (const uint32_t i : shard.tensors) names.insert(tensors[i].name);
+    own = WithOwnTiedNames(std::move(own), names);
+  }
+  SafetensorsHeaderBuilder builder(own);
   for (const uint32_t i : shard.tensors) {
     builder.Add(tensors[i].name, tensors[i].dtype, tensors[i].shape, tensors[i].size_bytes);
   }

@@ -101,7 +101,8 @@ absl::StatusOr<CutPlan> CutCheckpoint(const Checkpoint& checkpoint, CutStrategy 
 // for one.
 absl::StatusOr<CutPlan> CutAsFiles(const Checkpoint& checkpoint, const CutOptions& options);
 
-// The bytes before the first tensor of a shard: always ShardCut::header_size_bytes of them.
+// The bytes before the first tensor of a shard: always ShardCut::header_size_bytes of them. Of the
+// tied names in `metadata`, the component's, those of the shard's tensors.
 absl::StatusOr<std::string> BuildShardHeader(const ShardCut& shard,
                                              absl::Span<const SourceTensor> tensors,
                                              const std::map<std::string, std::string>& metadata);

@@ -42,9 +42,10 @@ bool IsWeightPath(absl::string_view path) {
       [&](absl::string_view suffix) { return absl::EndsWithIgnoreCase(path, suffix); });
 }
 
-// "model.safetensors.index.json", and "model.safetensors.index.fp16.json".
+// "model.safetensors.index.json", and "model.safetensors.index.fp16.json"; also PyTorch's.
 bool IsIndexPath(absl::string_view path) {
-  return absl::StrContains(path, ".safetensors.index.") && absl::EndsWith(path, ".json");
+  return IsTorchIndexPath(path) ||
+         (absl::StrContains(path, ".safetensors.index.") && absl::EndsWith(path, ".json"));
 }
 
 // Leftovers of editors, downloads and file systems.

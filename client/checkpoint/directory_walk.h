@@ -54,7 +54,7 @@ struct WalkOptions {
 struct DirectoryContent {
   // *.safetensors, *.bin, *.pt, *.pth, *.gguf, *.msgpack, *.h5, *.onnx, *.ot.
   std::vector<FoundFile> weights;
-  // *.safetensors.index.json, and with a variant before the ".json".
+  // *.safetensors.index.json and *.bin.index.json, and with a variant before the ".json".
   std::vector<FoundFile> indexes;
   // Every other regular file.
   std::vector<FoundFile> companions;

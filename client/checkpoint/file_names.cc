@@ -50,7 +50,8 @@ std::string CatalogueTensorName(absl::string_view folder, absl::string_view name
 }
 
 std::string StemOf(absl::string_view file) {
-  file.remove_suffix(std::min(kSuffix.size(), file.size()));
+  file.remove_suffix(IsTorchPath(file) ? file.size() - file.rfind('.')
+                                       : std::min(kSuffix.size(), file.size()));
   // "diffusion_pytorch_model-00001-of-00002.fp16": the count may stand before the variant.
   const size_t dot = file.rfind('.');
   if (dot == absl::string_view::npos) return std::string(WithoutCount(file));
@@ -83,6 +84,15 @@ std::optional<RankFile> ParseRankFile(absl::string_view file) {
 }
 
 bool IsSafetensorsPath(absl::string_view path) { return absl::EndsWithIgnoreCase(path, kSuffix); }
+
+bool IsTorchPath(absl::string_view path) {
+  return absl::EndsWithIgnoreCase(path, ".bin") || absl::EndsWithIgnoreCase(path, ".pt") ||
+         absl::EndsWithIgnoreCase(path, ".pth");
+}
+
+bool IsTorchIndexPath(absl::string_view path) {
+  return absl::StrContains(path, ".bin.index.") && absl::EndsWith(path, ".json");
+}
 
 std::string FoldCase(absl::string_view text) { return absl::AsciiStrToLower(text); }
 

@@ -25,7 +25,7 @@ std::string InFolder(absl::string_view folder, absl::string_view name);
 std::string CatalogueTensorName(absl::string_view folder, absl::string_view name);
 
 // What the files of one set have in common: "model" for "model-00001-of-00003.safetensors" and for
-// "model.safetensors". `file` ends with ".safetensors".
+// "model.safetensors". `file` ends with ".safetensors" or as a PyTorch file does.
 std::string StemOf(absl::string_view file);
 
 // File `i` (from 0) of `count`, as Hugging Face names it: "model-00001-of-00003.safetensors", or
@@ -42,6 +42,10 @@ struct RankFile {
 std::optional<RankFile> ParseRankFile(absl::string_view file);
 
 bool IsSafetensorsPath(absl::string_view path);
+// "*.bin", "*.pt" and "*.pth".
+bool IsTorchPath(absl::string_view path);
+// "X.bin.index.json".
+bool IsTorchIndexPath(absl::string_view path);
 
 // `text` with the ASCII letters in lower case: what file systems that don't tell letter cases
 // apart, and names in ASCII, come down to.

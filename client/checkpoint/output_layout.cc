@@ -58,8 +58,9 @@ absl::Status CheckShards(const v1::ModelVersion& version, const std::vector<v1::
   return absl::OkStatus();
 }
 
-// An index for every folder that holds several files. Files that were cut by rank have none, because
-// a name may be in all of them.
+// An index for every folder that holds several files, or one that is called like one of several:
+// engines look for such a one by its index. Files that were cut by rank have none, because a name may
+// be in all of them.
 std::vector<OutputLayout::Index> LayOutIndexes(const std::vector<v1::Shard>& shards,
                                                const OutputLayout& layout) {
   std::map<std::string, std::vector<size_t>> folders;
@@ -70,8 +71,11 @@ std::vector<OutputLayout::Index> LayOutIndexes(const std::vector<v1::Shard>& sha
   }
   std::vector<OutputLayout::Index> indexes;
   for (auto& [folder, files] : folders) {
-    if (files.size() < 2) continue;
-    std::string stem = StemOf(BaseNameOf(layout.files[files.front()].path));
+    const absl::string_view first = BaseNameOf(layout.files[files.front()].path);
+    std::string stem = StemOf(first);
+    if (files.size() < 2 && (!IsSafetensorsPath(first) || WeightFileName(stem, 0, 1) == first)) {
+      continue;
+    }
     for (const size_t file : files) {
       if (StemOf(BaseNameOf(layout.files[file].path)) != stem) stem = "model";
     }

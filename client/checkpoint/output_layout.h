@@ -29,7 +29,7 @@ struct OutputLayout {
   // An index that says which of its folder's files holds which tensor.
   struct Index {
     std::string path;
-    // Indices into `files`, all of the index's folder; two or more.
+    // Indices into `files`, all of the index's folder.
     std::vector<size_t> files;
   };
 
@@ -46,7 +46,7 @@ struct OutputLayout {
 // Lays out `shards`, which are all shards of `version` in index order, as the server sent them.
 // Shards with tensors become one safetensors file each, named as their source_path says or else as
 // Hugging Face names them, with an index for every folder that holds several files that were not
-// cut by rank. Shards that were cut `raw` become the files that they were cut from, without gaps or
+// cut by rank, or one that is called like one of several. Shards that were cut `raw` become the files that they were cut from, without gaps or
 // overlaps.
 //
 // kFailedPrecondition: the version is not committed. kDataLoss: the server's description has holes.

@@ -22,7 +22,7 @@ absl::StatusOr<ShardStream> ShardStream::Open(const Checkpoint& checkpoint, cons
   stream.Append(NewMemoryByteSource("shard header", std::move(header)), 0, header_size);
   for (const uint32_t i : shard.tensors) {
     const SourceTensor& tensor = checkpoint.tensors[i];
-    stream.Append(checkpoint.files[tensor.file].bytes, tensor.offset_bytes, tensor.size_bytes);
+    stream.Append(checkpoint.files[tensor.file].content, tensor.offset_bytes, tensor.size_bytes);
   }
   return stream;
 }

@@ -79,6 +79,7 @@ absl::StatusOr<SourcePlan> PlanSource(const SourceOptions& options, const Source
   reading.files = &files;
   reading.strict = options.strict;
   reading.take_ranked = options.in_place;
+  reading.untie = options.untie;
   reading.include = options.include;
   reading.walk.exclude = options.exclude;
   reading.walk.allow_code = options.allow_code;

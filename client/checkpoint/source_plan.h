@@ -26,6 +26,8 @@ struct SourceOptions {
   // The files are the shards, where they lie: `strategy` only says whether they are looked at as
   // tensors (any) or as bytes (kRaw), and `shard_count` is 0.
   bool in_place = false;
+  // As in CheckpointOptions.
+  bool untie = false;
   // See WalkOptions and SetOptions.
   bool allow_code = false;
   std::vector<std::string> include;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <optional>
 #include <tuple>
 #include <utility>
 
@@ -12,6 +13,7 @@
 #include "client/checkpoint/file_names.h"
 #include "client/checkpoint/index_json.h"
 #include "client/checkpoint/safetensors_header.h"
+#include "client/checkpoint/tied_tensors.h"
 #include "client/checkpoint/utf8.h"
 #include "client/sdk/pages.h"
 #include "storage/base/error_info.h"
@@ -50,6 +52,24 @@ absl::Status Compare(absl::string_view file, const v1::Tensor& expected, const T
                               " was published"));
 }
 
+// What the metadata says of names whose tensor is in the file.
+std::vector<TiedTensor> TiedIn(const SafetensorsHeader& header, const std::string& path,
+                               const std::string& name) {
+  std::vector<TiedTensor> tied;
+  for (const auto& [other, held] : TiedNames(header.Metadata())) {
+    const std::optional<size_t> found = header.Find(held);
+    // It becomes a name in a file, so that it has to be as short and clean as any.
+    if (!found.has_value() || other.size() > kMaxTensorNameBytes || HasControlCharacter(other)) {
+      continue;
+    }
+    const TensorInfo info = header.tensor(*found);
+    tied.push_back({other, name, path, std::string(info.dtype), info.shape,
+                    header.data_begin_bytes() + info.begin_bytes,
+                    info.end_bytes - info.begin_bytes});
+  }
+  return tied;
+}
+
 }  // namespace
 
 absl::Status TensorProof::CheckFile(const v1::Shard& shard, const std::string& path,
@@ -75,8 +95,12 @@ absl::Status TensorProof::CheckFile(const v1::Shard& shard, const std::string& p
     return Differs(absl::StrCat(name, ": holds tensor ", QuoteForMessage(header.tensor_name(next)),
                                 ", which was not published"));
   }
+  // A name may be in the files of several ranks.
+  std::vector<TiedTensor> tied;
+  if (!shard.has_rank()) tied = TiedIn(header, path, name);
   MutexLock lock(mutex_);
   std::move(entries.begin(), entries.end(), std::back_inserter(entries_));
+  std::move(tied.begin(), tied.end(), std::back_inserter(tied_));
   return absl::OkStatus();
 }
 
@@ -99,6 +123,39 @@ absl::Status TensorProof::CheckWhole(uint64_t expected) {
   if (entries_.size() == expected) return absl::OkStatus();
   return Differs(absl::StrCat("the files hold ", entries_.size(), " tensors and ", expected,
                               " were published"));
+}
+
+// Those that are no tensor of their own, each once.
+std::vector<TiedTensor> TensorProof::NewNames() const {
+  const auto key = [](absl::string_view file, absl::string_view tensor) {
+    return InFolder(FolderOf(file), tensor);
+  };
+  MutexLock lock(mutex_);
+  if (tied_.empty()) return {};
+  absl::flat_hash_set<std::string> taken;
+  for (const Entry& entry : entries_) taken.insert(key(entry.file, entry.tensor));
+  std::vector<TiedTensor> tied = tied_;
+  // Files were looked at in any order.
+  std::sort(tied.begin(), tied.end(), [](const TiedTensor& a, const TiedTensor& b) {
+    return std::tie(a.name, a.file) < std::tie(b.name, b.file);
+  });
+  std::erase_if(
+      tied, [&](const TiedTensor& one) { return !taken.insert(key(one.file, one.name)).second; });
+  return tied;
+}
+
+absl::StatusOr<std::vector<TiedFile>> TensorProof::WriteTied(
+    const std::vector<v1::Companion>& companions, const std::string& directory,
+    OutputLayout& layout) {
+  MUSTER_ASSIGN_OR_RETURN(std::vector<TiedFile> files,
+                          WriteTiedFiles(NewNames(), companions, directory, layout));
+  MutexLock lock(mutex_);
+  for (const TiedFile& file : files) {
+    for (const TiedTensor& tensor : file.tensors) {
+      entries_.push_back({tensor.name, file.path, -1, tensor.size_bytes});
+    }
+  }
+  return files;
 }
 
 uint64_t TensorProof::tensor_count() const {

@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "client/checkpoint/output_layout.h"
+#include "client/checkpoint/tied_file.h"
 #include "client/sdk/client.h"
 #include "storage/base/mutex.h"
 
@@ -23,12 +24,19 @@ class TensorProof {
 
   // Compares the header of the file at `path`, called `name` in the model, with the catalogue's
   // tensors of `shard`: the same names, dtypes, shapes and byte ranges, where the catalogue's names
-  // begin with the file's folder. kDataLoss TENSORS_DIFFER, naming the first one that differs.
+  // begin with the file's folder. Notes the other names of tensors that the file says, for WriteTied,
+  // until when it can be read at `path`. kDataLoss TENSORS_DIFFER, naming the first one that differs.
   absl::Status CheckFile(const v1::Shard& shard, const std::string& path, const std::string& name);
 
   // Checks that every tensor is in one file only of its rank and that there are `expected` of them.
   // kDataLoss TENSORS_DIFFER.
   absl::Status CheckWhole(uint64_t expected);
+
+  // Writes the tensors that have other names under those too; see WriteTiedFiles. Returns the files.
+  // Called after CheckWhole; from then on they are counted and in the indexes.
+  absl::StatusOr<std::vector<TiedFile>> WriteTied(const std::vector<v1::Companion>& companions,
+                                                  const std::string& directory,
+                                                  OutputLayout& layout);
 
   uint64_t tensor_count() const;
   // Of the tensors, without headers.
@@ -51,7 +59,10 @@ class TensorProof {
   const std::string model_version_;
   const CallOptions call_;
   mutable Mutex mutex_;
+  std::vector<TiedTensor> NewNames() const;
+
   std::vector<Entry> entries_ MUSTER_GUARDED_BY(mutex_);
+  std::vector<TiedTensor> tied_ MUSTER_GUARDED_BY(mutex_);
 };
 
 }  // namespace muster

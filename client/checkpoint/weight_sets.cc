@@ -1,6 +1,7 @@
 #include "client/checkpoint/weight_sets.h"
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <set>
 #include <tuple>
@@ -30,11 +31,42 @@ constexpr absl::string_view kRawAdvice =
 
 // "model" for "model.safetensors.index.json", "model.fp16" for both ways to write its variant's.
 std::string StemOfIndex(absl::string_view file) {
-  const size_t at = file.find(".safetensors.index.");
+  const absl::string_view mark = IsTorchIndexPath(file) ? ".bin.index." : ".safetensors.index.";
+  const size_t at = file.find(mark);
   std::string stem(file.substr(0, at));
-  absl::string_view rest = file.substr(at + absl::string_view(".safetensors.index.").size());
+  absl::string_view rest = file.substr(at + mark.size());
   if (rest != "json") absl::StrAppend(&stem, ".", rest.substr(0, rest.size() - 5));
   return stem;
+}
+
+// How libraries call their PyTorch files, and what the safetensors files with the same are called.
+struct TorchStem {
+  absl::string_view torch;
+  absl::string_view safetensors;
+};
+constexpr TorchStem kTorchStems[] = {
+    {"pytorch_model", "model"},
+    {"diffusion_pytorch_model", "diffusion_pytorch_model"},
+    {"adapter_model", "adapter_model"},
+    {"open_clip_pytorch_model", "open_clip_model"},
+};
+
+// "" where no library calls files so.
+absl::string_view ConvertedStem(absl::string_view stem) {
+  for (const TorchStem& known : kTorchStems) {
+    if (known.torch == stem) return known.safetensors;
+  }
+  return "";
+}
+
+bool IsTrainingState(absl::string_view file) {
+  constexpr absl::string_view kStems[] = {"optimizer", "scheduler", "scaler", "training_args"};
+  return absl::StartsWith(file, "rng_state") ||
+         std::find(std::begin(kStems), std::end(kStems), StemOf(file)) != std::end(kStems);
+}
+
+bool IsTorch(const WeightSet& set) {
+  return set.kind == WeightSet::Kind::kTorch || set.kind == WeightSet::Kind::kTorchFiles;
 }
 
 std::string SuffixOf(absl::string_view file) {
@@ -98,7 +130,8 @@ class SetChoice {
 
   absl::StatusOr<WeightSets> Choose() {
     MUSTER_RETURN_IF_ERROR(TakeFiles());
-    MUSTER_RETURN_IF_ERROR(FindIndexed());
+    FindIndexed(/*torch=*/false, broken_);
+    FindIndexed(/*torch=*/true, broken_torch_);
     FindOthers();
     for (auto& [folder, sets] : folders_) ChooseInFolder(sets);
     if (options_.include.empty()) MUSTER_RETURN_IF_ERROR(ChooseFolders());
@@ -139,10 +172,11 @@ class SetChoice {
     return absl::OkStatus();
   }
 
-  // One index rules a folder; the files that it names are its set.
-  absl::Status FindIndexed() {
+  // One index rules the files of its format in a folder; those that it names are its set.
+  void FindIndexed(bool torch, std::map<std::string, absl::Status>& broken) {
     std::map<std::string, std::vector<const FoundFile*>> by_folder;
     for (const FoundFile& file : content_.indexes) {
+      if (IsTorchIndexPath(file.relative_path) != torch) continue;
       by_folder[std::string(FolderOf(file.relative_path))].push_back(&file);
     }
     for (const auto& [folder, indexes] : by_folder) {
@@ -150,9 +184,8 @@ class SetChoice {
       absl::Status status = index.status();
       if (status.ok()) status = AddIndexed(folder, **index);
       // Whether it matters is seen when the folders are chosen.
-      if (!status.ok()) broken_.emplace(folder, status);
+      if (!status.ok()) broken.emplace(folder, status);
     }
-    return absl::OkStatus();
   }
 
   static absl::StatusOr<const FoundFile*> ChooseIndex(const std::vector<const FoundFile*>& found) {
@@ -183,10 +216,16 @@ class SetChoice {
           absl::StrCat(QuoteForMessage(file.path), ": lists no tensor"));
     }
     WeightSet set;
-    set.kind = WeightSet::Kind::kIndexed;
     set.folder = folder;
     set.stem = StemOfIndex(BaseNameOf(file.relative_path));
-    set.name = absl::StrCat(set.stem, "*.safetensors");
+    if (IsTorchIndexPath(file.relative_path)) {
+      set.kind = WeightSet::Kind::kTorch;
+      set.name = absl::StrCat(set.stem, "*.bin");
+      set.stem = std::string(ConvertedStem(set.stem));
+    } else {
+      set.kind = WeightSet::Kind::kIndexed;
+      set.name = absl::StrCat(set.stem, "*.safetensors");
+    }
     set.index_path = file.path;
     for (const std::string& named : index.files()) {
       const auto found = left_.find(InFolder(folder, named));
@@ -236,8 +275,7 @@ class SetChoice {
     wanted.folder = folder;
     wanted.why = std::string(why);
     if (!IsSafetensorsPath(path)) {
-      wanted.kind = WeightSet::Kind::kOther;
-      wanted.name = absl::StrCat("*", SuffixOf(base));
+      NameOther(base, wanted);
     } else if (ParseRankFile(base).has_value()) {
       wanted.kind = WeightSet::Kind::kRanked;
       wanted.name = "model-rank-*.safetensors";
@@ -264,6 +302,25 @@ class SetChoice {
     set.files.push_back(file);
   }
 
+  // Files that are no safetensors files.
+  static void NameOther(absl::string_view base, WeightSet& set) {
+    set.kind = WeightSet::Kind::kOther;
+    set.name = absl::StrCat("*", SuffixOf(base));
+    if (!IsTorchPath(base)) return;
+    const std::string stem = StemOf(base);
+    const absl::string_view converted = ConvertedStem(stem);
+    if (IsTrainingState(base)) {
+      set.kind = WeightSet::Kind::kTrainingState;
+      set.name = "training state";
+    } else if (converted.empty()) {
+      set.kind = WeightSet::Kind::kTorchFiles;
+    } else {
+      set.kind = WeightSet::Kind::kTorch;
+      set.name = absl::StrCat(stem, "*", SuffixOf(base));
+      set.stem = std::string(converted);
+    }
+  }
+
   // The first set by kind is the folder's; with --include all that it names are.
   void ChooseInFolder(std::vector<WeightSet>& sets) const {
     std::stable_sort(sets.begin(), sets.end(), [](const WeightSet& a, const WeightSet& b) {
@@ -275,6 +332,8 @@ class SetChoice {
       if (!set.why.empty()) continue;
       if (set.kind == WeightSet::Kind::kOther) {
         set.why = "of another format than safetensors";
+      } else if (set.kind == WeightSet::Kind::kTrainingState) {
+        set.why = "of a training run, not weights";
       } else if (set.kind == WeightSet::Kind::kRanked && !options_.take_ranked) {
         set.why = "cut by rank; --in-place publishes such files";
       } else if (winner != nullptr && options_.include.empty()) {
@@ -294,6 +353,11 @@ class SetChoice {
                                                  [](const WeightSet& set) { return set.chosen; });
   }
 
+  bool HasSafetensors(const std::vector<WeightSet>& sets) const {
+    return std::any_of(sets.begin(), sets.end(),
+                       [](const WeightSet& set) { return set.chosen && !IsTorch(set); });
+  }
+
   void Drop(std::vector<WeightSet>& sets, absl::string_view why) {
     for (WeightSet& set : sets) {
       if (!set.chosen) continue;
@@ -309,7 +373,35 @@ class SetChoice {
     return found == content_.companions.end() ? nullptr : &*found;
   }
 
+  // A broken index of PyTorch files matters where nothing else is there.
+  void CountBrokenTorch() {
+    for (const auto& [folder, status] : broken_torch_) {
+      const auto sets = folders_.find(folder);
+      if (sets == folders_.end() || !HasSafetensors(sets->second)) broken_.emplace(folder, status);
+    }
+  }
+
+  // Beside safetensors files, in whatever folder, PyTorch files are another copy of the model, or of
+  // something else.
+  void DropTorchBesideSafetensors(const std::set<std::string>& modules) {
+    if (std::none_of(folders_.begin(), folders_.end(), [this](const auto& entry) {
+          return !IsOriginal(entry.first) && HasSafetensors(entry.second);
+        })) {
+      return;
+    }
+    for (auto& [folder, sets] : folders_) {
+      if (modules.contains(folder) || HasSafetensors(sets)) continue;
+      Drop(sets, "of another format than safetensors; --include takes it");
+      const auto torch = broken_torch_.find(folder);
+      const auto any = broken_.find(folder);
+      if (torch != broken_torch_.end() && any != broken_.end() && any->second == torch->second) {
+        broken_.erase(any);
+      }
+    }
+  }
+
   absl::Status ChooseFolders() {
+    CountBrokenTorch();
     if (const FoundFile* pipeline = FindCompanion(kPipelineIndex); pipeline != nullptr) {
       const auto components = ReadPipeline(*options_.files, *pipeline);
       if (!components.ok()) return Annotate(components.status(), QuoteForMessage(pipeline->path));
@@ -321,6 +413,7 @@ class SetChoice {
       if (!paths.ok()) return Annotate(paths.status(), QuoteForMessage(list->path));
       modules = *std::move(paths);
     }
+    DropTorchBesideSafetensors(modules);
     const bool top = HasChosen("") || broken_.contains("");
     for (auto& [folder, sets] : folders_) {
       if (folder.empty()) continue;
@@ -365,7 +458,7 @@ class SetChoice {
         broken_.erase(folder);
       } else if (!HasChosen(folder) && !broken_.contains(folder)) {
         warnings_.push_back(absl::StrCat("the component ", QuoteForMessage(folder),
-                                         " has weights, but no safetensors files (",
+                                         " has weights, but no safetensors or PyTorch files (",
                                          sets.front().name, "), and is published without them"));
       }
     }
@@ -404,10 +497,11 @@ class SetChoice {
           QuoteForMessage(ranked->files.front().relative_path),
           "), so names repeat between ranks; publish them with --in-place, as they lie"));
     }
-    return MakeError(absl::StatusCode::kInvalidArgument, kOtherFormatReason,
-                     absl::StrCat(QuoteForMessage(src_), ": holds no safetensors files, but ",
-                                  QuoteForMessage(result.sets.front().files.front().relative_path),
-                                  "; ", kRawAdvice));
+    return MakeError(
+        absl::StatusCode::kInvalidArgument, kOtherFormatReason,
+        absl::StrCat(QuoteForMessage(src_), ": holds no safetensors or PyTorch files, but ",
+                     QuoteForMessage(result.sets.front().files.front().relative_path), "; ",
+                     kRawAdvice));
   }
 
   const absl::string_view src_;
@@ -417,8 +511,9 @@ class SetChoice {
   std::map<std::string, const FoundFile*> left_;
   std::vector<const FoundFile*> not_included_;
   std::map<std::string, std::vector<WeightSet>> folders_;
-  // What is wrong with a folder's index.
+  // What is wrong with a folder's index; of PyTorch files apart until it is known whether they count.
   std::map<std::string, absl::Status> broken_;
+  std::map<std::string, absl::Status> broken_torch_;
   std::vector<std::string> warnings_;
 };
 

@@ -22,6 +22,8 @@ inline constexpr char kOtherFormatReason[] = "OTHER_FORMAT";
 // Files of one folder that belong together.
 struct WeightSet {
   enum class Kind {
+    // The order is that of preference.
+    //
     // Safetensors files that an index names.
     kIndexed,
     // Safetensors files without an index.
@@ -32,6 +34,13 @@ struct WeightSet {
     kVariant,
     // vLLM's model-rank-{r}-part-{p}.safetensors.
     kRanked,
+    // PyTorch files that an index names, or that are called as libraries call theirs:
+    // pytorch_model*.bin.
+    kTorch,
+    // Other *.bin, *.pt and *.pth.
+    kTorchFiles,
+    // What a training run keeps beside its weights: optimizer.pt.
+    kTrainingState,
     // Files of another format.
     kOther,
   };
@@ -41,11 +50,11 @@ struct WeightSet {
   std::string folder;
   // For people: "model*.safetensors", "*.gguf".
   std::string name;
-  // Of its files: "model". Empty for other formats.
+  // What its files are called by as safetensors files: "model". Empty where they say nothing.
   std::string stem;
   // In order of paths.
   std::vector<FoundFile> files;
-  // The index's path and content, for kIndexed.
+  // The index's path and content, where there is one.
   std::string index_path;
   std::optional<IndexJson> index;
   // Whether it is a part of the model; if not, why not.
@@ -73,10 +82,12 @@ struct WeightSets {
 
 // Finds the sets in `content` and chooses:
 //
-// 1. In a folder the set with an index wins, then files without one, then consolidated ones.
+// 1. In a folder the set with an index wins, then files without one, then consolidated ones; PyTorch
+//    files where there are no others.
 // 2. A diffusers pipeline (model_index.json) consists of the folders that it names. Elsewhere the
 //    top level is the model, with the folders that modules.json (sentence-transformers) names;
-//    without a set at the top level every folder's set is a component, but for `original`.
+//    without a set at the top level every folder's set is a component, but for `original`. There,
+//    PyTorch files count only where no folder but `original` has safetensors files.
 // 3. With options.include only what it names counts, and all of that.
 //
 // kInvalidArgument: the choice is not clear or empty (kOtherFormatReason where other formats are all

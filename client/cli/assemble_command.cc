@@ -31,6 +31,7 @@ void PrintSummary(const Invocation& invocation, const Options& options,
     json.Add("model_version", summary.model_version.name());
     json.Add("out", options.out);
     json.Add("tensor_count", static_cast<int64_t>(summary.tensor_count));
+    json.Add("tied_count", static_cast<int64_t>(summary.tied_count));
     json.Add("content_bytes", summary.content_bytes);
     json.AddRaw("files", JsonArray(files));
     json.Add("companion_count", static_cast<int64_t>(summary.companion_count));
@@ -44,6 +45,10 @@ void PrintSummary(const Invocation& invocation, const Options& options,
       raw ? CountOf(summary.files.size(), "file") : CountOf(summary.tensor_count, "tensor");
   invocation.PrintLine(
       absl::StrCat("assembled, complete: ", count, ", ", summary.content_bytes, " bytes"));
+  if (summary.tied_count > 0) {
+    invocation.Note(absl::StrCat(CountOf(summary.tied_count, "tensor"),
+                                 " of them under a further name, in ", summary.files.back()));
+  }
   invocation.Note(absl::StrCat(options.out, ": ", CountOf(summary.files.size(), "file"), " and ",
                                CountOf(summary.companion_count, "companion"), "; ",
                                CountOf(summary.shards_from_cache, "shard"), " from the cache, ",

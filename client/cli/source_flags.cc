@@ -14,10 +14,11 @@ namespace muster {
 
 void AddSourceFlags(CLI::App& command, const std::shared_ptr<SourceFlags>& flags) {
   command
-      .add_option("SRC", flags->path,
-                  "A safetensors file, a model directory (also a snapshot in a Hugging Face cache, "
-                  "or a diffusers pipeline), or with --strategy raw any file; also as a URI: "
-                  "s3://BUCKET/PREFIX/, hdfs://HOST/DIR/, https://HOST/DIR/")
+      .add_option(
+          "SRC", flags->path,
+          "A safetensors or PyTorch file, a model directory (also a snapshot in a Hugging "
+          "Face cache, or a diffusers pipeline), or with --strategy raw any file; also as a URI: "
+          "s3://BUCKET/PREFIX/, hdfs://HOST/DIR/, https://HOST/DIR/")
       ->required();
   command
       .add_option(
@@ -45,6 +46,8 @@ void AddSourceFlags(CLI::App& command, const std::shared_ptr<SourceFlags>& flags
       .add_option("--exclude", flags->exclude,
                   "Leave out files whose relative paths match this glob; repeatable")
       ->allow_extra_args(false);
+  command.add_flag("--untie", flags->untie,
+                   "Store a tensor of a PyTorch file once for each of its names, not only once");
   command.add_flag("--allow-code", flags->allow_code, "Publish *.py too, which engines may run");
 }
 
@@ -72,6 +75,7 @@ absl::StatusOr<SourceOptions> ToSourceOptions(const SourceFlags& flags) {
   MUSTER_ASSIGN_OR_RETURN(options.piece_size_bytes, ParsePieceSize(flags.piece_size));
   options.strict = flags.strict;
   options.allow_code = flags.allow_code;
+  options.untie = flags.untie;
   options.include = flags.include;
   options.exclude = flags.exclude;
   return options;

@@ -27,6 +27,7 @@ struct SourceFlags {
   bool strict = false;
   bool in_place = false;
   bool allow_code = false;
+  bool untie = false;
   std::vector<std::string> include;
   std::vector<std::string> exclude;
 };

@@ -131,7 +131,7 @@ class Reader {
       }
       return CheckPlace(place, end);
     }
-    return Broken("the archive has no directory at its end");
+    return Broken("the zip archive has no directory at its end");
   }
 
   // Replaces `place` by what the zip64 record says; moves `end` to where that begins.

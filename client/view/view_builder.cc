@@ -243,11 +243,14 @@ class ViewBuild {
                                                       : old_->links != ViewLinks::kCopy;
     if (!links_fit) return false;
     plan_ = Plan(old_->links);
+    // What comes behind them are the files of tied names, which are known from the shards only.
+    const auto planned_end = old_->files.begin() + static_cast<std::ptrdiff_t>(std::min(
+                                                       plan_.files.size(), old_->files.size()));
     const auto same_file = [](const ViewFile& a, const ViewFile& b) {
       return a.path == b.path && a.kind == b.kind && a.key == b.key;
     };
     if (old_->cache.path != plan_.cache.path || old_->cache.domain != plan_.cache.domain ||
-        !std::equal(old_->files.begin(), old_->files.end(), plan_.files.begin(), plan_.files.end(),
+        !std::equal(plan_.files.begin(), plan_.files.end(), old_->files.begin(), planned_end,
                     same_file) ||
         !CheckViewFiles(place_, version_, *old_).ok()) {
       return false;
@@ -455,10 +458,17 @@ class ViewBuild {
     // Of a part of the model, that no name is in two files.
     const uint64_t count = proof_->tensor_count();
     MUSTER_RETURN_IF_ERROR(proof_->CheckWhole(count));
-    for (const OutputLayout::Index& index : layout_.indexes) {
+    OutputLayout layout = layout_;
+    MUSTER_ASSIGN_OR_RETURN(const std::vector<TiedFile> tied,
+                            proof_->WriteTied(companions_, staging_, layout));
+    for (const TiedFile& file : tied) plan_.files.emplace_back().path = file.path;
+    for (size_t i = layout_.indexes.size(); i < layout.indexes.size(); ++i) {
+      plan_.files.emplace_back().path = layout.indexes[i].path;
+    }
+    for (const OutputLayout::Index& index : layout.indexes) {
       if (!HoldsAnyOf(index)) continue;
       MUSTER_RETURN_IF_ERROR(WriteWholeFile(absl::StrCat(staging_, "/", index.path),
-                                            proof_->IndexJsonFor(layout_, index)));
+                                            proof_->IndexJsonFor(layout, index)));
     }
     return absl::OkStatus();
   }

@@ -5,11 +5,13 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/checkpoint/checkpoint_reader.h"
+#include "client/checkpoint/file_names.h"
 #include "client/transfer/shard_cache.h"
 #include "gmock/gmock.h"
 #include "storage/base/md5.h"
 #include "tests/support/status_matchers.h"
 #include "tests/unit/client/checkpoint/publishing_fixture.h"
+#include "tests/unit/client/torch/torch_fixtures.h"
 
 namespace muster {
 namespace {
@@ -83,6 +85,44 @@ TEST_F(AssemblerTest, SingleShardIsOneFileWithoutIndex) {
   MUSTER_ASSERT_OK(Assemble());
 
   EXPECT_THAT(FilesIn("out"), ElementsAre("model.safetensors"));
+}
+
+// Goal: tied names come back. Method: one storage under two names and another tensor, in one shard and
+// in two.
+TEST_F(AssemblerTest, TensorsWithSeveralNamesAreInAFurtherFileUnderTheOthers) {
+  const std::string shared =
+      PickledTensor(PickledStorage("ByteStorage", "0", 16), 0, {4, 4}, {4, 1});
+  const std::string path = directory_.Write(
+      "tied.bin",
+      TorchArchive(WholePickle(PickleDict(
+                       {{PickleString("embed"), shared},
+                        {PickleString("head"), shared},
+                        {PickleString("norm"),
+                         PickledTensor(PickledStorage("FloatStorage", "1", 1), 0, {1}, {1})}})),
+                   {{"0", "0123456789abcdef"}, {"1", "norm"}}));
+  for (const uint32_t shards : {1u, 2u}) {
+    PublishOptions options = Options();
+    options.source.path = path;
+    options.source.shard_count = shards;
+    MUSTER_ASSERT_OK(PublishNow(options));
+
+    const auto summary = Assemble();
+
+    MUSTER_ASSERT_OK(summary);
+    EXPECT_EQ(summary->tensor_count, 3u);
+    EXPECT_EQ(summary->tied_count, 1u);
+    const std::string last = WeightFileName("model", shards, shards + 1);
+    EXPECT_EQ(summary->files.back(), last);
+    EXPECT_THAT(FilesIn("out"), SizeIs(shards + 2));
+    EXPECT_EQ(ReadWholeFile(directory_.Path("out/" + last)).substr(4'096), "0123456789abcdef");
+    const auto assembled = OpenTensorCheckpoint(directory_.Path("out"), {});
+    MUSTER_ASSERT_OK(assembled);
+    EXPECT_THAT(assembled->tensors, SizeIs(3));
+    // Nothing is tied any more.
+    EXPECT_THAT(assembled->components[0].metadata, ElementsAre(testing::Pair("format", "pt")));
+    std::filesystem::remove_all(directory_.Path("out"));
+    catalogue_.versions().clear();
+  }
 }
 
 TEST_F(AssemblerTest, RawModelComesBackAsItsFiles) {

@@ -98,7 +98,8 @@ TEST(TensorCheckpointTest, IndexedDirectoryGivesTensorsCompanionsAndWarnings) {
   EXPECT_THAT(Paths(checkpoint->companions),
               ElementsAre(".gitattributes", "1_Pooling/config.json", "config.json"));
   EXPECT_THAT(checkpoint->warnings, IsEmpty());
-  EXPECT_THAT(LeftOutSets(*checkpoint), UnorderedElementsAre("consolidated*.safetensors", "*.bin"));
+  EXPECT_THAT(LeftOutSets(*checkpoint),
+              UnorderedElementsAre("consolidated*.safetensors", "pytorch_model*.bin"));
 }
 
 TEST(TensorCheckpointTest, DirectoryWithoutIndexTakesEveryFileOfItsTopLevel) {

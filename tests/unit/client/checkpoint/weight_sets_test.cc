@@ -66,9 +66,9 @@ TEST_F(WeightSetsTest, IndexedSetWinsOverAllOthersBesideIt) {
   const auto sets = Choose();
 
   EXPECT_THAT(Names(sets, true), ElementsAre("model*.safetensors"));
-  EXPECT_THAT(Names(sets, false),
-              UnorderedElementsAre("*.safetensors", "consolidated*.safetensors", "*.bin", "*.gguf",
-                                   "original/*.pth", "onnx/*.onnx"));
+  EXPECT_THAT(Names(sets, false), UnorderedElementsAre("*.safetensors", "consolidated*.safetensors",
+                                                       "pytorch_model*.bin", "*.gguf",
+                                                       "original/*.pth", "onnx/*.onnx"));
   for (const WeightSet& set : sets->sets) EXPECT_EQ(set.why.empty(), set.chosen) << set.name;
 }
 
@@ -97,20 +97,66 @@ TEST_F(WeightSetsTest, VariantIsLeftOutBesideItsSet) {
 TEST_F(WeightSetsTest, PipelineConsistsOfTheFoldersThatItNames) {
   Files({"sd_xl_base_1.0.safetensors", "unet/m-1.safetensors", "unet/m-2.safetensors",
          "vae/diffusion_pytorch_model.safetensors", "vae_1_0/diffusion_pytorch_model.safetensors",
-         "safety_checker/pytorch_model.bin"});
+         "safety_checker/model.onnx", "text_encoder/pytorch_model.bin"});
   Index("unet/diffusion_pytorch_model.safetensors.index.json",
         {"m-1.safetensors", "m-2.safetensors"});
   directory_.Write("model_index.json",
                    R"({"_class_name":"X","unet":["diffusers","U"],"vae":["diffusers","A"],)"
-                   R"("safety_checker":[null,null],"force_zeros":true})");
+                   R"("safety_checker":[null,null],"text_encoder":["transformers","C"],)"
+                   R"("force_zeros":true})");
 
   const auto sets = Choose();
 
   EXPECT_THAT(Names(sets, true),
-              ElementsAre("unet/diffusion_pytorch_model*.safetensors", "vae/*.safetensors"));
+              ElementsAre("text_encoder/pytorch_model*.bin",
+                          "unet/diffusion_pytorch_model*.safetensors", "vae/*.safetensors"));
   EXPECT_THAT(Names(sets, false),
-              ElementsAre("*.safetensors", "safety_checker/*.bin", "vae_1_0/*.safetensors"));
+              ElementsAre("*.safetensors", "safety_checker/*.onnx", "vae_1_0/*.safetensors"));
   EXPECT_THAT(sets->warnings, ElementsAre(HasSubstr("safety_checker")));
+}
+
+TEST_F(WeightSetsTest, TorchFilesAreTheModelWhereThereAreNoOthers) {
+  Files({"pytorch_model.bin", "extra.pt", "training_args.bin", "optimizer.pt", "rng_state_0.pth"});
+
+  const auto sets = Choose();
+
+  EXPECT_THAT(Names(sets, true), ElementsAre("pytorch_model*.bin"));
+  EXPECT_EQ(sets->sets[0].stem, "model");
+  EXPECT_THAT(Names(sets, false), UnorderedElementsAre("*.pt", "training state"));
+}
+
+TEST_F(WeightSetsTest, TorchFilesOfAnIndexAreASet) {
+  Files({"pytorch_model-00001-of-00002.bin", "pytorch_model-00002-of-00002.bin", "other.bin"});
+  Index("pytorch_model.bin.index.json",
+        {"pytorch_model-00001-of-00002.bin", "pytorch_model-00002-of-00002.bin"});
+
+  const auto sets = Choose();
+
+  EXPECT_THAT(Names(sets, true), ElementsAre("pytorch_model*.bin"));
+  EXPECT_EQ(sets->sets[0].files.size(), 2u);
+  EXPECT_TRUE(sets->sets[0].index.has_value());
+  EXPECT_THAT(Names(sets, false), ElementsAre("*.bin"));
+}
+
+TEST_F(WeightSetsTest, TorchFilesBesideSafetensorsAreLeftOutInAnyFolder) {
+  Files({"x.pt", "unet/model.safetensors", "runs/pytorch_model.bin", "2_Dense/pytorch_model.bin"});
+  directory_.Write("modules.json", R"([{"path":"2_Dense"}])");
+
+  const auto sets = Choose();
+
+  EXPECT_THAT(Names(sets, true), ElementsAre("2_Dense/pytorch_model*.bin", "unet/*.safetensors"));
+  EXPECT_THAT(Names(sets, false), ElementsAre("*.pt", "runs/pytorch_model*.bin"));
+  EXPECT_THAT(Names(Choose({.include = {"x.pt"}}), true), ElementsAre("*.pt"));
+}
+
+TEST_F(WeightSetsTest, BrokenIndexOfTorchFilesMattersOnlyWhereTheyAreTheModel) {
+  Files({"pytorch_model-00001-of-00001.bin"});
+  directory_.Write("pytorch_model.bin.index.json", "{}");
+  EXPECT_THAT(Choose(), StatusIs(absl::StatusCode::kInvalidArgument,
+                                 HasSubstr("pytorch_model.bin.index.json")));
+
+  Files({"model.safetensors"});
+  EXPECT_THAT(Names(Choose(), true), ElementsAre("*.safetensors"));
 }
 
 TEST_F(WeightSetsTest, ModulesOfASentenceTransformerAreComponentsBesideTheTopLevel) {
