@@ -28,7 +28,7 @@ constexpr TorchGlobal kGlobals[] = {
     {"torch", "ByteStorage", Role::kStorage, "U8"},
     {"torch", "BoolStorage", Role::kStorage, "BOOL"},
     {"torch", "ComplexFloatStorage", Role::kStorage, "C64"},
-    {"torch", "ComplexDoubleStorage", Role::kStorage, "C128"},
+    {"torch", "ComplexDoubleStorage", Role::kStorage},
     {"torch", "UntypedStorage", Role::kUntypedStorage, "U8"},
     {"torch.storage", "UntypedStorage", Role::kUntypedStorage, "U8"},
 
@@ -46,7 +46,7 @@ constexpr TorchGlobal kGlobals[] = {
     {"torch", "uint8", Role::kDtype, "U8"},
     {"torch", "bool", Role::kDtype, "BOOL"},
     {"torch", "complex64", Role::kDtype, "C64"},
-    {"torch", "complex128", Role::kDtype, "C128"},
+    {"torch", "complex128", Role::kDtype},
     {"torch", "complex32", Role::kDtype},
     {"torch", "float8_e4m3fn", Role::kDtype, "F8_E4M3"},
     {"torch", "float8_e5m2", Role::kDtype, "F8_E5M2"},

@@ -225,7 +225,8 @@ class Reader {
         absl::StatusCode::kInvalidArgument, "ZIP_COMPRESSED",
         absl::StrCat("entry ", QuoteForMessage(found.entry.name), " is ",
                      method == 0 ? "encrypted" : absl::StrCat("compressed (method ", method, ")"),
-                     ", but torch.save stores entries as they are; save the file again with torch"),
+                     ", but torch.save stores entries as they are; save it again with torch, of a "
+                     "TorchScript program the state_dict()"),
         {{"entry", found.entry.name}});
   }
 

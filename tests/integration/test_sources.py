@@ -73,14 +73,14 @@ def test_what_is_left_out_is_told_with_the_reason(cluster, tmp_path):
 
     seen = inspect(cluster, tmp_path / "llama")
     left = {one["name"]: one["why_not"] for one in seen["sets"] if not one["published"]}
-    assert left == {"*.pth": "of another format than safetensors"}
+    assert left == {"*.pth": "of another format than safetensors; --include takes it"}
     assert [one["path"] for one in seen["left_out"]] == [".cache/", ".git/"]
     # Files beside the left out weights are companions all the same.
     assert "original/params.json" in [one["path"] for one in seen["companions"]]
 
     text = cluster.publish(tmp_path / "mixtral", "m@v1").stderr
     assert "left out: consolidated*.safetensors" in text
-    assert "left out: *.bin" in text
+    assert "left out: pytorch_model*.bin" in text
 
 
 def test_include_and_exclude_decide_otherwise(cluster, tmp_path):

@@ -16,7 +16,7 @@ import torch
 DTYPES = {
     torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.int64: "I64",
     torch.int32: "I32", torch.int16: "I16", torch.int8: "I8", torch.uint8: "U8", torch.bool: "BOOL",
-    torch.complex64: "C64", torch.complex128: "C128",
+    torch.complex64: "C64",
 }  # fmt: skip
 
 
@@ -113,6 +113,7 @@ def write_refused(directory):
         "whole_module": Net(), "numpy": {"a": weight, "loss": numpy.float64(1.0)}, "list": [weight],
         "two_models": {"model": {"a": weight}, "module": {"a": weight}}, "unknown_key": {"net": {"a": weight}, "epoch": 3},
         "quantised": {"a": torch.quantize_per_tensor(weight, 0.1, 0, torch.qint8)}, "sparse": {"a": weight.to_sparse()},
+        "complex128": {"a": weight.to(torch.complex128)},
     }.items():  # fmt: skip
         torch.save(value, directory / f"{name}.pt")
     torch.save({"a": weight}, directory / "legacy.pt", _use_new_zipfile_serialization=False)
