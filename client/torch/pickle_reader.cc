@@ -305,8 +305,8 @@ class PickleMachine {
     const TorchGlobal* const global = FindTorchGlobal(module, name);
     if (global == nullptr) {
       const std::string full = GlobalName(module, name);
-      return Refused(full, absl::StrCat("it names ", QuoteForMessage(full), ", ",
-                                        DescribeRefused(module, name)));
+      return Refused(full, absl::StrCat("it names ", QuoteForMessage(full), " (",
+                                        DescribeRefused(module, name), ")"));
     }
     const auto known = std::find(globals_.begin(), globals_.end(), global);
     const PickleValue value{Kind::kGlobal, 0, known - globals_.begin()};
