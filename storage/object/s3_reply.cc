@@ -131,9 +131,16 @@ absl::Status S3ErrorOf(const S3Subject& subject, const HttpReply& reply, absl::s
   // After a 200 there is no other hint, and S3 says so where a repeat may help.
   if (!known && succeeded) code = StatusCode::kUnavailable;
   if (!known && reply.status == 412) code = StatusCode::kAborted;
+  // Signatures are made for one host, so that nobody is followed.
+  const bool redirects = !known && reply.status >= 300 && reply.status < 400;
+  if (redirects) code = StatusCode::kFailedPrecondition;
   std::string message =
       known ? absl::StrCat(subject.uri, ": ", s3_code, ": ", meaning->text)
             : absl::StrCat(by_http.message(), s3_code.empty() ? "" : "; S3 says ", s3_code);
+  if (redirects) {
+    message = absl::StrCat(subject.uri, ": HTTP ", reply.status,
+                           ": the server redirects elsewhere: ", kRegionAdvice);
+  }
   const std::string said = TextOf(error, "Message");
   if (!known && !said.empty()) absl::StrAppend(&message, ": ", Shown(said));
   if (!region.empty() && code == StatusCode::kFailedPrecondition) {

@@ -1,12 +1,21 @@
 """Shards on a real HDFS: the store's contract, the whole loop, other name nodes, and what users see when it refuses."""
 
+import http.client
+import json
+import pathlib
 import subprocess
+import sys
+import urllib.parse
 
 import pytest
 from harness import checkpoints
 from harness.cluster import free_port
 from harness.hdfs_server import HdfsServer
 from harness.remote_storage import check_contract, check_publishing_from, find_only, publish_raw, random_weights
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+
+from fault_proxy import Answer, Cut, FaultProxy, Flip, Resize  # noqa: E402
 
 PIECE = 8 << 20
 SIZE = 5 * PIECE + 12_345
@@ -82,6 +91,74 @@ def test_a_model_in_hdfs_is_published_from_there(cluster, hdfs, tmp_path):
     subprocess.run([*hdfs.shell, "-mkdir", "-p", uri], check=True, capture_output=True)
     subprocess.run([*hdfs.shell, "-put", source, f"{uri}/llama"], check=True, capture_output=True)
     check_publishing_from(cluster, f"{uri}/llama/", source, tmp_path)
+
+
+def java_error(status, exception, message):
+    body = {"RemoteException": {"exception": exception, "javaClassName": f"org.apache.{exception}", "message": message}}
+    return Answer(status, ("Content-Type: application/json",), json.dumps(body).encode())
+
+
+class NameNodeBefore:
+    """A name node that sends readers to data nodes by way of proxies, which break what the test wants."""
+
+    def __init__(self, hdfs):
+        self.hdfs, self.of_data, self.of_names = hdfs, None, None
+        self._proxies = {}
+        host, port = hdfs.web_address.split(":")
+        self.proxy = FaultProxy((host, int(port)), self._answer)
+
+    def _answer(self, request):
+        if "op=OPEN" not in request.path:
+            return None
+        if self.of_names is not None:
+            return self.of_names
+        connection = http.client.HTTPConnection(*self.hdfs.web_address.split(":"))
+        connection.request("GET", request.path)
+        location = urllib.parse.urlsplit(connection.getresponse().getheader("Location"))
+        connection.close()
+        if location.port not in self._proxies:
+            self._proxies[location.port] = FaultProxy((location.hostname, location.port), lambda request: self.of_data)
+        proxy = self._proxies[location.port]
+        return Answer(307, (f"Location: {proxy.url}{location.path}?{location.query}",))
+
+    def close(self):
+        for proxy in (self.proxy, *self._proxies.values()):
+            proxy.close()
+
+
+# What a pull from the only location meets at the data nodes and at the name node, and what its user is told.
+BROKEN = {
+    "cut in the first byte": (Cut(after=0), None, ["tried"]),
+    "cut in the head": (Cut(after=30, of_head=True), None, ["tried"]),
+    "too much": (Resize(by=100), None, ["sends more than"]),
+    "a wrong byte": (Flip(at=1000), None, ["MD5"]),
+    "a storm of 503": (Answer(503, ("Retry-After: 3600",)), None, ["HTTP 503"]),
+    "a redirect loop": (None, Answer(307, ("Location: /webhdfs/v1/again?op=OPEN",)), ["redirect"]),
+    "an expired token": (None, java_error(403, "SecretManager$InvalidToken", "token is expired"), ["token is expired"]),
+    "denied": (None, java_error(403, "AccessControlException", "Permission denied: user=nobody"), ["Permission denied"]),
+    "deleted after it was looked at": (None, java_error(404, "FileNotFoundException", "File does not exist"), ["FileNotFound"]),
+    "a standby": (None, java_error(403, "StandbyException", "READ is not supported in state standby"), ["standby"]),
+}
+
+
+@pytest.mark.limit(600)
+def test_what_breaks_on_the_way_is_told(cluster, hdfs, big_file, tmp_path):
+    publish_raw(cluster, big_file, hdfs.uri("models/broken"))
+    out = tmp_path / "out"
+    before = NameNodeBefore(hdfs)
+    environment = {"MUSTER_WEBHDFS_ADDRESS": f"127.0.0.1:{before.proxy.port}", "HADOOP_CONF_DIR": ""}
+    try:
+        for what, (before.of_data, before.of_names, told) in BROKEN.items():
+            done = cluster.muster("pull", "llama@v1", "--out", out, env=environment, check=False)
+            assert done.code in (1, 4), f"{what}: {done}"
+            assert "models/broken" in done.stderr and all(words in done.stderr for words in told), f"{what}: {done}"
+            assert not out.exists() or not any(path.is_file() for path in out.rglob("*")), what
+        # Here something arrives each time, and the next attempt asks for the rest.
+        before.of_data, before.of_names = Cut(after=1_000_003), None
+        cluster.muster("pull", "llama@v1", "--out", out, env=environment)
+    finally:
+        before.close()
+    assert [checkpoints.md5_file(path) for path in out.rglob("*") if path.is_file()] == [checkpoints.md5_file(big_file)]
 
 
 def test_refusals_name_the_cause(cluster, hdfs, big_file):

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import random
 import sys
 
 import pytest
@@ -11,7 +12,7 @@ from harness.s3_servers import SECRET_KEY, SERVERS
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
-from fault_proxy import Answer, FaultProxy, Flip  # noqa: E402
+from fault_proxy import Answer, Cut, FaultProxy, Flip, Resize  # noqa: E402
 
 PIECE = 8 << 20
 PIECES = 8
@@ -84,6 +85,25 @@ def test_parts_are_pieces_and_the_etag_is_the_root(cluster, s3, big_file, tmp_pa
 
 
 @pytest.mark.limit(300)
+def test_a_gibibyte_in_parts_has_the_expected_etag(cluster, s3, tmp_path, folder):
+    gibibyte = tmp_path / "weights.gguf"
+    part = random.Random(29).randbytes(64 << 20)
+    with gibibyte.open("wb") as file:
+        for i in range(16):
+            file.write(i.to_bytes(8, "big") + part[8:])
+    publish_raw(cluster, gibibyte, folder)
+    bucket, key, uri = the_shard(cluster)
+    shard = cluster.api().shards("llama", "v1")[0]
+    head = json.loads(s3.aws("s3api", "head-object", "--bucket", bucket, "--key", key))
+    assert head["ContentLength"] == 1 << 30
+    assert head["ETag"].strip('"') == f"{shard.root}-{(1 << 30) // PIECE}"
+    copy = tmp_path / "copy"
+    s3.aws("s3", "cp", "--only-show-errors", uri, copy)
+    assert checkpoints.md5_file(copy) == checkpoints.md5_file(gibibyte) == shard.md5
+    cluster.muster("models", "delete", "llama@v1", "--with-objects")
+
+
+@pytest.mark.limit(300)
 def test_a_worse_location_of_another_kind_takes_over(cluster, s3, big_file, tmp_path, folder):
     """The bucket fails half-way, and what is missing comes from a file."""
     publish_raw(cluster, big_file, folder)
@@ -131,6 +151,48 @@ def test_a_model_in_a_bucket_is_published_from_there(cluster, s3, tmp_path, fold
     s3.aws("s3", "cp", "--only-show-errors", tmp_path / "replaced", shard.locations[0].uri)
     done = cluster.muster("pull", "llama@v3", "--out", tmp_path / "out", "--shards", shard.index, check=False)
     assert done.code == 1 and "was replaced since it was registered" in done.stderr, done
+
+
+def s3_error(status, code, *headers):
+    return Answer(status, headers, f"<Error><Code>{code}</Code><Message>from the test</Message></Error>".encode())
+
+
+# What a pull from the only location meets, and what its user is told.
+BROKEN = {
+    "cut in the first byte": (Cut(after=0), ["tried"]),
+    "cut in the head": (Cut(after=30, of_head=True), ["tried"]),
+    "too much": (Resize(by=100), ["announces"]),
+    "a storm of 503": (s3_error(503, "SlowDown", "Retry-After: 3600"), ["SlowDown", "come back later"]),
+    "expired credentials": (s3_error(400, "ExpiredToken"), ["ExpiredToken"]),
+    "a clock that is wrong": (s3_error(403, "RequestTimeTooSkewed"), ["RequestTimeTooSkewed", "clock"]),
+    "a wrong region": (
+        s3_error(400, "AuthorizationHeaderMalformed", "x-amz-bucket-region: eu-west-1"),
+        ["AuthorizationHeaderMalformed", "eu-west-1"],
+    ),
+    "denied": (s3_error(403, "AccessDenied"), ["AccessDenied"]),
+    "deleted after it was looked at": (s3_error(404, "NoSuchKey"), ["NoSuchKey"]),
+    "a redirect loop": (Answer(307, ("Location: /models/again",)), ["redirects elsewhere", "AWS_REGION"]),
+}
+
+
+@pytest.mark.limit(600)
+@pytest.mark.parametrize("s3", ["versity"], indirect=True)  # What breaks is the proxy, whatever is behind it.
+def test_what_breaks_on_the_way_is_told(cluster, s3, big_file, tmp_path, folder):
+    publish_raw(cluster, big_file, folder)
+    out = tmp_path / "out"
+    host, port = s3.endpoint.removeprefix("http://").split(":")
+    with FaultProxy((host, int(port))) as proxy:
+        for what, (fault, told) in BROKEN.items():
+            proxy.fault = lambda request, fault=fault: fault if request.first is not None else None
+            done = cluster.muster("pull", "llama@v1", "--out", out, env={"AWS_ENDPOINT_URL": proxy.url}, check=False)
+            assert done.code in (1, 4), f"{what}: {done}"
+            assert folder in done.stderr and all(words in done.stderr for words in told), f"{what}: {done}"
+            assert SECRET_KEY not in done.text
+            assert not out.exists() or not any(path.is_file() for path in out.rglob("*")), what
+        # Here something arrives each time, and the next attempt asks for the rest.
+        proxy.fault = lambda request: Cut(after=1_000_003) if request.first is not None else None
+        cluster.muster("pull", "llama@v1", "--out", out, env={"AWS_ENDPOINT_URL": proxy.url})
+    assert [checkpoints.md5_file(path) for path in out.rglob("*") if path.is_file()] == [checkpoints.md5_file(big_file)]
 
 
 # Where `muster` publishes to, what differs in its environment, and what it then says: servers' words differ.

@@ -154,6 +154,9 @@ class FaultProxy:
             client.sendall(reply[: fault.after])
             raise _Closed
         client.sendall(reply)
+        if has_body and (_header(reply, b"Transfer-Encoding") or b"").lower() == b"chunked":
+            _forward_chunks(client, server_bytes)
+            return
         match = re.match(rb"bytes (\d+)-", _header(reply, b"Content-Range") or b"")
         self._body(client, server_bytes, length, int(match[1]) if match else 0, fault)
 
@@ -192,6 +195,16 @@ class FaultProxy:
             client.sendall(b"\0" * fault.by)
         if isinstance(fault, (Cut, Stall)) or (isinstance(fault, Resize) and limit < length):
             raise _Closed
+
+
+def _forward_chunks(client, server_bytes):
+    """To the last one; what is short enough to be sent this way is left whole."""
+    while True:
+        line = server_bytes.readline()
+        size = int(line.split(b";")[0] or b"0", 16)
+        client.sendall(line + server_bytes.read(size + 2))
+        if size == 0:
+            return
 
 
 def _read_head(stream):

@@ -77,6 +77,13 @@ TEST(S3ReplyTest, WrongRegionNamesTheRightOne) {
       StatusIs(Code::kFailedPrecondition, AllOf(HasSubstr("AWS_REGION"), HasSubstr("eu-west-3"))));
 }
 
+TEST(S3ReplyTest, RedirectWithoutACodeIsToldWithTheAdvice) {
+  const absl::Status status = S3ErrorOf(kSubject, ReplyOf(307, {}), "");
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("HTTP 307: the server redirects elsewhere"));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("AWS_REGION"));
+}
+
 TEST(S3ReplyTest, ErrorInASuccessfulReplyIsAnError) {
   EXPECT_EQ(Error(200, ErrorXml("InternalError")).code(), Code::kUnavailable);
   EXPECT_EQ(Error(200, ErrorXml("Unheard")).code(), Code::kUnavailable);
