@@ -7,7 +7,8 @@
 namespace muster {
 namespace {
 
-constexpr absl::string_view kPrefix = kTiedPrefix;
+// Not constexpr: g++ takes no address of another file's array for constant when it sanitizes.
+const absl::string_view kPrefix = kTiedPrefix;
 
 }  // namespace
 
