@@ -13,6 +13,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "storage/base/status_macros.h"
@@ -44,6 +45,64 @@ std::optional<int64_t> SpanOf(const StridedShape& strided) {
     }
   }
   return span;
+}
+
+// Elements that lie equally far from one another, in bytes.
+struct Row {
+  int64_t size;
+  int64_t item;
+  int64_t from_stride;
+  int64_t to_stride;
+};
+
+// With the size known to the compiler an element is copied by one move.
+template <size_t kItem>
+void CopyItems(const Row& row, const char* from, char* to) {
+  for (int64_t i = 0; i < row.size; ++i) {
+    std::memcpy(to + i * row.to_stride, from + i * row.from_stride, kItem);
+  }
+}
+
+void CopyRow(const Row& row, const char* from, char* to) {
+  if (row.from_stride == row.item && row.to_stride == row.item) {
+    std::memcpy(to, from, static_cast<size_t>(row.size * row.item));
+    return;
+  }
+  switch (row.item) {
+    case 1:
+      return CopyItems<1>(row, from, to);
+    case 2:
+      return CopyItems<2>(row, from, to);
+    case 4:
+      return CopyItems<4>(row, from, to);
+    case 8:
+      return CopyItems<8>(row, from, to);
+    default:
+      return CopyItems<16>(row, from, to);
+  }
+}
+
+// All elements of a box, one row for each of its dimensions. The longest rows are copied at once, in
+// whatever order that is.
+void CopyElements(absl::Span<Row> rows, const char* from, char* to) {
+  const auto longest = std::max_element(rows.begin(), rows.end(),
+                                        [](const Row& a, const Row& b) { return a.size < b.size; });
+  std::swap(*longest, rows.back());
+  const size_t last = rows.size() - 1;
+  absl::InlinedVector<int64_t, 4> index(last, 0);
+  while (true) {
+    CopyRow(rows[last], from, to);
+    size_t i = 0;
+    for (; i < last; ++i) {
+      from += rows[i].from_stride;
+      to += rows[i].to_stride;
+      if (++index[i] < rows[i].size) break;
+      from -= rows[i].size * rows[i].from_stride;
+      to -= rows[i].size * rows[i].to_stride;
+      index[i] = 0;
+    }
+    if (i == last) return;
+  }
 }
 
 }  // namespace
@@ -187,37 +246,16 @@ absl::Status StridedRange::ReadBox(const ByteSource& file, const Box& box, char*
 absl::Status StridedRange::ReadDense(const ByteSource& file, const Box& box, int64_t begin_bytes,
                                      int64_t span_bytes, char* out,
                                      absl::Span<const int64_t> out_strides) const {
-  const auto buffer = std::make_unique<char[]>(static_cast<size_t>(span_bytes));
+  const auto buffer = std::make_unique_for_overwrite<char[]>(static_cast<size_t>(span_bytes));
   MUSTER_RETURN_IF_ERROR(
       file.Read(begin_bytes, absl::MakeSpan(buffer.get(), static_cast<size_t>(span_bytes))));
-  const size_t last = box.size() - 1;
-  const int64_t stride = dimensions_[last].stride_bytes;
-  const int64_t size = box[last].end - box[last].begin;
-  const auto item = static_cast<size_t>(item_bytes_);
-  const char* from = buffer.get();
-  absl::InlinedVector<int64_t, 4> index(last, 0);
-  while (true) {
-    if (stride == item_bytes_ && out_strides[last] == item_bytes_) {
-      std::memcpy(out, from, static_cast<size_t>(size) * item);
-    } else {
-      for (int64_t i = 0; i < size; ++i) {
-        std::memcpy(out + i * out_strides[last], from + i * stride, item);
-      }
-    }
-    // The next index of the outer dimensions.
-    size_t i = last;
-    while (i > 0) {
-      --i;
-      from += dimensions_[i].stride_bytes;
-      out += out_strides[i];
-      if (++index[i] < box[i].end - box[i].begin) break;
-      from -= index[i] * dimensions_[i].stride_bytes;
-      out -= index[i] * out_strides[i];
-      index[i] = 0;
-      if (i == 0) return absl::OkStatus();
-    }
-    if (last == 0) return absl::OkStatus();
+  absl::InlinedVector<Row, 4> rows;
+  for (size_t i = 0; i < box.size(); ++i) {
+    rows.push_back(
+        {box[i].end - box[i].begin, item_bytes_, dimensions_[i].stride_bytes, out_strides[i]});
   }
+  CopyElements(absl::MakeSpan(rows), buffer.get(), out);
+  return absl::OkStatus();
 }
 
 }  // namespace muster
