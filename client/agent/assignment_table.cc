@@ -248,7 +248,9 @@ void AssignmentTable::Abandon(const Work& work) {
 int AssignmentTable::Recheck(const std::string& content_key) {
   int count = 0;
   for (auto& [key, entry] : entries_) {
-    if (entry.state != State::kReady || ContentKeyOf(entry.shard) != content_key) continue;
+    if (entry.state != State::kReady ||
+        StoredKeyOf(ContentKeyOf(entry.shard)) != StoredKeyOf(content_key))
+      continue;
     SetState(key, entry, State::kPending);
     ++count;
   }

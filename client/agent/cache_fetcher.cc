@@ -64,7 +64,7 @@ class CacheFetcher final : public ShardFetcher {
     for (const v1::Shard& shard : shards) {
       const std::string key = ContentKeyOf(shard);
       if (key.empty() || !need.keys.insert(key).second) continue;
-      need.shards.push_back({key, static_cast<int64_t>(shard.size_bytes())});
+      need.shards.push_back(WantedOf({&shard, 1}).front());
       pin.keys.push_back(key);
     }
     MUSTER_RETURN_IF_ERROR(cache_.SetPin(pin, {}));

@@ -93,7 +93,7 @@ WarmReport WarmShards(ShardCache& cache, const std::vector<v1::Shard>& shards,
       return report;
     }
     report.warm_bytes += *read;
-    report.left_bytes += static_cast<int64_t>(shard.size_bytes()) - *read;
+    report.left_bytes += ContentBytesOf(shard) - *read;
   }
   return report;
 }

@@ -30,17 +30,20 @@ class Assembly {
   Assembly(Client& client, Puller& puller, const AssembleOptions& options)
       : client_(client),
         options_(options),
-        copier_(client, puller, {options.caches, Call(), options.warn}),
+        puller_(puller),
         proof_(client, options.model_version, Call()) {}
 
   absl::StatusOr<AssembleSummary> Run() {
     MUSTER_ASSIGN_OR_RETURN(StagedDirectory directory, StagedDirectory::Create(options_.out));
     staging_ = directory.staging_path();
+    copier_.emplace(
+        client_, puller_,
+        ShardCopier::Options{options_.caches, Call(), options_.warn, options_.keys, staging_});
     MUSTER_RETURN_IF_ERROR(Describe());
     MUSTER_RETURN_IF_ERROR(CheckDiskRoom({layout_.total_bytes, FreeBytesAt(staging_)}, staging_));
     if (options_.on_plan) options_.on_plan(layout_.total_bytes);
     MUSTER_RETURN_IF_ERROR(CopyShards());
-    MUSTER_RETURN_IF_ERROR(CopyCompanions(copier_, companions_, staging_, options_.stop));
+    MUSTER_RETURN_IF_ERROR(CopyCompanions(*copier_, companions_, staging_, options_.stop));
     MUSTER_RETURN_IF_ERROR(Prove());
     MUSTER_RETURN_IF_ERROR(SyncTree(staging_));
     if (options_.stop.stop_requested()) return absl::CancelledError("interrupted");
@@ -85,7 +88,7 @@ class Assembly {
     const std::string& name = layout_.files[place.file].path;
     MUSTER_ASSIGN_OR_RETURN(StagedFile* const file, FileFor(place.file));
     StagedFileSink sink(*file, place.offset_bytes);
-    const absl::Status copied = copier_.Copy(shards_[shard], sink, stop, options_.on_bytes);
+    const absl::Status copied = copier_->Copy(shards_[shard], sink, stop, options_.on_bytes);
     if (!copied.ok()) return Annotate(copied, absl::StrCat("shard ", shard));
     if (!IsLastOf(place.file)) return absl::OkStatus();
     MUSTER_RETURN_IF_ERROR(file->Commit());
@@ -142,14 +145,16 @@ class Assembly {
     summary.content_bytes = layout_.raw ? layout_.total_bytes : content_bytes_;
     for (const OutputLayout::File& file : layout_.files) summary.files.push_back(file.path);
     summary.companion_count = static_cast<uint32_t>(companions_.size());
-    summary.shards_from_cache = copier_.from_cache();
-    summary.shards_from_locations = copier_.from_locations();
+    summary.shards_from_cache = copier_->from_cache();
+    summary.shards_from_locations = copier_->from_locations();
     return summary;
   }
 
   Client& client_;
   const AssembleOptions& options_;
-  ShardCopier copier_;
+  Puller& puller_;
+  // Spools in the staging directory.
+  std::optional<ShardCopier> copier_;
   TensorProof proof_;
   std::string staging_;
   v1::ModelVersion version_;

@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "client/checkpoint/parallel.h"
 #include "client/sdk/client.h"
+#include "client/transfer/parallel.h"
 #include "client/transfer/puller.h"
 #include "client/transfer/shard_cache.h"
 
@@ -24,6 +24,8 @@ struct AssembleOptions {
   std::string out;
   // Local caches that are asked before the locations.
   std::vector<ShardCache*> caches;
+  // For encrypted shards; may be null.
+  std::shared_ptr<KeySource> keys;
   // Shards that are under way at once.
   size_t jobs = 2;
   std::stop_token stop;

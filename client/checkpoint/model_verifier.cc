@@ -95,6 +95,7 @@ class Verification {
     MUSTER_ASSIGN_OR_RETURN(const CheckedShard shard, CheckedShard::Make(pull));
     const std::string what = absl::StrCat("shard ", i);
     if (options_.cache != nullptr) return CheckCached(i, shard, stop);
+    if (!options_.directory.empty() && shard.is_encoded()) return NotComparable(i, what);
     if (!options_.directory.empty()) {
       const OutputLayout::Place& place = layout_.shards[i];
       const OutputLayout::File& file = layout_.files[place.file];
@@ -105,6 +106,15 @@ class Verification {
       MUSTER_RETURN_IF_ERROR(CheckLocation({i, what, location.uri()}, shard, stop));
     }
     return absl::OkStatus();
+  }
+
+  // The catalogue has digests of the stored bytes alone.
+  absl::Status NotComparable(size_t i, const std::string& what) {
+    ++objects_;
+    return Fault(
+        {i, what, options_.directory},
+        absl::UnimplementedError("is stored encoded, so that its content has no digest to "
+                                 "compare the file with; verify without --dir, or a cache"));
   }
 
   absl::Status CheckCompanion(size_t i, const std::stop_token& stop) {
@@ -160,7 +170,10 @@ class Verification {
 
   absl::Status CheckCached(size_t i, const CheckedShard& shard, const std::stop_token& stop) {
     Copy copy{i, absl::StrCat("shard ", i), "the cache"};
-    const auto entry = options_.cache->Lookup(shard, stop);
+    absl::StatusOr<CachedShard> entry = options_.cache->Lookup(shard, stop);
+    if (absl::IsNotFound(entry.status()) && shard.is_encoded()) {
+      entry = options_.cache->Lookup(shard.Stored(), stop);
+    }
     if (absl::IsNotFound(entry.status())) {
       ++absent_;
       return absl::OkStatus();
@@ -168,7 +181,7 @@ class Verification {
     ++objects_;
     if (!entry.ok()) return Fault(copy, entry.status());
     copy.where = entry->path();
-    return Check(copy, shard, stop,
+    return Check(copy, entry->content(), stop,
                  [&](int64_t offset, absl::Span<char> out) { return entry->Read(offset, out); });
   }
 

@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "client/checkpoint/parallel.h"
 #include "client/sdk/client.h"
+#include "client/transfer/parallel.h"
 #include "client/transfer/shard_cache.h"
 #include "storage/object/object_store_registry.h"
 

@@ -8,6 +8,7 @@
 #include "client/checkpoint/file_names.h"
 #include "client/checkpoint/index_json.h"
 #include "client/checkpoint/utf8.h"
+#include "client/encoding/encoding_name.h"
 #include "client/transfer/pull_shard.h"
 #include "storage/base/error_info.h"
 #include "storage/base/resource_name.h"
@@ -45,14 +46,14 @@ absl::Status CheckShards(const v1::ModelVersion& version, const std::vector<v1::
     if (shard.index() != i) {
       return BadDescription(version, absl::StrCat("shard ", i, " is listed as ", shard.index()));
     }
-    if (shard.size_bytes() < 1 || shard.size_bytes() > static_cast<uint64_t>(kMaxShardSizeBytes)) {
-      return BadDescription(version, absl::StrCat("shard ", i, " has ", shard.size_bytes(),
-                                                  " bytes, which is not possible"));
+    const int64_t size = ContentBytesOf(shard);
+    if (shard.size_bytes() < 1 || size < 1 || size > kMaxShardSizeBytes) {
+      return BadDescription(
+          version, absl::StrCat("shard ", i, " has ", size, " bytes, which is not possible"));
     }
-    if (!shard.encoding().empty()) {
-      return absl::UnimplementedError(absl::StrCat(
-          ShortModelVersionName(version.name()), ": shard ", i, " is encoded as ",
-          QuoteForMessage(shard.encoding()), ", which this program can't decode; update it"));
+    const absl::Status known = ParseEncoding(shard.encoding()).status();
+    if (!known.ok()) {
+      return Annotate(known, absl::StrCat(ShortModelVersionName(version.name()), ": shard ", i));
     }
   }
   return absl::OkStatus();
@@ -87,7 +88,7 @@ std::vector<OutputLayout::Index> LayOutIndexes(const std::vector<v1::Shard>& sha
 absl::StatusOr<OutputLayout> LayOutTensorFiles(const std::vector<v1::Shard>& shards) {
   OutputLayout layout;
   for (size_t i = 0; i < shards.size(); ++i) {
-    const auto size = static_cast<int64_t>(shards[i].size_bytes());
+    const int64_t size = ContentBytesOf(shards[i]);
     std::string path = shards[i].source_path();
     if (path.empty()) path = WeightFileName("model", i, shards.size());
     MUSTER_RETURN_IF_ERROR(CheckPath(path));
@@ -121,7 +122,7 @@ absl::StatusOr<OutputLayout> LayOutRawFiles(const v1::ModelVersion& version,
                                   " and what comes before it ends at ", end));
       }
       layout.shards[range->index()] = {layout.files.size(), end};
-      end += static_cast<int64_t>(range->size_bytes());
+      end += ContentBytesOf(*range);
     }
     layout.files.push_back({path, end});
     layout.total_bytes += end;

@@ -32,6 +32,7 @@
 #include "client/checkpoint/utf8.h"
 #include "client/checkpoint/written_objects.h"
 #include "client/sdk/pages.h"
+#include "client/sdk/pieces.h"
 #include "client/transfer/hash_queue.h"
 #include "client/transfer/pull_shard.h"
 #include "storage/base/error_info.h"
@@ -88,10 +89,17 @@ class Publication {
   bool in_place() const { return options_.source.in_place; }
 
   absl::Status Plan() {
+    if (in_place() && options_.encode.any()) {
+      return absl::InvalidArgumentError("files in place stay as they are and can't be encoded");
+    }
     MUSTER_ASSIGN_OR_RETURN(plan_, PlanSource(options_.source, *files_));
     MUSTER_ASSIGN_OR_RETURN(const std::string fingerprint, plan_.Fingerprint());
     fingerprint_ = absl::StrCat(fingerprint, " ", options_.source.piece_size_bytes, " ",
                                 in_place() ? "in-place" : options_.destination, " ", options_.zone);
+    // Drafts of shards that are stored as they are have no word for it.
+    if (options_.encode.any()) {
+      absl::StrAppend(&fingerprint_, " ", options_.encode.Fingerprint());
+    }
     if (fingerprint_.size() > kMaxFingerprintBytes) {
       fingerprint_ = Md5ToHex(Md5Of(fingerprint_));
     }
@@ -114,6 +122,11 @@ class Publication {
   absl::Status StoreCompanions(std::vector<ReadCompanion>& companions);
   absl::StatusOr<SourceFiles::Place> StoreCompanion(const ReadCompanion& companion);
   absl::StatusOr<v1::Shard> StoreShard(uint32_t index, const std::stop_token& stop);
+  absl::Status StoreContent(const ShardCut& cut, const ShardStream& stream,
+                            const v1::Shard* registered, const std::string& uri,
+                            const ShardReading& reading, v1::Shard& shard);
+  absl::StatusOr<ShardDigests> KeepEncoded(const ShardStream& stream, const v1::Shard& registered,
+                                           const std::string& uri, const ShardReading& reading);
   absl::StatusOr<ShardDigests> StoreBytes(const ShardStream& stream, const v1::Shard* registered,
                                           const std::string& uri, const ShardReading& reading);
   absl::StatusOr<SourceFiles::Place> PlaceOfShard(uint32_t index) const;
@@ -329,19 +342,13 @@ absl::StatusOr<v1::Shard> Publication::StoreShard(uint32_t index, const std::sto
   MUSTER_ASSIGN_OR_RETURN(const SourceFiles::Place place, PlaceOfShard(index));
   MUSTER_ASSIGN_OR_RETURN(const ShardStream stream, ShardStream::Open(plan_.checkpoint, cut));
   const auto known = registered_.find(index);
-  const std::string sha256 = Sha256OfShard(plan_, cut);
-  MUSTER_ASSIGN_OR_RETURN(
-      const ShardDigests digests,
-      StoreBytes(stream, known == registered_.end() ? nullptr : &known->second, place.uri,
-                 {options_.source.piece_size_bytes, hashes_, stop, options_.on_bytes, sha256}));
   v1::Shard shard;
   shard.set_index(index);
-  shard.set_size_bytes(static_cast<uint64_t>(digests.size_bytes));
-  shard.set_md5(Md5ToHex(digests.md5));
-  shard.set_root(Md5ToHex(digests.root));
-  shard.set_piece_size_bytes(static_cast<uint64_t>(options_.source.piece_size_bytes));
-  shard.set_piece_md5s(PackPieces(digests.pieces));
-  shard.set_sha256(sha256);
+  MUSTER_RETURN_IF_ERROR(
+      StoreContent(cut, stream, known == registered_.end() ? nullptr : &known->second, place.uri,
+                   {options_.source.piece_size_bytes, hashes_, stop, options_.on_bytes,
+                    Sha256OfShard(plan_, cut)},
+                   shard));
   shard.set_tensor_count(static_cast<uint32_t>(cut.tensors.size()));
   shard.set_source_path(cut.path);
   if (cut.rank.has_value()) shard.set_rank(*cut.rank);
@@ -350,6 +357,66 @@ absl::StatusOr<v1::Shard> Publication::StoreShard(uint32_t index, const std::sto
   }
   AddLocation(place, *shard.mutable_locations());
   return shard;
+}
+
+// Sets what `shard` says of the stored bytes.
+absl::Status Publication::StoreContent(const ShardCut& cut, const ShardStream& stream,
+                                       const v1::Shard* registered, const std::string& uri,
+                                       const ShardReading& reading, v1::Shard& shard) {
+  ContentToEncode content{
+      .shard_name = absl::StrCat(options_.model_version, "/shards/", shard.index()),
+      .stream = stream,
+      .runs = ElementRunsOf(cut, plan_.checkpoint.tensors),
+      .encoding = {}};
+  if (registered != nullptr) {
+    MUSTER_ASSIGN_OR_RETURN(content.encoding, ParseEncoding(registered->encoding()));
+  } else if (options_.encode.any()) {
+    MUSTER_ASSIGN_OR_RETURN(content.encoding,
+                            ChooseEncoding(stream, content.runs, options_.encode));
+  }
+  absl::StatusOr<ShardDigests> digests;
+  if (content.encoding.IsPlain()) {
+    digests = StoreBytes(stream, registered, uri, reading);
+    shard.set_sha256(reading.sha256);
+  } else if (registered != nullptr &&
+             IsStored(stores_, uri, static_cast<int64_t>(registered->size_bytes()), reading.stop)) {
+    digests = KeepEncoded(stream, *registered, uri, reading);
+  } else {
+    MUSTER_ASSIGN_OR_RETURN(const ShardStream encoded,
+                            EncodeShard(content, options_.encode, reading));
+    const ByteProgress none;
+    digests = StoreBytes(encoded, registered, uri,
+                         {reading.piece_size_bytes, reading.hashes, reading.stop, none, ""});
+  }
+  MUSTER_RETURN_IF_ERROR(digests.status());
+  shard.set_size_bytes(static_cast<uint64_t>(digests->size_bytes));
+  shard.set_md5(Md5ToHex(digests->md5));
+  shard.set_root(Md5ToHex(digests->root));
+  shard.set_piece_size_bytes(static_cast<uint64_t>(options_.source.piece_size_bytes));
+  shard.set_piece_md5s(PackPieces(digests->pieces));
+  if (content.encoding.IsPlain()) return absl::OkStatus();
+  shard.set_encoding(EncodingName(content.encoding));
+  shard.set_content_size_bytes(static_cast<uint64_t>(stream.size_bytes()));
+  if (content.encoding.encrypted) shard.set_key_id(options_.encode.key_id);
+  return absl::OkStatus();
+}
+
+// An object that an earlier publication stored and registered: its digests, if it is our content's.
+absl::StatusOr<ShardDigests> Publication::KeepEncoded(const ShardStream& stream,
+                                                      const v1::Shard& registered,
+                                                      const std::string& uri,
+                                                      const ShardReading& reading) {
+  MUSTER_RETURN_IF_ERROR(
+      CheckEncodedObject(stores_, uri, registered, stream, options_.encode, reading));
+  CallOptions call = Call(options_.call_timeout);
+  call.stop = reading.stop;
+  ShardDigests digests;
+  digests.size_bytes = static_cast<int64_t>(registered.size_bytes());
+  MUSTER_ASSIGN_OR_RETURN(digests.pieces, FetchPieces(client_, registered, call));
+  MUSTER_ASSIGN_OR_RETURN(digests.root, Md5FromHex(registered.root()));
+  MUSTER_ASSIGN_OR_RETURN(digests.md5, Md5FromHex(registered.md5()));
+  ++shards_kept_;
+  return digests;
 }
 
 absl::StatusOr<ShardDigests> Publication::StoreBytes(const ShardStream& stream,
@@ -368,9 +435,11 @@ absl::StatusOr<ShardDigests> Publication::StoreBytes(const ShardStream& stream,
   if (!digests.ok() || registered == nullptr) return digests;
   if (registered->size_bytes() != static_cast<uint64_t>(digests->size_bytes) ||
       registered->root() != Md5ToHex(digests->root)) {
-    return MakeError(absl::StatusCode::kAborted, "SHARD_DIFFERS",
-                     "the draft has it with other bytes: the source was changed since",
-                     {{"uri", uri}});
+    return MakeError(
+        absl::StatusCode::kAborted, "SHARD_DIFFERS",
+        "the draft has it with other bytes: the source was changed since, or its object "
+        "was encrypted and is gone; publish with --restart to begin anew",
+        {{"uri", uri}});
   }
   if (is_there) ++shards_kept_;
   return digests;

@@ -10,9 +10,10 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "client/checkpoint/parallel.h"
+#include "client/checkpoint/shard_encoding.h"
 #include "client/checkpoint/source_plan.h"
 #include "client/sdk/client.h"
+#include "client/transfer/parallel.h"
 #include "storage/base/random.h"
 #include "storage/object/object_store_registry.h"
 
@@ -29,6 +30,8 @@ struct PublishOptions {
   std::string destination;
   // Of the locations.
   std::string zone;
+  // Not with `source.in_place`.
+  EncodeOptions encode = {};
   // Shards that are written at once; fewer where their buffers would take too much memory.
   size_t jobs = 2;
   // Delete a draft of this name first, with the objects that its publisher wrote, rather than go on
@@ -63,7 +66,8 @@ struct PublishSummary {
 //
 // A draft of this name that a publication of a source that looks alike, with the same options, left
 // behind is gone on with: a shard that is registered with the size and root that the source gives
-// now, and stored with that size, is not written again. With `source.in_place` nothing is written:
+// now, and stored with that size, is not written again; of an encoded one the content's frames are
+// compared instead, as an encrypted content never gives the same object twice. With `source.in_place` nothing is written:
 // the locations are the source's files, which then must stay as they are.
 //
 // kAlreadyExists, and nothing was written: VERSION_EXISTS, the name is taken; DRAFT_DIFFERS, by a

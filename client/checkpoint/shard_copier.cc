@@ -5,7 +5,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
+#include "client/encoding/frame_decoder.h"
 #include "client/sdk/pieces.h"
+#include "client/transfer/shard_decoder.h"
+#include "client/transfer/spool_file.h"
 #include "storage/base/error_info.h"
 #include "storage/base/md5.h"
 #include "storage/base/status_macros.h"
@@ -18,11 +21,10 @@ namespace {
 constexpr int64_t kPartBytes = int64_t{8} << 20;
 
 // Copies a cache entry; kDataLoss as soon as it is found to be wrong.
-absl::Status CopyEntry(const CachedShard& entry, const CheckedShard& shard, PieceSink& sink,
-                       HashQueue& hashes, const std::stop_token& stop,
-                       const ByteProgress& progress) {
+absl::Status CopyVerified(const CachedShard& entry, PieceSink& sink, HashQueue& hashes,
+                          const std::stop_token& stop, const ByteProgress& progress) {
   return ReadAndCheck(
-      shard, /*check_whole=*/false, hashes, stop,
+      entry.content(), /*check_whole=*/false, hashes, stop,
       [&](int64_t offset, absl::Span<char> out) { return entry.Read(offset, out); },
       [&](const CheckedPart& part) {
         if (!part.matches) {
@@ -86,33 +88,79 @@ absl::Status ShardCopier::Copy(const v1::Shard& shard, PieceSink& sink, const st
   CallOptions call = options_.call;
   call.stop = stop;
   MUSTER_ASSIGN_OR_RETURN(pull.pieces, FetchPieces(client_, shard, call));
-  if (CopyFromCaches(pull, sink, stop, progress)) {
+  const absl::StatusOr<CheckedShard> checked = CheckedShard::Make(pull);
+  if (checked.ok() && CopyFromCaches(*checked, sink, stop, progress)) {
     ++from_cache_;
     return absl::OkStatus();
   }
+  // What the puller says of a description that can't be used is as good.
+  const bool encoded = checked.ok() && checked->is_encoded();
+  MUSTER_RETURN_IF_ERROR(encoded ? FetchEncoded(pull, *checked, sink, stop, progress)
+                                 : Fetch(pull, sink, stop, progress));
+  ++from_locations_;
+  return absl::OkStatus();
+}
+
+absl::Status ShardCopier::Fetch(const PullShard& shard, PieceSink& sink,
+                                const std::stop_token& stop, const ByteProgress& progress) {
   int64_t last = 0;
-  const PullResult result = puller_.Pull(pull, sink, stop, [&](int64_t done) {
+  const PullResult result = puller_.Pull(shard, sink, stop, [&](int64_t done) {
     if (progress) progress(done - last);
     last = done;
   });
   for (const PullFailure& failure : result.location_failures) {
     Warn(failure.message);
   }
-  if (result.status.ok()) ++from_locations_;
   return result.status;
 }
 
-bool ShardCopier::CopyFromCaches(const PullShard& shard, PieceSink& sink,
+absl::Status ShardCopier::FetchEncoded(const PullShard& shard, const CheckedShard& checked,
+                                       PieceSink& sink, const std::stop_token& stop,
+                                       const ByteProgress& progress) {
+  const absl::Status possible =
+      FrameDecoder::CheckPossible(checked.encoding(), checked.key_id(), options_.keys.get());
+  if (!possible.ok()) return Annotate(possible, checked.name());
+  MUSTER_ASSIGN_OR_RETURN(const SpoolFile spool,
+                          SpoolFile::Create(options_.spool, checked.size_bytes()));
+  FileRangeSink stored({.fd = spool.fd(), .path = spool.name(), .holds_back = true});
+  MUSTER_RETURN_IF_ERROR(Fetch(shard, stored, stop, progress));
+  MUSTER_ASSIGN_OR_RETURN(
+      const ShardDecoder decoder,
+      ShardDecoder::Open(
+          checked,
+          [&spool](int64_t offset, absl::Span<char> out) { return spool.Read(offset, out); },
+          options_.keys.get()));
+  return decoder.Decode(sink, stop);
+}
+
+absl::Status ShardCopier::CopyEntry(const CachedShard& entry, const CheckedShard& shard,
+                                    PieceSink& sink, const std::stop_token& stop,
+                                    const ByteProgress& progress) {
+  if (entry.content().ContentKey() == shard.ContentKey()) {
+    return CopyVerified(entry, sink, hashes_, stop, progress);
+  }
+  MUSTER_ASSIGN_OR_RETURN(
+      const ShardDecoder decoder,
+      ShardDecoder::Open(
+          shard, [&entry](int64_t offset, absl::Span<char> out) { return entry.Read(offset, out); },
+          options_.keys.get()));
+  MUSTER_RETURN_IF_ERROR(decoder.Decode(sink, stop));
+  if (progress) progress(shard.size_bytes());
+  return absl::OkStatus();
+}
+
+bool ShardCopier::CopyFromCaches(const CheckedShard& shard, PieceSink& sink,
                                  const std::stop_token& stop, const ByteProgress& progress) {
-  const auto checked = CheckedShard::Make(shard);
-  if (!checked.ok()) return false;
   for (ShardCache* cache : options_.caches) {
-    const absl::StatusOr<CachedShard> entry = cache->Lookup(*checked, stop);
+    absl::StatusOr<CachedShard> entry = cache->Lookup(shard, stop);
+    if (absl::IsNotFound(entry.status()) && shard.is_encoded()) {
+      entry = cache->Lookup(shard.Stored(), stop);
+    }
     absl::Status status = entry.status();
     if (absl::IsNotFound(status)) continue;
     int64_t done = 0;
     if (status.ok()) {
-      status = CopyEntry(*entry, *checked, sink, hashes_, stop, [&](int64_t bytes) {
+      status = CopyEntry(*entry, shard, sink, stop, [&](int64_t bytes) {
         done += bytes;
         if (progress) progress(bytes);
       });

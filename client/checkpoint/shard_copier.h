@@ -13,10 +13,11 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/types/span.h"
-#include "client/checkpoint/parallel.h"
 #include "client/checkpoint/staged_file.h"
+#include "client/encoding/key_source.h"
 #include "client/sdk/client.h"
 #include "client/transfer/hash_queue.h"
+#include "client/transfer/parallel.h"
 #include "client/transfer/piece_sink.h"
 #include "client/transfer/puller.h"
 #include "client/transfer/shard_cache.h"
@@ -50,13 +51,19 @@ class ShardCopier {
     CallOptions call;
     // Gets one sentence per thing that went wrong on the way; may be empty. Called from any thread.
     std::function<void(const std::string& warning)> warn;
+    // For encrypted shards; may be null.
+    std::shared_ptr<KeySource> keys = nullptr;
+    // An existing directory for the stored bytes of encoded shards, while they are decoded.
+    std::string spool = {};
   };
 
   // The references outlive the copier.
   ShardCopier(Client& client, Puller& puller, Options options)
       : client_(client), puller_(puller), options_(std::move(options)) {}
 
-  // Puts all bytes of `shard` into `sink`, which holds back. The errors are those of Puller.
+  // Puts all bytes of `shard` into `sink`, which holds back; of an encoded one the content. The errors
+  // are those of Puller and of ShardDecoder. Progress is of stored bytes, unless a cache has the
+  // content.
   absl::Status Copy(const v1::Shard& shard, PieceSink& sink, const std::stop_token& stop,
                     const ByteProgress& progress);
 
@@ -68,7 +75,13 @@ class ShardCopier {
   uint32_t from_locations() const { return from_locations_; }
 
  private:
-  bool CopyFromCaches(const PullShard& shard, PieceSink& sink, const std::stop_token& stop,
+  absl::Status Fetch(const PullShard& shard, PieceSink& sink, const std::stop_token& stop,
+                     const ByteProgress& progress);
+  absl::Status FetchEncoded(const PullShard& shard, const CheckedShard& checked, PieceSink& sink,
+                            const std::stop_token& stop, const ByteProgress& progress);
+  absl::Status CopyEntry(const CachedShard& entry, const CheckedShard& shard, PieceSink& sink,
+                         const std::stop_token& stop, const ByteProgress& progress);
+  bool CopyFromCaches(const CheckedShard& shard, PieceSink& sink, const std::stop_token& stop,
                       const ByteProgress& progress);
   void Warn(const std::string& warning) const;
 

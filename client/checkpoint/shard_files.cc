@@ -19,9 +19,10 @@
 namespace muster {
 namespace {
 
-// Whether the file at `path` holds the bytes of `shard`.
+// Whether the file at `path` is known to hold the content of `shard`.
 absl::StatusOr<bool> Holds(Client& client, const v1::Shard& shard, const std::string& path,
                            HashQueue& hashes, const std::stop_token& stop) {
+  if (!shard.encoding().empty()) return false;
   const auto file = OpenFileByteSource(path);
   if (!file.ok() || (*file)->size_bytes() != static_cast<int64_t>(shard.size_bytes())) return false;
   PullShard pull{shard, {}};
@@ -54,7 +55,7 @@ std::vector<PulledFile> FilesOf(const std::vector<v1::Shard>& shards, const std:
     files.push_back(
         {shard.index(),
          absl::StrFormat("%s/shard-%05d.%s", out, shard.index(), raw ? "bin" : "safetensors"),
-         static_cast<int64_t>(shard.size_bytes())});
+         ContentBytesOf(shard)});
   }
   return files;
 }
@@ -118,7 +119,8 @@ absl::StatusOr<std::vector<PulledFile>> PullShardFiles(Client& client, Puller& p
   int64_t total = 0;
   for (const PulledFile& file : files) total += file.size_bytes;
   if (options.on_plan) options.on_plan(total);
-  ShardCopier copier(client, puller, {options.caches, call, options.warn});
+  ShardCopier copier(client, puller,
+                     {options.caches, call, options.warn, options.keys, options.out});
   HashQueue hashes;
   MUSTER_RETURN_IF_ERROR(RunInParallel(
       shards.size(), options.jobs, options.stop,

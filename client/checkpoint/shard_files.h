@@ -1,4 +1,4 @@
-// Copies shards of a model version into a directory, one file each, as they are stored.
+// Copies shards of a model version into a directory, one file each; encoded ones are decoded.
 #ifndef MUSTER_CLIENT_CHECKPOINT_SHARD_FILES_H_
 #define MUSTER_CLIENT_CHECKPOINT_SHARD_FILES_H_
 
@@ -12,8 +12,8 @@
 
 #include "absl/status/statusor.h"
 #include "client/checkpoint/disk_room.h"
-#include "client/checkpoint/parallel.h"
 #include "client/sdk/client.h"
+#include "client/transfer/parallel.h"
 #include "client/transfer/puller.h"
 #include "client/transfer/shard_cache.h"
 
@@ -27,6 +27,8 @@ struct PullFilesOptions {
   // Unset: all shards.
   std::optional<std::vector<uint32_t>> shards;
   std::vector<ShardCache*> caches;
+  // For encrypted shards; may be null.
+  std::shared_ptr<KeySource> keys;
   size_t jobs = 2;
   std::stop_token stop;
   std::function<void(int64_t total_bytes)> on_plan;
@@ -58,7 +60,7 @@ absl::StatusOr<ShardFilesRoom> RoomForShardFiles(Client& client, const PullFiles
 
 // Each file appears when it is complete and verified: "shard-00003.safetensors", or ".bin" for
 // shards without tensors. Files that are there are compared with the catalogue and copied anew if
-// they differ. After an error, files that were complete stay.
+// they differ, or if the shard is encoded: the catalogue has no digest of its content. After an error, files that were complete stay.
 //
 // The errors are those of ChooseShards and AssembleModel. kResourceExhausted NO_SPACE comes before
 // the first byte.

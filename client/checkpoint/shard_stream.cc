@@ -27,6 +27,13 @@ absl::StatusOr<ShardStream> ShardStream::Open(const Checkpoint& checkpoint, cons
   return stream;
 }
 
+ShardStream ShardStream::Of(std::shared_ptr<const ByteSource> source) {
+  ShardStream stream;
+  const int64_t size = source->size_bytes();
+  stream.Append(std::move(source), 0, size);
+  return stream;
+}
+
 void ShardStream::Append(std::shared_ptr<const ByteSource> source, int64_t offset_bytes,
                          int64_t size_bytes) {
   if (size_bytes == 0) return;

@@ -24,6 +24,9 @@ class ShardStream {
   // A stream for `shard`, which was cut from `checkpoint`. kResourceExhausted as BuildShardHeader.
   static absl::StatusOr<ShardStream> Open(const Checkpoint& checkpoint, const ShardCut& shard);
 
+  // All of `source`, which is a shard's bytes already.
+  static ShardStream Of(std::shared_ptr<const ByteSource> source);
+
   int64_t size_bytes() const { return size_bytes_; }
 
   // Fills all of `out` with the shard's bytes from `offset`. kOutOfRange beyond the end; errors of

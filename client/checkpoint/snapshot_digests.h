@@ -8,8 +8,8 @@
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "client/checkpoint/byte_source.h"
-#include "client/checkpoint/parallel.h"
 #include "client/checkpoint/source_plan.h"
+#include "client/transfer/parallel.h"
 
 namespace muster {
 

@@ -25,8 +25,8 @@ struct AttachOptions {
 // digests in this process too, where they are; nothing is copied. Blocks; thread-safe.
 //
 // kFailedPrecondition NOT_SEALED: somebody could still change the bytes. kDataLoss SHARD_CORRUPT:
-// they are not those of this shard, with expected_md5 and found_md5 in the metadata. Others as
-// ModelLoad has them.
+// they are not those of this shard, with expected_md5 and found_md5 in the metadata. kUnimplemented:
+// the shard is stored encoded. Others as ModelLoad has them.
 absl::StatusOr<LoadedShard> AttachShard(Client& client, int fd, const AttachOptions& options);
 
 }  // namespace muster

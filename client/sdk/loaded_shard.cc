@@ -8,7 +8,6 @@
 #include "absl/types/span.h"
 #include "client/checkpoint/byte_source.h"
 #include "client/checkpoint/safetensors_header.h"
-#include "client/checkpoint/utf8.h"
 #include "storage/base/error_info.h"
 #include "storage/base/status_macros.h"
 
@@ -48,12 +47,6 @@ absl::Status HeaderBroken(const v1::Shard& shard, absl::string_view what) {
 }
 
 }  // namespace
-
-absl::Status CheckEncoding(const v1::Shard& shard) {
-  if (shard.encoding().empty()) return absl::OkStatus();
-  return absl::UnimplementedError(absl::StrCat("is encoded as ", QuoteForMessage(shard.encoding()),
-                                               ", which this program can't decode; update it"));
-}
 
 struct LoadedShard::Content {
   Content(uint32_t shard_index, ShardMemory shard_memory)

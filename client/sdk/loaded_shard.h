@@ -18,9 +18,6 @@ namespace muster {
 
 struct LoadedTensor;
 
-// kUnimplemented when this program can't decode how the shard is stored.
-absl::Status CheckEncoding(const v1::Shard& shard);
-
 // A handle: copies are cheap and share the bytes, which stay where they are, unchanged, until the
 // last handle and the last tensor of the shard are gone, whatever becomes of the load that they
 // came from. Thread-safe for reading.
@@ -33,7 +30,7 @@ class LoadedShard {
   // Position in the model version.
   uint32_t index() const;
 
-  // The whole shard as it is stored, with its header; begins at a page.
+  // The whole shard, decoded where it is stored encoded, with its header; begins at a page.
   absl::string_view bytes() const;
 
   // 0 for shards that are cut `raw`: they are bytes only.

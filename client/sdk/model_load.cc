@@ -6,11 +6,14 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "client/checkpoint/parallel.h"
 #include "client/checkpoint/shard_files.h"
 #include "client/checkpoint/utf8.h"
+#include "client/encoding/encoding_name.h"
+#include "client/encoding/frame_decoder.h"
 #include "client/sdk/pieces.h"
+#include "client/transfer/parallel.h"
 #include "client/transfer/pull_shard.h"
+#include "client/transfer/shard_decoder.h"
 #include "storage/base/error_info.h"
 #include "storage/base/mutex.h"
 #include "storage/base/resource_name.h"
@@ -30,14 +33,16 @@ absl::Status CheckCommitted(const v1::ModelVersion& version) {
 // Of what the server sent only what Puller and LoadedShard don't check.
 absl::Status CheckShard(const v1::Shard& shard, uint32_t index) {
   const auto size = shard.size_bytes();
-  if (shard.index() != index || size < 1 || size > static_cast<uint64_t>(kMaxShardSizeBytes)) {
+  const int64_t content = ContentBytesOf(shard);
+  if (shard.index() != index || size < 1 || size > static_cast<uint64_t>(kMaxShardSizeBytes) ||
+      content < 1 || content > kMaxShardSizeBytes) {
     return MakeError(
         absl::StatusCode::kDataLoss, "DESCRIPTION_BROKEN",
         absl::StrCat("shard ", index, " is described as shard ", shard.index(), " with ", size,
                      " bytes; the server's description of it can't "
                      "be used"));
   }
-  return Annotate(CheckEncoding(shard), absl::StrCat("shard ", index));
+  return Annotate(ParseEncoding(shard.encoding()).status(), absl::StrCat("shard ", index));
 }
 
 std::string ContextOf(const v1::Shard& shard) { return absl::StrCat("shard ", shard.index()); }
@@ -83,6 +88,8 @@ class ModelLoad::Run {
   absl::StatusOr<PullShard> Describe(const v1::Shard& shard, const std::stop_token& stop);
   absl::StatusOr<ShardMemory> IntoMemory(const PullShard& shard, const std::stop_token& stop,
                                          const PullProgress& progress);
+  absl::Status Decode(const PullShard& shard, ShardMemorySink& sink, const std::stop_token& stop,
+                      const PullProgress& progress);
   absl::StatusOr<ShardMemory> IntoCache(const PullShard& shard, const std::stop_token& stop,
                                         const PullProgress& progress);
   void AwaitTurn(size_t item);
@@ -143,7 +150,7 @@ absl::Status ModelLoad::Run::Plan() {
   progress_.shards_total = shards_.size();
   for (size_t item = 0; item < shards_.size(); ++item) {
     item_of_shard_[shards_[item].index()] = item;
-    progress_.total_bytes += static_cast<int64_t>(shards_[item].size_bytes());
+    progress_.total_bytes += ContentBytesOf(shards_[item]);
   }
   planned_ = true;
   changed_.NotifyAll();
@@ -212,7 +219,10 @@ ModelLoad::Run::Result ModelLoad::Run::Load(size_t item, const std::stop_token& 
   const absl::StatusOr<PullShard> described = Describe(shard, stop);
   AwaitTurn(item);
   if (!described.ok()) return Annotate(described.status(), ContextOf(shard));
-  const PullProgress progress = [this, item](int64_t done_bytes) { Progress(item, done_bytes); };
+  const int64_t size = ContentBytesOf(shard);
+  const PullProgress progress = [this, item, size](int64_t done_bytes) {
+    Progress(item, std::min(done_bytes, size));
+  };
   absl::StatusOr<ShardMemory> memory = options_.place == LoadPlace::kCache
                                            ? IntoCache(*described, stop, progress)
                                            : IntoMemory(*described, stop, progress);
@@ -242,7 +252,7 @@ void ModelLoad::Run::AwaitTurn(size_t item) {
 absl::StatusOr<ShardMemory> ModelLoad::Run::IntoMemory(const PullShard& shard,
                                                        const std::stop_token& stop,
                                                        const PullProgress& progress) {
-  const auto size = static_cast<int64_t>(shard.shard.size_bytes());
+  const int64_t size = ContentBytesOf(shard.shard);
   absl::StatusOr<std::unique_ptr<ShardMemorySink>> sink =
       options_.place == LoadPlace::kSharedMemory
           ? ShardMemorySink::MakeShared(
@@ -250,10 +260,32 @@ absl::StatusOr<ShardMemory> ModelLoad::Run::IntoMemory(const PullShard& shard,
                                    shard.shard.index()))
           : ShardMemorySink::MakePrivate(size);
   MUSTER_RETURN_IF_ERROR(sink.status());
+  if (!shard.shard.encoding().empty()) {
+    MUSTER_RETURN_IF_ERROR(Decode(shard, **sink, stop, progress));
+    return (*sink)->Finish();
+  }
   const PullResult result = puller_.Pull(shard, **sink, stop, progress);
   Warn(result);
   MUSTER_RETURN_IF_ERROR(result.status);
   return (*sink)->Finish();
+}
+
+// Stored bytes are held in memory beside the content until that is decoded.
+absl::Status ModelLoad::Run::Decode(const PullShard& shard, ShardMemorySink& sink,
+                                    const std::stop_token& stop, const PullProgress& progress) {
+  MUSTER_ASSIGN_OR_RETURN(const CheckedShard checked, CheckedShard::Make(shard));
+  MUSTER_RETURN_IF_ERROR(
+      FrameDecoder::CheckPossible(checked.encoding(), checked.key_id(), options_.keys.get()));
+  const MemoryPullResult stored = puller_.PullToMemory(shard, checked.size_bytes(), stop, progress);
+  Warn(stored.pull);
+  MUSTER_RETURN_IF_ERROR(stored.pull.status);
+  const auto read = [&stored](int64_t offset, absl::Span<char> out) {
+    std::copy_n(stored.bytes.get() + offset, out.size(), out.data());
+    return absl::OkStatus();
+  };
+  MUSTER_ASSIGN_OR_RETURN(const ShardDecoder decoder,
+                          ShardDecoder::Open(checked, read, options_.keys.get()));
+  return decoder.Decode(sink, stop);
 }
 
 absl::StatusOr<ShardMemory> ModelLoad::Run::IntoCache(const PullShard& shard,
@@ -262,6 +294,13 @@ absl::StatusOr<ShardMemory> ModelLoad::Run::IntoCache(const PullShard& shard,
   CachedPullResult result = puller_.PullToCache(shard, *options_.cache, stop, progress);
   Warn(result.pull);
   MUSTER_RETURN_IF_ERROR(result.pull.status);
+  if (result.entry->content().ContentKey() != ContentKeyOf(shard.shard)) {
+    return MakeError(
+        absl::StatusCode::kFailedPrecondition, "CACHE_KEEPS_STORED",
+        absl::StrCat(options_.cache->place().path,
+                     ": keeps encoded shards as they are stored; open it to keep their "
+                     "content, or load into memory"));
+  }
   return ShardMemory::Map(*std::move(result.entry));
 }
 

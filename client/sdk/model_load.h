@@ -14,6 +14,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "client/encoding/key_source.h"
 #include "client/sdk/client.h"
 #include "client/sdk/loaded_shard.h"
 #include "client/transfer/puller.h"
@@ -37,7 +38,8 @@ enum class LoadPlace {
 };
 
 struct LoadProgress {
-  // Verified bytes. For a shard without pieces bytes fetched, which may have to be fetched again.
+  // Verified bytes; of an encoded shard that is under way those of its stored bytes, at most as many as
+  // its content has. For a shard without pieces bytes fetched, which may have to be fetched again.
   int64_t done_bytes = 0;
   // Of all shards; 0 until the server has described them.
   int64_t total_bytes = 0;
@@ -54,8 +56,10 @@ struct LoadOptions {
   // Unset: all shards. Order and repetitions don't matter.
   std::optional<std::vector<uint32_t>> shards;
   LoadPlace place = LoadPlace::kPrivateMemory;
-  // For kCache; outlives the load, not the shards.
+  // For kCache; outlives the load, not the shards. It keeps content, not only what is stored.
   ShardCache* cache = nullptr;
+  // For encrypted shards that go into memory; the cache has its own. May be null.
+  std::shared_ptr<KeySource> keys = nullptr;
   // Connections, zone, rate, and the bound on the buffers of pieces in flight. The destination does
   // not count towards that; with a single location per shard, pieces are read right into it.
   PullerOptions puller = {};
@@ -86,6 +90,7 @@ struct LoadOptions {
 // bytes everywhere, or a header that can't be used; kFailedPrecondition VERSION_NOT_COMMITTED;
 // kInvalidArgument SHARD_OUT_OF_RANGE; kResourceExhausted no memory, or no room in the cache, which
 // is said before the first byte; kUnimplemented an encoding that this program doesn't know;
+// kFailedPrecondition KEY_MISSING, WRONG_KEY, or CACHE_KEEPS_STORED where the cache has no content;
 // kCancelled; others as Puller and Client have them.
 class ModelLoad {
  public:

@@ -62,7 +62,9 @@ std::vector<WantedShard> WantedOf(absl::Span<const muster::v1::Shard> shards) {
   std::vector<WantedShard> wanted;
   wanted.reserve(shards.size());
   for (const muster::v1::Shard& shard : shards) {
-    wanted.push_back({ContentKeyOf(shard), static_cast<int64_t>(shard.size_bytes())});
+    const int64_t stored_bytes =
+        shard.encoding().empty() ? 0 : static_cast<int64_t>(shard.size_bytes());
+    wanted.push_back({ContentKeyOf(shard), ContentBytesOf(shard), stored_bytes});
   }
   return wanted;
 }
@@ -83,7 +85,13 @@ absl::StatusOr<std::vector<CacheItem>> ListContents(const CacheDomain& domain) {
   MUSTER_RETURN_IF_ERROR(domain.ForEachName([&](const std::string& name) {
     std::optional<CacheItem> item = ItemOf(domain, name);
     if (!item.has_value()) return;
-    if (const auto it = owners.find(item->key); it != owners.end()) item->owners = it->second;
+    const std::string decoded = DecodedKeyOf(item->key);
+    if (const auto it = owners.find(item->key); it != owners.end()) {
+      item->owners = it->second;
+    } else if (const auto of_content = owners.find(decoded);
+               of_content != owners.end() && !domain.Has(decoded)) {
+      item->owners = of_content->second;
+    }
     items.push_back(*std::move(item));
   }));
   std::sort(items.begin(), items.end(), [](const CacheItem& a, const CacheItem& b) {
@@ -95,22 +103,34 @@ absl::StatusOr<std::vector<CacheItem>> ListContents(const CacheDomain& domain) {
 
 CacheRoom RoomFor(const CacheDomain& domain, std::optional<int64_t> budget_bytes,
                   absl::Span<const CacheItem> contents, absl::Span<const WantedShard> wanted) {
-  std::map<std::string, int64_t> missing;
-  for (const WantedShard& shard : wanted) missing[shard.key] = shard.size_bytes;
+  // By StoredKey.
+  std::map<std::string, WantedShard, std::less<>> missing;
+  for (const WantedShard& shard : wanted) missing[std::string(StoredKeyOf(shard.key))] = shard;
   CacheRoom room;
   std::map<std::string, int64_t> by_owner;
   int64_t used = 0;
   for (const CacheItem& item : contents) {
     used += item.size_bytes;
-    if (const auto it = missing.find(item.key); it != missing.end()) {
-      it->second = std::max<int64_t>(0, it->second - item.size_bytes);
+    const std::string stored_key(StoredKeyOf(item.key));
+    if (const auto it = missing.find(stored_key); it != missing.end()) {
+      const bool is_transient = it->second.stored_bytes > 0 && item.key == stored_key;
+      int64_t& bytes = is_transient ? it->second.stored_bytes : it->second.size_bytes;
+      bytes = std::max<int64_t>(0, bytes - item.size_bytes);
       continue;
     }
     (item.pinned() ? room.pinned_bytes : room.evictable_bytes) += item.size_bytes;
     for (const std::string& owner : item.owners) by_owner[owner] += item.size_bytes;
     if (item.in_use) by_owner["transfers under way"] += item.size_bytes;
   }
-  for (const auto& [key, bytes] : missing) room.needed_bytes += bytes;
+  std::vector<int64_t> transient;
+  for (const auto& [key, shard] : missing) {
+    room.needed_bytes += shard.size_bytes;
+    if (shard.size_bytes > 0) transient.push_back(shard.stored_bytes);
+  }
+  std::sort(transient.rbegin(), transient.rend());
+  for (size_t i = 0; i < std::min(transient.size(), kDecodedAtOnce); ++i) {
+    room.needed_bytes += transient[i];
+  }
   room.free_bytes = FreeOnDisk(domain);
   if (budget_bytes.has_value()) room.free_bytes = std::min(room.free_bytes, *budget_bytes - used);
   room.owners.assign(by_owner.begin(), by_owner.end());

@@ -36,8 +36,15 @@ struct CacheItem {
 struct WantedShard {
   // CheckedShard::ContentKey.
   std::string key;
+  // Of the content.
   int64_t size_bytes = 0;
+  // Of an encoded shard, what is stored; 0 for others.
+  int64_t stored_bytes = 0;
 };
+
+// Room for the stored bytes of so many shards, the largest, is kept beside all that is decoded: they
+// go when the content is there, and agents fetch that many at once unless they are told otherwise.
+inline constexpr size_t kDecodedAtOnce = 2;
 
 // What a cache has to hold for `shards`, one for each.
 std::vector<WantedShard> WantedOf(absl::Span<const muster::v1::Shard> shards);
@@ -57,6 +64,8 @@ struct CacheRoom {
   bool Fits() const { return needed_bytes <= evictable_bytes + free_bytes; }
 };
 
+// A pin of an encoded shard's content is also one of its stored bytes, until the content is there.
+//
 // Entries and parts in the order in which they may go: parts first, then the least recently used.
 // The caller holds the domain's lock, or takes what changes meanwhile.
 absl::StatusOr<std::vector<CacheItem>> ListContents(const CacheDomain& domain);

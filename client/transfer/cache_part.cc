@@ -26,6 +26,7 @@ constexpr int64_t kSyncBytes = int64_t{128} << 20;
 FileCachePart::FileCachePart(std::shared_ptr<const CacheDomain> domain, const CheckedShard& shard,
                              UniqueFd fd)
     : domain_(std::move(domain)),
+      shard_(std::make_shared<const CheckedShard>(shard)),
       key_(shard.ContentKey()),
       part_name_(key_ + kPartSuffix),
       claims_name_(key_ + kClaimsSuffix),
@@ -58,21 +59,10 @@ absl::Status FileCachePart::CutToNothing() {
 // Step 5.
 absl::Status FileCachePart::Reserve() {
   if (!worth_keeping_) MUSTER_RETURN_IF_ERROR(CutToNothing());
-  int result = 0;
-  do {
-    result = fallocate(fd_.get(), 0, 0, size_bytes_);
-  } while (result != 0 && errno == EINTR);
-  if (result == 0) return absl::OkStatus();
-  if (errno == ENOSPC || errno == EDQUOT || errno == EFBIG) {
-    absl::Status status = NoSpace();
-    // What was reserved is given back at once: the part may wait for its destruction.
-    MUSTER_RETURN_IF_ERROR(CutToNothing());
-    return status;
-  }
-  if (errno != EOPNOTSUPP && errno != ENOSYS) return PathError(errno, "reserve", PartPath());
-  // A file system that can't reserve: a full disk then shows in Write.
-  if (ftruncate(fd_.get(), size_bytes_) != 0) return PathError(errno, "extend", PartPath());
-  return absl::OkStatus();
+  const absl::Status status = ReserveFile(fd_.get(), PartPath(), size_bytes_);
+  // What was reserved is given back at once: the part may wait for its destruction.
+  if (absl::IsResourceExhausted(status)) MUSTER_RETURN_IF_ERROR(CutToNothing());
+  return status;
 }
 
 absl::Status FileCachePart::OpenClaims() {
@@ -190,7 +180,22 @@ absl::StatusOr<CachedShard> FileCachePart::Commit() {
     if (!record.Write(*settled).ok()) record.Remove();
   }
   fd_.Reset();
-  return CachedShard(std::move(read_fd), std::move(use), path, size_bytes_);
+  return CachedShard(std::move(read_fd), std::move(use), path, shard_);
+}
+
+absl::Status ReserveFile(int fd, const std::string& path, int64_t size_bytes) {
+  int result = 0;
+  do {
+    result = fallocate(fd, 0, 0, size_bytes);
+  } while (result != 0 && errno == EINTR);
+  if (result == 0) return absl::OkStatus();
+  if (errno == ENOSPC || errno == EDQUOT || errno == EFBIG) {
+    return NoSpaceError(path, fd, size_bytes);
+  }
+  if (errno != EOPNOTSUPP && errno != ENOSYS) return PathError(errno, "reserve", path);
+  // A file system that can't reserve: a full disk then shows in Write.
+  if (ftruncate(fd, size_bytes) != 0) return PathError(errno, "extend", path);
+  return absl::OkStatus();
 }
 
 }  // namespace muster

@@ -11,6 +11,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "client/transfer/cache_files.h"
 #include "client/transfer/pull_shard.h"
 #include "client/transfer/shard_cache.h"
@@ -32,8 +33,12 @@ class FileCachePart final : public CachePart {
   // Takes over the pieces of an earlier writer that are right; called once, after Reserve. `shard`
   // is the constructor's. kCancelled, which leaves everything to the next writer.
   absl::Status TakeOver(const CheckedShard& shard, const std::stop_token& stop);
-  // The shard has an entry: destruction deletes the files.
+  // The shard has an entry, or needs none: destruction deletes the files.
   void GiveUp() { worth_keeping_ = false; }
+  // Of what is there already.
+  absl::Status Read(int64_t offset, absl::Span<char> out) const {
+    return ReadAt(fd_.get(), PartPath(), offset, out);
+  }
 
   std::vector<bool> Present() const override { return present_; }
   absl::Status Write(int64_t offset, absl::string_view bytes) override;
@@ -49,6 +54,7 @@ class FileCachePart final : public CachePart {
   absl::Status SyncNowAndThen(int64_t written);
 
   const std::shared_ptr<const CacheDomain> domain_;
+  const std::shared_ptr<const CheckedShard> shard_;
   const std::string key_;
   const std::string part_name_;
   const std::string claims_name_;
@@ -66,6 +72,9 @@ class FileCachePart final : public CachePart {
   std::atomic<bool> broken_ = false;
   bool committed_ = false;
 };
+
+// Reserves room for a file, which then has that size. kResourceExhausted: the disk has none.
+absl::Status ReserveFile(int fd, const std::string& path, int64_t size_bytes);
 
 }  // namespace muster
 

@@ -14,8 +14,12 @@ namespace muster {
 // Writes KEY.pieces unless it is there. Nothing to do for a shard without pieces.
 absl::Status KeepPieces(const CacheDomain& domain, const CheckedShard& shard);
 
-// The shard that the entry `key` must hold. The list is bound by the root in the key, so that a torn
-// or altered one is not taken: kNotFound, as where there is none. kInvalidArgument: no key.
+// Writes it anew and syncs it; `shard` has pieces.
+absl::Status WritePieces(const CacheDomain& domain, const CheckedShard& shard);
+
+// The shard that the entry `key` must hold. The list is bound by the root in the key, or for what was
+// decoded by a root of its own, so that a torn one is not taken: kNotFound, as where there is none.
+// kInvalidArgument: no key.
 absl::StatusOr<CheckedShard> ShardOfEntry(const CacheDomain& domain, const std::string& key);
 
 }  // namespace muster

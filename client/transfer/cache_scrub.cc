@@ -45,11 +45,13 @@ void ScrubCache(ShardCache& cache, Clock& clock, const ScrubOptions& options, co
   if (!pins.ok() || !items.ok()) return;
   std::set<std::string> there;
   for (const CacheItem& item : *items) {
-    if (!item.is_part) there.insert(item.key);
+    // Stored bytes stand for their content where the cache keeps only them.
+    if (!item.is_part) there.insert(std::string(StoredKeyOf(item.key)));
   }
   for (const CachePin& pin : *pins) {
     for (const std::string& key : pin.keys) {
-      if (there.insert(key).second) on_gone(key, absl::NotFoundError(key));
+      if (there.insert(std::string(StoredKeyOf(key))).second)
+        on_gone(key, absl::NotFoundError(key));
     }
   }
 }

@@ -6,11 +6,15 @@
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "storage/base/error_info.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
 namespace {
+
+// Behind the key of stored bytes, for what they encode.
+constexpr absl::string_view kDecodedSuffix = "-plain";
 
 // Longer than any legal resource name; what a hostile server sends beyond it is cut.
 constexpr size_t kMaxQuotedName = 300;
@@ -54,6 +58,16 @@ absl::StatusOr<CheckedShard> CheckedShard::Make(const PullShard& input) {
   checked.locations_.assign(shard.locations().begin(), shard.locations().end());
   if (!shard.md5().empty()) {
     MUSTER_ASSIGN_OR_RETURN(checked.whole_md5_, DigestField(checked.name_, "md5", shard.md5()));
+  }
+  if (!shard.encoding().empty()) {
+    const uint64_t size = shard.content_size_bytes();
+    if (size < 1 || size > static_cast<uint64_t>(kMaxShardSizeBytes)) {
+      return Refuse(checked.name_, absl::StrCat("a content of ", size, " bytes is not in 1 to ",
+                                                kMaxShardSizeBytes, " bytes"));
+    }
+    checked.encoding_ = shard.encoding();
+    checked.content_size_bytes_ = static_cast<int64_t>(size);
+    checked.key_id_ = shard.key_id();
   }
   const bool announces_pieces = !shard.root().empty() || shard.piece_size_bytes() != 0 ||
                                 shard.piece_count() != 0 || !input.pieces.empty();
@@ -107,7 +121,40 @@ int64_t CheckedShard::PieceLength(size_t piece) const {
   return std::min(piece_size_bytes_, size_bytes_ - PieceOffset(piece));
 }
 
+absl::StatusOr<CheckedShard> CheckedShard::Decoded(absl::string_view stored_key,
+                                                   absl::string_view name, int64_t size_bytes,
+                                                   int64_t frame_bytes,
+                                                   std::vector<Md5Digest> frames) {
+  if (size_bytes < 1 || size_bytes > kMaxShardSizeBytes || frame_bytes < 1 ||
+      frame_bytes > kMaxPieceSizeBytes || frames.size() > kMaxPiecesPerShard ||
+      frames.size() != static_cast<size_t>((size_bytes - 1) / frame_bytes + 1)) {
+    return Refuse(name, absl::StrCat(frames.size(), " frames of ", frame_bytes,
+                                     " bytes don't make ", size_bytes, " bytes"));
+  }
+  CheckedShard decoded;
+  decoded.name_ = std::string(name);
+  decoded.size_bytes_ = size_bytes;
+  decoded.piece_size_bytes_ = frame_bytes;
+  decoded.root_ = Md5Root(frames);
+  decoded.pieces_ = std::move(frames);
+  decoded.decoded_from_ = std::string(stored_key);
+  return decoded;
+}
+
+CheckedShard CheckedShard::Stored() const {
+  CheckedShard stored = *this;
+  stored.encoding_.clear();
+  stored.key_id_.clear();
+  return stored;
+}
+
 std::string CheckedShard::ContentKey() const {
+  const std::string stored = StoredKey();
+  return is_encoded() || !decoded_from_.empty() ? DecodedKeyOf(stored) : stored;
+}
+
+std::string CheckedShard::StoredKey() const {
+  if (!decoded_from_.empty()) return decoded_from_;
   return has_pieces() ? absl::StrCat("root-", Md5ToHex(root_), "-", size_bytes_)
                       : absl::StrCat("md5-", Md5ToHex(*whole_md5_), "-", size_bytes_);
 }
@@ -116,7 +163,22 @@ std::string ContentKeyOf(const muster::v1::Shard& shard) {
   const bool has_pieces = shard.piece_count() > 0;
   const std::string& digest = has_pieces ? shard.root() : shard.md5();
   if (!Md5FromHex(digest).ok()) return "";
-  return absl::StrCat(has_pieces ? "root-" : "md5-", digest, "-", shard.size_bytes());
+  const std::string stored =
+      absl::StrCat(has_pieces ? "root-" : "md5-", digest, "-", shard.size_bytes());
+  return shard.encoding().empty() ? stored : DecodedKeyOf(stored);
+}
+
+int64_t ContentBytesOf(const muster::v1::Shard& shard) {
+  return static_cast<int64_t>(shard.encoding().empty() ? shard.size_bytes()
+                                                       : shard.content_size_bytes());
+}
+
+absl::string_view StoredKeyOf(absl::string_view content_key) {
+  return absl::StripSuffix(content_key, kDecodedSuffix);
+}
+
+std::string DecodedKeyOf(absl::string_view stored_key) {
+  return absl::StrCat(stored_key, kDecodedSuffix);
 }
 
 absl::StatusOr<std::vector<Md5Digest>> UnpackPieces(absl::string_view packed) {

@@ -41,6 +41,12 @@ class CheckedShard {
   // place.
   static absl::StatusOr<CheckedShard> Make(const PullShard& shard);
 
+  // The content of an encoded shard, as a shard that is not: its pieces are frames of `frame_bytes`,
+  // but for the last, with these digests. kInvalidArgument when they don't make `size_bytes`.
+  static absl::StatusOr<CheckedShard> Decoded(absl::string_view stored_key, absl::string_view name,
+                                              int64_t size_bytes, int64_t frame_bytes,
+                                              std::vector<Md5Digest> frames);
+
   // The resource name, or "shard" where the server sent none.
   const std::string& name() const { return name_; }
   int64_t size_bytes() const { return size_bytes_; }
@@ -57,8 +63,22 @@ class CheckedShard {
   // Set where the server gave it; always set without pieces.
   const std::optional<Md5Digest>& whole_md5() const { return whole_md5_; }
 
-  // Names the content: "root-{hex}-{size}" or "md5-{hex}-{size}". Equal keys mean equal bytes.
+  // How the stored bytes encode the content; "" where they are the content. Pieces, MD5 and
+  // size_bytes() are those of the stored bytes.
+  const std::string& encoding() const { return encoding_; }
+  bool is_encoded() const { return !encoding_.empty(); }
+  // Of the content.
+  int64_t content_size_bytes() const { return is_encoded() ? content_size_bytes_ : size_bytes_; }
+  // Of the key that it is encrypted with; "" where none is named.
+  const std::string& key_id() const { return key_id_; }
+  // The stored bytes, as a shard that is not encoded.
+  CheckedShard Stored() const;
+
+  // Names the content: "root-{hex}-{size}" or "md5-{hex}-{size}" of the stored bytes, with "-plain"
+  // behind it where they encode it. Equal keys mean equal bytes.
   std::string ContentKey() const;
+  // Names the stored bytes.
+  std::string StoredKey() const;
 
  private:
   CheckedShard() = default;
@@ -71,10 +91,22 @@ class CheckedShard {
   Md5Digest root_{};
   std::optional<Md5Digest> whole_md5_;
   std::vector<muster::v1::Location> locations_;
+  std::string encoding_;
+  int64_t content_size_bytes_ = 0;
+  std::string key_id_;
+  // Of what Decoded makes: the key of what it was decoded from.
+  std::string decoded_from_;
 };
 
-// The same, of a shard as the server describes it; "" where it has no well-formed digest.
+// ContentKey and content_size_bytes of a shard as the server describes it; "" where it has no
+// well-formed digest.
 std::string ContentKeyOf(const muster::v1::Shard& shard);
+int64_t ContentBytesOf(const muster::v1::Shard& shard);
+
+// The StoredKey for a ContentKey. Both are the same where nothing is encoded.
+absl::string_view StoredKeyOf(absl::string_view content_key);
+// The ContentKey of what is stored, encoded, under `stored_key`.
+std::string DecodedKeyOf(absl::string_view stored_key);
 
 // Splits the packed piece list of Shard.piece_md5s or ListPiecesResponse into digests.
 // kInvalidArgument unless its length is a multiple of 16, at most kMaxPiecesPerShard of them.

@@ -1,4 +1,5 @@
-// Layout of a cache directory (KEY is CheckedShard::ContentKey):
+// Layout of a cache directory (KEY is CheckedShard::ContentKey; of an encoded shard there are
+// KEY-plain, which is its ContentKey, and KEY, which is its StoredKey):
 //     CACHEDIR.TAG              marks the directory as ours; see cache_directory.cc
 //     DOMAIN/KEY                an entry: complete, synced, read-only, never written again
 //     DOMAIN/KEY.record         says in which state the entry was verified; see cache_record.h
@@ -38,7 +39,13 @@
 //     and writes the record anew, as in step 8: a link moves the file's ctime.
 // 12. Who has found an entry takes the shared lock of its use file, and looks once more whether the
 //     entry is still there.
-// Lock order: a part, then the domain; a part, then an entry. Who holds an entry's lock waits for
+// 13. An encoded shard is acquired by the lock of KEY.part. Its stored bytes are written there, as in
+//     step 6; then KEY-plain.part, which is locked too, gets what they encode, by the list of frames
+//     in KEY-plain.pieces, which is synced first, and becomes KEY-plain as in step 7. Only then does
+//     KEY.part go, or before that it has become KEY where the cache keeps both. Who died in between
+//     leaves parts that step 5 takes over; a KEY.part beside KEY-plain goes at the next Open.
+// Lock order: a part of stored bytes, then one of content; a part, then the domain; a part, then an
+// entry. Who holds an entry's lock waits for
 // no other, and who holds the domain's waits for none of them.
 #include "client/transfer/shard_cache.h"
 
@@ -55,6 +62,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "client/encoding/frame_decoder.h"
+#include "client/transfer/cache_decode.h"
 #include "client/transfer/cache_directory.h"
 #include "client/transfer/cache_files.h"
 #include "client/transfer/cache_part.h"
@@ -63,6 +72,7 @@
 #include "client/transfer/cache_use.h"
 #include "client/transfer/cache_warm.h"
 #include "client/transfer/piece_check.h"
+#include "storage/base/error_info.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
@@ -70,9 +80,8 @@ namespace {
 
 class FileShardCache final : public ShardCache {
  public:
-  FileShardCache(std::shared_ptr<const CacheDomain> domain, Place place,
-                 std::optional<int64_t> budget_bytes)
-      : domain_(std::move(domain)), place_(std::move(place)), budget_bytes_(budget_bytes) {}
+  FileShardCache(std::shared_ptr<const CacheDomain> domain, Place place, Options options)
+      : domain_(std::move(domain)), place_(std::move(place)), options_(std::move(options)) {}
 
   absl::Status RemoveStrayFiles();
   Place place() const override { return place_; }
@@ -104,19 +113,32 @@ class FileShardCache final : public ShardCache {
                                                const std::stop_token& stop) override;
 
  private:
+  bool DecodesFor(const CheckedShard& shard) const {
+    return shard.is_encoded() && options_.form != CacheForm::kStored;
+  }
   std::optional<Md5Digest> DigestOfVerified(const std::string& name) const;
   void MakeWritableIfDead(const std::string& part_name);
   absl::StatusOr<UniqueFd> OpenEntry(const std::string& key) const;
   absl::StatusOr<std::optional<CachedShard>> Use(const CheckedShard& shard, UniqueFd& fd) const;
   absl::Status VerifyEntry(const CheckedShard& shard, int fd, const std::stop_token& stop);
-  absl::Status ReserveRoom(const WantedShard& shard, FileCachePart& part,
-                           const std::stop_token& stop);
+  absl::StatusOr<CachedShard> FindEntry(const CheckedShard& shard, const std::stop_token& stop);
+  absl::StatusOr<bool> FoundEntry(const CheckedShard& shard, const std::stop_token& stop,
+                                  Acquired& acquired);
+  absl::StatusOr<Acquired> AcquireAsStored(const CheckedShard& shard, const std::stop_token& stop);
+  absl::StatusOr<Acquired> AcquireDecoded(const CheckedShard& shard, const std::stop_token& stop);
+  absl::StatusOr<std::unique_ptr<ContentPart>> LockContentPart(const CheckedShard& shard,
+                                                               const std::stop_token& stop);
+  absl::StatusOr<CachedShard> DecodeEntry(const CheckedShard& shard, const CachedShard& stored,
+                                          const std::stop_token& stop);
+  absl::Status ReserveRoom(const WantedShard& shard, const std::stop_token& stop,
+                           absl::FunctionRef<absl::Status()> reserve);
   absl::Status MakeRoom(const WantedShard& shard);
+  std::vector<WantedShard> AsKept(absl::Span<const WantedShard> wanted) const;
   absl::StatusOr<UniqueFd> LockPart(const std::string& key, const std::stop_token& stop);
 
   const std::shared_ptr<const CacheDomain> domain_;
   const Place place_;
-  const std::optional<int64_t> budget_bytes_;
+  const Options options_;
 };
 
 absl::StatusOr<UniqueFd> FileShardCache::OpenEntry(const std::string& key) const {
@@ -133,9 +155,20 @@ absl::StatusOr<UniqueFd> FileShardCache::OpenEntry(const std::string& key) const
   return fd;
 }
 
-// Steps 1 and 2.
 absl::StatusOr<CachedShard> FileShardCache::Lookup(const CheckedShard& shard,
                                                    const std::stop_token& stop) {
+  if (!shard.is_encoded()) return FindEntry(shard, stop);
+  if (!DecodesFor(shard)) return FindEntry(shard.Stored(), stop);
+  // Without a list of frames it is no entry: nobody could check it.
+  MUSTER_ASSIGN_OR_RETURN(const CheckedShard content, ShardOfEntry(*domain_, shard.ContentKey()));
+  if (content.size_bytes() == shard.content_size_bytes()) return FindEntry(content, stop);
+  return absl::NotFoundError(
+      absl::StrCat(domain_->PathOf(shard.ContentKey()), ": has another size"));
+}
+
+// Steps 1 and 2.
+absl::StatusOr<CachedShard> FileShardCache::FindEntry(const CheckedShard& shard,
+                                                      const std::stop_token& stop) {
   const std::string key = shard.ContentKey();
   const std::string path = domain_->PathOf(key);
   const CacheRecord record(domain_->dir.get(), key);
@@ -166,7 +199,8 @@ absl::StatusOr<std::optional<CachedShard>> FileShardCache::Use(const CheckedShar
   }
   // For who checks the entry later. Without it the entry is only not checked.
   KeepPieces(*domain_, shard).IgnoreError();
-  return CachedShard(std::move(fd), std::move(use), domain_->PathOf(key), shard.size_bytes());
+  return CachedShard(std::move(fd), std::move(use), domain_->PathOf(key),
+                     std::make_shared<const CheckedShard>(shard));
 }
 
 // The entry is locked. OK when it is good and recorded as such.
@@ -220,36 +254,107 @@ absl::StatusOr<UniqueFd> FileShardCache::LockPart(const std::string& key,
 
 absl::StatusOr<ShardCache::Acquired> FileShardCache::Acquire(const CheckedShard& shard,
                                                              const std::stop_token& stop) {
+  if (!shard.is_encoded()) return AcquireAsStored(shard, stop);
+  if (!DecodesFor(shard)) return AcquireAsStored(shard.Stored(), stop);
+  return AcquireDecoded(shard, stop);
+}
+
+// Whether the lookup settled the matter; an entry that rotted counts as none.
+absl::StatusOr<bool> FileShardCache::FoundEntry(const CheckedShard& shard,
+                                                const std::stop_token& stop, Acquired& acquired) {
+  absl::StatusOr<CachedShard> entry = Lookup(shard, stop);
+  if (entry.ok()) {
+    acquired.entry = *std::move(entry);
+    return true;
+  }
+  if (entry.status().code() == absl::StatusCode::kDataLoss) {
+    acquired.rotted = entry.status();
+    return false;
+  }
+  if (entry.status().code() == absl::StatusCode::kNotFound) return false;
+  return entry.status();
+}
+
+absl::StatusOr<ShardCache::Acquired> FileShardCache::AcquireAsStored(const CheckedShard& shard,
+                                                                     const std::stop_token& stop) {
   const std::string key = shard.ContentKey();
   Acquired acquired;
-  // Whether the lookup settled the matter; an entry that rotted counts as none.
-  const auto found_entry = [&]() -> absl::StatusOr<bool> {
-    absl::StatusOr<CachedShard> entry = Lookup(shard, stop);
-    if (entry.ok()) {
-      acquired.entry = *std::move(entry);
-      return true;
-    }
-    if (entry.status().code() == absl::StatusCode::kDataLoss) {
-      acquired.rotted = entry.status();
-      return false;
-    }
-    if (entry.status().code() == absl::StatusCode::kNotFound) return false;
-    return entry.status();
-  };
-  MUSTER_ASSIGN_OR_RETURN(bool found, found_entry());
+  MUSTER_ASSIGN_OR_RETURN(bool found, FoundEntry(shard, stop, acquired));
   if (found) return acquired;
   MUSTER_ASSIGN_OR_RETURN(UniqueFd fd, LockPart(key, stop));
   auto part = std::make_unique<FileCachePart>(domain_, shard, std::move(fd));
   // Step 4.
-  MUSTER_ASSIGN_OR_RETURN(found, found_entry());
+  MUSTER_ASSIGN_OR_RETURN(found, FoundEntry(shard, stop, acquired));
   if (found) {
     part->GiveUp();
     return acquired;
   }
-  MUSTER_RETURN_IF_ERROR(ReserveRoom({key, shard.size_bytes()}, *part, stop));
+  MUSTER_RETURN_IF_ERROR(
+      ReserveRoom({key, shard.size_bytes()}, stop, [&part] { return part->Reserve(); }));
   MUSTER_RETURN_IF_ERROR(part->TakeOver(shard, stop));
   acquired.part = std::move(part);
   return acquired;
+}
+
+// Step 13.
+absl::StatusOr<ShardCache::Acquired> FileShardCache::AcquireDecoded(const CheckedShard& shard,
+                                                                    const std::stop_token& stop) {
+  Acquired acquired;
+  MUSTER_ASSIGN_OR_RETURN(bool found, FoundEntry(shard, stop, acquired));
+  if (found) return acquired;
+  const absl::Status possible =
+      FrameDecoder::CheckPossible(shard.encoding(), shard.key_id(), options_.keys.get());
+  if (!possible.ok()) return Annotate(possible, shard.name());
+  const CheckedShard stored = shard.Stored();
+  MUSTER_ASSIGN_OR_RETURN(UniqueFd fd, LockPart(stored.ContentKey(), stop));
+  auto part = std::make_unique<FileCachePart>(domain_, stored, std::move(fd));
+  MUSTER_ASSIGN_OR_RETURN(found, FoundEntry(shard, stop, acquired));
+  if (!found) {
+    // Stored bytes that rotted are pulled again, and nobody was told that the content is there.
+    const absl::StatusOr<CachedShard> kept = FindEntry(stored, stop);
+    if (kept.ok()) {
+      MUSTER_ASSIGN_OR_RETURN(acquired.entry, DecodeEntry(shard, *kept, stop));
+      found = true;
+    } else if (!absl::IsNotFound(kept.status()) && !absl::IsDataLoss(kept.status())) {
+      return kept.status();
+    }
+  }
+  if (found) {
+    part->GiveUp();
+    return acquired;
+  }
+  MUSTER_ASSIGN_OR_RETURN(std::unique_ptr<ContentPart> content, LockContentPart(shard, stop));
+  MUSTER_RETURN_IF_ERROR(
+      ReserveRoom({shard.ContentKey(), shard.content_size_bytes(), shard.size_bytes()}, stop, [&] {
+        const absl::Status reserved = part->Reserve();
+        return reserved.ok() ? content->Reserve() : reserved;
+      }));
+  MUSTER_RETURN_IF_ERROR(part->TakeOver(stored, stop));
+  acquired.part = std::make_unique<DecodingCachePart>(std::move(part), std::move(content),
+                                                      options_.form, options_.keys, stop);
+  return acquired;
+}
+
+// The caller holds the lock of the part of stored bytes, and has found no entry.
+absl::StatusOr<std::unique_ptr<ContentPart>> FileShardCache::LockContentPart(
+    const CheckedShard& shard, const std::stop_token& stop) {
+  const std::string key = shard.ContentKey();
+  MUSTER_ASSIGN_OR_RETURN(UniqueFd fd, LockPart(key, stop));
+  // One without a list of frames.
+  if (domain_->Has(key)) RemoveEntryFiles(*domain_, key);
+  return std::make_unique<ContentPart>(domain_, shard, std::move(fd));
+}
+
+absl::StatusOr<CachedShard> FileShardCache::DecodeEntry(const CheckedShard& shard,
+                                                        const CachedShard& stored,
+                                                        const std::stop_token& stop) {
+  MUSTER_ASSIGN_OR_RETURN(std::unique_ptr<ContentPart> content, LockContentPart(shard, stop));
+  MUSTER_RETURN_IF_ERROR(
+      ReserveRoom({shard.ContentKey(), shard.content_size_bytes(), shard.size_bytes()}, stop,
+                  [&content] { return content->Reserve(); }));
+  return content->Decode(
+      [&stored](int64_t offset, absl::Span<char> out) { return stored.Read(offset, out); },
+      options_.keys.get(), stop);
 }
 
 // Its writer died between the change of the mode and step 7: it may be taken over all the same.
@@ -261,30 +366,44 @@ void FileShardCache::MakeWritableIfDead(const std::string& part_name) {
 }
 
 // Step 5.
-absl::Status FileShardCache::ReserveRoom(const WantedShard& shard, FileCachePart& part,
-                                         const std::stop_token& stop) {
+absl::Status FileShardCache::ReserveRoom(const WantedShard& shard, const std::stop_token& stop,
+                                         absl::FunctionRef<absl::Status()> reserve) {
   MUSTER_ASSIGN_OR_RETURN(const UniqueFd lock, domain_->Lock(stop));
   MUSTER_RETURN_IF_ERROR(MakeRoom(shard));
-  return part.Reserve();
+  return reserve();
+}
+
+// `wanted` with the keys and sizes of what this cache keeps.
+std::vector<WantedShard> FileShardCache::AsKept(absl::Span<const WantedShard> wanted) const {
+  std::vector<WantedShard> kept(wanted.begin(), wanted.end());
+  for (WantedShard& shard : kept) {
+    if (shard.stored_bytes == 0 || options_.form == CacheForm::kPlain) continue;
+    const int64_t stored = std::exchange(shard.stored_bytes, 0);
+    shard.size_bytes = options_.form == CacheForm::kBoth ? shard.size_bytes + stored : stored;
+  }
+  return kept;
 }
 
 // Step 10. The domain is locked, and so is the shard's part, which is therefore not evicted.
 absl::Status FileShardCache::MakeRoom(const WantedShard& shard) {
   // Looking at every file is for when it may matter.
-  if (!budget_bytes_.has_value() && FreeOnDisk(*domain_) >= shard.size_bytes) {
+  if (!options_.budget_bytes.has_value() &&
+      FreeOnDisk(*domain_) >= shard.size_bytes + shard.stored_bytes) {
     return absl::OkStatus();
   }
   MUSTER_ASSIGN_OR_RETURN(const std::vector<CacheItem> contents, ListContents(*domain_));
-  const CacheRoom room = RoomFor(*domain_, budget_bytes_, contents, {&shard, 1});
+  const CacheRoom room = RoomFor(*domain_, options_.budget_bytes, contents, {&shard, 1});
   if (!room.Fits()) return NoRoomError(*domain_, room);
   int64_t short_of = room.needed_bytes - room.free_bytes;
   for (const CacheItem& item : contents) {
     if (short_of <= 0) return absl::OkStatus();
-    if (item.pinned() || item.key == shard.key) continue;
+    if (item.pinned() || StoredKeyOf(item.key) == StoredKeyOf(shard.key)) continue;
     if (RemoveItem(*domain_, item)) short_of -= item.size_bytes;
   }
   // Some that were free to go came into use meanwhile.
-  return short_of <= 0 ? absl::OkStatus() : CheckRoom({&shard, 1});
+  if (short_of <= 0) return absl::OkStatus();
+  MUSTER_ASSIGN_OR_RETURN(const std::vector<CacheItem> left, ListContents(*domain_));
+  return NoRoomError(*domain_, RoomFor(*domain_, options_.budget_bytes, left, {&shard, 1}));
 }
 
 absl::Status FileShardCache::SetPin(const CachePin& pin, const std::stop_token& stop) {
@@ -294,7 +413,7 @@ absl::Status FileShardCache::SetPin(const CachePin& pin, const std::stop_token& 
 
 absl::StatusOr<CacheRoom> FileShardCache::Room(absl::Span<const WantedShard> wanted) {
   MUSTER_ASSIGN_OR_RETURN(const std::vector<CacheItem> contents, ListContents(*domain_));
-  return RoomFor(*domain_, budget_bytes_, contents, wanted);
+  return RoomFor(*domain_, options_.budget_bytes, contents, AsKept(wanted));
 }
 
 absl::Status FileShardCache::CheckRoom(absl::Span<const WantedShard> wanted) {
@@ -321,10 +440,17 @@ absl::StatusOr<std::vector<CacheItem>> FileShardCache::Evict(const Eviction& evi
   return gone;
 }
 
-// What lies beside neither an entry nor a part.
+// What lies beside neither an entry nor a part, and stored bytes that were decoded.
 absl::Status FileShardCache::RemoveStrayFiles() {
   return domain_->ForEachName([this](const std::string& name) {
     const std::string key = name.substr(0, name.find('.'));
+    if (name == key + kPartSuffix && domain_->Has(DecodedKeyOf(key))) {
+      CacheItem part;
+      part.key = key;
+      part.is_part = true;
+      RemoveItem(*domain_, part);
+      return;
+    }
     if (key == name || domain_->Has(key + kPartSuffix)) return;
     if (absl::EndsWith(name, kClaimsSuffix) || !domain_->Has(key)) domain_->Remove(name);
   });
@@ -332,13 +458,16 @@ absl::Status FileShardCache::RemoveStrayFiles() {
 
 // By the name and the record alone; nullopt for other files, too.
 std::optional<Md5Digest> FileShardCache::DigestOfVerified(const std::string& name) const {
-  const std::vector<std::string> parts = absl::StrSplit(name, '-');
+  const std::vector<std::string> parts = absl::StrSplit(StoredKeyOf(name), '-');
   int64_t size = 0;
   if (parts.size() != 3 || !absl::SimpleAtoi(parts[2], &size)) return std::nullopt;
+  const bool is_stored = StoredKeyOf(name) == name;
+  // Its content counts.
+  if (is_stored && domain_->Has(DecodedKeyOf(name))) return std::nullopt;
   const absl::StatusOr<Md5Digest> digest = Md5FromHex(parts[1]);
   struct stat state {};
   if (!digest.ok() || fstatat(domain_->dir.get(), name.c_str(), &state, AT_SYMLINK_NOFOLLOW) != 0 ||
-      !S_ISREG(state.st_mode) || state.st_size != size ||
+      !S_ISREG(state.st_mode) || (is_stored && state.st_size != size) ||
       !CacheRecord(domain_->dir.get(), name).Vouches(state)) {
     return std::nullopt;
   }
@@ -366,8 +495,8 @@ absl::StatusOr<std::unique_ptr<ShardCache>> ShardCache::Open(const std::string& 
                           OpenCacheDomain(path, options.domain, options.allow_network));
   domain->path = absl::StrCat(path, "/", options.domain);
   domain->entry_mode = options.entry_mode;
-  auto cache = std::make_unique<FileShardCache>(
-      std::move(domain), ShardCache::Place{path, options.domain}, options.budget_bytes);
+  auto cache = std::make_unique<FileShardCache>(std::move(domain),
+                                                ShardCache::Place{path, options.domain}, options);
   MUSTER_RETURN_IF_ERROR(cache->RemoveStrayFiles());
   return cache;
 }

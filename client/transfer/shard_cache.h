@@ -14,6 +14,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+#include "client/encoding/key_source.h"
 #include "client/transfer/cache_alter.h"
 #include "client/transfer/cache_check.h"
 #include "client/transfer/cache_contents.h"
@@ -28,14 +29,21 @@ namespace muster {
 // bytes, also when the entry was unlinked since. Movable; not thread-safe, but for reads through fd().
 class CachedShard {
  public:
-  // `use` marks the entry as in use; see cache_use.h.
-  CachedShard(UniqueFd fd, UniqueFd use, std::string path, int64_t size_bytes)
-      : fd_(std::move(fd)), use_(std::move(use)), path_(std::move(path)), size_bytes_(size_bytes) {}
+  // `use` marks the entry as in use; see cache_use.h. `content` is what its bytes are.
+  CachedShard(UniqueFd fd, UniqueFd use, std::string path,
+              std::shared_ptr<const CheckedShard> content)
+      : fd_(std::move(fd)),
+        use_(std::move(use)),
+        path_(std::move(path)),
+        content_(std::move(content)) {}
 
   // Read-only.
   int fd() const { return fd_.get(); }
   const std::string& path() const { return path_; }
-  int64_t size_bytes() const { return size_bytes_; }
+  int64_t size_bytes() const { return content_->size_bytes(); }
+  // The shard, not encoded, whose bytes these are: of an encoded one that was asked for, either its
+  // stored bytes or what they encode, by its ContentKey.
+  const CheckedShard& content() const { return *content_; }
 
   // Fills all of `out` from `offset`. Thread-safe.
   absl::Status Read(int64_t offset, absl::Span<char> out) const {
@@ -46,7 +54,7 @@ class CachedShard {
   UniqueFd fd_;
   UniqueFd use_;
   std::string path_;
-  int64_t size_bytes_;
+  std::shared_ptr<const CheckedShard> content_;
 };
 
 // A shard on its way into the cache: nobody else fetches it meanwhile, and nobody sees it before
@@ -61,8 +69,19 @@ class CachePart : public PieceSink {
   bool HoldsBack() const final { return true; }
 
   // Called once all bytes are written and verified: syncs the file, makes it read-only and visible,
-  // and records it as verified.
+  // and records it as verified. An encoded shard is decoded first, unless the cache keeps only what is
+  // stored: the errors of ShardDecoder.
   virtual absl::StatusOr<CachedShard> Commit() = 0;
+};
+
+// What a cache keeps of shards that are stored encoded.
+enum class CacheForm {
+  // The stored bytes. They need no key, can be verified, and are of no use to an engine.
+  kStored,
+  // What they encode, decoded once; of encrypted shards this is plaintext on the disk.
+  kPlain,
+  // Both; where room runs short, the stored bytes may go first.
+  kBoth,
 };
 
 // One cache domain of one cache directory. The directory may be shared by any number of threads,
@@ -86,6 +105,10 @@ class ShardCache {
     bool allow_network = false;
     // Permission bits of entries that are written from now on.
     uint32_t entry_mode = 0444;
+    // Who shares a domain gives the same form.
+    CacheForm form = CacheForm::kPlain;
+    // For encrypted shards; null: none is decoded.
+    std::shared_ptr<KeySource> keys = nullptr;
   };
 
   // Where the domain is, as Open was told.
@@ -113,7 +136,8 @@ class ShardCache {
 
   virtual Place place() const = 0;
 
-  // The entry of `shard`. One whose record does not match its file is hashed in full first, and
+  // The entry of `shard`: of an encoded one its content, or with form kStored its stored bytes. It needs
+  // no key. One whose record does not match its file is hashed in full first, and
   // removed if it is bad. kNotFound: no entry; kDataLoss: there was a bad one; kCancelled.
   virtual absl::StatusOr<CachedShard> Lookup(const CheckedShard& shard,
                                              const std::stop_token& stop) = 0;
@@ -121,12 +145,14 @@ class ShardCache {
   // The entry as Lookup gives it, or else the right to write it. While another thread or process
   // writes the shard, this waits for it. Evicts where there is no room. kResourceExhausted
   // CACHE_FULL: what is pinned leaves too little room, as NoRoomError says; also when the disk
-  // refuses; kCancelled.
+  // refuses; kCancelled. An encoded shard whose stored bytes are there is decoded, with the errors of
+  // ShardDecoder; KEY_MISSING and UNKNOWN_ENCODING come before anything is written. Until Commit, it
+  // takes room for its stored bytes and for its content.
   virtual absl::StatusOr<Acquired> Acquire(const CheckedShard& shard,
                                            const std::stop_token& stop) = 0;
 
   // What counts as verified without being hashed, at most `limit` entries in no order: the root of
-  // each, or its MD5 where it has no pieces.
+  // each, or its MD5 where it has no pieces; of what was decoded, that of the stored bytes.
   virtual std::vector<Md5Digest> Inventory(size_t limit) = 0;
 
   // Replaces what the owner needs; an empty list takes the pin back. Pinned entries are not

@@ -31,13 +31,13 @@
 #include "client/checkpoint/disk_room.h"
 #include "client/checkpoint/model_files.h"
 #include "client/checkpoint/output_layout.h"
-#include "client/checkpoint/parallel.h"
 #include "client/checkpoint/shard_copier.h"
 #include "client/checkpoint/staged_file.h"
 #include "client/checkpoint/tensor_proof.h"
 #include "client/checkpoint/utf8.h"
 #include "client/sdk/pages.h"
 #include "client/sdk/pieces.h"
+#include "client/transfer/parallel.h"
 #include "client/view/view_place.h"
 #include "client/view/view_versions.h"
 #include "storage/base/error_info.h"
@@ -339,7 +339,13 @@ class ViewBuild {
     call.stop = stop;
     MUSTER_ASSIGN_OR_RETURN(pull.pieces, FetchPieces(client_, pull.shard, call));
     MUSTER_ASSIGN_OR_RETURN(const CheckedShard checked, CheckedShard::Make(pull));
-    return cache_.Lookup(checked, stop);
+    MUSTER_ASSIGN_OR_RETURN(CachedShard entry, cache_.Lookup(checked, stop));
+    if (entry.content().ContentKey() == checked.ContentKey()) return entry;
+    return MakeError(absl::StatusCode::kFailedPrecondition, "CACHE_KEEPS_STORED",
+                     absl::StrCat(cache_place_.path,
+                                  ": keeps encoded shards as they are stored, which no engine can "
+                                  "read; use --cache-form plain or both"),
+                     {{"cache", cache_place_.path}});
   }
 
   absl::Status CheckShardsAreThere() {

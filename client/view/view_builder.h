@@ -55,7 +55,8 @@ struct ViewSummary {
 // into theirs: as shared extents where the file system can. Blocks; waits for another process that
 // changes the view.
 //
-// kFailedPrecondition VIEW_INCOMPLETE: the cache lacks shards, metadata `shards`. VIEW_LINKS_IMPOSSIBLE:
+// kFailedPrecondition VIEW_INCOMPLETE: the cache lacks shards, metadata `shards`. CACHE_KEEPS_STORED: it has
+// them only encoded. VIEW_LINKS_IMPOSSIBLE:
 // the links that were asked for. VIEW_VERSION_DIFFERS: the view has another model version of this name.
 // VIEW_NOT_OURS, VIEW_AT_MOUNT_POINT: see ViewPlace. VERSION_NOT_COMMITTED. kInvalidArgument UNSAFE_PATH:
 // the server names files outside of the directory. kResourceExhausted: the disk is full. kDataLoss: the

@@ -88,11 +88,24 @@ TEST(OutputLayoutTest, MixtureOfRawAndTensorShardsIsRefused) {
               StatusIs(absl::StatusCode::kDataLoss));
 }
 
-TEST(OutputLayoutTest, EncodedShardIsUnimplemented) {
+TEST(OutputLayoutTest, EncodedShardTakesTheRoomOfItsContent) {
   v1::Shard shard = RawShard(0, "a", 0, 1);
   shard.set_encoding("zstd");
+  shard.set_content_size_bytes(5);
 
-  EXPECT_THAT(LayOutModel(Committed(1), {shard}), StatusIs(absl::StatusCode::kUnimplemented));
+  const auto layout = LayOutModel(Committed(2), {shard, RawShard(1, "a", 5, 1)});
+
+  MUSTER_ASSERT_OK(layout);
+  EXPECT_EQ(layout->files[0].size_bytes, 6);
+}
+
+TEST(OutputLayoutTest, UnknownEncodingIsUnimplemented) {
+  v1::Shard shard = RawShard(0, "a", 0, 1);
+  shard.set_encoding("zipped");
+  shard.set_content_size_bytes(5);
+
+  EXPECT_THAT(LayOutModel(Committed(1), {shard}),
+              ErrorIs(absl::StatusCode::kUnimplemented, "UNKNOWN_ENCODING"));
 }
 
 v1::Shard TensorShard(uint32_t index, const std::string& path) {

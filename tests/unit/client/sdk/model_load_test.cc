@@ -14,6 +14,7 @@
 #include "gmock/gmock.h"
 #include "storage/base/mutex.h"
 #include "tests/support/status_matchers.h"
+#include "tests/unit/client/encoding/encoding_fixtures.h"
 #include "tests/unit/client/sdk/loading_fixture.h"
 
 namespace muster {
@@ -318,9 +319,56 @@ TEST_F(ModelLoadTest, DescriptionThatContradictsItselfIsRefused) {
   EXPECT_THAT(Load(), ErrorIs(absl::StatusCode::kDataLoss, "DESCRIPTION_BROKEN"));
 }
 
+// An encrypted shard without tensors, of weights.
+class EncodedLoadTest : public ModelLoadToEachPlaceTest {
+ protected:
+  EncodedLoadTest() {
+    constexpr char kEncoding[] = "zstd-grouped+aes-256-gcm";
+    EncodeRequest request = RequestFor(kEncoding, static_cast<int64_t>(content_.size()));
+    request.shard_name = absl::StrCat(kModelName, "/shards/0");
+    const std::string object = EncodeAll(std::move(request), content_);
+    store_.Set("a/0", object);
+    PullShard shard = ShardWithPieces(object, {"fake://a/0"});
+    shard.shard.set_encoding(kEncoding);
+    shard.shard.set_content_size_bytes(content_.size());
+    Register(shard, 0);
+  }
+
+  void UseKey(uint8_t byte) {
+    options_.keys = NewFixedKey(KeyOf(byte));
+    ShardCache::Options cache;
+    cache.keys = options_.keys;
+    if (GetParam() == LoadPlace::kCache) UseCache(cache);
+  }
+
+  const std::string content_ = Weights(1'500'000);
+};
+
+INSTANTIATE_TEST_SUITE_P(Places, EncodedLoadTest,
+                         testing::Values(LoadPlace::kCache, LoadPlace::kPrivateMemory,
+                                         LoadPlace::kSharedMemory));
+
+TEST_P(EncodedLoadTest, ContentIsWhatIsLoaded) {
+  UseKey(1);
+  const auto load = Start();
+
+  MUSTER_ASSERT_OK(load->Wait());
+
+  EXPECT_EQ(load->AwaitShard(0)->bytes(), content_);
+  EXPECT_EQ(load->progress().done_bytes, 1'500'000);
+  EXPECT_EQ(load->progress().total_bytes, 1'500'000);
+}
+
+TEST_P(EncodedLoadTest, WithoutTheRightKeyNothingIsLoaded) {
+  EXPECT_THAT(Load(), ErrorIs(absl::StatusCode::kFailedPrecondition, "KEY_MISSING"));
+  UseKey(2);
+  EXPECT_THAT(Load(), ErrorIs(absl::StatusCode::kFailedPrecondition, "WRONG_KEY"));
+}
+
 TEST_F(ModelLoadTest, EncodingThatIsUnknownIsRefused) {
   AddShard();
   version().shards[0].set_encoding("zipped");
+  version().shards[0].set_content_size_bytes(1);
 
   EXPECT_THAT(Load(), StatusIs(absl::StatusCode::kUnimplemented, HasSubstr("shard 0: is encoded")));
 }

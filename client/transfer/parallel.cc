@@ -1,4 +1,4 @@
-#include "client/checkpoint/parallel.h"
+#include "client/transfer/parallel.h"
 
 #include <algorithm>
 #include <atomic>
