@@ -214,7 +214,7 @@ absl::Status Run(Invocation& invocation, const Options& options) {
   // A view may come with a later reading of the file.
   if (!options.config_path.empty() && !ready.has_value()) ready.emplace();
   MUSTER_ASSIGN_OR_RETURN(PullerOptions puller_options, ToPullerOptions(options.pull));
-  MUSTER_ASSIGN_OR_RETURN(const auto cache, OpenCache(options.cache));
+  MUSTER_ASSIGN_OR_RETURN(const auto cache, OpenCache(invocation, options.cache));
   MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect(kFirstContactTimeout));
   if (options.dry_run) return PrintRoom(invocation, *client, *cache, agent_options);
   SetUpLog(options.log_level);

@@ -5,6 +5,7 @@
 #include "client/checkpoint/assembler.h"
 #include "client/cli/commands.h"
 #include "client/cli/json_output.h"
+#include "client/cli/key_flags.h"
 #include "client/cli/local_caches.h"
 #include "client/cli/pull_flags.h"
 #include "client/cli/values.h"
@@ -19,6 +20,7 @@ struct Options {
   std::string out;
   std::vector<std::string> caches;
   PullFlags pull;
+  KeyFlags keys;
 };
 
 void PrintSummary(const Invocation& invocation, const Options& options,
@@ -65,6 +67,7 @@ absl::Status Run(Invocation& invocation, const Options& options) {
   const auto bar = invocation.NewProgressBar("assembling");
   assemble.out = options.out;
   assemble.caches = caches.pointers();
+  MUSTER_ASSIGN_OR_RETURN(assemble.keys, ToKeySource(invocation, options.keys));
   assemble.stop = invocation.stop();
   assemble.on_plan = [&](int64_t bytes) { bar->SetTotal(bytes); };
   assemble.on_bytes = [&](int64_t bytes) { bar->Add(bytes); };
@@ -88,6 +91,7 @@ void AddAssembleCommand(CLI::App& app, Command& chosen) {
   command->add_option("--cache", options->caches,
                       "Caches of agents on this machine, asked before the locations");
   AddPullFlags(*command, options->pull);
+  AddKeyFlags(*command, "The key of encrypted shards", options->keys);
   command->footer(
       "Writes the Hugging Face layout: model-0000i-of-0000N.safetensors, their index, and the "
       "companions; a model that "

@@ -25,6 +25,15 @@ void AddCacheFlags(CLI::App& command, CacheFlags& flags) {
                   "Permissions of the files in the cache and in views, such as 0440; read-only, as "
                   "what is verified stays as it is")
       ->capture_default_str();
+  command
+      .add_option(
+          "--cache-form", flags.form,
+          "What to keep of shards that are stored encoded: plain, what they encode, which of "
+          "encrypted ones is plaintext on the disk; stored, which needs no key and serves no "
+          "engine; or both. Who shares a cache says the same")
+      ->check(CLI::IsMember({"plain", "stored", "both"}))
+      ->capture_default_str();
+  AddKeyFlags(command, "The key of encrypted shards", flags.keys);
 }
 
 absl::StatusOr<uint32_t> FileModeOf(const CacheFlags& flags) {
@@ -39,9 +48,13 @@ absl::StatusOr<uint32_t> FileModeOf(const CacheFlags& flags) {
                                  "such as 0444, 0440 or 0400"));
 }
 
-absl::StatusOr<std::unique_ptr<ShardCache>> OpenCache(const CacheFlags& flags) {
+absl::StatusOr<std::unique_ptr<ShardCache>> OpenCache(const Invocation& invocation,
+                                                      const CacheFlags& flags) {
   if (flags.directory.empty()) return UsageError("--cache is required");
   ShardCache::Options options;
+  if (flags.form == "stored") options.form = CacheForm::kStored;
+  if (flags.form == "both") options.form = CacheForm::kBoth;
+  MUSTER_ASSIGN_OR_RETURN(options.keys, ToKeySource(invocation, flags.keys));
   options.allow_network = flags.allow_network;
   MUSTER_ASSIGN_OR_RETURN(options.entry_mode, FileModeOf(flags));
   if (!flags.budget.empty()) {

@@ -7,6 +7,8 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "client/cli/command.h"
+#include "client/cli/key_flags.h"
 #include "client/transfer/shard_cache.h"
 
 namespace CLI {
@@ -21,6 +23,8 @@ struct CacheFlags {
   std::string budget;
   bool allow_network = false;
   std::string mode = "0444";
+  std::string form = "plain";
+  KeyFlags keys = {};
 };
 
 // `flags` outlives the parsing.
@@ -29,7 +33,8 @@ void AddCacheFlags(CLI::App& command, CacheFlags& flags);
 // Of --cache-mode: permission bits of files.
 absl::StatusOr<uint32_t> FileModeOf(const CacheFlags& flags);
 
-absl::StatusOr<std::unique_ptr<ShardCache>> OpenCache(const CacheFlags& flags);
+absl::StatusOr<std::unique_ptr<ShardCache>> OpenCache(const Invocation& invocation,
+                                                      const CacheFlags& flags);
 
 }  // namespace muster
 

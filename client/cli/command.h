@@ -20,6 +20,7 @@
 #include "google/protobuf/message.h"
 #include "storage/base/clock.h"
 #include "storage/base/random.h"
+#include "storage/object/environment.h"
 #include "storage/object/object_store_registry.h"
 
 namespace muster {
@@ -37,6 +38,7 @@ struct Environment {
   Clock& clock;
   Random& random;
   const ObjectStoreRegistry& stores;
+  EnvironmentLookup variables;
   // Requested by SIGINT and SIGTERM.
   std::stop_token stop;
   Hangup& hangup;
@@ -61,6 +63,8 @@ class Invocation {
   const ObjectStoreRegistry& stores() const { return environment_.stores; }
   const std::stop_token& stop() const { return environment_.stop; }
   Hangup& hangup() const { return environment_.hangup; }
+  // Of the process's environment; "" if it is not set.
+  std::string Variable(const char* name) const { return environment_.variables(name); }
   const std::string& working_directory() const { return environment_.working_directory; }
   size_t columns() const { return environment_.columns; }
   size_t rows() const { return environment_.rows; }

@@ -114,6 +114,7 @@ int Main(const std::vector<std::string>& arguments) {
       .clock = SystemClock(),
       .random = *random,
       .stores = stores,
+      .variables = FromEnvironment,
       .stop = stop,
       .hangup = hangup,
       .working_directory = std::filesystem::current_path(ignored).string(),

@@ -6,7 +6,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/checkpoint/first_layers.h"
-#include "client/checkpoint/parallel.h"
 #include "client/checkpoint/shard_files.h"
 #include "client/cli/cache_flags.h"
 #include "client/cli/commands.h"
@@ -15,6 +14,7 @@
 #include "client/cli/room_output.h"
 #include "client/cli/values.h"
 #include "client/sdk/pieces.h"
+#include "client/transfer/parallel.h"
 #include "storage/base/error_info.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
@@ -104,7 +104,7 @@ absl::Status Run(Invocation& invocation, const Options& options) {
     MUSTER_ASSIGN_OR_RETURN(indices, ParseShardList(options.shards));
   }
   MUSTER_ASSIGN_OR_RETURN(const PullerOptions puller_options, ToPullerOptions(options.pull));
-  MUSTER_ASSIGN_OR_RETURN(const auto cache, OpenCache(options.cache));
+  MUSTER_ASSIGN_OR_RETURN(const auto cache, OpenCache(invocation, options.cache));
   MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect(kLongCallTimeout));
   MUSTER_ASSIGN_OR_RETURN(
       const std::vector<v1::Shard> shards,

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "client/checkpoint/publisher.h"
 #include "client/cli/commands.h"
+#include "client/cli/encode_flags.h"
 #include "client/cli/json_output.h"
 #include "client/cli/source_flags.h"
 #include "client/cli/values.h"
@@ -29,6 +30,7 @@ struct Options {
   std::string zone;
   size_t jobs = 0;
   bool restart = false;
+  EncodeFlags encode;
   std::string server_timeout = "5m";
 };
 
@@ -46,6 +48,11 @@ absl::StatusOr<PublishOptions> ToPublishOptions(const Invocation& invocation,
   if (!options.to.empty()) {
     MUSTER_ASSIGN_OR_RETURN(publish.destination,
                             ParseDestination(options.to, invocation.working_directory()));
+  }
+  MUSTER_ASSIGN_OR_RETURN(publish.encode, ToEncodeOptions(invocation, options.encode));
+  if (options.source->in_place && publish.encode.any()) {
+    return UsageError(
+        "files in place stay as they are: --in-place excludes --encode and keys to encrypt with");
   }
   publish.zone = options.zone;
   const size_t cores = std::clamp<size_t>(std::thread::hardware_concurrency(), 1, kMaxDefaultJobs);
@@ -128,6 +135,7 @@ void AddPublishCommand(CLI::App& app, Command& chosen) {
   command->add_flag("--restart", options->restart,
                     "Delete what a killed publication of this name left behind, rather than go on "
                     "with it");
+  AddEncodeFlags(*command, options->encode);
   command
       ->add_option("--server-timeout", options->server_timeout,
                    "How long a server that went away is waited for")
@@ -141,6 +149,8 @@ void AddPublishCommand(CLI::App& app, Command& chosen) {
       "layer --shards 12\n"
       "  muster publish ./Llama-3-8B --model llama@v2 --to file:///srv/models --strategy uniform "
       "--shards 8\n"
+      "  muster publish ./Llama-3-8B --model llama@v3 --to s3://models --encode auto --key-file "
+      "/etc/muster/key --key-id prod-2026\n"
       "  muster publish weights.gguf --model tiny@v1 --to /srv/models --strategy raw --shards 4\n"
       "  muster publish /mnt/shared/vllm-sharded --model qwen@tp8 --in-place\n"
       "  muster publish s3://models/llama/ --model llama@v3 --in-place");

@@ -6,6 +6,7 @@
 #include "client/checkpoint/shard_files.h"
 #include "client/cli/commands.h"
 #include "client/cli/json_output.h"
+#include "client/cli/key_flags.h"
 #include "client/cli/local_caches.h"
 #include "client/cli/pull_flags.h"
 #include "client/cli/room_output.h"
@@ -23,6 +24,7 @@ struct Options {
   std::vector<std::string> caches;
   bool dry_run = false;
   PullFlags pull;
+  KeyFlags keys;
 };
 
 void PrintFiles(const Invocation& invocation, const Options& options,
@@ -77,6 +79,7 @@ absl::Status Run(Invocation& invocation, const Options& options) {
   Puller puller(invocation.stores(), invocation.clock(), invocation.random(), puller_options);
   const auto bar = invocation.NewProgressBar("pulling");
   pull.caches = caches.pointers();
+  MUSTER_ASSIGN_OR_RETURN(pull.keys, ToKeySource(invocation, options.keys));
   pull.on_plan = [&](int64_t bytes) { bar->SetTotal(bytes); };
   pull.on_bytes = [&](int64_t bytes) { bar->Add(bytes); };
   pull.warn = [&](const std::string& warning) {
@@ -102,6 +105,7 @@ void AddPullCommand(CLI::App& app, Command& chosen) {
   command->add_flag("--dry-run", options->dry_run,
                     "Fetch nothing: only say whether what is missing fits into --out");
   AddPullFlags(*command, options->pull);
+  AddKeyFlags(*command, "The key of encrypted shards", options->keys);
   command->footer(
       "Each file is named after its shard and appears when it is verified; files that are there "
       "and right are kept. What does not fit is refused before the first byte. "

@@ -155,6 +155,11 @@ absl::Status Show(Invocation& invocation, const Options& options) {
                               FormatSize(static_cast<int64_t>(shard.piece_size_bytes())))},
       {"tensors", absl::StrCat(shard.tensor_count())},
   };
+  if (!shard.encoding().empty()) {
+    lines.emplace_back("encoding", Printable(shard.encoding()));
+    lines.emplace_back("content", absl::StrCat(shard.content_size_bytes(), " bytes"));
+  }
+  if (!shard.key_id().empty()) lines.emplace_back("key", Printable(shard.key_id()));
   if (!shard.source_path().empty()) {
     lines.emplace_back(
         "source", absl::StrCat(shard.source_path(), " from byte ", shard.source_offset_bytes()));

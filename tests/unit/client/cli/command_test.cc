@@ -25,6 +25,7 @@ class CommandTest : public testing::Test {
     const Environment environment{.clock = clock_,
                                   .random = *random_,
                                   .stores = stores_,
+                                  .variables = [](const char*) { return std::string(); },
                                   .stop = {},
                                   .hangup = hangup_,
                                   .working_directory = "/"};

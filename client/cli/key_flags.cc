@@ -1,0 +1,47 @@
+#include "client/cli/key_flags.h"
+
+#include <CLI/CLI.hpp>
+
+#include "absl/strings/str_cat.h"
+#include "absl/types/span.h"
+#include "client/cli/values.h"
+#include "client/encoding/secret_key.h"
+#include "storage/base/error_info.h"
+#include "storage/base/status_macros.h"
+
+namespace muster {
+
+void AddKeyFlags(CLI::App& command, const std::string& what_for, KeyFlags& flags) {
+  CLI::Option* const file = command.add_option(
+      "--key-file", flags.file,
+      absl::StrCat(what_for,
+                   ": a file that only its owner may open, with 32 bytes or 64 hex "
+                   "digits, as `openssl rand -hex 32` makes them"));
+  CLI::Option* const variable = command.add_option(
+      "--key-env", flags.variable,
+      absl::StrCat(what_for, ": the name of an environment variable with 64 hex digits"));
+  CLI::Option* const key_command =
+      command.add_option("--key-command", flags.command,
+                         absl::StrCat(what_for,
+                                      ": a shell command that prints it; it gets the key "
+                                      "id in MUSTER_KEY_ID"));
+  file->excludes(variable)->excludes(key_command);
+  variable->excludes(key_command);
+}
+
+absl::StatusOr<std::shared_ptr<KeySource>> ToKeySource(const Invocation& invocation,
+                                                       const KeyFlags& flags) {
+  if (!flags.file.empty()) return ReadKeyFile(flags.file);
+  if (!flags.command.empty()) return NewKeyCommand(flags.command);
+  if (flags.variable.empty()) return std::shared_ptr<KeySource>();
+  std::string text = invocation.Variable(flags.variable.c_str());
+  if (text.empty()) {
+    return UsageError(absl::StrCat("--key-env ", flags.variable, ": the variable is not set"));
+  }
+  const absl::StatusOr<SecretKey> key = SecretKey::Parse(text);
+  Wipe(absl::MakeSpan(text));
+  if (!key.ok()) return Annotate(key.status(), absl::StrCat("--key-env ", flags.variable));
+  return NewFixedKey(*key);
+}
+
+}  // namespace muster
