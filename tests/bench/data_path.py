@@ -95,6 +95,33 @@ MD5_AIMS = (
 )
 
 
+# --- Encodings
+
+
+def encoding_rows(bench, settings):
+    """Ratio and speed of each encoding of bf16 weights of a normal distribution; one core, by CPU time."""
+    size, rounds = (64, 3) if settings.quick else (256, 5)
+    command = [bench.bin / "bench" / "encoding_benchmark", "--size-mib", size, "--rounds", rounds]
+    measured = json.loads(bench.run("encoding", command, GROUP_TIMEOUT_S))
+    rows = []
+    for name, found in measured["encodings"].items():
+        over = found["decode"] / measured["zstd_d"]
+        rows.append(
+            row(
+                "encoding_" + name.replace("-", "_").replace("+", "_"),
+                found["ratio"],
+                "of the bytes",
+                "",
+                f"zstd -d {measured['zstd_d']:.2f} GB/s, memcpy {measured['memcpy']:.2f} GB/s",
+                over,
+                f"a core decodes {found['decode']:.2f} and encodes {found['encode']:.2f} GB/s of content; "
+                f"all cores decode {found['decode_all_cores']:.2f} GB/s with MD5s",
+                **found,
+            )
+        )
+    return rows
+
+
 # --- Pulls into memory
 
 
@@ -560,6 +587,10 @@ PARTS = {
 }
 
 
+# Parts that need no checkpoint.
+ALONE = {"md5": md5_rows, "encoding": encoding_rows}
+
+
 def parse_arguments():
     parser = argparse.ArgumentParser(description="Runs the benchmarks of the data path.")
     parser.add_argument("--bin-dir", required=True, help="the build's directory")
@@ -567,20 +598,21 @@ def parse_arguments():
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--size-gib", type=float, help="of the checkpoint (default: 4, with --quick 0.5)")
     parser.add_argument("--work-dir", default=None, help="where checkpoint and shards go")
-    parser.add_argument("--only", default=",".join(["md5", *PARTS]), help="parts of the group")
+    parser.add_argument("--only", default=",".join([*ALONE, *PARTS]), help="parts of the group")
     arguments = parser.parse_args()
     arguments.only = arguments.only.split(",")
-    unknown = set(arguments.only) - {"md5", *PARTS}
+    unknown = set(arguments.only) - {*ALONE, *PARTS}
     if unknown:
-        parser.error(f"there is no part {', '.join(sorted(unknown))}; there are md5, {', '.join(PARTS)}")
+        parser.error(f"there is no part {', '.join(sorted(unknown))}; there are {', '.join([*ALONE, *PARTS])}")
     return arguments
 
 
 def measure(bench, settings, only):
     """The rows, and whether a part broke."""
     rows, broke = [], False
-    if "md5" in only:
-        rows += md5_rows(bench, settings)
+    for name, rows_of in ALONE.items():
+        if name in only:
+            rows += rows_of(bench, settings)
     parts = [name for name in PARTS if name in only]
     if parts:
         checkpoint = Checkpoint(bench, settings)

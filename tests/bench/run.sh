@@ -11,7 +11,7 @@ Usage: tests/bench/run.sh GROUP [--json FILE] [--quick] [--size-gib N] [--work-d
   --quick         smaller and shorter, under 2 minutes: to see that it works, not for figures to quote
   --size-gib N    data_path: size of the checkpoint (default: 4, with --quick 0.5)
   --work-dir DIR  where data goes, on a real disk (default: TMPDIR or /var/tmp); removed at the end
-  --only PART,... parts of the group: unary, placement, fanout, scale, recovery; md5, end, file, disk, http, load, publish, s3, hdfs
+  --only PART,... parts of the group: unary, placement, fanout, scale, recovery; md5, encoding, end, file, disk, http, load, publish, s3, hdfs
 
 Exit codes: 0 ran (each row is measured or says why not), 1 broke, 2 wrong usage.
 TEXT
