@@ -10,6 +10,7 @@
 #include <memory>
 
 #include "absl/strings/str_cat.h"
+#include "client/encoding/frame_table.h"
 
 namespace muster {
 namespace {
@@ -18,16 +19,40 @@ constexpr int kLevel = 1;
 constexpr int kGroupedMinMatch = 7;
 constexpr int kGroupedHashLog = 6;
 
-// Memory that a thread uses again, with nothing in it to rely on.
-absl::Span<char> Scratch(size_t size) {
-  thread_local std::unique_ptr<char[]> memory;
-  thread_local size_t capacity = 0;
-  if (capacity < size) {
-    memory.reset();
-    memory.reset(new char[size]);
-    capacity = size;
+// Memory that a thread uses again, with nothing in it to rely on: fresh memory of this size costs more
+// than what is done with it.
+class Scratch {
+ public:
+  absl::Span<char> Get(size_t size) {
+    if (capacity_ < size) {
+      memory_.reset();
+      memory_.reset(new char[size]);
+      capacity_ = size;
+    }
+    return {memory_.get(), size};
   }
-  return {memory.get(), size};
+
+ private:
+  std::unique_ptr<char[]> memory_;
+  size_t capacity_ = 0;
+};
+
+absl::Span<char> Grouped(size_t size) {
+  thread_local Scratch scratch;
+  return scratch.Get(size);
+}
+
+absl::Span<char> Compressed(size_t size) {
+  thread_local Scratch scratch;
+  return scratch.Get(size);
+}
+
+// With room for a tag behind it.
+std::string CopyOf(absl::string_view bytes) {
+  std::string copy;
+  copy.reserve(bytes.size() + static_cast<size_t>(kSealTagBytes));
+  copy.append(bytes.data(), bytes.size());
+  return copy;
 }
 
 ZSTD_CCtx* Compressor(FrameCodec codec) {
@@ -54,23 +79,21 @@ ZSTD_DCtx* Decompressor() {
 
 absl::StatusOr<std::string> CompressFrame(FrameCodec codec, const ElementRuns& runs, int64_t offset,
                                           absl::string_view plain) {
-  if (codec == FrameCodec::kNone) return std::string(plain);
+  if (codec == FrameCodec::kNone) return CopyOf(plain);
   absl::string_view input = plain;
   if (codec == FrameCodec::kZstdGrouped) {
-    const absl::Span<char> grouped = Scratch(plain.size());
+    const absl::Span<char> grouped = Grouped(plain.size());
     runs.Group(offset, plain, grouped.data());
     input = {grouped.data(), grouped.size()};
   }
   ZSTD_CCtx* const zstd = Compressor(codec);
   if (zstd == nullptr) return absl::InternalError("zstd: no memory");
-  std::string out(ZSTD_compressBound(input.size()), '\0');
+  const absl::Span<char> out = Compressed(ZSTD_compressBound(input.size()));
   const size_t size = ZSTD_compress2(zstd, out.data(), out.size(), input.data(), input.size());
   if (ZSTD_isError(size)) {
     return absl::InternalError(absl::StrCat("zstd: ", ZSTD_getErrorName(size)));
   }
-  if (size >= plain.size()) return std::string(plain);
-  out.resize(size);
-  return out;
+  return CopyOf(size < plain.size() ? absl::string_view(out.data(), size) : plain);
 }
 
 absl::Status DecompressFrame(FrameCodec codec, const ElementRuns& runs, int64_t offset,
@@ -81,7 +104,7 @@ absl::Status DecompressFrame(FrameCodec codec, const ElementRuns& runs, int64_t 
   }
   if (codec == FrameCodec::kNone) return absl::DataLossError("it has another size");
   const bool grouped = codec == FrameCodec::kZstdGrouped;
-  const absl::Span<char> out = grouped ? Scratch(plain.size()) : plain;
+  const absl::Span<char> out = grouped ? Grouped(plain.size()) : plain;
   ZSTD_DCtx* const zstd = Decompressor();
   if (zstd == nullptr) return absl::InternalError("zstd: no memory");
   const size_t size =
