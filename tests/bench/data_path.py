@@ -116,7 +116,7 @@ def encoding_rows(bench, settings):
                 over,
                 f"a core decodes {found['decode']:.2f} and encodes {found['encode']:.2f} GB/s of content; "
                 f"all cores decode {found['decode_all_cores']:.2f} GB/s with MD5s",
-                **found,
+                found=found,
             )
         )
     return rows
