@@ -190,7 +190,8 @@ absl::Status Publication::CreateDraft() {
   if (!in_place()) annotations[kDestinationKey] = options_.destination;
   const Checkpoint& checkpoint = plan_.checkpoint;
   if (!checkpoint.snapshot.empty()) annotations[kSnapshotKey] = checkpoint.snapshot;
-  const std::string sha256 = Sha256OfSource(checkpoint);
+  // Of what is encrypted no digest of the content leaves the node.
+  const std::string sha256 = options_.encode.keys == nullptr ? Sha256OfSource(checkpoint) : "";
   if (!sha256.empty()) annotations[kSourceSha256Key] = sha256;
   const auto response = client_.CreateModelVersion(request, Call(options_.first_call_timeout));
   if (absl::IsAlreadyExists(response.status())) {

@@ -90,6 +90,22 @@ TEST_F(EncodedPublishingTest, WhatIsAssembledIsWhatWasPublished) {
   publish_as(Compression::kZstdGrouped, true, "zstd-grouped+aes-256-gcm");
 }
 
+TEST_F(EncodedPublishingTest, NoDigestOfEncryptedContentGoesToTheCatalogue) {
+  PublishOptions plain = EncodeAs(Compression::kZstd, false);
+  plain.source.path = WriteSnapshot();
+  MUSTER_ASSERT_OK(PublishNow(plain));
+  EXPECT_EQ(version().version.annotations().count("muster.source_sha256"), 1u);
+  catalogue_.versions().clear();
+
+  PublishOptions encrypted = EncodeAs(Compression::kZstd, true);
+  encrypted.source.path = plain.source.path;
+  encrypted.source.strategy = CutStrategy::kRaw;
+  encrypted.source.shard_count = 2;
+  MUSTER_ASSERT_OK(PublishNow(encrypted));
+  EXPECT_EQ(version().version.annotations().count("muster.source_sha256"), 0u);
+  for (const auto& [index, shard] : version().shards) EXPECT_EQ(shard.sha256(), "");
+}
+
 TEST_F(EncodedPublishingTest, WithoutTheRightKeyNothingIsAssembled) {
   MUSTER_ASSERT_OK(PublishNow(EncodeAs(Compression::kZstd, true)));
 

@@ -7,7 +7,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "client/checkpoint/sha256.h"
 #include "client/checkpoint/shard_stream.h"
 #include "gmock/gmock.h"
 #include "storage/base/error_info.h"
@@ -24,12 +23,6 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
-
-std::string Sha256Of(const std::string& bytes) {
-  Sha256Stream stream;
-  stream.Update(bytes);
-  return stream.FinishHex();
-}
 
 class PublisherTest : public PublishingTest {
  protected:
@@ -392,23 +385,13 @@ TEST_F(PublisherTest, InPlaceErrorLeavesTheFiles) {
 
 TEST_F(PublisherTest, BlobWithAnotherSha256LeavesNothing) {
   PublishOptions options = Options();
-  std::filesystem::create_directories(directory_.Path("models--o--n/snapshots/r"));
-  const auto blob = [&](const std::string& sha256, const std::string& name) {
-    directory_.Write("models--o--n/blobs/" + sha256,
-                     ReadWholeFile(directory_.Path("source/" + name)));
-    std::filesystem::create_symlink("../../blobs/" + sha256,
-                                    directory_.Path("models--o--n/snapshots/r/" + name));
-  };
-  blob(Sha256Of(ReadWholeFile(directory_.Path("source/a.safetensors"))), "a.safetensors");
-  const std::string b = Sha256Of(ReadWholeFile(directory_.Path("source/b.safetensors")));
-  blob(b, "b.safetensors");
-  options.source.path = directory_.Path("models--o--n/snapshots/r");
+  options.source.path = WriteSnapshot();
   MUSTER_ASSERT_OK(PublishNow(options));
   EXPECT_EQ(version().version.annotations().at("muster.snapshot"), "o/n@r");
   catalogue_.versions().clear();
   std::filesystem::remove_all(directory_.Path("store"));
 
-  FlipByte(directory_.Path("models--o--n/blobs/" + b), 5'000);
+  FlipByte(BlobOf("b.safetensors"), 5'000);
 
   EXPECT_THAT(PublishNow(options), ErrorIs(absl::StatusCode::kDataLoss, "BLOB_CORRUPT"));
   ExpectNothingLeft();

@@ -5,6 +5,7 @@
 #include <fstream>
 #include <system_error>
 
+#include "client/checkpoint/sha256.h"
 #include "storage/object/file_object_store.h"
 #include "storage/object/uri.h"
 #include "tests/support/status_matchers.h"
@@ -31,6 +32,24 @@ std::string PublishingTest::WriteSource() {
   directory_.Write("source/tokenizer/vocab.txt", "one\ntwo\n");
   directory_.Write("source/empty.txt", "");
   return directory_.Path("source");
+}
+
+std::string PublishingTest::WriteSnapshot() {
+  const std::string snapshot = directory_.Path("models--o--n/snapshots/r");
+  fs::create_directories(snapshot);
+  for (const std::string name : {"a.safetensors", "b.safetensors"}) {
+    const std::string bytes = ReadWholeFile(directory_.Path("source/" + name));
+    Sha256Stream sha256;
+    sha256.Update(bytes);
+    const std::string blob = sha256.FinishHex();
+    directory_.Write("models--o--n/blobs/" + blob, bytes);
+    fs::create_symlink("../../blobs/" + blob, snapshot + "/" + name);
+  }
+  return snapshot;
+}
+
+std::string PublishingTest::BlobOf(const std::string& name) const {
+  return fs::canonical(directory_.Path("models--o--n/snapshots/r/" + name)).string();
 }
 
 PublishOptions PublishingTest::Options() {

@@ -24,6 +24,10 @@ class PublishingTest : public testing::Test {
 
   // A directory with two safetensors files, companions in two folders, and metadata.
   std::string WriteSource();
+  // The weights that WriteSource wrote, as a snapshot of a Hugging Face cache whose blobs are named
+  // by their SHA-256; the path of the blob of `name` is BlobOf(name).
+  std::string WriteSnapshot();
+  std::string BlobOf(const std::string& name) const;
   // Of what WriteSource writes, into "store" of the directory.
   PublishOptions Options();
   absl::StatusOr<PublishSummary> PublishNow(const PublishOptions& options);
