@@ -1,5 +1,6 @@
 """Shards that are stored compressed and encrypted: published, pulled, viewed, assembled; keys that are wrong or missing."""
 
+import os
 import random
 import struct
 
@@ -97,6 +98,26 @@ def test_agent_that_starts_again_finds_the_content_without_its_key(cluster, sour
     second = cluster.start_agent("n1", "demo", name="again")
     eventually(lambda: second.output().count(" state=ready ") == SHARDS, "every shard is READY again")
     assert fetched_bytes(second) == 0
+
+
+def test_agent_killed_before_it_decoded_fetches_nothing_again(cluster, source, key, tmp_path):
+    cluster.publish(source, "llama@v1", "--encode", "zstd", "--key-file", key, shards=1)
+    cluster.create_assembly("demo", "llama@v1", policy="full")
+    asked, held = tmp_path / "asked", tmp_path / "held"
+    os.mkfifo(held)
+    # The key is asked for when every stored byte is there, and does not come.
+    first = cluster.start_agent("n1", "demo", "--key-command", f"touch {asked}; cat {held}")
+    eventually(asked.exists, "the key is asked for")
+    first.kill()
+    held.write_text("")
+    assert not entries(cluster.cache("n1"))
+
+    second = cluster.start_agent("n1", "demo", "--key-file", key, name="again")
+    cluster.wait_ready("demo")
+    assert fetched_bytes(second) == 0
+    out = tmp_path / "out"
+    cluster.muster("assemble", "llama@v1", "--out", out, "--cache", cluster.cache("n1"))
+    assert checkpoints.open_directory(out) == checkpoints.open_directory(source)
 
 
 @pytest.mark.parametrize("form", ["plain", "stored", "both"])
