@@ -15,6 +15,7 @@
 #include "client/checkpoint/utf8.h"
 #include "client/sdk/pages.h"
 #include "client/sdk/pieces.h"
+#include "client/transfer/shard_decoder.h"
 #include "storage/base/error_info.h"
 #include "storage/base/md5.h"
 #include "storage/base/mutex.h"
@@ -95,12 +96,17 @@ class Verification {
     MUSTER_ASSIGN_OR_RETURN(const CheckedShard shard, CheckedShard::Make(pull));
     const std::string what = absl::StrCat("shard ", i);
     if (options_.cache != nullptr) return CheckCached(i, shard, stop);
-    if (!options_.directory.empty() && shard.is_encoded()) return NotComparable(i, what);
     if (!options_.directory.empty()) {
       const OutputLayout::Place& place = layout_.shards[i];
       const OutputLayout::File& file = layout_.files[place.file];
-      return CheckFile({i, what, absl::StrCat(options_.directory, "/", file.path)}, shard,
-                       place.offset_bytes, file.size_bytes, stop);
+      const Copy copy{i, what, absl::StrCat(options_.directory, "/", file.path)};
+      const absl::StatusOr<CheckedShard> content =
+          shard.is_encoded() ? ContentOf(shard, stop) : absl::StatusOr<CheckedShard>(shard);
+      if (content.ok()) {
+        return CheckFile(copy, *content, place.offset_bytes, file.size_bytes, stop);
+      }
+      ++objects_;
+      return Fault(copy, content.status());
     }
     for (const v1::Location& location : pull.shard.locations()) {
       MUSTER_RETURN_IF_ERROR(CheckLocation({i, what, location.uri()}, shard, stop));
@@ -108,13 +114,23 @@ class Verification {
     return absl::OkStatus();
   }
 
-  // The catalogue has digests of the stored bytes alone.
-  absl::Status NotComparable(size_t i, const std::string& what) {
-    ++objects_;
-    return Fault(
-        {i, what, options_.directory},
-        absl::UnimplementedError("is stored encoded, so that its content has no digest to "
-                                 "compare the file with; verify without --dir, or a cache"));
+  // The digests of the content lie in the stored object alone. The last location's error is told.
+  absl::StatusOr<CheckedShard> ContentOf(const CheckedShard& shard, const std::stop_token& stop) {
+    absl::Status status = absl::NotFoundError("it has no location");
+    for (const v1::Location& location : shard.locations()) {
+      const auto object = stores_.Open(location.uri());
+      status = object.status();
+      if (!status.ok()) continue;
+      const auto decoder = ShardDecoder::Open(
+          shard,
+          [&](int64_t offset, absl::Span<char> out) {
+            return object->store->Read(object->key, offset, out, {.stop = stop});
+          },
+          options_.keys.get());
+      if (decoder.ok()) return decoder->content();
+      status = decoder.status();
+    }
+    return status;
   }
 
   absl::Status CheckCompanion(size_t i, const std::stop_token& stop) {

@@ -5,11 +5,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <stop_token>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "client/encoding/key_source.h"
 #include "client/sdk/client.h"
 #include "client/transfer/parallel.h"
 #include "client/transfer/shard_cache.h"
@@ -37,6 +39,9 @@ struct VerifyOptions {
   // all registered locations.
   std::string directory;
   ShardCache* cache = nullptr;
+  // For the files of encrypted shards in a directory, which are compared by the digests in the stored
+  // object; may be null. Nothing else needs a key.
+  std::shared_ptr<KeySource> keys = nullptr;
   // Compare the MD5 of whole shards too, which pieces make unnecessary unless one was registered
   // wrong.
   bool whole = false;

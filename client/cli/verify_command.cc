@@ -7,6 +7,7 @@
 #include "client/checkpoint/model_verifier.h"
 #include "client/cli/commands.h"
 #include "client/cli/json_output.h"
+#include "client/cli/key_flags.h"
 #include "client/cli/local_caches.h"
 #include "client/cli/values.h"
 #include "client/transfer/md5_lanes.h"
@@ -23,6 +24,7 @@ struct Options {
   std::string cache;
   bool whole = false;
   size_t jobs = 0;
+  KeyFlags keys;
 };
 
 void PrintJsonSummary(const Invocation& invocation, const std::string& name,
@@ -77,6 +79,7 @@ absl::Status Run(Invocation& invocation, const Options& options) {
   MUSTER_ASSIGN_OR_RETURN(const LocalCaches caches, LocalCaches::Open(cache_paths));
   if (!cache_paths.empty()) verify.cache = caches.pointers().front();
   verify.directory = options.directory;
+  MUSTER_ASSIGN_OR_RETURN(verify.keys, ToKeySource(invocation, options.keys));
   verify.whole = options.whole;
   const size_t cores = std::clamp<size_t>(std::thread::hardware_concurrency(), 1, 8);
   verify.jobs = options.jobs > 0 ? options.jobs : std::max(cores, Md5LaneCount());
@@ -118,6 +121,7 @@ void AddVerifyCommand(CLI::App& app, Command& chosen) {
       ->add_option("--jobs", options->jobs,
                    "Shards read at once (default: as many as a core hashes side by side)")
       ->check(CLI::Range(1u, 256u));
+  AddKeyFlags(*command, "With --dir, the key of encrypted shards", options->keys);
   command->footer(
       "Without --dir and --cache, every registered location of every shard and companion is read. "
       "Says which piece of "

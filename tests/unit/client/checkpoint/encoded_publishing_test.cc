@@ -130,6 +130,20 @@ TEST_F(EncodedPublishingTest, StoredBytesAreVerifiedWithoutAKey) {
   EXPECT_EQ(bad->fault_count, 1u);
 }
 
+TEST_F(EncodedPublishingTest, AssembledFilesAreVerifiedWithTheKey) {
+  MUSTER_ASSERT_OK(PublishNow(EncodeAs(Compression::kZstd, true)));
+  MUSTER_ASSERT_OK(Assemble("out", KeyOf(1)));
+  VerifyOptions options;
+  options.model_version = kName;
+  options.directory = directory_.Path("out");
+  EXPECT_EQ(VerifyModel(catalogue_.client(), stores_, options)->fault_count, 3u) << "no key";
+  options.keys = KeyOf(1);
+  EXPECT_EQ(VerifyModel(catalogue_.client(), stores_, options)->fault_count, 0u);
+
+  FlipByte(directory_.Path("out/model-00002-of-00003.safetensors"), 5'000);
+  EXPECT_EQ(VerifyModel(catalogue_.client(), stores_, options)->fault_count, 1u);
+}
+
 TEST_F(EncodedPublishingTest, CachesOfEveryFormServeTheContent) {
   AssembleExpected();
   MUSTER_ASSERT_OK(PublishNow(EncodeAs(Compression::kZstdGrouped, true)));
