@@ -114,8 +114,15 @@ def test_usage_errors_name_file_and_way_out(published, config, tmp_path):
     assert "absent.yaml" in agent.output()
 
 
-def test_commands_without_a_configuration_end_by_sighup(published, tmp_path):
+def test_commands_without_a_configuration_end_by_sighup(published):
+    # Whoever runs the tests may have said nohup, which processes inherit.
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     agent = published.start_agent("n1", "demo1")
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    under_nohup = published.start_agent("n2", "demo1")
+    signal.signal(signal.SIGHUP, before)
     published.wait_ready("demo1")
     agent.signal(signal.SIGHUP)
     assert agent.wait(10) == 130
+    under_nohup.signal(signal.SIGHUP)
+    always(under_nohup.running, "nohup holds", seconds=0.5)
