@@ -86,7 +86,7 @@ std::vector<Memberships::Step> Memberships::StepsToJoin() {
   std::vector<Step> steps;
   MutexLock lock(state_.mutex);
   for (const auto& [assembly, entry] : entries_) {
-    if (entry.joined) continue;
+    if (entry.joined || entry.leave) continue;
     steps.push_back({entry.membership, false, entry.created, epoch_, version_});
   }
   return steps;

@@ -55,8 +55,16 @@ class AgentTest : public testing::Test {
 
   ~AgentTest() override { StopAgent().IgnoreError(); }
 
-  void StartAgent() {
+  void MakeAgent() {
     agent_ = std::make_unique<Agent>(client_, fetcher_, observer_, clock_, *random_, options_);
+  }
+
+  void StartAgent() {
+    MakeAgent();
+    RunAgent();
+  }
+
+  void RunAgent() {
     thread_ = std::jthread([this](const std::stop_token& stop) {
       result_ = agent_->Run(stop);
       ended_ = true;
@@ -651,6 +659,15 @@ TEST_F(AgentTest, MembershipThatIsTakenBackIsLeftAndOneThatIsNewIsJoined) {
   EXPECT_TRUE(Eventually([&] { return server_.joins().size() == 2; }));
   EXPECT_EQ(server_.registrations().size(), 1);
   EXPECT_EQ(server_.watches().size(), 1) << "the session goes on";
+}
+
+TEST_F(AgentTest, MembershipThatIsTakenBackBeforeTheStartIsNeverJoined) {
+  MakeAgent();
+  agent_->SetMemberships({});
+  RunAgent();
+
+  ASSERT_TRUE(Eventually([&] { return !server_.heartbeats().empty(); }));
+  EXPECT_EQ(server_.joins().size(), 0);
 }
 
 TEST_F(AgentTest, MembershipWithAnotherClaimIsLeftAndJoinedAgain) {
