@@ -149,8 +149,12 @@ absl::Status ViewPlace::CheckVersions() const {
   if (!fs::exists(status)) return absl::OkStatus();
   if (!fs::is_directory(status)) return NotOurs(versions_, "is not a directory");
   if (fs::exists(fs::symlink_status(MarkerPath(), error))) return absl::OkStatus();
-  MUSTER_ASSIGN_OR_RETURN(const bool empty, IsEmpty(versions_));
-  return empty ? absl::OkStatus() : NotOurs(versions_, "is a directory with other files");
+  const absl::StatusOr<bool> empty = IsEmpty(versions_);
+  // Another process removed or began the view since the first look; the marker is its first file.
+  if (absl::IsNotFound(empty.status())) return absl::OkStatus();
+  MUSTER_RETURN_IF_ERROR(empty.status());
+  if (*empty || fs::exists(fs::symlink_status(MarkerPath(), error))) return absl::OkStatus();
+  return NotOurs(versions_, "is a directory with other files");
 }
 
 absl::StatusOr<UniqueFd> ViewPlace::Lock(const std::stop_token& stop) const {

@@ -30,6 +30,15 @@ def publish_raw(cluster, source, folder, *args, **kwargs):
     )
 
 
+def pull_that_fails(cluster, out, environment, what, told):
+    """A pull of llama@v1 into `out` that `what` breaks: its user is `told` (some words), and nothing is to be seen."""
+    done = cluster.muster("pull", "llama@v1", "--out", out, env=environment, check=False)
+    assert done.code in (1, 4), f"{what}: {done}"
+    assert all(words in done.stderr for words in told), f"{what}: {done}"
+    assert not out.exists() or not any(path.is_file() for path in out.rglob("*")), what
+    return done
+
+
 def check_publishing_from(cluster, uri, source, tmp_path):
     """The model directory `source` is at `uri`, too: it is published from there, in place and cut anew, and comes back."""
     seen = cluster.muster("inspect", uri, "--in-place", "--json").json()

@@ -1,7 +1,10 @@
 #include "client/view/view_place.h"
 
 #include <filesystem>
+#include <latch>
+#include <thread>
 
+#include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "storage/base/error_info.h"
@@ -127,6 +130,26 @@ TEST_F(ViewPlaceTest, LockIsOneProcessAtATime) {
   EXPECT_THAT(place->Lock(stop.get_token()), StatusIs(absl::StatusCode::kCancelled));
   lock->Reset();
   MUSTER_EXPECT_OK(place->Lock(stop.get_token()));
+}
+
+TEST_F(ViewPlaceTest, WhoComesWhileAnotherBeginsTheViewDoesNotTakeItForSomebodyElses) {
+  for (int round = 0; round < 40; ++round) {
+    const std::string name = absl::StrCat("view", round);
+    std::latch start(4);
+    std::vector<absl::Status> results(4);
+    std::vector<std::jthread> threads;
+    for (size_t i = 0; i < results.size(); ++i) {
+      threads.emplace_back([&, i] {
+        const auto place = At(name);
+        start.arrive_and_wait();
+        const auto lock = place->Lock({});
+        results[i] = lock.status();
+        if (lock.ok()) Write(absl::StrCat(name, ".d/llama@v", i, "/file"));
+      });
+    }
+    threads.clear();
+    for (const absl::Status& result : results) MUSTER_ASSERT_OK(result);
+  }
 }
 
 TEST_F(ViewPlaceTest, UnusedDirectoryGoesAndAUsedOneStays) {
