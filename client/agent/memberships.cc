@@ -171,19 +171,22 @@ void Memberships::Done(const Step& step, const absl::Status& status) {
   {
     MutexLock lock(state_.mutex);
     const auto it = entries_.find(assembly);
-    if (it == entries_.end() || step.version != version_) return;
+    if (it == entries_.end()) return;
     Entry& entry = it->second;
-    if (!status.ok()) {
+    if (status.ok() && step.leave) {
+      // True whatever was wanted meanwhile: nobody else joins.
+      entry.leave = false;
+      entry.joined = false;
+      if (!entry.wanted) entries_.erase(it);
+    } else if (step.version != version_) {
+      return;
+    } else if (!status.ok()) {
       entry.not_before = state_.clock.Monotonic() + entry.backoff.Next();
       tell = !IsOfTheSession(status) &&
              std::exchange(entry.told, status.ToString()) != status.ToString();
-    } else if (!step.leave) {
+    } else {
       entry.joined = true;
       entry.created = false;
-    } else if (entry.wanted) {
-      entry.leave = false;
-    } else {
-      entries_.erase(it);
     }
   }
   if (tell) observer_.OnMembershipFailed(assembly, step.leave, status);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <functional>
 #include <thread>
 
 #include "absl/strings/str_cat.h"
@@ -21,7 +22,10 @@ class CountingObserver final : public AgentObserver {
     ++(again ? registered_again : registered);
   }
   void OnJoined(const v1::Assembly&, bool created_in) override { created = created_in; }
-  void OnLeft(const std::string&) override { ++left; }
+  void OnLeft(const std::string&) override {
+    if (on_left) on_left();
+    ++left;
+  }
   void OnMembershipFailed(const std::string&, bool, const absl::Status& status) override {
     MutexLock lock(mutex);
     refused.push_back(status);
@@ -38,6 +42,8 @@ class CountingObserver final : public AgentObserver {
       from_cache{0}, waiting{0}, left{0};
   std::atomic<uint32_t> ready_shards{0};
   std::atomic<bool> created{false};
+  // Set before the agent runs.
+  std::function<void()> on_left;
   Mutex mutex;
   std::vector<absl::Status> refused MUSTER_GUARDED_BY(mutex);
 };
@@ -659,6 +665,17 @@ TEST_F(AgentTest, MembershipThatIsTakenBackIsLeftAndOneThatIsNewIsJoined) {
   EXPECT_TRUE(Eventually([&] { return server_.joins().size() == 2; }));
   EXPECT_EQ(server_.registrations().size(), 1);
   EXPECT_EQ(server_.watches().size(), 1) << "the session goes on";
+}
+
+TEST_F(AgentTest, MembershipThatIsWantedAgainWhileItIsLeftIsJoinedAgain) {
+  observer_.on_left = [this] { agent_->SetMemberships(options_.memberships); };
+  StartAgent();
+  ASSERT_TRUE(Eventually([&] { return server_.joins().size() == 1; }));
+
+  agent_->SetMemberships({});
+
+  EXPECT_TRUE(Eventually([&] { return server_.joins().size() >= 2; }));
+  EXPECT_EQ(observer_.left, 1);
 }
 
 TEST_F(AgentTest, MembershipThatIsTakenBackBeforeTheStartIsNeverJoined) {
