@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <optional>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -29,13 +28,10 @@ namespace {
 // Frames are read, encoded and hashed so many at a time, side by side.
 constexpr int64_t kContentAtOnce = int64_t{64} << 20;
 constexpr int64_t kMaxFramesAtOnce = 16;
-constexpr size_t kMaxThreads = 16;
 // For kAuto.
 constexpr int64_t kSampledFrames = 4;
 constexpr int64_t kSampleBytes = int64_t{1} << 20;
 constexpr double kWorthwhile = 0.97;
-
-size_t Threads() { return std::clamp<size_t>(std::thread::hardware_concurrency(), 1, kMaxThreads); }
 
 absl::string_view NameOf(Compression compression) {
   switch (compression) {
@@ -98,7 +94,7 @@ absl::Status ForEachFrame(
                                   static_cast<size_t>(std::min(frame_bytes, end - offset)));
     }
     const absl::Status done = RunInParallel(
-        batch.contents.size(), Threads(), reading.stop,
+        batch.contents.size(), ThreadsForCores(), reading.stop,
         [&](size_t i, const std::stop_token&) -> absl::Status {
           const auto offset = static_cast<int64_t>(i) * frame_bytes;
           MUSTER_RETURN_IF_ERROR(stream.Read(

@@ -10,6 +10,8 @@
 namespace muster {
 namespace {
 
+constexpr size_t kMaxThreadsForCores = 16;
+
 class Crew {
  public:
   Crew(size_t count, absl::FunctionRef<absl::Status(size_t, const std::stop_token&)> work)
@@ -62,6 +64,10 @@ absl::Status RunInParallel(
   crew.Work();
   helpers.clear();
   return crew.status();
+}
+
+size_t ThreadsForCores() {
+  return std::clamp<size_t>(std::thread::hardware_concurrency(), 1, kMaxThreadsForCores);
 }
 
 }  // namespace muster

@@ -22,6 +22,9 @@ absl::Status RunInParallel(
     size_t count, size_t threads, const std::stop_token& stop,
     absl::FunctionRef<absl::Status(size_t item, const std::stop_token& stop)> work);
 
+// Threads for work that keeps cores busy: as many as there are, 16 at most.
+size_t ThreadsForCores();
+
 }  // namespace muster
 
 #endif  // MUSTER_CLIENT_TRANSFER_PARALLEL_H_

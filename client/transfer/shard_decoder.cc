@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -20,9 +19,6 @@ namespace {
 
 // As many as the widest hardware hashes side by side.
 constexpr int64_t kMaxFramesAtOnce = 16;
-constexpr size_t kMaxThreads = 16;
-
-size_t Threads() { return std::clamp<size_t>(std::thread::hardware_concurrency(), 1, kMaxThreads); }
 
 absl::StatusOr<CheckedShard> ContentOf(const CheckedShard& shard, const FrameDecoder& frames) {
   std::vector<Md5Digest> digests;
@@ -88,14 +84,15 @@ absl::Status ShardDecoder::DecodeSome(absl::Span<const size_t> frames, absl::Spa
                                       PieceSink& sink, const std::stop_token& stop) const {
   const size_t slot_bytes = memory.size() / frames.size();
   std::vector<absl::string_view> contents(frames.size());
-  const absl::Status decoded = RunInParallel(
-      frames.size(), Threads(), stop, [&](size_t i, const std::stop_token&) -> absl::Status {
-        MUSTER_ASSIGN_OR_RETURN(
-            const absl::Span<char> plain,
-            DecodeOne(frames[i], memory.subspan(i * slot_bytes, slot_bytes), sink));
-        contents[i] = absl::string_view(plain.data(), plain.size());
-        return absl::OkStatus();
-      });
+  const absl::Status decoded =
+      RunInParallel(frames.size(), ThreadsForCores(), stop,
+                    [&](size_t i, const std::stop_token&) -> absl::Status {
+                      MUSTER_ASSIGN_OR_RETURN(
+                          const absl::Span<char> plain,
+                          DecodeOne(frames[i], memory.subspan(i * slot_bytes, slot_bytes), sink));
+                      contents[i] = absl::string_view(plain.data(), plain.size());
+                      return absl::OkStatus();
+                    });
   MUSTER_RETURN_IF_ERROR(decoded);
   std::vector<Md5Digest> found(frames.size());
   Md5Many(contents, absl::MakeSpan(found));
@@ -103,10 +100,12 @@ absl::Status ShardDecoder::DecodeSome(absl::Span<const size_t> frames, absl::Spa
     if (found[i] == frames_.frame(frames[i]).plain_md5) continue;
     return FrameCorrupt(content_.name(), frames[i], "its content has another MD5");
   }
-  return RunInParallel(frames.size(), Threads(), stop, [&](size_t i, const std::stop_token&) {
-    const bool is_sinks = contents[i].data() != memory.data() + i * slot_bytes;
-    return is_sinks ? absl::OkStatus() : sink.Write(frames_.FrameOffset(frames[i]), contents[i]);
-  });
+  return RunInParallel(frames.size(), ThreadsForCores(), stop,
+                       [&](size_t i, const std::stop_token&) {
+                         const bool is_sinks = contents[i].data() != memory.data() + i * slot_bytes;
+                         return is_sinks ? absl::OkStatus()
+                                         : sink.Write(frames_.FrameOffset(frames[i]), contents[i]);
+                       });
 }
 
 }  // namespace muster
