@@ -67,7 +67,7 @@ struct CacheRoom {
 // A pin of an encoded shard's content is also one of its stored bytes, until the content is there.
 //
 // Entries and parts in the order in which they may go: parts first, then the least recently used.
-// The caller holds the domain's lock, or takes what changes meanwhile.
+// The caller holds the domain's lock: a file that changes its name meanwhile would be missed.
 absl::StatusOr<std::vector<CacheItem>> ListContents(const CacheDomain& domain);
 
 // In bytes; the greatest number where the disk does not say.

@@ -161,8 +161,11 @@ absl::StatusOr<CachedShard> FileCachePart::Commit() {
   }
   // Before the entry is there, so that nobody evicts it at once.
   MUSTER_ASSIGN_OR_RETURN(UniqueFd use, BeginUse(*domain_, key_));
-  if (renameat(dir, part_name_.c_str(), dir, key_.c_str()) != 0) {
-    return PathError(errno, "rename", PartPath());
+  {
+    MUSTER_ASSIGN_OR_RETURN(const UniqueFd lock, domain_->Lock({}));
+    if (renameat(dir, part_name_.c_str(), dir, key_.c_str()) != 0) {
+      return PathError(errno, "rename", PartPath());
+    }
   }
   committed_ = true;
   domain_->Remove(claims_name_);

@@ -12,7 +12,9 @@
 // Protocol. Locks are flocks of the file itself, so they go with the inode through a rename and end
 // with the process. Whoever got a lock checks that the name still means the locked file, and starts
 // over if not.
-//  1. Lookup opens KEY. A record that matches the open file's state vouches for it.
+//  1. Lookup opens KEY, takes the shared lock of its use file, and looks whether the entry is still
+//     there: nobody evicts it from then on. A record that matches the open file's state vouches for
+//     it.
 //  2. Otherwise lock KEY and look at the record again: another process may have hashed the entry
 //     meanwhile, or may just be between steps 7 and 8. Without a match, wait until the file's times
 //     are settled, hash it from the open file, and compare its state before and after. Good: write
@@ -26,7 +28,8 @@
 //  6. Write pieces, and claim each once it is written. Sync now and then. At last sync the file and
 //     set its mode.
 //  7. Rename KEY.part to KEY, remove the claims and sync the directory. Only the holder of the
-//     part's lock does so, after step 4, so no entry is ever replaced.
+//     part's lock does so, after step 4, so no entry is ever replaced. The domain's lock is held
+//     meanwhile: who counts what is there finds the file under one name or the other.
 //  8. Settle, write the record, release the lock. A process that died before this leaves an entry
 //     that is hashed again.
 //  9. A writer that ends before step 7 leaves part and claims when they hold a piece, and removes
@@ -37,16 +40,14 @@
 //     there, nobody evicts by an older look at the pins.
 // 11. Who links an entry's file elsewhere, or takes such a link away, does so under the entry's lock
 //     and writes the record anew, as in step 8: a link moves the file's ctime.
-// 12. Who has found an entry takes the shared lock of its use file, and looks once more whether the
-//     entry is still there.
-// 13. An encoded shard is acquired by the lock of KEY.part. Its stored bytes are written there, as in
+// 12. An encoded shard is acquired by the lock of KEY.part. Its stored bytes are written there, as in
 //     step 6; then KEY-plain.part, which is locked too, gets what they encode, by the list of frames
 //     in KEY-plain.pieces, which is synced first, and becomes KEY-plain as in step 7. Only then does
 //     KEY.part go, or before that it has become KEY where the cache keeps both. Who died in between
 //     leaves parts that step 5 takes over; a KEY.part beside KEY-plain goes at the next Open.
 // Lock order: a part of stored bytes, then one of content; a part, then the domain; a part, then an
-// entry. Who holds an entry's lock waits for
-// no other, and who holds the domain's waits for none of them.
+// entry. Who holds an entry's lock waits for no other, and who holds the domain's waits for none of
+// them.
 #include "client/transfer/shard_cache.h"
 
 #include <errno.h>
@@ -91,7 +92,7 @@ class FileShardCache final : public ShardCache {
   std::vector<Md5Digest> Inventory(size_t limit) override;
   absl::Status SetPin(const CachePin& pin, const std::stop_token& stop) override;
   absl::StatusOr<std::vector<CachePin>> Pins() override { return ReadPins(*domain_); }
-  absl::StatusOr<std::vector<CacheItem>> List() override { return ListContents(*domain_); }
+  absl::StatusOr<std::vector<CacheItem>> List() override;
   absl::Status Check(const std::string& key, const ReadPace& pace,
                      const std::stop_token& stop) override {
     return CheckEntry(*domain_, key, pace, stop);
@@ -119,7 +120,6 @@ class FileShardCache final : public ShardCache {
   std::optional<Md5Digest> DigestOfVerified(const std::string& name) const;
   void MakeWritableIfDead(const std::string& part_name);
   absl::StatusOr<UniqueFd> OpenEntry(const std::string& key) const;
-  absl::StatusOr<std::optional<CachedShard>> Use(const CheckedShard& shard, UniqueFd& fd) const;
   absl::Status VerifyEntry(const CheckedShard& shard, int fd, const std::stop_token& stop);
   absl::StatusOr<CachedShard> FindEntry(const CheckedShard& shard, const std::stop_token& stop);
   absl::StatusOr<bool> FoundEntry(const CheckedShard& shard, const std::stop_token& stop,
@@ -174,6 +174,11 @@ absl::StatusOr<CachedShard> FileShardCache::FindEntry(const CheckedShard& shard,
   const CacheRecord record(domain_->dir.get(), key);
   for (int start = 0; start < kMaxStartsOver; ++start) {
     MUSTER_ASSIGN_OR_RETURN(UniqueFd fd, OpenEntry(key));
+    MUSTER_ASSIGN_OR_RETURN(UniqueFd use, BeginUse(*domain_, key));
+    if (!IsSameFile(domain_->dir.get(), key, fd.get())) {
+      if (!domain_->Has(key) && !domain_->Has(key + kPartSuffix)) domain_->Remove(key + kUseSuffix);
+      continue;
+    }
     struct stat state {};
     if (fstat(fd.get(), &state) != 0) return PathError(errno, "stat", path);
     if (state.st_size != shard.size_bytes() || !record.Vouches(state)) {
@@ -182,25 +187,12 @@ absl::StatusOr<CachedShard> FileShardCache::FindEntry(const CheckedShard& shard,
       MUSTER_RETURN_IF_ERROR(VerifyEntry(shard, fd.get(), stop));
       Unlock(fd.get());
     }
-    MUSTER_ASSIGN_OR_RETURN(std::optional<CachedShard> used, Use(shard, fd));
-    if (used.has_value()) return *std::move(used);
+    // For who checks the entry later. Without it the entry is only not checked.
+    KeepPieces(*domain_, shard).IgnoreError();
+    return CachedShard(std::move(fd), std::move(use), path,
+                       std::make_shared<const CheckedShard>(shard));
   }
   return absl::AbortedError(absl::StrCat(path, ": the cache entry keeps being replaced"));
-}
-
-// Step 12. Unset when the entry was evicted meanwhile; `fd` is then left alone.
-absl::StatusOr<std::optional<CachedShard>> FileShardCache::Use(const CheckedShard& shard,
-                                                               UniqueFd& fd) const {
-  const std::string key = shard.ContentKey();
-  MUSTER_ASSIGN_OR_RETURN(UniqueFd use, BeginUse(*domain_, key));
-  if (!IsSameFile(domain_->dir.get(), key, fd.get())) {
-    if (!domain_->Has(key) && !domain_->Has(key + kPartSuffix)) domain_->Remove(key + kUseSuffix);
-    return std::nullopt;
-  }
-  // For who checks the entry later. Without it the entry is only not checked.
-  KeepPieces(*domain_, shard).IgnoreError();
-  return CachedShard(std::move(fd), std::move(use), domain_->PathOf(key),
-                     std::make_shared<const CheckedShard>(shard));
 }
 
 // The entry is locked. OK when it is good and recorded as such.
@@ -296,7 +288,7 @@ absl::StatusOr<ShardCache::Acquired> FileShardCache::AcquireAsStored(const Check
   return acquired;
 }
 
-// Step 13.
+// Step 12.
 absl::StatusOr<ShardCache::Acquired> FileShardCache::AcquireDecoded(const CheckedShard& shard,
                                                                     const std::stop_token& stop) {
   Acquired acquired;
@@ -411,8 +403,13 @@ absl::Status FileShardCache::SetPin(const CachePin& pin, const std::stop_token& 
   return WritePin(*domain_, pin);
 }
 
+absl::StatusOr<std::vector<CacheItem>> FileShardCache::List() {
+  MUSTER_ASSIGN_OR_RETURN(const UniqueFd lock, domain_->Lock({}));
+  return ListContents(*domain_);
+}
+
 absl::StatusOr<CacheRoom> FileShardCache::Room(absl::Span<const WantedShard> wanted) {
-  MUSTER_ASSIGN_OR_RETURN(const std::vector<CacheItem> contents, ListContents(*domain_));
+  MUSTER_ASSIGN_OR_RETURN(const std::vector<CacheItem> contents, List());
   return RoomFor(*domain_, options_.budget_bytes, contents, AsKept(wanted));
 }
 

@@ -10,7 +10,9 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "client/transfer/cache_directory.h"
+#include "client/transfer/cache_files.h"
 #include "client/transfer/shard_cache.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -158,6 +160,28 @@ TEST_F(EvictionTest, ShardThatIsOpenStays) {
 
   open = absl::CancelledError("closed");
   MUSTER_EXPECT_OK(Get(*cache, 1));
+}
+
+TEST_F(EvictionTest, EntryThatIsBeingVerifiedStays) {
+  const auto cache = OpenCache();
+  MUSTER_ASSERT_OK(Get(*cache, 0));
+  ASSERT_EQ(unlink(PathOf(KeyOf(0) + ".record").c_str()), 0);
+  UniqueFd other(open(PathOf(KeyOf(0)).c_str(), O_RDONLY | O_CLOEXEC));
+  ASSERT_TRUE(TryLockExclusive(other.get()));
+  absl::Status found = absl::UnknownError("not there yet");
+  std::thread reader([&] { found = OpenCache()->Lookup(ShardOf(0), {}).status(); });
+  // The reader waits for the lock that is held here.
+  const absl::Time deadline = absl::Now() + absl::Seconds(20);
+  while (!cache->List()->front().in_use && absl::Now() < deadline) std::this_thread::yield();
+
+  const auto gone = cache->Evict({.target_bytes = 0}, {});
+  other.Reset();
+  reader.join();
+
+  MUSTER_ASSERT_OK(gone);
+  EXPECT_THAT(*gone, IsEmpty());
+  MUSTER_EXPECT_OK(found);
+  EXPECT_THAT(Held(), ElementsAre(0));
 }
 
 TEST_F(EvictionTest, TransfersPinDiesWithItsProcess) {
