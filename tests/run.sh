@@ -42,6 +42,14 @@ count() {
   skipped=$((skipped + not_run))
 }
 
+# The names of the cases that failed, and what each had expected.
+say_what_failed() {
+  local log=$1
+  say "what failed, from $log:"
+  grep -E '^(\[  FAILED  \] [^ ]+\.|FAILED |ERROR )' "$log" | sort -u | head -n 20 || true
+  grep -E -A 4 '(: Failure$|^E  |Sanitizer: )' "$log" | head -n 60 || true
+}
+
 run_preset() {
   local preset=$1 labels=() report=$root/build/$1/ctest.xml code=0
   [[ $preset == release ]] || labels=(--label-exclude integration)
@@ -56,6 +64,8 @@ run_preset() {
   ctest --test-dir "$root/build/$preset" --parallel 2 --output-on-failure --no-tests=error --output-junit "$report" \
     "${labels[@]}" || code=1
   [[ -s $report ]] && count "$report"
+  # A long output may have been cut where it is shown.
+  [[ $code -eq 0 ]] || say_what_failed "$root/build/$preset/Testing/Temporary/LastTest.log"
   return "$code"
 }
 
