@@ -100,42 +100,85 @@ void HdfsCluster::LeaveIfDown(size_t name_node, const absl::Status& status) {
   name_node_.compare_exchange_strong(expected, (name_node + 1) % address_.name_nodes.size());
 }
 
+HttpAttempt HdfsCluster::Try(const HdfsCall& call, HttpConnection& connection,
+                             const std::stop_token& stop, std::string& body) {
+  const std::string uri = ObjectOf(call);
+  HttpAttempt attempt;
+  const Request request = RequestOf(call);
+  absl::StatusOr<std::string> answer = Ask(uri, request, connection, stop, attempt.retry_after);
+  LeaveIfDown(request.name_node, answer.status());
+  if (answer.ok() && call.body.has_value()) {
+    absl::StatusOr<std::string> location = ParseHdfsLocation(uri, *answer);
+    if (!location.ok()) return HttpAttempt{.status = location.status()};
+    Request send = request;
+    send.http.url = *std::move(location);
+    send.http.body = call.body;
+    send.http.negotiate = false;
+    // Everything else may be carried out twice.
+    send.http.fresh = call.operation == "APPEND";
+    send.http.headers.push_back("content-type: application/octet-stream");
+    answer = Ask(uri, send, connection, stop, attempt.retry_after);
+  }
+  attempt.status = answer.status();
+  if (answer.ok()) body = *std::move(answer);
+  return attempt;
+}
+
 absl::StatusOr<std::string> HdfsCluster::Do(const HdfsCall& call, const std::stop_token& stop) {
-  const std::string uri = UriOf(call.key);
   std::string body;
-  MUSTER_RETURN_IF_ERROR(client_->Retry(uri, stop, [&](HttpConnection& connection) {
-    HttpAttempt attempt;
-    const Request request = RequestOf(call);
-    absl::StatusOr<std::string> answer = Ask(uri, request, connection, stop, attempt.retry_after);
-    LeaveIfDown(request.name_node, answer.status());
-    if (answer.ok() && call.body.has_value()) {
-      absl::StatusOr<std::string> location = ParseHdfsLocation(uri, *answer);
-      if (!location.ok()) return HttpAttempt{.status = location.status()};
-      Request send = request;
-      send.http.url = *std::move(location);
-      send.http.body = call.body;
-      send.http.negotiate = false;
-      send.http.headers.push_back("content-type: application/octet-stream");
-      answer = Ask(uri, send, connection, stop, attempt.retry_after);
-      if (!answer.ok() && !call.may_repeat && absl::IsUnavailable(answer.status())) {
-        answer = absl::AbortedError(
-            absl::StrCat(answer.status().message(), "; it may have been carried out"));
-      }
-    }
-    attempt.status = answer.status();
-    if (answer.ok()) body = *std::move(answer);
-    return attempt;
+  MUSTER_RETURN_IF_ERROR(client_->Retry(ObjectOf(call), stop, [&](HttpConnection& connection) {
+    return Try(call, connection, stop, body);
   }));
   return body;
 }
 
-absl::StatusOr<HdfsFile> HdfsCluster::Stat(const std::string& key, const std::stop_token& stop) {
-  const std::string uri = UriOf(key);
-  MUSTER_ASSIGN_OR_RETURN(const std::string json,
-                          Do({.operation = "GETFILESTATUS", .key = key}, stop));
-  MUSTER_ASSIGN_OR_RETURN(HdfsFile file, ParseHdfsFile(uri, json));
+absl::Status HdfsCluster::Append(HdfsCall call, int64_t size_bytes, absl::string_view bytes,
+                                 const std::stop_token& stop) {
+  bool failed = false;
+  return client_->Retry(ObjectOf(call), stop, [&](HttpConnection& connection) {
+    if (failed) return TryToGoOn(call, size_bytes, bytes, connection, stop);
+    call.body = bytes;
+    std::string ignored;
+    HttpAttempt attempt = Try(call, connection, stop, ignored);
+    failed = !attempt.status.ok();
+    return attempt;
+  });
+}
+
+// A data node may still write what it got of the attempt before. HDFS lets one request at a time append, so
+// that an empty append which is let in says that this is over, and that the size will stay.
+HttpAttempt HdfsCluster::TryToGoOn(const HdfsCall& call, int64_t size_bytes,
+                                   absl::string_view bytes, HttpConnection& connection,
+                                   const std::stop_token& stop) {
+  HdfsCall next = call;
+  next.body = "";
+  std::string json;
+  const HttpAttempt fence = Try(next, connection, stop, json);
+  if (!fence.status.ok()) return fence;
+  const HdfsCall look{.operation = "GETFILESTATUS", .key = call.key, .object = call.object};
+  const HttpAttempt looked = Try(look, connection, stop, json);
+  if (!looked.status.ok()) return looked;
+  const absl::StatusOr<HdfsFile> file = ParseHdfsFile(ObjectOf(call), json);
+  if (!file.ok()) return HttpAttempt{.status = file.status()};
+  const int64_t arrived = file->size_bytes - size_bytes;
+  const auto length = static_cast<int64_t>(bytes.size());
+  if (arrived < 0 || arrived > length) {
+    return HttpAttempt{.status = absl::DataLossError(
+                           absl::StrCat(ObjectOf(call), ": has ", file->size_bytes, " bytes where ",
+                                        size_bytes, " were written and ", length, " sent"))};
+  }
+  if (arrived == length) return HttpAttempt{};
+  next.body = bytes.substr(static_cast<size_t>(arrived));
+  return Try(next, connection, stop, json);
+}
+
+absl::StatusOr<HdfsFile> HdfsCluster::Stat(const std::string& key, const std::stop_token& stop,
+                                           const std::string& object) {
+  const HdfsCall call{.operation = "GETFILESTATUS", .key = key, .object = object};
+  MUSTER_ASSIGN_OR_RETURN(const std::string json, Do(call, stop));
+  MUSTER_ASSIGN_OR_RETURN(HdfsFile file, ParseHdfsFile(ObjectOf(call), json));
   if (!file.is_directory) return file;
-  return absl::NotFoundError(absl::StrCat(uri, ": is a folder"));
+  return absl::NotFoundError(absl::StrCat(ObjectOf(call), ": is a folder"));
 }
 
 absl::StatusOr<size_t> HdfsCluster::Read(const std::string& key, int64_t offset,

@@ -31,8 +31,8 @@ struct HdfsCall {
   std::map<std::string, std::string> query = {};
   // Set where a data node takes bytes, which outlive the call.
   std::optional<absl::string_view> body = {};
-  // Whether carrying it out twice does no harm, when a reply was lost.
-  bool may_repeat = true;
+  // The object that errors name, where `key` is another file that stands for it; "" is `key`.
+  std::string object = {};
 };
 
 // Thread-safe; calls block. A name node that is on standby or away is left for the next one. Errors are
@@ -53,11 +53,19 @@ class HdfsCluster {
   std::string PathOf(absl::string_view key) const;
   Random& random() const { return random_; }
 
-  // The body of the reply; "" where a data node took bytes.
+  // The body of the reply; "" where a data node took bytes. Carrying the call out twice does no harm: its
+  // reply may be lost.
   absl::StatusOr<std::string> Do(const HdfsCall& call, const std::stop_token& stop);
 
-  // kNotFound for folders too.
-  absl::StatusOr<HdfsFile> Stat(const std::string& key, const std::stop_token& stop);
+  // Adds `bytes` to the file of a call of APPEND without a body, which nobody else writes to and which has
+  // `size_bytes` now. After an attempt that failed the file's size tells what of it arrived, and the rest is
+  // sent. kDataLoss if the file has a size that this doesn't lead to.
+  absl::Status Append(HdfsCall call, int64_t size_bytes, absl::string_view bytes,
+                      const std::stop_token& stop);
+
+  // kNotFound for folders too. `object`: as in HdfsCall.
+  absl::StatusOr<HdfsFile> Stat(const std::string& key, const std::stop_token& stop,
+                                const std::string& object = {});
 
   // Fills `out`, or as much of it as the file has, and returns how much that is. An attempt that breaks
   // off is gone on with where options.if_version is set, and begun anew otherwise: what was read is of
@@ -72,6 +80,15 @@ class HdfsCluster {
     HttpRequest http;
   };
   Request RequestOf(const HdfsCall& call) const;
+  std::string ObjectOf(const HdfsCall& call) const {
+    return UriOf(call.object.empty() ? call.key : call.object);
+  }
+  // One attempt to carry out a call; `body` gets that of the reply.
+  HttpAttempt Try(const HdfsCall& call, HttpConnection& connection, const std::stop_token& stop,
+                  std::string& body);
+  // The same for what of Append's bytes has not arrived.
+  HttpAttempt TryToGoOn(const HdfsCall& call, int64_t size_bytes, absl::string_view bytes,
+                        HttpConnection& connection, const std::stop_token& stop);
   // One request and its reply, or what went wrong with it.
   absl::StatusOr<std::string> Ask(const std::string& uri, const Request& request,
                                   HttpConnection& connection, const std::stop_token& stop,

@@ -2,7 +2,8 @@
 //  1. Bytes are gathered in order. What comes before its turn is kept, so that a writer which goes through
 //     its object from the front holds one append's bytes, and one that doesn't holds more.
 //  2. The first of them make a file beside the object, under a name that no object has; each further
-//     append adds to it. An append is never sent twice: one whose reply is lost ends the writing.
+//     append adds to it. Nobody else knows the file, so that after an append which failed its size tells how
+//     much of it arrived.
 //  3. Commit appends the rest, compares the file's size, and renames it.
 //  4. A writer that is dropped deletes the file.
 //  5. A rename whose reply is lost has succeeded if the object is now the file that was written.
@@ -44,7 +45,7 @@ class HdfsObjectWriter final : public ObjectWriter {
     MutexLock lock(mutex_);
     if (!is_there_) return;
     // All that can be done.
-    cluster_->Do({.method = "DELETE", .operation = "DELETE", .key = temporary_}, {}).IgnoreError();
+    cluster_->Do(Call("DELETE", "DELETE"), {}).IgnoreError();
   }
 
   absl::Status Write(int64_t offset, absl::string_view bytes) override {
@@ -59,7 +60,7 @@ class HdfsObjectWriter final : public ObjectWriter {
     MutexLock lock(mutex_);
     MUSTER_RETURN_IF_ERROR(broken_);
     if (!is_there_ || !gathered_.empty()) MUSTER_RETURN_IF_ERROR(Flush());
-    MUSTER_ASSIGN_OR_RETURN(const HdfsFile file, cluster_->Stat(temporary_, {}));
+    MUSTER_ASSIGN_OR_RETURN(const HdfsFile file, cluster_->Stat(temporary_, {}, key_));
     if (file.size_bytes != options_.size_bytes) {
       return absl::DataLossError(absl::StrCat(cluster_->UriOf(key_), ": has ", file.size_bytes,
                                               " bytes where ", options_.size_bytes,
@@ -93,30 +94,32 @@ class HdfsObjectWriter final : public ObjectWriter {
     return gathered_.size() < kAppendBytes ? absl::OkStatus() : Flush();
   }
 
+  // A request about the file; its errors name the object.
+  HdfsCall Call(const char* method, const char* operation) const {
+    return {.method = method, .operation = operation, .key = temporary_, .object = key_};
+  }
+
   // After an error nobody knows what the file holds.
   absl::Status Flush() MUSTER_REQUIRES(mutex_) {
-    HdfsCall call{.method = is_there_ ? "POST" : "PUT",
-                  .operation = is_there_ ? "APPEND" : "CREATE",
-                  .key = temporary_,
-                  .body = gathered_,
-                  .may_repeat = !is_there_};
-    if (!is_there_) call.query = {{"overwrite", "true"}};
-    is_there_ = true;
-    broken_ = cluster_->Do(call, {}).status();
+    if (is_there_) {
+      broken_ = cluster_->Append(Call("POST", "APPEND"), flushed_, gathered_, {});
+    } else {
+      is_there_ = true;
+      HdfsCall call = Call("PUT", "CREATE");
+      call.query = {{"overwrite", "true"}};
+      call.body = gathered_;
+      broken_ = cluster_->Do(call, {}).status();
+    }
+    flushed_ += static_cast<int64_t>(gathered_.size());
     gathered_.clear();
     return broken_;
   }
 
   absl::Status Rename(const HdfsFile& file) {
-    const absl::Status renamed =
-        cluster_
-            ->Do({.method = "PUT",
-                  .operation = "RENAME",
-                  .key = temporary_,
-                  .query = {{"destination", cluster_->PathOf(key_)},
-                            {"renameoptions", options_.must_not_exist ? "NONE" : "OVERWRITE"}}},
-                 {})
-            .status();
+    HdfsCall call = Call("PUT", "RENAME");
+    call.query = {{"destination", cluster_->PathOf(key_)},
+                  {"renameoptions", options_.must_not_exist ? "NONE" : "OVERWRITE"}};
+    const absl::Status renamed = cluster_->Do(call, {}).status();
     if (renamed.ok()) return renamed;
     const absl::StatusOr<HdfsFile> there = cluster_->Stat(key_, {});
     return there.ok() && there->id == file.id ? absl::OkStatus() : renamed;
@@ -134,6 +137,8 @@ class HdfsObjectWriter final : public ObjectWriter {
   // What was written up to next_ and is in no file yet.
   std::string gathered_ MUSTER_GUARDED_BY(mutex_);
   int64_t next_ MUSTER_GUARDED_BY(mutex_) = 0;
+  // What the file has.
+  int64_t flushed_ MUSTER_GUARDED_BY(mutex_) = 0;
   // What came before its turn, by offset.
   std::map<int64_t, std::string> early_ MUSTER_GUARDED_BY(mutex_);
 };

@@ -50,7 +50,9 @@ Code CodeOf(absl::string_view exception, absl::string_view message, Code otherwi
       {"SecurityException", Code::kUnauthenticated},
       {"InvalidToken", Code::kUnauthenticated},
       {"FileAlreadyExistsException", Code::kAlreadyExists},
-      {"AlreadyBeingCreatedException", Code::kAlreadyExists},
+      // A data node holds the file for another request, one that broke off perhaps.
+      {"AlreadyBeingCreatedException", Code::kUnavailable},
+      {"RecoveryInProgressException", Code::kUnavailable},
       {"InvalidPathException", Code::kInvalidArgument},
       // Of all kinds, and often of a data node that is on its way out or in.
       {"IOException", Code::kUnavailable},
@@ -110,9 +112,14 @@ absl::Status HdfsErrorOf(absl::string_view uri, absl::string_view endpoint, cons
                      " and not as WebHDFS does; is that the name node's web address?"));
   }
   const std::string message = TextOf(remote, "message");
-  return MakeError(CodeOf(exception, message, by_status.code()), kReason,
+  const Code code = CodeOf(exception, message, by_status.code());
+  const absl::string_view advice =
+      code == Code::kUnauthenticated
+          ? "; get another ticket with kinit, or another token for MUSTER_WEBHDFS_TOKEN"
+          : "";
+  return MakeError(code, kReason,
                    absl::StrCat(uri, ": ", exception, ": ", message.substr(0, message.find('\n')),
-                                " [", endpoint, "]"),
+                                advice, " [", endpoint, "]"),
                    {{"exception", exception}});
 }
 

@@ -244,6 +244,7 @@ void HttpConnection::Prepare(const HttpRequest& request, Transfer& transfer) {
   // Empty ones make libcurl negotiate.
   curl_easy_setopt(easy, CURLOPT_USERNAME, has_user ? signing.access_key_id.c_str() : nullptr);
   curl_easy_setopt(easy, CURLOPT_PASSWORD, has_user ? signing.secret_access_key.c_str() : nullptr);
+  curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, request.fresh ? 1L : 0L);
   curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, !is_signed && request.follow_redirects ? 1L : 0L);
   curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, &Transfer::Write);
   curl_easy_setopt(easy, CURLOPT_WRITEDATA, &transfer);

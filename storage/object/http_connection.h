@@ -66,6 +66,9 @@ struct HttpRequest {
   bool follow_redirects = true;
   // Proves who asks by SPNEGO, with the Kerberos tickets of the process, to the host of `url`.
   bool negotiate = false;
+  // Opens another connection. On one that was used before libcurl sends the request again, without telling, if
+  // it is closed before the first byte of a reply.
+  bool fresh = false;
   // Replaces that of the connection; for what the server works on in silence.
   std::optional<absl::Duration> stall_timeout = {};
 };

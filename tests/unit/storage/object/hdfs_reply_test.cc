@@ -34,6 +34,8 @@ TEST(HdfsReplyTest, ExceptionsHaveTheirCodesAndWords) {
               StatusIs(Code::kNotFound));
   EXPECT_THAT(ErrorOf(403, "StandbyException", "Operation category READ is not supported"),
               StatusIs(Code::kUnavailable, HasSubstr(kNode)));
+  EXPECT_THAT(ErrorOf(403, "AlreadyBeingCreatedException", "for another client"),
+              StatusIs(Code::kUnavailable));
   EXPECT_THAT(ErrorOf(403, "IOException", "Offset=9 out of the range [0, 5); OPEN, path=/a/b"),
               StatusIs(Code::kOutOfRange));
   EXPECT_THAT(
