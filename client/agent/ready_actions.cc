@@ -2,8 +2,8 @@
 
 #include <utility>
 
-#include "client/agent/ready_command.h"
 #include "client/sdk/wait.h"
+#include "client/shell/shell_command.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
 

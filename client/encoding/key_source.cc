@@ -2,20 +2,16 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
-#include <spawn.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
 #include <cstring>
 #include <map>
 #include <utility>
-#include <vector>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "client/shell/shell_command.h"
 #include "storage/base/error_info.h"
 #include "storage/base/mutex.h"
 #include "storage/base/status_macros.h"
@@ -79,62 +75,16 @@ class CommandKeys final : public KeySource {
 
  private:
   absl::StatusOr<SecretKey> Run(const std::string& key_id) const {
-    int ends[2] = {-1, -1};
-    if (pipe2(ends, O_CLOEXEC) != 0) return absl::InternalError(std::strerror(errno));
-    pid_t pid = 0;
-    const int error = Spawn(key_id, ends[1], pid);
-    close(ends[1]);
     KeyText text;
-    const absl::Status read = error == 0 ? ReadText(ends[0], text) : absl::OkStatus();
-    close(ends[0]);
-    if (error != 0) return absl::InternalError(std::strerror(error));
-    int status = 0;
-    while (waitpid(pid, &status, 0) < 0) {
-      if (errno != EINTR) return absl::InternalError(std::strerror(errno));
+    MUSTER_ASSIGN_OR_RETURN(
+        const ShellOutput output,
+        ReadFromShell({.text = command_, .variables = {{kKeyIdVariable, key_id}}},
+                      absl::MakeSpan(text.bytes)));
+    if (output.exit_code != 0) {
+      return absl::InternalError(absl::StrCat("it ended with exit code ", output.exit_code));
     }
-    MUSTER_RETURN_IF_ERROR(read);
-    if (WIFSIGNALED(status)) {
-      return absl::InternalError(absl::StrCat("it was ended by signal ", WTERMSIG(status)));
-    }
-    if (WEXITSTATUS(status) != 0) {
-      return absl::InternalError(absl::StrCat("it ended with exit code ", WEXITSTATUS(status)));
-    }
+    text.size = output.size;
     return SecretKey::Parse(text.text());
-  }
-
-  int Spawn(const std::string& key_id, int output, pid_t& pid) const {
-    std::vector<std::string> words = {"/bin/sh", "-c", command_};
-    std::vector<std::string> environment;
-    for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) {
-      if (!absl::StartsWith(*entry, absl::StrCat(kKeyIdVariable, "="))) {
-        environment.emplace_back(*entry);
-      }
-    }
-    environment.push_back(absl::StrCat(kKeyIdVariable, "=", key_id));
-    const auto pointers = [](std::vector<std::string>& texts) {
-      std::vector<char*> all;
-      for (std::string& text : texts) all.push_back(text.data());
-      all.push_back(nullptr);
-      return all;
-    };
-    posix_spawnattr_t attributes;
-    posix_spawn_file_actions_t actions;
-    posix_spawnattr_init(&attributes);
-    posix_spawn_file_actions_init(&actions);
-    // Signals are as a program expects them, whatever this process blocks and ignores.
-    sigset_t signals;
-    sigemptyset(&signals);
-    posix_spawnattr_setsigmask(&attributes, &signals);
-    for (const int number : {SIGPIPE, SIGXFSZ}) sigaddset(&signals, number);
-    posix_spawnattr_setsigdefault(&attributes, &signals);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-    posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-    posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO);
-    const int error = posix_spawn(&pid, "/bin/sh", &actions, &attributes, pointers(words).data(),
-                                  pointers(environment).data());
-    posix_spawn_file_actions_destroy(&actions);
-    posix_spawnattr_destroy(&attributes);
-    return error;
   }
 
   const std::string command_;

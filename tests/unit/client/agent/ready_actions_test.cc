@@ -1,12 +1,9 @@
 #include "client/agent/ready_actions.h"
 
-#include <signal.h>
-
 #include <fstream>
 #include <sstream>
 
 #include "absl/strings/str_cat.h"
-#include "client/agent/ready_command.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "storage/base/error_info.h"
@@ -309,50 +306,6 @@ TEST_F(ReadyActionsTest, LostServerIsWaitedFor) {
 
   MutexLock lock(mutex_);
   while (log_.back() != "ran for llama@v1: 0") changed_.Wait(mutex_);
-}
-
-TEST(RunShellTest, ExitCodesAndSignalsAreTold) {
-  EXPECT_EQ(*RunShell({"exit 3", {}}, {}), 3);
-  EXPECT_EQ(*RunShell({"kill -9 $$", {}}, {}), 128 + 9);
-  EXPECT_EQ(*RunShell({"no-such-command-at-all 2>/dev/null", {}}, {}), 127);
-}
-
-TEST(RunShellTest, SignalsThatThisProcessBlocksReachTheCommand) {
-  sigset_t term;
-  sigset_t before;
-  sigemptyset(&term);
-  sigaddset(&term, SIGTERM);
-  pthread_sigmask(SIG_BLOCK, &term, &before);
-
-  const auto code = RunShell({"kill -TERM $$; exit 0", {}}, {});
-
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  EXPECT_EQ(*code, 128 + SIGTERM);
-}
-
-TEST(RunShellTest, VariablesReplaceThoseOfTheProcess) {
-  EXPECT_EQ(*RunShell({"test \"$PATH\" = 'a b' && test -n \"$HOME$PWD\"", {{"PATH", "a b"}}}, {}),
-            0);
-}
-
-TEST(RunShellTest, CommandRunsOnWhenNobodyWaitsAnyMore) {
-  const TemporaryDirectory directory;
-  std::stop_source stop;
-  stop.request_stop();
-
-  // It ends by itself once its input, which the test holds, is there.
-  const auto code = RunShell({absl::StrCat("mkfifo ", directory.Join("fifo")), {}}, {});
-  ASSERT_EQ(*code, 0);
-  EXPECT_THAT(RunShell({absl::StrCat("read line < ", directory.Join("fifo"), "; echo done > ",
-                                     directory.Join("fifo")),
-                        {}},
-                       stop.get_token()),
-              StatusIs(absl::StatusCode::kCancelled, HasSubstr("runs on")));
-  std::ofstream(directory.Join("fifo")) << "go\n";
-  std::string line;
-  std::ifstream answer(directory.Join("fifo"));
-  std::getline(answer, line);
-  EXPECT_EQ(line, "done");
 }
 
 }  // namespace
