@@ -9,6 +9,7 @@
 #include "client/cli/json_output.h"
 #include "client/cli/shard_matrix.h"
 #include "client/sdk/pages.h"
+#include "client/transfer/parallel.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
 
@@ -24,6 +25,7 @@ absl::StatusOr<v1::GetAssemblyResponse> Get(const Invocation& invocation, Client
 
 // Asking for every shard of a bigger assembly would take seconds.
 constexpr uint64_t kMaxReplicasToAsk = 20'000;
+constexpr size_t kShardsAskedAtOnce = 16;
 // Lines of the whole output that are not one per node: the assembly, titles, reasons, marks.
 constexpr size_t kOtherLines = 12;
 constexpr size_t kMinNodes = 4;
@@ -42,13 +44,18 @@ absl::StatusOr<std::vector<v1::GetShardStatusResponse>> AskShards(const Invocati
   const uint64_t replicas =
       std::max<uint64_t>(assembly.replicas_required(), assembly.shard_count());
   if (replicas > kMaxReplicasToAsk) return statuses;
-  v1::GetShardStatusRequest request;
-  request.set_name(assembly.name());
-  for (uint32_t shard = 0; shard < assembly.shard_count(); ++shard) {
-    request.set_shard(shard);
-    MUSTER_ASSIGN_OR_RETURN(statuses.emplace_back(),
-                            client.GetShardStatus(request, invocation.Call()));
-  }
+  statuses.resize(assembly.shard_count());
+  MUSTER_RETURN_IF_ERROR(RunInParallel(
+      statuses.size(), kShardsAskedAtOnce, invocation.stop(),
+      [&](size_t shard, const std::stop_token& stop) -> absl::Status {
+        v1::GetShardStatusRequest request;
+        request.set_name(assembly.name());
+        request.set_shard(static_cast<uint32_t>(shard));
+        CallOptions call = invocation.Call();
+        call.stop = stop;
+        MUSTER_ASSIGN_OR_RETURN(statuses[shard], client.GetShardStatus(request, call));
+        return absl::OkStatus();
+      }));
   return statuses;
 }
 
