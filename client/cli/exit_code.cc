@@ -37,8 +37,9 @@ ExitCode ExitCodeOf(const absl::Status& status) {
                  ? kExitUsage
                  : kExitFailed;
     case absl::StatusCode::kDeadlineExceeded:
-      return reason == "WAIT_TIMED_OUT" || reason == "DRAIN_OVERDUE" ? kExitTimedOut
-                                                                     : kExitUnreachable;
+      if (reason == "WAIT_TIMED_OUT" || reason == "DRAIN_OVERDUE") return kExitTimedOut;
+      // Others are about storage.
+      return reason == "SERVER_TIMED_OUT" ? kExitUnreachable : kExitFailed;
     case absl::StatusCode::kUnavailable:
       // Those of pulls are about storage.
       return reason == "SERVER_UNREACHABLE" || reason == "SHUTTING_DOWN" ? kExitUnreachable

@@ -212,9 +212,15 @@ class GrpcChannel final : public Channel {
       last = call(channels_[server]);
       if (absl::IsUnavailable(last) && !began) continue;
       // A server that is too slow is passed over by the next call.
-      const size_t next = absl::IsDeadlineExceeded(last) ? server + 1 : server;
-      current_.store(next % channels_.size(), std::memory_order_relaxed);
-      return last;
+      const bool too_slow = absl::IsDeadlineExceeded(last);
+      current_.store((too_slow ? server + 1 : server) % channels_.size(),
+                     std::memory_order_relaxed);
+      if (!too_slow || !ReasonOf(last).empty()) return last;
+      return MakeError(absl::StatusCode::kDeadlineExceeded, "SERVER_TIMED_OUT",
+                       absl::StrCat("the Muster server at ", servers_[server],
+                                    " gave no answer in time; it may be overloaded or stopped. "
+                                    "--timeout waits longer"),
+                       {{"server", servers_[server]}});
     }
     // With a reason the error is a server's own word, and says more than we could.
     if (!ReasonOf(last).empty()) return last;

@@ -13,7 +13,8 @@ namespace muster {
 
 // `servers` are "host:port". Each call goes to the server that answered last; on kUnavailable it
 // goes on to the next, once round. When none can be reached the error is kUnavailable
-// SERVER_UNREACHABLE and names them all. kInvalidArgument: no server, or one that is not
+// SERVER_UNREACHABLE and names them all; kDeadlineExceeded SERVER_TIMED_OUT: one was, and gave no
+// answer in time. kInvalidArgument: no server, or one that is not
 // "host:port". Connects lazily, so an unreachable server is no error here.
 absl::StatusOr<std::unique_ptr<Channel>> NewGrpcChannel(const std::vector<std::string>& servers);
 

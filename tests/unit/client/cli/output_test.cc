@@ -115,7 +115,9 @@ TEST(ExitCodeTest, EveryKindOfErrorHasItsCode) {
   EXPECT_EQ(code(absl::StatusCode::kDeadlineExceeded, "WAIT_TIMED_OUT"), 3);
   EXPECT_EQ(code(absl::StatusCode::kDeadlineExceeded, "DRAIN_OVERDUE"), 3);
   EXPECT_EQ(code(absl::StatusCode::kUnavailable, "SERVER_UNREACHABLE"), 4);
-  EXPECT_EQ(code(absl::StatusCode::kDeadlineExceeded, ""), 4);
+  EXPECT_EQ(code(absl::StatusCode::kDeadlineExceeded, "SERVER_TIMED_OUT"), 4);
+  EXPECT_EQ(code(absl::StatusCode::kDeadlineExceeded, "SHARD_SLOW"), 1);
+  EXPECT_EQ(code(absl::StatusCode::kDeadlineExceeded, ""), 1);
   EXPECT_EQ(code(absl::StatusCode::kUnavailable, "SHARD_UNREADABLE"), 1);
   EXPECT_EQ(code(absl::StatusCode::kAborted, "NODE_FENCED"), 5);
   EXPECT_EQ(ExitCodeOf(absl::CancelledError("interrupted")), 130);

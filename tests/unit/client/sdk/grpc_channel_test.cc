@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/sdk/client.h"
+#include "gmock/gmock.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 #include "gtest/gtest.h"
@@ -177,8 +178,11 @@ TEST_F(GrpcChannelTest, TimeoutEndsACallThatIsNotAnswered) {
   CallOptions options;
   options.timeout = absl::Milliseconds(100);
 
-  EXPECT_THAT(ClientOf({one_.address()})->GetNode(RequestFor("nodes/n1"), options),
-              StatusIs(absl::StatusCode::kDeadlineExceeded));
+  const absl::Status status =
+      ClientOf({one_.address()})->GetNode(RequestFor("nodes/n1"), options).status();
+
+  EXPECT_THAT(status, ErrorIs(absl::StatusCode::kDeadlineExceeded, "SERVER_TIMED_OUT"));
+  EXPECT_THAT(status.message(), testing::HasSubstr(one_.address()));
 }
 
 TEST_F(GrpcChannelTest, StopEndsACallThatIsNotAnswered) {
