@@ -16,7 +16,22 @@ namespace muster {
 namespace {
 
 // What a web server is asked for; a diffusers pipeline's folders can't be guessed.
-constexpr absl::string_view kUsualStems[] = {"model", "adapter_model", "diffusion_pytorch_model"};
+struct UsualSet {
+  absl::string_view index;
+  // Where there is no index.
+  absl::string_view file;
+};
+constexpr UsualSet kUsualSets[] = {
+    {"model.safetensors.index.json", "model.safetensors"},
+    {"adapter_model.safetensors.index.json", "adapter_model.safetensors"},
+    {"diffusion_pytorch_model.safetensors.index.json", "diffusion_pytorch_model.safetensors"},
+};
+// Of use where there is none of the others.
+constexpr UsualSet kUsualTorchSets[] = {
+    {"pytorch_model.bin.index.json", "pytorch_model.bin"},
+    {"adapter_model.bin.index.json", "adapter_model.bin"},
+    {"diffusion_pytorch_model.bin.index.json", "diffusion_pytorch_model.bin"},
+};
 constexpr absl::string_view kUsualCompanions[] = {
     "LICENSE",
     "README.md",
@@ -152,24 +167,29 @@ class ObjectSourceFiles final : public SourceFiles {
 
   absl::StatusOr<std::vector<StoredObject>> AskForUsualFiles(const std::string& folder) const {
     std::vector<StoredObject> found;
-    for (const absl::string_view stem : kUsualStems) {
-      MUSTER_ASSIGN_OR_RETURN(const bool indexed, Ask(folder, IndexFileName(stem), found));
-      if (indexed) {
-        MUSTER_RETURN_IF_ERROR(AskForIndexed(folder, found.back().uri, found));
-      } else {
-        MUSTER_RETURN_IF_ERROR(Ask(folder, absl::StrCat(stem, ".safetensors"), found).status());
+    for (const UsualSet& set : kUsualSets) MUSTER_RETURN_IF_ERROR(AskForSet(folder, set, found));
+    if (found.empty()) {
+      for (const UsualSet& set : kUsualTorchSets) {
+        MUSTER_RETURN_IF_ERROR(AskForSet(folder, set, found));
       }
     }
     if (found.empty()) {
       return absl::NotFoundError(absl::StrCat(
-          QuoteForMessage(folder), ": has neither ", IndexFileName("model"),
-          " nor model.safetensors, and a web server can't be asked what else there is; name the "
-          "file itself"));
+          QuoteForMessage(folder), ": has none of ", kUsualSets[0].index, ", ", kUsualSets[0].file,
+          ", ", kUsualTorchSets[0].index, " and ", kUsualTorchSets[0].file,
+          ", and a web server can't be asked what else there is; name the file itself"));
     }
     for (const absl::string_view name : kUsualCompanions) {
       MUSTER_RETURN_IF_ERROR(Ask(folder, name, found).status());
     }
     return found;
+  }
+
+  absl::Status AskForSet(const std::string& folder, const UsualSet& set,
+                         std::vector<StoredObject>& found) const {
+    MUSTER_ASSIGN_OR_RETURN(const bool indexed, Ask(folder, set.index, found));
+    if (indexed) return AskForIndexed(folder, found.back().uri, found);
+    return Ask(folder, set.file, found).status();
   }
 
   // What the index names and is not there is found missing when the set is chosen.

@@ -12,6 +12,7 @@
 #include "storage/object/memory_object_store.h"
 #include "tests/support/status_matchers.h"
 #include "tests/unit/client/checkpoint/publishing_fixture.h"
+#include "tests/unit/client/torch/torch_fixtures.h"
 
 namespace muster {
 namespace {
@@ -82,6 +83,12 @@ class ObjectFilesTest : public PublishingTest {
     options.source.in_place = true;
     options.source.piece_size_bytes = int64_t{1} << 20;
     options.model_version = kName;
+    return options;
+  }
+
+  PublishOptions CutAnew(const std::string& src) {
+    PublishOptions options = InPlace(src);
+    options.source.in_place = false;
     return options;
   }
 
@@ -205,6 +212,29 @@ TEST_F(ObjectFilesTest, WebServerIsAskedForTheUsualFiles) {
   EXPECT_THAT(std::string(refused.status().message()), HasSubstr("name the file itself"));
   MUSTER_EXPECT_OK(
       PlanSource(InPlace("web://host/unusual/a.safetensors").source, *NewObjectFiles(stores_)));
+}
+
+TEST_F(ObjectFilesTest, WebServerIsAskedForTorchFilesWhereThereAreNoOthers) {
+  const std::string file = TorchFileOf({{"a"}, {"b"}});
+  Put("memory://host/one/pytorch_model.bin", file);
+  Put("memory://host/many/pytorch_model.bin.index.json",
+      R"({"metadata":{},"weight_map":{"a":"part.bin","b":"part.bin"}})");
+  Put("memory://host/many/part.bin", file);
+  Put("memory://host/many/config.json", "{}");
+
+  for (const std::string folder : {"web://host/one/", "web://host/many/"}) {
+    const auto plan = PlanSource(CutAnew(folder).source, *NewObjectFiles(stores_));
+    MUSTER_ASSERT_OK(plan);
+    EXPECT_THAT(plan->checkpoint.tensors, SizeIs(2)) << folder;
+  }
+
+  Upload("memory://host/one/");
+  Put("memory://host/one/model.safetensors",
+      ReadWholeFile(directory_.Path("source/a.safetensors")));
+  const auto plan = PlanSource(CutAnew("web://host/one/").source, *NewObjectFiles(stores_));
+  MUSTER_ASSERT_OK(plan);
+  ASSERT_THAT(plan->checkpoint.files, SizeIs(1));
+  EXPECT_THAT(plan->checkpoint.files[0].relative_path, HasSubstr("model.safetensors"));
 }
 
 TEST_F(ObjectFilesTest, UnknownSchemeAndMissingObjectAreNamed) {

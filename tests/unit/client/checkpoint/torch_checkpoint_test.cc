@@ -24,21 +24,6 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::Pair;
 
-// Every name is a tensor of 16 bytes; names in one string are those of one tensor.
-std::string TorchFileOf(const std::vector<std::vector<std::string>>& tensors) {
-  std::vector<std::pair<std::string, std::string>> entries;
-  std::vector<std::pair<std::string, std::string>> storages;
-  for (const auto& names : tensors) {
-    const std::string key = std::to_string(storages.size());
-    for (const std::string& name : names) {
-      entries.emplace_back(PickleString(name), PickledTensor(PickledStorage("FloatStorage", key, 4),
-                                                             0, {2, 2}, {1, 2}));
-    }
-    storages.emplace_back(key, "000011112222333" + key);
-  }
-  return TorchArchive(WholePickle(PickleDict(entries)), storages);
-}
-
 std::vector<std::string> NamesOf(const absl::StatusOr<Checkpoint>& checkpoint) {
   EXPECT_THAT(checkpoint, IsOk());
   std::vector<std::string> names;

@@ -126,4 +126,18 @@ std::string TorchArchive(absl::string_view pickle,
   return ZipArchive(items);
 }
 
+std::string TorchFileOf(const std::vector<std::vector<std::string>>& tensors) {
+  std::vector<std::pair<std::string, std::string>> entries;
+  std::vector<std::pair<std::string, std::string>> storages;
+  for (const auto& names : tensors) {
+    const std::string key = std::to_string(storages.size());
+    for (const std::string& name : names) {
+      entries.emplace_back(PickleString(name), PickledTensor(PickledStorage("FloatStorage", key, 4),
+                                                             0, {2, 2}, {1, 2}));
+    }
+    storages.emplace_back(key, "000011112222333" + key);
+  }
+  return TorchArchive(WholePickle(PickleDict(entries)), storages);
+}
+
 }  // namespace muster

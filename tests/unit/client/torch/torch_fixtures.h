@@ -49,6 +49,9 @@ std::string WholePickle(absl::string_view body);
 std::string TorchArchive(absl::string_view pickle,
                          const std::vector<std::pair<std::string, std::string>>& storages);
 
+// A file with a tensor of 2 x 2 floats for each list of names, which are all its own.
+std::string TorchFileOf(const std::vector<std::vector<std::string>>& tensors);
+
 struct HostileTorchFile {
   // For the name of the test.
   std::string name;
