@@ -240,7 +240,9 @@ std::optional<PullFailure> ShardPull::FetchPiece(size_t piece, size_t location,
   absl::Status status = source.status();
   if (status.ok()) status = ReadRange(*source, shard_.PieceOffset(piece), out, means);
   if (!status.ok()) return LocationFailure(status, book_.uri(location));
+  // In this order: the next read on the connection does not count as time of this one.
   if (!second) race_.ReadDone(piece);
+  means.connection.GiveBack();
   return Compare(shard_.piece_digest(piece),
                  environment_.hashes.Hash(absl::string_view(out.data(), out.size())),
                  absl::StrCat("piece ", piece), location);
@@ -259,6 +261,7 @@ std::optional<PullFailure> ShardPull::FetchWhole(size_t location, const StepMean
     const absl::Status status = offset == 0 ? ReadRange(*source, offset, range, means)
                                             : ReadRangeWithRetries(*source, offset, range, means);
     if (!status.ok()) return LocationFailure(status, book_.uri(location));
+    means.connection.GiveBack();
     const absl::string_view bytes(range.data(), range.size());
     const HashQueue::Part part{&stream, bytes};
     environment_.hashes.Update({part});
@@ -279,7 +282,6 @@ absl::Status ShardPull::ReadRange(const LocationBook::Source& source, int64_t of
       source.key, offset, out,
       {.if_version = source.version, .stop = means.stop, .limit = environment_.limit});
   MUSTER_RETURN_IF_ERROR(status);
-  means.connection.GiveBack();
   MutexLock lock(mutex_);
   fetched_bytes_ += static_cast<int64_t>(out.size());
   return absl::OkStatus();
