@@ -79,6 +79,11 @@ std::string HintFor(const absl::Status& status) {
     return "`muster verify MODEL@VERSION` finds every bad copy; publish the model again to replace "
            "it";
   }
+  if (reason == "STORAGE_STALLED") {
+    return "the storage does not answer, or its network passes nothing on; run the command again "
+           "once "
+           "it does";
+  }
   if (reason == "WAIT_TIMED_OUT" && detail.metadata.contains("assembly")) {
     return "`muster explain ASSEMBLY` says what is missing, and what can be done about it";
   }

@@ -105,7 +105,8 @@ class HttpConnection {
   ~HttpConnection();
 
   // Returns the head of a reply that came whole or that `take_body` has ended. Errors don't name
-  // the URL: kUnavailable (no connection, or broken), kDeadlineExceeded (stalled), kCancelled,
+  // the URL: kUnavailable (no connection, or broken), kDeadlineExceeded
+  // STORAGE_STALLED (no connection in time, or no bytes), kCancelled,
   // kFailedPrecondition (certificates, redirects, not HTTP).
   absl::StatusOr<HttpReply> Perform(const HttpRequest& request, TakeBody take_body,
                                     const std::stop_token& stop);

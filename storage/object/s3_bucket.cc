@@ -1,5 +1,7 @@
 #include "storage/object/s3_bucket.h"
 
+#include <utility>
+
 #include "absl/strings/str_cat.h"
 #include "storage/base/error_info.h"
 #include "storage/base/status_macros.h"
@@ -65,13 +67,16 @@ absl::StatusOr<S3Result> S3Bucket::Do(const S3Call& call, const std::stop_token&
   const std::string uri = UriOf(call.key);
   S3Result result;
   Renewal renewal;
+  int attempts = 0;
   const absl::Status status = client_->Retry(uri, stop, [&](HttpConnection& connection) {
+    result.is_repeat = ++attempts > 1;
     const absl::StatusOr<HttpRequest> request = Sign(call, stop);
     if (!request.ok()) return HttpAttempt{.status = request.status()};
     absl::StatusOr<HttpAnswer> answer =
         PerformWhole(connection, *request, uri, kBodyBytesMax, stop);
     if (!answer.ok()) return HttpAttempt{.status = answer.status()};
-    result = *std::move(answer);
+    result.reply = std::move(answer->reply);
+    result.body = std::move(answer->body);
     return Refused(call, result.reply, result.body, request->signing->access_key_id, renewal);
   });
   if (!status.ok()) return status;

@@ -35,7 +35,12 @@ struct S3Call {
   std::optional<absl::Duration> stall_timeout = {};
 };
 
-using S3Result = HttpAnswer;
+struct S3Result {
+  HttpReply reply;
+  std::string body;
+  // Whether an attempt before this one failed, which the server may have carried out as well.
+  bool is_repeat = false;
+};
 
 // Thread-safe; calls block. Errors are those of ObjectStore, with S3's own words as S3ErrorOf says.
 class S3Bucket {

@@ -2,7 +2,8 @@
 //  1. One that fits into one part is kept in memory and stored by one request at Commit.
 //  2. A longer one is a multipart upload, begun with its first part. The parts are those of the
 //     writer; where these are below S3's least size, as many of them as it takes are gathered in
-//     memory. Each part carries its MD5, so that the server refuses bytes which changed on the way.
+//     memory. Each part carries its MD5, so that the server refuses bytes which changed on the way, and
+//     its ETag is compared where it is the MD5.
 //  3. Commit completes the upload, and compares the ETag with the parts' MD5s where it is made of
 //     them.
 //  4. A writer that is dropped, or whose Commit failed for good, aborts the upload, so that nothing
@@ -116,10 +117,7 @@ class S3ObjectWriter final : public ObjectWriter {
 
   ~S3ObjectWriter() override {
     MutexLock lock(mutex_);
-    if (upload_id_.empty()) return;
-    // All that can be done.
-    bucket_->Do({.method = "DELETE", .key = key_, .query = {{"uploadId", upload_id_}}}, {})
-        .IgnoreError();
+    if (!upload_id_.empty()) Abort(upload_id_);
   }
 
   absl::Status Write(int64_t offset, absl::string_view bytes) override {
@@ -192,6 +190,11 @@ class S3ObjectWriter final : public ObjectWriter {
                      .headers = {ContentMd5(md5)},
                      .body = bytes},
                     {}));
+    const std::string subject = absl::StrCat(bucket_->UriOf(key_), ": part ", number);
+    if (result.reply.etag.empty()) {
+      return absl::DataLossError(absl::StrCat(subject, ": the server's reply holds no ETag"));
+    }
+    MUSTER_RETURN_IF_ERROR(CheckS3Etag(subject, result.reply, result.reply.etag, md5, ""));
     MutexLock lock(mutex_);
     parts_[number] = {result.reply.etag, md5};
     return absl::OkStatus();
@@ -205,7 +208,25 @@ class S3ObjectWriter final : public ObjectWriter {
         const S3Result result,
         bucket_->Do({.method = "POST", .key = key_, .query = {{"uploads", ""}}, .body = ""}, {}));
     MUSTER_ASSIGN_OR_RETURN(upload_id_, ParseS3UploadId(bucket_->UriOf(key_), result.body));
+    if (result.is_repeat && options_.must_not_exist) AbortOthers();
     return upload_id_;
+  }
+
+  // Uploads that were begun by requests whose replies were lost: nobody knows their ids. Whoever may replace the
+  // object can't tell them from another writer's.
+  void AbortOthers() MUSTER_REQUIRES(mutex_) {
+    const auto listed = bucket_->Do({.query = {{"prefix", key_}, {"uploads", ""}}}, {});
+    if (!listed.ok()) return;
+    const auto ids = ParseS3Uploads(bucket_->UriOf(key_), listed->body, key_);
+    for (const std::string& id : ids.value_or(std::vector<std::string>())) {
+      if (id != upload_id_) Abort(id);
+    }
+  }
+
+  // All that can be done.
+  void Abort(const std::string& upload_id) {
+    bucket_->Do({.method = "DELETE", .key = key_, .query = {{"uploadId", upload_id}}}, {})
+        .IgnoreError();
   }
 
   absl::StatusOr<ObjectInfo> Complete() {

@@ -185,13 +185,25 @@ absl::StatusOr<S3Page> ParseS3Page(absl::string_view uri, absl::string_view xml)
   return page;
 }
 
-// The two below don't look at the root's name: Amazon's own clients don't either, so servers differ.
+// Those below don't look at the root's name: Amazon's own clients don't either, so servers differ.
 absl::StatusOr<std::string> ParseS3UploadId(absl::string_view uri, absl::string_view xml) {
   pugi::xml_document document;
   if (!Parse(xml, document)) return Malformed(uri, "XML");
   std::string id = TextOf(document.document_element(), "UploadId");
   if (id.empty()) return Malformed(uri, "upload id");
   return id;
+}
+
+absl::StatusOr<std::vector<std::string>> ParseS3Uploads(absl::string_view uri,
+                                                        absl::string_view xml,
+                                                        absl::string_view key) {
+  pugi::xml_document document;
+  if (!Parse(xml, document)) return Malformed(uri, "XML");
+  std::vector<std::string> ids;
+  for (const pugi::xml_node& upload : document.document_element().children("Upload")) {
+    if (TextOf(upload, "Key") == key) ids.push_back(TextOf(upload, "UploadId"));
+  }
+  return ids;
 }
 
 absl::StatusOr<std::string> ParseS3CompletedEtag(absl::string_view uri, absl::string_view xml) {

@@ -45,6 +45,10 @@ struct S3Page {
 absl::StatusOr<S3Page> ParseS3Page(absl::string_view uri, absl::string_view xml);
 // The upload id of a CreateMultipartUpload.
 absl::StatusOr<std::string> ParseS3UploadId(absl::string_view uri, absl::string_view xml);
+// The ids in a ListMultipartUploads that belong to `key`.
+absl::StatusOr<std::vector<std::string>> ParseS3Uploads(absl::string_view uri,
+                                                        absl::string_view xml,
+                                                        absl::string_view key);
 // The ETag, in quotes, of a CompleteMultipartUpload; "" where the server leaves it empty, as Ceph does.
 absl::StatusOr<std::string> ParseS3CompletedEtag(absl::string_view uri, absl::string_view xml);
 

@@ -87,7 +87,7 @@ std::string FakeS3Server::Carry(const Request& request) {
   MutexLock lock(mutex_);
   if (request.method == "POST" && HasQuery(request.path, "uploads")) {
     const std::string id = absl::StrCat("upload", ++uploads_begun_);
-    uploads_[id] = {};
+    uploads_[id] = {key, {}};
     return HttpReplyText(200, {},
                          absl::StrCat("<InitiateMultipartUploadResult><UploadId>", id,
                                       "</UploadId></InitiateMultipartUploadResult>"));
@@ -100,7 +100,17 @@ std::string FakeS3Server::Carry(const Request& request) {
     }
     return "HTTP/1.1 204 No Content\r\n\r\n";
   }
+  if (HasQuery(request.path, "uploads")) return ListUploads();
   return Get(request, key);
+}
+
+std::string FakeS3Server::ListUploads() const {
+  std::string xml = "<ListMultipartUploadsResult>";
+  for (const auto& [id, upload] : uploads_) {
+    absl::StrAppend(&xml, "<Upload><Key>", upload.key, "</Key><UploadId>", id,
+                    "</UploadId></Upload>");
+  }
+  return HttpReplyText(200, {}, xml + "</ListMultipartUploadsResult>");
 }
 
 std::string FakeS3Server::Get(const Request& request, const std::string& key) const {
@@ -128,7 +138,7 @@ std::string FakeS3Server::Put(const Request& request, const std::string& key) {
         !absl::SimpleAtoi(QueryOf(request.path, "partNumber"), &number)) {
       return HttpReplyText(404, {}, S3ErrorXml("NoSuchUpload"));
     }
-    found->second[number] = {request.body, etag};
+    found->second.parts[number] = {request.body, etag};
   }
   return HttpReplyText(200, {absl::StrCat("ETag: ", etag)}, "");
 }
@@ -143,7 +153,7 @@ std::string FakeS3Server::Complete(const Request& request, const std::string& ke
   }
   std::string bytes;
   std::vector<Md5Digest> md5s;
-  for (const auto& [number, part] : found->second) {
+  for (const auto& [number, part] : found->second.parts) {
     if (!absl::StrContains(request.body, absl::StrCat("<PartNumber>", number, "</PartNumber>"))) {
       return HttpReplyText(400, {}, S3ErrorXml("InvalidPart"));
     }

@@ -43,14 +43,21 @@ class FakeS3Server {
     std::string bytes;
     std::string etag;
   };
+  struct Upload {
+    std::string key;
+    // By number.
+    std::map<int, Object> parts;
+  };
+  // Of all keys, whatever the prefix.
+  std::string ListUploads() const MUSTER_REQUIRES(mutex_);
   std::string Get(const Request& request, const std::string& key) const MUSTER_REQUIRES(mutex_);
   std::string Put(const Request& request, const std::string& key);
   std::string Complete(const Request& request, const std::string& key, const std::string& upload);
 
   mutable Mutex mutex_;
   std::map<std::string, Object> objects_ MUSTER_GUARDED_BY(mutex_);
-  // Parts by number, by upload id.
-  std::map<std::string, std::map<int, Object>> uploads_ MUSTER_GUARDED_BY(mutex_);
+  // By their ids.
+  std::map<std::string, Upload> uploads_ MUSTER_GUARDED_BY(mutex_);
   int uploads_begun_ MUSTER_GUARDED_BY(mutex_) = 0;
   // Last, because its threads use the others.
   ScriptedHttpServer server_;

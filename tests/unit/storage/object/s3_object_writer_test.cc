@@ -192,6 +192,50 @@ TEST_F(S3ObjectWriterTest, EtagOfOtherBytesIsDataLoss) {
               StatusIs(Code::kDataLoss, HasSubstr("0123456789abcdef")));
 }
 
+TEST_F(S3ObjectWriterTest, PartWithTheEtagOfOtherBytesIsDataLossAtOnce) {
+  Start([this](const Request& request) -> std::optional<Answer> {
+    if (!absl::StrContains(request.path, "partNumber=1")) return std::nullopt;
+    server_->Carry(request);
+    return Answer{HttpReplyText(200, {"ETag: \"0123456789abcdef0123456789abcdef\""}, "")};
+  });
+
+  EXPECT_THAT(WriteWhole(Pattern(12 * kMiB), 6 * kMiB),
+              StatusIs(Code::kDataLoss, HasSubstr("s3://bucket/k: part 1: expected ETag")));
+  EXPECT_THAT(server_->requests("POST", "uploadId="), IsEmpty());
+  EXPECT_EQ(server_->uploads(), 0);
+}
+
+TEST_F(S3ObjectWriterTest, PartWithoutAnEtagIsDataLoss) {
+  Start([this](const Request& request) -> std::optional<Answer> {
+    if (!absl::StrContains(request.path, "partNumber=")) return std::nullopt;
+    server_->Carry(request);
+    return Answer{HttpReplyText(200, {}, "")};
+  });
+
+  EXPECT_THAT(WriteWhole(Pattern(12 * kMiB), 6 * kMiB),
+              StatusIs(Code::kDataLoss, HasSubstr("no ETag")));
+}
+
+// Goal: an upload whose id never arrived is not kept.
+TEST_F(S3ObjectWriterTest, UploadWhoseBeginningWasLostIsAborted) {
+  Start(LosesReply(server_, "POST", "uploads="));
+  // Somebody's, below a longer key.
+  Request other;
+  other.method = "POST";
+  other.path = "/bucket/k2?uploads=";
+  server_->Carry(other);
+
+  MUSTER_EXPECT_OK(WriteWhole(Pattern(12 * kMiB), 6 * kMiB, /*must_not_exist=*/true));
+  EXPECT_EQ(server_->uploads(), 1);
+}
+
+TEST_F(S3ObjectWriterTest, WhoMayReplaceAnObjectLeavesOtherWritersUploads) {
+  Start(LosesReply(server_, "POST", "uploads="));
+
+  MUSTER_EXPECT_OK(WriteWhole(Pattern(12 * kMiB), 6 * kMiB, /*must_not_exist=*/false));
+  EXPECT_EQ(server_->uploads(), 1);
+}
+
 TEST_F(S3ObjectWriterTest, ErrorInsideASuccessfulCompletionIsTriedAgain) {
   std::atomic<bool> fails = true;
   Start([&](const Request& request) -> std::optional<Answer> {

@@ -129,6 +129,7 @@ TEST(S3ReplyTest, SomethingElseIsDataLoss) {
               lost)
       << "it would never end";
   EXPECT_THAT(ParseS3UploadId("s3://b/", "<InitiateMultipartUploadResult/>"), lost);
+  EXPECT_THAT(ParseS3Uploads("s3://b/", "no XML", "k"), lost);
   EXPECT_THAT(ParseS3CompletedEtag("s3://b/", ""), lost);
 }
 
