@@ -1,13 +1,18 @@
 #include "client/sdk/loaded_shard.h"
 
 #include <algorithm>
+#include <map>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "absl/types/span.h"
 #include "client/checkpoint/byte_source.h"
+#include "client/checkpoint/file_names.h"
 #include "client/checkpoint/safetensors_header.h"
+#include "client/checkpoint/tied_tensors.h"
 #include "storage/base/error_info.h"
 #include "storage/base/status_macros.h"
 
@@ -56,6 +61,12 @@ struct LoadedShard::Content {
   const ShardMemory memory;
   // Stays where it is: tensors refer to it.
   SafetensorsHeader header;
+  // "unet/", before the names of the header; "" where those are the catalogue's.
+  std::string folder;
+  // By position; empty where there is no folder.
+  std::vector<std::string> names;
+  // By name without the folder.
+  std::map<std::string, std::string> tied;
 };
 
 absl::StatusOr<LoadedShard> LoadedShard::Make(const v1::Shard& shard, ShardMemory memory) {
@@ -70,6 +81,13 @@ absl::StatusOr<LoadedShard> LoadedShard::Make(const v1::Shard& shard, ShardMemor
                                      shard.tensor_count(), " were announced"));
   }
   content->header = *std::move(header);
+  content->tied = TiedNames(content->header.Metadata());
+  if (const absl::string_view folder = FolderOf(shard.source_path()); !folder.empty()) {
+    content->folder = absl::StrCat(folder, "/");
+    for (size_t i = 0; i < content->header.tensor_count(); ++i) {
+      content->names.push_back(CatalogueTensorName(folder, content->header.tensor(i).name));
+    }
+  }
   return LoadedShard(std::move(content));
 }
 
@@ -84,7 +102,7 @@ int LoadedShard::shared_fd() const { return content_->memory.shared_fd(); }
 LoadedTensor LoadedShard::tensor(size_t i) const {
   const SafetensorsHeader& header = content_->header;
   TensorInfo info = header.tensor(i);
-  return {.name = info.name,
+  return {.name = content_->names.empty() ? info.name : content_->names[i],
           .dtype = info.dtype,
           .shape = std::move(info.shape),
           .bytes = bytes().substr(static_cast<size_t>(header.data_begin_bytes() + info.begin_bytes),
@@ -93,7 +111,12 @@ LoadedTensor LoadedShard::tensor(size_t i) const {
 }
 
 std::optional<LoadedTensor> LoadedShard::Find(absl::string_view name) const {
-  const std::optional<size_t> i = content_->header.Find(name);
+  if (!absl::ConsumePrefix(&name, content_->folder)) return std::nullopt;
+  std::optional<size_t> i = content_->header.Find(name);
+  if (const auto tied = content_->tied.find(std::string(name));
+      !i.has_value() && tied != content_->tied.end()) {
+    i = content_->header.Find(tied->second);
+  }
   if (!i.has_value()) return std::nullopt;
   return tensor(*i);
 }

@@ -37,6 +37,7 @@ class LoadedShard {
   size_t tensor_count() const;
   // `i` is below tensor_count(); in order of their bytes.
   LoadedTensor tensor(size_t i) const;
+  // By the name that the catalogue knows, or another one that is tied to it.
   std::optional<LoadedTensor> Find(absl::string_view name) const;
 
   // Of a shard in shared memory: a memfd with the bytes from byte 0, sealed against writing,
@@ -55,6 +56,8 @@ class LoadedShard {
 
 // One tensor, where it lies in its shard's memory. A value; thread-safe for reading.
 struct LoadedTensor {
+  // As in the catalogue: where the checkpoint has tensors in several folders, behind the folder, as in
+  // "unet/conv_in.weight"; of tied names the one that it is stored under.
   absl::string_view name;
   // As safetensors spells it, for instance "BF16".
   absl::string_view dtype;

@@ -387,6 +387,48 @@ TEST_F(ModelLoadTest, VerifiedBytesWithABadHeaderAreNoTensors) {
               StatusIs(absl::StatusCode::kDataLoss, HasSubstr("2 tensors where 3 were announced")));
 }
 
+TEST_F(ModelLoadTest, TensorsOfSeveralFoldersAreToldApart) {
+  options_.shards_at_once = 1;
+  for (const std::string folder : {"unet", "vae"}) {
+    const int64_t elements = folder == "vae" ? 20 : 10;
+    store_.Set(absl::StrCat("a/", folder), FixtureFile({{"conv.weight", elements}}));
+    PullShard shard = ShardWithPieces(FixtureFile({{"conv.weight", elements}}),
+                                      {absl::StrCat("fake://a/", folder)});
+    shard.shard.set_source_path(absl::StrCat(folder, "/model.safetensors"));
+    Register(shard, 1);
+  }
+  std::vector<std::string> told;
+  options_.on_tensor = [&](const LoadedTensor& tensor) { told.emplace_back(tensor.name); };
+  const auto load = Start();
+  MUSTER_ASSERT_OK(load->Wait());
+
+  const auto vae = load->AwaitTensor("vae/conv.weight");
+
+  MUSTER_ASSERT_OK(vae);
+  EXPECT_EQ(vae->name, "vae/conv.weight");
+  EXPECT_THAT(vae->shape, ElementsAre(20));
+  EXPECT_THAT(load->AwaitTensor("unet/conv.weight")->shape, ElementsAre(10));
+  EXPECT_THAT(told, ElementsAre("unet/conv.weight", "vae/conv.weight"));
+  for (const char* absent : {"conv.weight", "te/conv.weight", "vae/", "vae/x"}) {
+    EXPECT_THAT(load->AwaitTensor(absent), ErrorIs(absl::StatusCode::kNotFound, "TENSOR_UNKNOWN"));
+  }
+}
+
+TEST_F(ModelLoadTest, TiedNameIsFoundAsTheTensorThatItStandsFor) {
+  const std::string file = FixtureFile(
+      {{"embed.weight", 10}}, R"({"muster.tied.head":"embed.weight","muster.tied.x":"no"})");
+  store_.Set("a/x", file);
+  Register(ShardWithPieces(file, {"fake://a/x"}), 1);
+  const auto load = Start();
+  MUSTER_ASSERT_OK(load->Wait());
+
+  const auto head = load->AwaitTensor("head");
+
+  MUSTER_ASSERT_OK(head);
+  EXPECT_EQ(head->name, "embed.weight");
+  EXPECT_THAT(load->AwaitTensor("x"), ErrorIs(absl::StatusCode::kNotFound, "TENSOR_UNKNOWN"));
+}
+
 TEST_F(ModelLoadTest, PieceListThatCantBeHadFailsItsShard) {
   AddShard();
   AddShard();
