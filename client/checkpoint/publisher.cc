@@ -12,6 +12,8 @@
 //    on with: everything is registered again as it was, objects that are there are kept where the
 //    source still gives their digests, and written over else. Should its publisher be alive after
 //    all, both write the same bytes. After an error the draft stays, since it is not ours to delete.
+// 7. Where the storage is away or lets nobody in any more, taking back what it has would fail, too. If it
+//    has something, the draft stays with it, and the same command goes on as in 6.
 #include "client/checkpoint/publisher.h"
 
 #include <algorithm>
@@ -121,6 +123,7 @@ class Publication {
   absl::Status CheckFiles();
   absl::Status StoreCompanions(std::vector<ReadCompanion>& companions);
   absl::StatusOr<SourceFiles::Place> StoreCompanion(const ReadCompanion& companion);
+  void NoteStoring(const absl::Status& status);
   absl::StatusOr<v1::Shard> StoreShard(uint32_t index, const std::stop_token& stop);
   absl::Status StoreContent(const ShardCut& cut, const ShardStream& stream,
                             const v1::Shard* registered, const std::string& uri,
@@ -153,6 +156,9 @@ class Publication {
   // Whether the draft is another run's, and the shards that it had then, by index.
   bool resumed_ = false;
   std::map<uint32_t, v1::Shard> registered_;
+  // How many objects this run stored, and whether one failed as 7 says.
+  std::atomic<uint32_t> stored_ = 0;
+  std::atomic<bool> storage_is_away_ = false;
   std::atomic<uint32_t> shards_kept_ = 0;
   WrittenObjects written_;
   // Shared by the shards that are stored at once.
@@ -315,9 +321,19 @@ absl::StatusOr<SourceFiles::Place> Publication::StoreCompanion(const ReadCompani
       JoinUri(prefix_, absl::StrCat("companions/", companion.companion.path())));
   written_.Add(uri);
   MUSTER_ASSIGN_OR_RETURN(const ObjectRef object, stores_.Open(uri));
-  MUSTER_RETURN_IF_ERROR(
-      object.store->Put(object.key, companion.bytes, {.must_not_exist = !resumed_}).status());
+  const absl::Status stored =
+      object.store->Put(object.key, companion.bytes, {.must_not_exist = !resumed_}).status();
+  NoteStoring(stored);
+  MUSTER_RETURN_IF_ERROR(stored);
   return SourceFiles::Place{uri, ""};
+}
+
+void Publication::NoteStoring(const absl::Status& status) {
+  if (status.ok()) ++stored_;
+  if (absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status) ||
+      absl::IsUnauthenticated(status) || absl::IsPermissionDenied(status)) {
+    storage_is_away_ = true;
+  }
 }
 
 absl::StatusOr<SourceFiles::Place> Publication::PlaceOfShard(uint32_t index) const {
@@ -432,6 +448,7 @@ absl::StatusOr<ShardDigests> Publication::StoreBytes(const ShardStream& stream,
   } else {
     written_.Add(uri);
     digests = UploadShard(stores_, uri, stream, reading, /*replace=*/resumed_);
+    NoteStoring(digests.status());
   }
   if (!digests.ok() || registered == nullptr) return digests;
   if (registered->size_bytes() != static_cast<uint64_t>(digests->size_bytes) ||
@@ -520,7 +537,7 @@ absl::Status Publication::TakeBack(const absl::Status& status) {
     return WithDetail(absl::Status(status.code(), absl::StrCat(status.message(), what)),
                       DetailOf(status));
   };
-  if (resumed_) {
+  if (resumed_ || (storage_is_away_ && stored_ > 0)) {
     return with(absl::StrCat("; the draft ", ShortModelVersionName(options_.model_version),
                              " stays as it is: publish again to go on, or with --restart to begin "
                              "anew"));

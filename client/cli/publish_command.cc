@@ -142,8 +142,9 @@ void AddPublishCommand(CLI::App& app, Command& chosen) {
       ->capture_default_str();
   command->footer(
       "Nothing is left behind when it fails or is interrupted: all is committed, or nothing. A "
-      "publication that was killed is gone on with by the same command; shards that it stored are "
-      "read again, but not written. `muster inspect` shows beforehand what would be published.\n\n"
+      "publication that was killed, or whose storage went away or lets nobody in any more, is gone "
+      "on with by the same command; shards that it stored are read again, but not written. `muster "
+      "inspect` shows beforehand what would be published.\n\n"
       "Examples:\n"
       "  muster publish model.safetensors --model llama@v1 --to file:///srv/models --strategy "
       "layer --shards 12\n"

@@ -3,7 +3,11 @@
 #include <atomic>
 #include <chrono>
 #include <filesystem>
+#include <limits>
+#include <memory>
 #include <stop_token>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -11,6 +15,8 @@
 #include "gmock/gmock.h"
 #include "storage/base/error_info.h"
 #include "storage/base/md5.h"
+#include "storage/base/status_macros.h"
+#include "storage/object/memory_object_store.h"
 #include "storage/object/uri.h"
 #include "tests/support/status_matchers.h"
 #include "tests/unit/client/checkpoint/publishing_fixture.h"
@@ -18,6 +24,7 @@
 namespace muster {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
@@ -183,6 +190,91 @@ TEST_F(PublisherTest, DraftThatCantBeDeletedIsMentioned) {
   EXPECT_THAT(PublishNow(Options()),
               StatusIs(absl::StatusCode::kUnavailable, HasSubstr("draft llama@v1 could not be")));
   EXPECT_THAT(FilesIn("store"), IsEmpty());
+}
+
+// Memory that takes so many objects, and then answers to everything with `status`.
+class AwayStore final : public ObjectStore {
+ public:
+  AwayStore(int takes, absl::Status status) : takes_(takes), status_(std::move(status)) {}
+
+  void Return() { takes_ = std::numeric_limits<int>::max(); }
+
+  absl::StatusOr<ObjectInfo> Stat(absl::string_view key, const std::stop_token& stop) override {
+    if (takes_ < 0) return status_;
+    return memory_->Stat(key, stop);
+  }
+  absl::Status Read(absl::string_view key, int64_t offset, absl::Span<char> out,
+                    const ReadOptions& options) override {
+    return memory_->Read(key, offset, out, options);
+  }
+  absl::StatusOr<std::unique_ptr<ObjectWriter>> Create(absl::string_view key,
+                                                       const WriteOptions& options) override {
+    if (--takes_ < 0) return status_;
+    return memory_->Create(key, options);
+  }
+  absl::StatusOr<ObjectInfo> Put(absl::string_view key, absl::string_view bytes,
+                                 const WriteOptions& options) override {
+    if (--takes_ < 0) return status_;
+    return memory_->Put(key, bytes, options);
+  }
+  absl::StatusOr<std::vector<ListedObject>> List(absl::string_view prefix,
+                                                 const ListOptions& options) override {
+    return memory_->List(prefix, options);
+  }
+  absl::Status Delete(absl::string_view key) override {
+    return takes_ < 0 ? status_ : memory_->Delete(key);
+  }
+
+ private:
+  std::atomic<int> takes_;
+  const absl::Status status_;
+  const std::unique_ptr<ObjectStore> memory_ = NewMemoryObjectStore();
+};
+
+class AwayStorageTest : public PublisherTest {
+ protected:
+  // Publishes 3 companions and 3 shards to a store that takes so many of them.
+  absl::Status Publish(int takes, absl::Status status) {
+    store_ = std::make_shared<AwayStore>(takes, std::move(status));
+    MUSTER_RETURN_IF_ERROR(
+        stores_.Register("away", [this](const Uri& uri) -> absl::StatusOr<ObjectRef> {
+          return ObjectRef{store_, uri.path};
+        }));
+    options_ = Options();
+    options_.destination = "away://store";
+    options_.jobs = 1;
+    return PublishNow(options_).status();
+  }
+
+  std::shared_ptr<AwayStore> store_;
+  PublishOptions options_;
+};
+
+TEST_F(AwayStorageTest, WhatWasStoredIsGoneOnWithOnceTheStorageIsBack) {
+  EXPECT_THAT(Publish(5, absl::UnauthenticatedError("expired")),
+              StatusIs(absl::StatusCode::kUnauthenticated,
+                       AllOf(HasSubstr("expired"), HasSubstr("publish again to go on"))));
+  EXPECT_EQ(version().version.state(), v1::ModelVersion::DRAFT);
+  EXPECT_THAT(version().shards, SizeIs(2));
+  store_->Return();
+
+  const auto summary = PublishNow(options_);
+
+  MUSTER_ASSERT_OK(summary);
+  EXPECT_EQ(summary->shards_kept, 2u);
+  EXPECT_EQ(version().version.state(), v1::ModelVersion::COMMITTED);
+}
+
+TEST_F(AwayStorageTest, WhereNothingWasStoredNoDraftIsLeft) {
+  EXPECT_THAT(Publish(0, absl::PermissionDeniedError("no")),
+              StatusIs(absl::StatusCode::kPermissionDenied, HasSubstr("no")));
+  EXPECT_THAT(catalogue_.versions(), IsEmpty());
+}
+
+TEST_F(AwayStorageTest, StorageThatIsFullIsThereAndTakenBackFrom) {
+  EXPECT_THAT(Publish(5, absl::ResourceExhaustedError("full")),
+              StatusIs(absl::StatusCode::kResourceExhausted, HasSubstr("full")));
+  EXPECT_THAT(catalogue_.versions(), IsEmpty());
 }
 
 TEST_F(PublisherTest, UnknownSchemeCreatesNoDraft) {
