@@ -17,6 +17,13 @@ namespace {
 
 constexpr char kTlsScheme[] = "swebhdfs";
 
+// Hadoop's defaults.
+const char* WebPort(bool tls) { return tls ? ":9871" : ":9870"; }
+
+const char* WebSetting(bool tls) {
+  return tls ? "dfs.namenode.https-address" : "dfs.namenode.http-address";
+}
+
 std::string SettingOf(const HadoopSettings& settings, const std::string& name) {
   const auto found = settings.find(name);
   return found == settings.end() ? "" : found->second;
@@ -68,28 +75,39 @@ absl::StatusOr<std::vector<std::string>> NamedAddresses(absl::string_view list, 
   return addresses;
 }
 
+// What the names of the settings of each name node of `service` end with.
+std::vector<std::string> NameNodesOf(absl::string_view service, const HadoopSettings& settings) {
+  const std::string nodes = SettingOf(settings, absl::StrCat("dfs.ha.namenodes.", service));
+  if (nodes.empty()) return {absl::StrCat(".", service)};
+  std::vector<std::string> endings;
+  for (const absl::string_view node : absl::StrSplit(nodes, ',')) {
+    endings.push_back(absl::StrCat(".", service, ".", absl::StripAsciiWhitespace(node)));
+  }
+  return endings;
+}
+
+// Empty where the settings are of another cluster.
 std::vector<std::string> ConfiguredAddresses(absl::string_view authority,
                                              const HadoopSettings& settings, bool tls) {
-  const std::string kind = tls ? "dfs.namenode.https-address" : "dfs.namenode.http-address";
-  std::vector<std::string> addresses;
-  if (IsListed(SettingOf(settings, "dfs.nameservices"), authority)) {
-    const std::string nodes = SettingOf(settings, absl::StrCat("dfs.ha.namenodes.", authority));
-    for (const absl::string_view node : absl::StrSplit(nodes, ',')) {
-      const std::string id = absl::StrCat(authority, ".", absl::StripAsciiWhitespace(node));
-      const std::string rpc = SettingOf(settings, absl::StrCat("dfs.namenode.rpc-address.", id));
-      const auto address =
-          WebAddress(SettingOf(settings, absl::StrCat(kind, ".", id)), HostOf(rpc), tls);
-      if (address.has_value()) addresses.push_back(*address);
-    }
-    return addresses;
-  }
+  // By the ending of its settings, the host that it has if they name none.
+  std::vector<std::pair<std::string, std::string>> name_nodes;
   const std::string rpc = SettingOf(settings, "dfs.namenode.rpc-address");
-  const bool is_theirs =
-      SettingOf(settings, "fs.defaultFS") == absl::StrCat("hdfs://", authority) ||
-      (!rpc.empty() && rpc == authority);
-  if (!is_theirs) return addresses;
-  if (const auto address = WebAddress(SettingOf(settings, kind), HostOf(authority), tls)) {
-    addresses.push_back(*address);
+  if (IsListed(SettingOf(settings, "dfs.nameservices"), authority)) {
+    for (const std::string& ending : NameNodesOf(authority, settings)) {
+      const std::string at = SettingOf(settings, absl::StrCat("dfs.namenode.rpc-address", ending));
+      name_nodes.emplace_back(ending, HostOf(at));
+    }
+  } else if (SettingOf(settings, "fs.defaultFS") == absl::StrCat("hdfs://", authority) ||
+             (!rpc.empty() && rpc == authority)) {
+    name_nodes.emplace_back("", HostOf(authority));
+  }
+  tls = tls || SettingOf(settings, "dfs.http.policy") == "HTTPS_ONLY";
+  std::vector<std::string> addresses;
+  for (const auto& [ending, host] : name_nodes) {
+    std::string web = SettingOf(settings, absl::StrCat(WebSetting(tls), ending));
+    if (web.empty()) web = absl::StrCat("0.0.0.0", WebPort(tls));
+    const auto address = WebAddress(web, host, tls);
+    if (address.has_value()) addresses.push_back(*address);
   }
   return addresses;
 }
@@ -140,7 +158,7 @@ absl::StatusOr<HdfsAddress> HdfsAddressFor(absl::string_view scheme, absl::strin
                                                      "MUSTER_WEBHDFS_ADDRESS"));
     }
     address.name_nodes.push_back(
-        absl::StrCat(tls ? "https://" : "http://", HostOf(authority), tls ? ":9871" : ":9870"));
+        absl::StrCat(tls ? "https://" : "http://", HostOf(authority), WebPort(tls)));
   }
   address.delegation_token = environment("MUSTER_WEBHDFS_TOKEN");
   address.kerberos = address.delegation_token.empty() &&

@@ -36,7 +36,9 @@ HadoopSettings ReadHadoopSettings(const EnvironmentLookup& environment);
 // - MUSTER_WEBHDFS_ADDRESS, "HOST:PORT" of one name node, or of several as a comma list;
 // - a name service of the settings: the web addresses of its name nodes;
 // - the settings' web address, if their name node is the one that `authority` names;
-// - else the host that it names, with 9870, or 9871 for TLS: its port is that of RPCs.
+// - else the host that it names: its port is that of RPCs.
+// Where there is no web address it is 9870, or 9871 for TLS, of the same host. Settings that say HTTPS_ONLY
+// mean TLS for hdfs, too.
 // User: HADOOP_USER_NAME, else USER. Token: MUSTER_WEBHDFS_TOKEN. Kerberos where the settings say so.
 // kInvalidArgument for values that make no sense. Pure but for `environment`.
 absl::StatusOr<HdfsAddress> HdfsAddressFor(absl::string_view scheme, absl::string_view authority,

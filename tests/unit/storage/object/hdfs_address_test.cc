@@ -51,6 +51,31 @@ TEST(HdfsAddressTest, NameServiceHasAllItsNameNodes) {
               ElementsAre("http://one:9870", "http://two:9870"));
 }
 
+TEST(HdfsAddressTest, NameServiceWithoutWebAddressesHasThePortsOfHadoop) {
+  const HadoopSettings pair = {{"dfs.nameservices", "west"},
+                               {"dfs.ha.namenodes.west", "a,b"},
+                               {"dfs.namenode.rpc-address.west.a", "one:8020"},
+                               {"dfs.namenode.rpc-address.west.b", "two:8020"}};
+  EXPECT_THAT(AddressFor("hdfs", "west", {}, pair).name_nodes,
+              ElementsAre("http://one:9870", "http://two:9870"));
+  EXPECT_THAT(AddressFor("swebhdfs", "west", {}, pair).name_nodes,
+              ElementsAre("https://one:9871", "https://two:9871"));
+  const HadoopSettings alone = {{"dfs.nameservices", "west"},
+                                {"dfs.namenode.http-address.west", "one:50070"}};
+  EXPECT_THAT(AddressFor("hdfs", "west", {}, alone).name_nodes, ElementsAre("http://one:50070"));
+}
+
+TEST(HdfsAddressTest, SettingsThatSayHttpsOnlyMeanTls) {
+  const HadoopSettings settings = {{"fs.defaultFS", "hdfs://nn:8020"},
+                                   {"dfs.http.policy", "HTTPS_ONLY"},
+                                   {"dfs.namenode.http-address", "nn:50070"},
+                                   {"dfs.namenode.https-address", "nn:50470"}};
+  EXPECT_THAT(AddressFor("hdfs", "nn:8020", {}, settings).name_nodes,
+              ElementsAre("https://nn:50470"));
+  EXPECT_THAT(AddressFor("hdfs", "other:8020", {}, settings).name_nodes,
+              ElementsAre("http://other:9870"));
+}
+
 TEST(HdfsAddressTest, EnvironmentComesFirst) {
   const HdfsAddress address =
       AddressFor("hdfs", "nn:8020", {{"MUSTER_WEBHDFS_ADDRESS", "a:1, b:2"}, {"USER", "me"}});
