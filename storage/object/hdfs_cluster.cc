@@ -5,19 +5,22 @@
 #include <cstring>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "storage/base/error_info.h"
 #include "storage/base/status_macros.h"
 #include "storage/object/http_reply.h"
 #include "storage/object/percent_encode.h"
 #include "storage/object/rate_limit.h"
-#include "storage/object/uri.h"
 
 namespace muster {
 namespace {
 
 // A listing of some 100,000 files.
 constexpr size_t kBodyBytesMax = 64 << 20;
+
+// In a failover a data node that takes bytes is silent until it has found the name node that is active now.
+constexpr absl::Duration kFailoverSilence = absl::Seconds(90);
 
 bool IsError(const HttpReply& reply) { return reply.status < 200 || reply.status >= 300; }
 
@@ -55,11 +58,12 @@ struct OpenReceiver {
 }  // namespace
 
 std::string HdfsCluster::PathOf(absl::string_view key) const {
-  return absl::StrCat("/", root_, root_.empty() ? "" : "/", key);
+  return absl::StrCat("/", root_.path, root_.path.empty() ? "" : "/", key);
 }
 
 std::string HdfsCluster::UriOf(absl::string_view key) const {
-  return Uri{.scheme = "hdfs", .authority = authority_, .path = PathOf(key).substr(1)}.ToString();
+  return Uri{.scheme = root_.scheme, .authority = root_.authority, .path = PathOf(key).substr(1)}
+      .ToString();
 }
 
 HdfsCluster::Request HdfsCluster::RequestOf(const HdfsCall& call) const {
@@ -87,11 +91,16 @@ absl::StatusOr<std::string> HdfsCluster::Ask(const std::string& uri, const Reque
                                              HttpConnection& connection,
                                              const std::stop_token& stop,
                                              absl::Duration& retry_after) {
-  MUSTER_ASSIGN_OR_RETURN(HttpAnswer answer,
-                          PerformWhole(connection, request.http, uri, kBodyBytesMax, stop));
-  retry_after = answer.reply.retry_after;
-  if (!IsError(answer.reply)) return std::move(answer.body);
-  return HdfsErrorOf(uri, address_.name_nodes[request.name_node], answer.reply, answer.body);
+  absl::StatusOr<HttpAnswer> answer =
+      PerformWhole(connection, request.http, uri, kBodyBytesMax, stop);
+  if (absl::IsFailedPrecondition(answer.status()) && absl::StartsWith(request.http.url, "http:")) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        answer.status().message(), "; name nodes that take TLS only are named by swebhdfs://"));
+  }
+  MUSTER_RETURN_IF_ERROR(answer.status());
+  retry_after = answer->reply.retry_after;
+  if (!IsError(answer->reply)) return std::move(answer->body);
+  return HdfsErrorOf(uri, address_.name_nodes[request.name_node], answer->reply, answer->body);
 }
 
 void HdfsCluster::LeaveIfDown(size_t name_node, const absl::Status& status) {
@@ -108,12 +117,14 @@ HttpAttempt HdfsCluster::Try(const HdfsCall& call, HttpConnection& connection,
   absl::StatusOr<std::string> answer = Ask(uri, request, connection, stop, attempt.retry_after);
   LeaveIfDown(request.name_node, answer.status());
   if (answer.ok() && call.body.has_value()) {
-    absl::StatusOr<std::string> location = ParseHdfsLocation(uri, *answer);
+    absl::StatusOr<std::string> location =
+        ParseHdfsLocation(uri, address_.name_nodes[request.name_node], *answer);
     if (!location.ok()) return HttpAttempt{.status = location.status()};
     Request send = request;
     send.http.url = *std::move(location);
     send.http.body = call.body;
     send.http.negotiate = false;
+    if (address_.name_nodes.size() > 1) send.http.stall_timeout = kFailoverSilence;
     // Everything else may be carried out twice.
     send.http.fresh = call.operation == "APPEND";
     send.http.headers.push_back("content-type: application/octet-stream");
@@ -209,7 +220,8 @@ absl::StatusOr<size_t> HdfsCluster::Read(const std::string& key, int64_t offset,
       attempt.status =
           HdfsErrorOf(uri, address_.name_nodes[request.name_node], *reply, receiver.error_page);
     }
-    LeaveIfDown(request.name_node, attempt.status);
+    // Where bytes came, it was the data node that went away.
+    if (receiver.done == 0) LeaveIfDown(request.name_node, attempt.status);
     return attempt;
   }));
   return done;

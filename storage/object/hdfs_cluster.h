@@ -18,6 +18,7 @@
 #include "storage/object/hdfs_reply.h"
 #include "storage/object/http_client.h"
 #include "storage/object/object_store.h"
+#include "storage/object/uri.h"
 
 namespace muster {
 
@@ -35,15 +36,15 @@ struct HdfsCall {
   std::string object = {};
 };
 
-// Thread-safe; calls block. A name node that is on standby or away is left for the next one. Errors are
-// those of ObjectStore, with HDFS's own words as HdfsErrorOf says.
+// Thread-safe; calls block. A name node that is on standby or away is left for the next one, and all of them
+// are asked again for as long as the client tries. Errors are those of ObjectStore, with HDFS's own words
+// as HdfsErrorOf says; they name URIs as the user wrote them.
 class HdfsCluster {
  public:
-  // `root`: a folder that all keys are below; "" is the cluster's root. `random` outlives it.
-  HdfsCluster(std::string authority, std::string root, HdfsAddress address,
-              std::shared_ptr<HttpClient> client, Random& random)
-      : authority_(std::move(authority)),
-        root_(std::move(root)),
+  // `root`: the folder that all keys are below, its path without slashes at the ends; "" is the cluster's
+  // root. `random` outlives it.
+  HdfsCluster(Uri root, HdfsAddress address, std::shared_ptr<HttpClient> client, Random& random)
+      : root_(std::move(root)),
         address_(std::move(address)),
         client_(std::move(client)),
         random_(random) {}
@@ -96,8 +97,7 @@ class HdfsCluster {
   // The next one is asked from now on, if `status` says that this one can't answer.
   void LeaveIfDown(size_t name_node, const absl::Status& status);
 
-  const std::string authority_;
-  const std::string root_;
+  const Uri root_;
   const HdfsAddress address_;
   const std::shared_ptr<HttpClient> client_;
   Random& random_;

@@ -147,11 +147,16 @@ class HdfsObjectStore final : public ObjectStore {
   const std::shared_ptr<HdfsCluster> cluster_;
 };
 
+// How long a cluster with several name nodes is asked while none of them answers: it takes Hadoop about so
+// long to find out that the active one is gone, to keep it from coming back, and to start the other.
+constexpr absl::Duration kFailoverMax = absl::Minutes(1);
+
 // What the clusters of one registration share.
 struct Clusters {
   EnvironmentLookup environment;
-  std::shared_ptr<HttpClient> client;
+  Clock& clock;
   Random& random;
+  HttpStoreOptions options;
   Mutex mutex;
   // By scheme and authority.
   std::map<std::string, std::shared_ptr<ObjectStore>> stores MUSTER_GUARDED_BY(mutex) = {};
@@ -163,8 +168,13 @@ struct Clusters {
       absl::StatusOr<HdfsAddress> address =
           HdfsAddressFor(uri.scheme, uri.authority, environment, ReadHadoopSettings(environment));
       if (!address.ok()) return Annotate(address.status(), uri.ToString());
-      store = NewHdfsObjectStore(
-          std::make_shared<HdfsCluster>(uri.authority, "", *std::move(address), client, random));
+      HttpStoreOptions patient = options;
+      if (address->name_nodes.size() > 1) {
+        patient.retry_for = std::max(options.retry_for, kFailoverMax);
+      }
+      store = NewHdfsObjectStore(std::make_shared<HdfsCluster>(
+          Uri{.scheme = uri.scheme, .authority = uri.authority, .path = ""}, *std::move(address),
+          std::make_shared<HttpClient>(clock, random, patient), random));
     }
     return ObjectRef{store, uri.path};
   }
@@ -179,8 +189,7 @@ std::unique_ptr<ObjectStore> NewHdfsObjectStore(std::shared_ptr<HdfsCluster> clu
 absl::Status RegisterHdfsObjectStore(ObjectStoreRegistry& registry, EnvironmentLookup environment,
                                      Clock& clock, Random& random,
                                      const HttpStoreOptions& options) {
-  auto clusters = std::make_shared<Clusters>(
-      std::move(environment), std::make_shared<HttpClient>(clock, random, options), random);
+  auto clusters = std::make_shared<Clusters>(std::move(environment), clock, random, options);
   const auto open = [clusters](const Uri& uri) { return clusters->Open(uri); };
   MUSTER_RETURN_IF_ERROR(registry.Register("hdfs", open));
   return registry.Register("swebhdfs", open);

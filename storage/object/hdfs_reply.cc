@@ -140,12 +140,16 @@ absl::StatusOr<std::vector<HdfsFile>> ParseHdfsFiles(absl::string_view uri,
   return files;
 }
 
-absl::StatusOr<std::string> ParseHdfsLocation(absl::string_view uri, absl::string_view json) {
+absl::StatusOr<std::string> ParseHdfsLocation(absl::string_view uri, absl::string_view name_node,
+                                              absl::string_view json) {
   std::string location = TextOf(Parse(json), "Location");
-  if (absl::StartsWith(location, "http://") || absl::StartsWith(location, "https://")) {
-    return location;
-  }
-  return Malformed(uri, "address of a data node");
+  if (absl::StartsWith(location, "https://")) return location;
+  if (!absl::StartsWith(location, "http://")) return Malformed(uri, "address of a data node");
+  if (!absl::StartsWith(name_node, "https://")) return location;
+  return absl::FailedPreconditionError(
+      absl::StrCat(uri, ": ", name_node,
+                   " names a data node without TLS; dfs.http.policy is to be HTTPS_ONLY "
+                   "on data nodes too"));
 }
 
 }  // namespace muster

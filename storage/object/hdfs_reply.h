@@ -34,8 +34,10 @@ absl::Status HdfsErrorOf(absl::string_view uri, absl::string_view endpoint, cons
 // These are kDataLoss for text that is something else.
 absl::StatusOr<HdfsFile> ParseHdfsFile(absl::string_view uri, absl::string_view json);
 absl::StatusOr<std::vector<HdfsFile>> ParseHdfsFiles(absl::string_view uri, absl::string_view json);
-// Where the data node is that takes the bytes: an http or https address.
-absl::StatusOr<std::string> ParseHdfsLocation(absl::string_view uri, absl::string_view json);
+// Where the data node is that takes the bytes: an http or https address. kFailedPrecondition for one without
+// TLS where `name_node`, the address of who says so, has it.
+absl::StatusOr<std::string> ParseHdfsLocation(absl::string_view uri, absl::string_view name_node,
+                                              absl::string_view json);
 
 }  // namespace muster
 

@@ -33,9 +33,9 @@ std::shared_ptr<ObjectStore> MakeStore(const std::string&) {
   const auto address = HdfsAddressFor("hdfs", "cluster", Environment, {});
   MUSTER_EXPECT_OK(address);
   if (!address.ok()) return nullptr;
-  return NewHdfsObjectStore(
-      std::make_shared<HdfsCluster>("cluster", absl::StrCat("case-", getpid(), "-", ++number),
-                                    *address, shared.client, *shared.random));
+  return NewHdfsObjectStore(std::make_shared<HdfsCluster>(
+      Uri{"hdfs", "cluster", absl::StrCat("case-", getpid(), "-", ++number)}, *address,
+      shared.client, *shared.random));
 }
 
 const ObjectStoreBackend kHdfs{.name = "Hdfs", .make = MakeStore, .takes_any_key = false};

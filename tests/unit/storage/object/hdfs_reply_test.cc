@@ -82,8 +82,19 @@ TEST(HdfsReplyTest, TextThatIsSomethingElseIsDataLoss) {
         R"({"Location":"file:///etc/passwd"})", R"({"Location":7})"}) {
     EXPECT_THAT(ParseHdfsFile(kUri, text), StatusIs(Code::kDataLoss)) << text;
     EXPECT_THAT(ParseHdfsFiles(kUri, text), StatusIs(Code::kDataLoss)) << text;
-    EXPECT_THAT(ParseHdfsLocation(kUri, text), StatusIs(Code::kDataLoss)) << text;
+    EXPECT_THAT(ParseHdfsLocation(kUri, "http://nn:9870", text), StatusIs(Code::kDataLoss)) << text;
   }
+}
+
+TEST(HdfsReplyTest, DataNodeWithoutTlsGetsNothingWhereTheNameNodeHasIt) {
+  const std::string plain = R"({"Location":"http://dn:9864/webhdfs"})";
+  const std::string tls = R"({"Location":"https://dn:9865/webhdfs"})";
+  EXPECT_THAT(ParseHdfsLocation(kUri, "http://nn:9870", plain),
+              IsOkAndHolds("http://dn:9864/webhdfs"));
+  EXPECT_THAT(ParseHdfsLocation(kUri, "https://nn:9871", tls),
+              IsOkAndHolds("https://dn:9865/webhdfs"));
+  EXPECT_THAT(ParseHdfsLocation(kUri, "https://nn:9871", plain),
+              StatusIs(Code::kFailedPrecondition, testing::HasSubstr("without TLS")));
 }
 
 }  // namespace
