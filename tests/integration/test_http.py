@@ -9,7 +9,7 @@ import sys
 import pytest
 from harness import checkpoints
 from harness.conditions import eventually
-from harness.remote_storage import check_publishing_from, random_weights
+from harness.remote_storage import check_publishing_from, make_certificate, random_weights
 from harness.web_server import WebServer, read_over
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
@@ -104,12 +104,7 @@ def test_model_on_a_web_server_is_published_from_there(cluster, web, tmp_path):
 
 
 def test_model_is_pulled_over_tls_with_the_authority_from_the_environment(cluster, big_file, tmp_path):
-    certificate = tmp_path / "server"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=127.0.0.1"]
-        + ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", f"{certificate}.key", "-out", f"{certificate}.pem"],
-        check=True, capture_output=True,
-    )  # fmt: skip
+    certificate = make_certificate(tmp_path / "server")
     web = WebServer(cluster.directory / "nginx", cluster.store, certificate=certificate)
     try:
         publish(cluster, big_file, web.uri)

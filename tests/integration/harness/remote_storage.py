@@ -11,10 +11,21 @@ from harness.cluster import binary
 
 def find_only(monkeypatch, environment):
     """Lets every process find the server that `environment` names, whatever else the machine's names."""
-    for name in [name for name in os.environ if name.startswith("AWS_") or name.lower().endswith("_proxy")]:
+    named = ("AWS_", "SSL_CERT_", "CURL_CA_BUNDLE")
+    for name in [name for name in os.environ if name.startswith(named) or name.lower().endswith("_proxy")]:
         monkeypatch.delenv(name)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
+
+
+def make_certificate(path):
+    """PATH.pem and PATH.key for 127.0.0.1; it is its own authority."""
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=127.0.0.1"]
+        + ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", f"{path}.key", "-out", f"{path}.pem"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return path
 
 
 def random_weights(directory, size, seed):
