@@ -9,6 +9,7 @@ import shutil
 import ssl
 import subprocess
 import sys
+import urllib.parse
 import urllib.request
 
 from harness.cluster import free_port
@@ -132,19 +133,44 @@ class _Hdfs:
         """What the name node at `web_address` says of itself; {} while it can't be asked."""
         for process in self.processes.values():
             assert process.running(), f"{process.name} ended:\n{process.output()[-3000:]}"
-        context = ssl.create_default_context(cafile=f"{self.certificate}.pem") if self.certificate else None
-        handlers = [urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)]
-        url = f"{'https' if self.certificate else 'http'}://{web_address}/jmx?qry=Hadoop:service=NameNode,name={name}"
         try:
-            with urllib.request.build_opener(*handlers).open(url, timeout=5) as reply:
-                beans = json.load(reply)["beans"]
+            beans = json.loads(self._ask(f"{self._url(web_address)}/jmx?qry=Hadoop:service=NameNode,name={name}"))["beans"]
         except OSError:
             return {}
         return beans[0] if beans else {}
 
-    def _serves(self, web_address):
+    def _url(self, web_address):
+        return f"{'https' if self.certificate else 'http'}://{web_address}"
+
+    def _ask(self, url, method="GET", body=None):
+        """The body of the reply; an OSError for any other than a good one."""
+        context = ssl.create_default_context(cafile=f"{self.certificate}.pem") if self.certificate else None
+        handlers = [urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)]
+        request = urllib.request.Request(url, body, {"Content-Type": "application/octet-stream"}, method=method)
+        with urllib.request.build_opener(*handlers).open(request, timeout=60) as reply:
+            return reply.read()
+
+    def _is_operational(self, web_address):
         state = self._bean(web_address, "FSNamesystemState")
         return state.get("NumLiveDataNodes") == self.data_nodes and state["FSState"] == "Operational"
+
+    def _await_service(self, web_address):
+        """By the name node there, which is active, and by all data nodes."""
+        eventually(lambda: self._is_operational(web_address), "HDFS serves", timeout=120)
+        # Their first requests take longer than clients wait where the machine is busy.
+        file = f"{self._url(web_address)}/webhdfs/v1/first?user.name={USER}&op="
+        locations = {}
+
+        def found_all():
+            location = json.loads(self._ask(f"{file}CREATE&overwrite=true&noredirect=true", "PUT"))["Location"]
+            locations[urllib.parse.urlsplit(location).port] = location
+            return len(locations) == self.data_nodes
+
+        eventually(found_all, "each data node is asked to take a file")
+        for location in locations.values():
+            self._ask(location, "PUT", b"first")
+        self._ask(f"{file}OPEN")
+        self._ask(f"{file}DELETE", "DELETE")
 
 
 class HdfsServer(_Hdfs):
@@ -160,7 +186,7 @@ class HdfsServer(_Hdfs):
         self._run(self.configuration, NAME_NODE, "-format", "-nonInteractive")
         self._spawn("name-node", self.configuration, NAME_NODE)
         self._spawn_data_nodes()
-        eventually(lambda: self._serves(self.web_address), "HDFS serves", timeout=120)
+        self._await_service(self.web_address)
 
     @property
     def web_address(self):
@@ -207,7 +233,8 @@ class NameService(_Hdfs):
         self._spawn_data_nodes()
         eventually(lambda: all(self.state(one) == "standby" for one in self.NAME_NODES), "both stand by", timeout=120)
         self.activate("second")
-        eventually(lambda: all(map(self._serves, self.web_addresses.values())), "HDFS serves", timeout=120)
+        self._await_service(self.web_addresses["second"])
+        eventually(lambda: self._is_operational(self.web_addresses["first"]), "the standby could serve", timeout=120)
 
     def uri(self, path):
         return f"hdfs://{self.NAME}/{path}"
