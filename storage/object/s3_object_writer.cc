@@ -118,6 +118,8 @@ class S3ObjectWriter final : public ObjectWriter {
   ~S3ObjectWriter() override {
     MutexLock lock(mutex_);
     if (!upload_id_.empty()) Abort(upload_id_);
+    // Whoever may replace the object can't tell them from another writer's.
+    if (may_have_lost_ && options_.must_not_exist) AbortLost();
   }
 
   absl::Status Write(int64_t offset, absl::string_view bytes) override {
@@ -204,23 +206,20 @@ class S3ObjectWriter final : public ObjectWriter {
   absl::StatusOr<std::string> Begin() {
     MutexLock lock(mutex_);
     if (!upload_id_.empty()) return upload_id_;
-    MUSTER_ASSIGN_OR_RETURN(
-        const S3Result result,
-        bucket_->Do({.method = "POST", .key = key_, .query = {{"uploads", ""}}, .body = ""}, {}));
-    MUSTER_ASSIGN_OR_RETURN(upload_id_, ParseS3UploadId(bucket_->UriOf(key_), result.body));
-    if (result.is_repeat && options_.must_not_exist) AbortOthers();
+    const absl::StatusOr<S3Result> begun =
+        bucket_->Do({.method = "POST", .key = key_, .query = {{"uploads", ""}}, .body = ""}, {});
+    if (!begun.ok() || begun->is_repeat) may_have_lost_ = true;
+    MUSTER_RETURN_IF_ERROR(begun.status());
+    MUSTER_ASSIGN_OR_RETURN(upload_id_, ParseS3UploadId(bucket_->UriOf(key_), begun->body));
     return upload_id_;
   }
 
-  // Uploads that were begun by requests whose replies were lost: nobody knows their ids. Whoever may replace the
-  // object can't tell them from another writer's.
-  void AbortOthers() MUSTER_REQUIRES(mutex_) {
+  // Uploads of this object that were begun by requests whose replies were lost.
+  void AbortLost() MUSTER_REQUIRES(mutex_) {
     const auto listed = bucket_->Do({.query = {{"prefix", key_}, {"uploads", ""}}}, {});
     if (!listed.ok()) return;
     const auto ids = ParseS3Uploads(bucket_->UriOf(key_), listed->body, key_);
-    for (const std::string& id : ids.value_or(std::vector<std::string>())) {
-      if (id != upload_id_) Abort(id);
-    }
+    for (const std::string& id : ids.value_or(std::vector<std::string>())) Abort(id);
   }
 
   // All that can be done.
@@ -259,6 +258,8 @@ class S3ObjectWriter final : public ObjectWriter {
   Mutex mutex_;
   // "" before the first part, and once the upload is complete.
   std::string upload_id_ MUSTER_GUARDED_BY(mutex_);
+  // Whether there may be uploads whose ids nobody knows.
+  bool may_have_lost_ MUSTER_GUARDED_BY(mutex_) = false;
   std::map<int, S3Part> parts_ MUSTER_GUARDED_BY(mutex_);
   // By the number of the part; of one that is being uploaded, without its bytes.
   std::map<int, Gathered> gathered_ MUSTER_GUARDED_BY(mutex_);

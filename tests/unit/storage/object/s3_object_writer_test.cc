@@ -229,6 +229,18 @@ TEST_F(S3ObjectWriterTest, UploadWhoseBeginningWasLostIsAborted) {
   EXPECT_EQ(server_->uploads(), 1);
 }
 
+TEST_F(S3ObjectWriterTest, UploadsThatNeverGotAnIdAreAborted) {
+  Start([this](const Request& request) -> std::optional<Answer> {
+    if (!absl::StrContains(request.path, "uploads=") || request.method != "POST") return {};
+    server_->Carry(request);
+    return Answer{"", Answer::Then::kClose};
+  });
+
+  EXPECT_THAT(WriteWhole(Pattern(12 * kMiB), 6 * kMiB, /*must_not_exist=*/true),
+              StatusIs(Code::kUnavailable, HasSubstr("tried")));
+  EXPECT_EQ(server_->uploads(), 0);
+}
+
 TEST_F(S3ObjectWriterTest, WhoMayReplaceAnObjectLeavesOtherWritersUploads) {
   Start(LosesReply(server_, "POST", "uploads="));
 
