@@ -7,12 +7,37 @@ import sys
 
 import pytest
 from harness import checkpoints
-from harness.remote_storage import check_contract, check_publishing_from, find_only, publish_raw, pull_that_fails, random_weights
+from harness.remote_storage import (
+    check_contract,
+    check_publishing_from,
+    find_only,
+    publish_and_delete,
+    publish_half,
+    publish_raw,
+    publish_that_fails,
+    publish_the_rest,
+    pull_that_fails,
+    random_weights,
+)
 from harness.s3_servers import SECRET_KEY, SERVERS
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
-from fault_proxy import Answer, Cut, FaultProxy, Flip, Resize  # noqa: E402
+from fault_proxy import (  # noqa: E402
+    Answer,
+    Cut,
+    CutRequest,
+    FaultProxy,
+    Flip,
+    FlipRequest,
+    Late,
+    Replace,
+    Resize,
+    Times,
+    always,
+    ever_since,
+    first_of,
+)
 
 PIECE = 8 << 20
 PIECES = 8
@@ -190,6 +215,101 @@ def test_what_breaks_on_the_way_is_told(cluster, s3, big_file, tmp_path, folder)
         proxy.fault = lambda request: Cut(after=1_000_003) if request.first is not None else None
         cluster.muster("pull", "llama@v1", "--out", out, env={"AWS_ENDPOINT_URL": proxy.url})
     assert [checkpoints.md5_file(path) for path in out.rglob("*") if path.is_file()] == [checkpoints.md5_file(big_file)]
+
+
+def passing_faults():
+    """What an upload of three parts gets over, by what it is called."""
+    return {
+        "cuts": [
+            Times(1, "?uploads=", Cut(after=30)),
+            Times(1, "partNumber=1", CutRequest(after=3_000_003)),
+            Times(1, "partNumber=2", Cut(after=0, of_head=True)),
+            Times(1, "partNumber=3", CutRequest(after=0)),
+            Times(1, "?uploadId=", Cut(after=20)),
+        ],
+        "storms": [
+            Times(2, "?uploads=", s3_error(503, "SlowDown")),
+            Times(1, "partNumber=1", s3_error(503, "SlowDown", "Retry-After: 1")),
+            Times(1, "partNumber=2", Late(seconds=1)),
+            Times(1, "?uploadId=", s3_error(503, "ServiceUnavailable", "Retry-After: 1")),
+        ],
+        "wrong bytes": [Times(1, "partNumber=2", FlipRequest(at=1_000_003))],
+    }
+
+
+@pytest.fixture(name="three_parts", scope="module")
+def make_three_parts(tmp_path_factory):
+    """The last part is so short that a connection over which it goes does not count as alive."""
+    return random_weights(tmp_path_factory.mktemp("parts"), 2 * PIECE + 500, 29)
+
+
+def expect_nothing_stored(s3):
+    """Neither objects nor parts that nobody sees."""
+    uploads = s3.aws("s3api", "list-multipart-uploads", "--bucket", "models", "--query", "Uploads || `[]`")
+    assert json.loads(uploads) == []
+    assert "llama" not in s3.aws("s3api", "list-objects-v2", "--bucket", "models", "--prefix", "uploads/")
+
+
+@pytest.mark.limit(300)
+def test_uploads_get_over_what_passes(cluster, s3, three_parts):
+    host, port = s3.endpoint.removeprefix("http://").split(":")
+    with FaultProxy((host, int(port))) as proxy:
+        for what, faults in passing_faults().items():
+            proxy.fault = first_of(*faults)
+            publish_and_delete(cluster, three_parts, "s3://models/uploads", {"AWS_ENDPOINT_URL": proxy.url})
+            assert [fault.where for fault in faults if fault.left] == [], what
+    expect_nothing_stored(s3)
+
+
+ETAG_OF_A_PART = rb'(?i)(etag: "?)[0-9a-f]{32}'
+ETAG_OF_THREE_PARTS = rb"[0-9a-f]{32}-3"
+WRONG = b"0" * 32
+
+# What a publication meets, and what its user is told.
+BREAKS_UPLOADS = {
+    "expired credentials": (always("partNumber=2", s3_error(403, "ExpiredToken")), ["ExpiredToken", "get others"]),
+    "denied": (always("PUT", s3_error(403, "AccessDenied")), ["AccessDenied", "policy"]),
+    "503 for ever": (
+        always("partNumber=2", s3_error(503, "SlowDown", "Retry-After: 3600")),
+        ["SlowDown", "come back later"],
+    ),
+    "no quota left": (always("partNumber=2", s3_error(403, "QuotaExceeded")), ["QuotaExceeded", "used up"]),
+    "a stall": (always("partNumber=3", Late(seconds=3600)), ["stalled", "hint: the storage does not answer"]),
+    "a wrong ETag of a part": (
+        always("partNumber=2", Replace(ETAG_OF_A_PART, rb"\g<1>" + WRONG)),
+        ["part 2", "expected ETag", "changed on their way"],
+    ),
+    "a wrong ETag of the object": (
+        always("POST", Replace(ETAG_OF_THREE_PARTS, WRONG + b"-3")),
+        ["expected ETag", WRONG.decode(), "changed on their way"],
+    ),
+}
+
+
+@pytest.mark.limit(300)
+@pytest.mark.parametrize("s3", ["versity"], indirect=True)
+def test_what_breaks_an_upload_is_told_and_taken_back(cluster, s3, three_parts):
+    folder = "s3://models/uploads"
+    host, port = s3.endpoint.removeprefix("http://").split(":")
+    with FaultProxy((host, int(port))) as proxy:
+        for what, (proxy.fault, told) in BREAKS_UPLOADS.items():
+            environment = {"AWS_ENDPOINT_URL": proxy.url}
+            done = publish_that_fails(cluster, three_parts, folder, environment, what, [folder, *told])
+            assert SECRET_KEY not in done.text
+    publish_and_delete(cluster, three_parts, folder, {})
+    expect_nothing_stored(s3)
+
+
+@pytest.mark.limit(300)
+@pytest.mark.parametrize("s3", ["versity"], indirect=True)
+def test_credentials_that_expire_half_way_cost_no_shard(cluster, s3, three_parts):
+    folder = "s3://models/uploads"
+    host, port = s3.endpoint.removeprefix("http://").split(":")
+    with FaultProxy((host, int(port)), ever_since("shard-00001", s3_error(403, "ExpiredToken"))) as proxy:
+        done = publish_half(cluster, three_parts, folder, {"AWS_ENDPOINT_URL": proxy.url}, [folder, "ExpiredToken", "get others"])
+    assert SECRET_KEY not in done.text
+    publish_the_rest(cluster, three_parts, folder)
+    expect_nothing_stored(s3)
 
 
 # Where `muster` publishes to, what differs in its environment, and what it then says: servers' words differ.

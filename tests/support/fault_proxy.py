@@ -1,7 +1,7 @@
 """A proxy between an HTTP client and one HTTP server that breaks what it is told to break.
 
-It reads requests, so that a fault can choose by number, path and range; what it doesn't touch goes through as it is. One
-connection to the server per connection from the client, on ports that the kernel gives.
+It reads requests, so that a fault can choose by number, method, path and range; what it doesn't touch goes through as it is,
+bodies of both ways included. One connection to the server per connection from the client, on ports that the kernel gives.
 
     with FaultProxy(("127.0.0.1", port)) as proxy:
         proxy.fault = lambda request: Cut(after=1000) if request.number == 3 else None
@@ -40,6 +40,40 @@ class Stall:
 
 
 @dataclasses.dataclass
+class CutRequest:
+    """Closes both connections after so many bytes of the request's body."""
+
+    after: int
+
+
+@dataclasses.dataclass
+class FlipRequest:
+    """Flips a bit of the byte at this offset of the request's body."""
+
+    at: int
+
+
+@dataclasses.dataclass
+class Late:
+    """Passes the reply on so many seconds late."""
+
+    seconds: float
+
+
+@dataclasses.dataclass
+class Replace:
+    """Puts `text` in place of what `pattern` finds in the reply's head and body; it has the same length."""
+
+    pattern: bytes
+    text: bytes
+
+    def of(self, reply):
+        changed = re.sub(self.pattern, self.text, reply)
+        assert len(changed) == len(reply), f"{self.pattern} and {self.text} differ in length"
+        return changed
+
+
+@dataclasses.dataclass
 class Flip:
     """Flips a bit of the object's byte at this offset, where the reply has it."""
 
@@ -65,6 +99,47 @@ class Answer:
     status: int
     headers: tuple = ()
     body: bytes = b""
+
+
+class Times:
+    """`fault` for the first `count` requests that have `where` in their method and path, "PUT /a?b"; then nothing."""
+
+    def __init__(self, count, where, fault):
+        self.where, self.fault = where, fault
+        self.left = count
+        self._lock = threading.Lock()
+
+    def __call__(self, request):
+        with self._lock:
+            if self.left == 0 or not has(request, self.where):
+                return None
+            self.left -= 1
+        return self.fault
+
+
+def first_of(*faults):
+    """What the first of them chooses that chooses something."""
+    return lambda request: next((found for fault in faults if (found := fault(request)) is not None), None)
+
+
+def always(where, fault):
+    return lambda request: fault if has(request, where) else None
+
+
+def ever_since(where, fault):
+    """For the first request that has `where`, and for everything after it."""
+    begun = threading.Event()
+
+    def choose(request):
+        if has(request, where):
+            begun.set()
+        return fault if begun.is_set() else None
+
+    return choose
+
+
+def has(request, where):
+    return where in f"{request.method} {request.path}"
 
 
 class _Closed(Exception):
@@ -140,12 +215,33 @@ class FaultProxy:
         head = _read_head(client_bytes)
         request = self._note(head)
         fault = self.fault(request)
+        sends = int(_header(head, b"Content-Length") or 0)
+        asks_before = (_header(head, b"Expect") or b"").lower() == b"100-continue"
         if isinstance(fault, Answer):
+            if not asks_before:
+                client_bytes.read(sends)
             lines = [f"HTTP/1.1 {fault.status} Fault", *fault.headers, f"Content-Length: {len(fault.body)}", "", ""]
             client.sendall("\r\n".join(lines).encode() + fault.body)
+            if asks_before:
+                raise _Closed  # Whether the body comes all the same is the client's choice.
             return
         server.sendall(head)
-        reply = _read_head(server_bytes)
+        reply = _read_head(server_bytes) if asks_before else None
+        if reply is None or _is_interim(reply):
+            if reply is not None:
+                client.sendall(reply)
+            _forward_request(client_bytes, server, sends, fault)
+            reply = _read_head(server_bytes)
+            while _is_interim(reply):
+                client.sendall(reply)
+                reply = _read_head(server_bytes)
+        self._reply(request, reply, client, server_bytes, fault)
+
+    def _reply(self, request, reply, client, server_bytes, fault):
+        if isinstance(fault, Late):
+            self._stopped.wait(fault.seconds)
+        if isinstance(fault, Replace):
+            reply = fault.of(reply)
         has_body = request.method != "HEAD" and not re.match(rb"HTTP/1.1 (204|304)", reply)
         length = int(_header(reply, b"Content-Length") or 0) if has_body else 0
         if isinstance(fault, Resize) and has_body:
@@ -155,7 +251,7 @@ class FaultProxy:
             raise _Closed
         client.sendall(reply)
         if has_body and (_header(reply, b"Transfer-Encoding") or b"").lower() == b"chunked":
-            _forward_chunks(client, server_bytes)
+            _forward_chunks(client, server_bytes, fault)
             return
         match = re.match(rb"bytes (\d+)-", _header(reply, b"Content-Range") or b"")
         self._body(client, server_bytes, length, int(match[1]) if match else 0, fault)
@@ -183,6 +279,8 @@ class FaultProxy:
                 raise _Closed
             if isinstance(fault, Flip) and offset + sent <= fault.at < offset + sent + len(chunk):
                 chunk[fault.at - offset - sent] ^= 1
+            if isinstance(fault, Replace):
+                chunk = fault.of(bytes(chunk))
             client.sendall(chunk)
             sent += len(chunk)
             with self._lock:
@@ -197,12 +295,35 @@ class FaultProxy:
             raise _Closed
 
 
-def _forward_chunks(client, server_bytes):
-    """To the last one; what is short enough to be sent this way is left whole."""
+def _is_interim(reply):
+    return reply.startswith(b"HTTP/1.1 100")
+
+
+def _forward_request(client_bytes, server, length, fault):
+    limit = min(length, fault.after) if isinstance(fault, CutRequest) else length
+    sent = 0
+    while sent < limit:
+        chunk = bytearray(client_bytes.read(min(CHUNK, limit - sent)))
+        if not chunk:
+            raise _Closed
+        if isinstance(fault, FlipRequest) and sent <= fault.at < sent + len(chunk):
+            chunk[fault.at - sent] ^= 1
+        try:
+            server.sendall(chunk)
+        except OSError:
+            return  # A server that refuses has said so before it closed.
+        sent += len(chunk)
+    if isinstance(fault, CutRequest):
+        raise _Closed
+
+
+def _forward_chunks(client, server_bytes, fault):
+    """To the last one; what is short enough to be sent this way is not cut."""
     while True:
         line = server_bytes.readline()
         size = int(line.split(b";")[0] or b"0", 16)
-        client.sendall(line + server_bytes.read(size + 2))
+        chunk = server_bytes.read(size + 2)
+        client.sendall(line + (fault.of(chunk) if isinstance(fault, Replace) else chunk))
         if size == 0:
             return
 

@@ -34,10 +34,10 @@ def random_weights(directory, size, seed):
     return path
 
 
-def publish_raw(cluster, source, folder, *args, **kwargs):
-    """As llama@v1, in one shard."""
+def publish_raw(cluster, source, folder, *args, shards=1, **kwargs):
+    """As llama@v1."""
     return cluster.muster(
-        "publish", source, "--model", "llama@v1", "--to", folder, "--strategy", "raw", "--shards", 1, *args, **kwargs
+        "publish", source, "--model", "llama@v1", "--to", folder, "--strategy", "raw", "--shards", shards, *args, **kwargs
     )
 
 
@@ -48,6 +48,40 @@ def pull_that_fails(cluster, out, environment, what, told):
     assert all(words in done.stderr for words in told), f"{what}: {done}"
     assert not out.exists() or not any(path.is_file() for path in out.rglob("*")), what
     return done
+
+
+def publish_that_fails(cluster, source, folder, environment, what, told):
+    """A publication of llama@v1 that `what` breaks: its user is `told` (some words), and nothing is to be seen."""
+    done = publish_raw(cluster, source, folder, env=environment, check=False)
+    assert done.code == 1, f"{what}: {done}"
+    assert all(words in done.stderr for words in told), f"{what}: {done}"
+    assert cluster.muster("models", "list", "--json").json()["model_versions"] == [], what
+    return done
+
+
+def publish_and_delete(cluster, source, folder, environment):
+    """A publication of llama@v1 that ends well: every byte is read and compared, then all of it is deleted."""
+    publish_raw(cluster, source, folder, env=environment)
+    cluster.muster("verify", "llama@v1")
+    cluster.muster("models", "delete", "llama@v1", "--with-objects")
+
+
+def publish_half(cluster, source, folder, environment, told):
+    """The storage lets nobody in any more when the first of three shards is stored: it stays, with a draft."""
+    done = publish_raw(cluster, source, folder, "--jobs", 1, shards=3, env=environment, check=False)
+    assert done.code == 1, done
+    assert all(words in done.stderr for words in [*told, "publish again to go on"]), done
+    states = [version["state"] for version in cluster.muster("models", "list", "--json").json()["model_versions"]]
+    assert states == ["DRAFT"]
+    return done
+
+
+def publish_the_rest(cluster, source, folder):
+    """Goes on after publish_half, by the same command."""
+    done = publish_raw(cluster, source, folder, "--jobs", 1, shards=3)
+    assert "1 of 3 shards were stored already" in done.stdout, done
+    cluster.muster("verify", "llama@v1")
+    cluster.muster("models", "delete", "llama@v1", "--with-objects")
 
 
 def check_publishing_from(cluster, uri, source, tmp_path):
