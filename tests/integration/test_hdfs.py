@@ -234,12 +234,13 @@ def test_uploads_get_over_what_passes(cluster, hdfs, before, big_file):
             [Times(1, "op=CREATE", CutRequest(after=3_000_003)), Times(1, "op=APPEND", CutRequest(after=3_000_003))],
             [Times(1, "op=GETFILESTATUS", Cut(after=20)), Times(1, "op=RENAME", Cut(after=0, of_head=True))],
         ),
-        "lost replies": (
-            [Times(1, "op=CREATE", Cut(after=0, of_head=True)), Times(1, "op=APPEND", Cut(after=0, of_head=True))],
-            [],
-        ),
-        "storms": (
-            [Times(1, "op=APPEND", Answer(503, ("Retry-After: 1",))), Times(1, "op=CREATE", Late(seconds=1))],
+        "lost replies and storms": (
+            [
+                Times(1, "op=CREATE", Cut(after=0, of_head=True)),
+                Times(1, "op=CREATE", Late(seconds=1)),
+                Times(1, "op=APPEND", Cut(after=0, of_head=True)),
+                Times(1, "op=APPEND", Answer(503, ("Retry-After: 1",))),
+            ],
             [Times(2, "op=CREATE", Answer(503)), Times(1, "op=RENAME", Answer(503))],
         ),
     }
@@ -261,6 +262,7 @@ BREAKS_UPLOADS = {
         ["Permission denied"],
     ),
     "503 for ever": (always("op=APPEND", Answer(503, ("Retry-After: 3600",))), None, ["HTTP 503"]),
+    "a redirect loop": (Answer(307, ("Location: /webhdfs/v1/again?op=CREATE",)), None, ["redirected more than"]),
     "a stall": (always("op=APPEND", Late(seconds=3600)), None, ["stalled", "hint: the storage does not answer"]),
     "a wrong length": (
         None,

@@ -231,7 +231,7 @@ def passing_faults():
             Times(2, "?uploads=", s3_error(503, "SlowDown")),
             Times(1, "partNumber=1", s3_error(503, "SlowDown", "Retry-After: 1")),
             Times(1, "partNumber=2", Late(seconds=1)),
-            Times(1, "?uploadId=", s3_error(503, "ServiceUnavailable", "Retry-After: 1")),
+            Times(1, "?uploadId=", s3_error(503, "ServiceUnavailable")),
         ],
         "wrong bytes": [Times(1, "partNumber=2", FlipRequest(at=1_000_003))],
     }
@@ -274,6 +274,7 @@ BREAKS_UPLOADS = {
         ["SlowDown", "come back later"],
     ),
     "no quota left": (always("partNumber=2", s3_error(403, "QuotaExceeded")), ["QuotaExceeded", "used up"]),
+    "a redirect loop": (always("PUT", Answer(307, ("Location: /models/again",))), ["redirects elsewhere", "AWS_REGION"]),
     "a stall": (always("partNumber=3", Late(seconds=3600)), ["stalled", "hint: the storage does not answer"]),
     "a wrong ETag of a part": (
         always("partNumber=2", Replace(ETAG_OF_A_PART, rb"\g<1>" + WRONG)),
