@@ -1,9 +1,5 @@
 #include "client/checkpoint/model_files.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <filesystem>
 #include <system_error>
 
@@ -17,15 +13,6 @@ namespace muster {
 namespace {
 
 namespace fs = std::filesystem;
-
-absl::Status SyncDirectory(const fs::path& path) {
-  const int fd = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  const bool synced = fd >= 0 && (::fsync(fd) == 0 || errno == EINVAL);
-  if (fd >= 0) ::close(fd);
-  if (synced) return absl::OkStatus();
-  return absl::UnavailableError(
-      absl::StrCat(QuoteForMessage(path.string()), ": can't sync the directory"));
-}
 
 }  // namespace
 
@@ -58,7 +45,7 @@ absl::Status SyncTree(const std::string& root) {
   std::error_code error;
   for (fs::recursive_directory_iterator it(root, error), end; !error && it != end;
        it.increment(error)) {
-    if (it->is_directory(error)) MUSTER_RETURN_IF_ERROR(SyncDirectory(it->path()));
+    if (it->is_directory(error)) MUSTER_RETURN_IF_ERROR(SyncDirectory(it->path().string()));
   }
   if (error) {
     return absl::UnavailableError(absl::StrCat(QuoteForMessage(root), ": ", error.message()));

@@ -83,18 +83,21 @@ std::string WithoutTrailingSlashes(absl::string_view path) {
 
 absl::Status SyncDirectoryOf(const std::string& path) {
   const fs::path parent = fs::path(path).parent_path();
-  const std::string directory = parent.empty() ? "." : parent.string();
-  const int fd = ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return WriteError(errno, directory, "open");
+  return SyncDirectory(parent.empty() ? "." : parent.string());
+}
+
+}  // namespace
+
+absl::Status SyncDirectory(const std::string& path) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return WriteError(errno, path, "open");
   const int result = ::fsync(fd);
   const int error = errno;
   ::close(fd);
   // Some file systems can't sync a directory and say EINVAL.
-  if (result != 0 && error != EINVAL) return WriteError(error, directory, "sync");
+  if (result != 0 && error != EINVAL) return WriteError(error, path, "sync");
   return absl::OkStatus();
 }
-
-}  // namespace
 
 StagedFile::StagedFile(std::string path, std::string temporary_path, int fd)
     : path_(std::move(path)), temporary_path_(std::move(temporary_path)), fd_(fd) {}

@@ -36,6 +36,9 @@ class StagedFile {
   int fd_;
 };
 
+// Makes changes of names in the directory durable, where its file system can. The errors of StagedFile.
+absl::Status SyncDirectory(const std::string& path);
+
 // Stores `bytes` as a whole file at once.
 absl::Status WriteWholeFile(absl::string_view path, absl::string_view bytes);
 

@@ -21,6 +21,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "client/checkpoint/staged_file.h"
 #include "client/checkpoint/utf8.h"
 #include "storage/base/error_info.h"
 #include "storage/base/resource_name.h"
@@ -71,13 +72,6 @@ absl::StatusOr<bool> IsEmpty(const std::string& path) {
 
 bool IsVersionName(absl::string_view name) {
   return absl::StrContains(name, '@') && FullModelVersionName(name).ok();
-}
-
-absl::Status SyncDirectory(const std::string& path) {
-  const UniqueFd fd(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!fd.valid()) return PathError(errno, "open", path);
-  if (fsync(fd.get()) != 0 && errno != EINVAL) return PathError(errno, "sync", path);
-  return absl::OkStatus();
 }
 
 }  // namespace
