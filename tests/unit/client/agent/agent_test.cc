@@ -298,7 +298,7 @@ TEST_F(AgentTest, UnknownNodeRegistersAgainAndReportsItsCache) {
   EXPECT_EQ(fetcher_.fetches(1), 1);
   EXPECT_TRUE(Eventually([&] { return observer_.from_cache == 2; }));
   EXPECT_EQ(observer_.registered_again, 1);
-  EXPECT_EQ(server_.joins().size(), 2);
+  EXPECT_TRUE(Eventually([&] { return server_.joins().size() == 2; }));
   const auto registrations = server_.registrations();
   EXPECT_EQ(registrations[0].node().instance_id(), registrations[1].node().instance_id());
   EXPECT_NE(registrations[0].request_id(), registrations[1].request_id());
