@@ -145,6 +145,7 @@ TEST_F(AgentTest, AssignedShardsAreFetchedAndReported) {
 
   EXPECT_TRUE(BecomesReported(1, v1::ShardReport::READY));
   EXPECT_TRUE(Eventually([&] { return observer_.ready_shards == 2; }));
+  ASSERT_TRUE(Eventually([&] { return server_.joins().size() == 1; }));
   EXPECT_EQ(server_.joins().front().claim().kind(), v1::Claim::ANY);
   EXPECT_EQ(server_.registrations().front().node().instance_id().size(), 32);
   MUSTER_EXPECT_OK(StopAgent());
