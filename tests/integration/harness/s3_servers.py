@@ -128,6 +128,8 @@ osd pool default size = 1
 osd pool default min size = 1
 osd pool default pg num = 4
 mon allow pool size one = true
+mon data avail warn = 0
+mon data avail crit = 0
 osd crush chooseleaf type = 0
 paxos propose interval = 0.05
 crash dir = {directory}
@@ -141,7 +143,7 @@ CEPH_KEYS = {
 
 
 class CephGateway(S3Server):
-    """One monitor, one OSD that keeps everything in memory, one gateway."""
+    """One monitor, one OSD that keeps everything in memory, one gateway; on a disk that may be nearly full."""
 
     name = "ceph"
 
