@@ -16,22 +16,12 @@ namespace muster {
 namespace {
 
 // What a web server is asked for; a diffusers pipeline's folders can't be guessed.
-struct UsualSet {
-  absl::string_view index;
-  // Where there is no index.
-  absl::string_view file;
-};
-constexpr UsualSet kUsualSets[] = {
-    {"model.safetensors.index.json", "model.safetensors"},
-    {"adapter_model.safetensors.index.json", "adapter_model.safetensors"},
-    {"diffusion_pytorch_model.safetensors.index.json", "diffusion_pytorch_model.safetensors"},
-};
+constexpr absl::string_view kUsualFiles[] = {"model.safetensors", "adapter_model.safetensors",
+                                             "diffusion_pytorch_model.safetensors"};
 // Of use where there is none of the others.
-constexpr UsualSet kUsualTorchSets[] = {
-    {"pytorch_model.bin.index.json", "pytorch_model.bin"},
-    {"adapter_model.bin.index.json", "adapter_model.bin"},
-    {"diffusion_pytorch_model.bin.index.json", "diffusion_pytorch_model.bin"},
-};
+constexpr absl::string_view kUsualTorchFiles[] = {"pytorch_model.bin", "adapter_model.bin",
+                                                  "diffusion_pytorch_model.bin"};
+constexpr absl::string_view kIndexSuffix = ".index.json";
 constexpr absl::string_view kUsualCompanions[] = {
     "LICENSE",
     "README.md",
@@ -167,16 +157,18 @@ class ObjectSourceFiles final : public SourceFiles {
 
   absl::StatusOr<std::vector<StoredObject>> AskForUsualFiles(const std::string& folder) const {
     std::vector<StoredObject> found;
-    for (const UsualSet& set : kUsualSets) MUSTER_RETURN_IF_ERROR(AskForSet(folder, set, found));
+    for (const absl::string_view file : kUsualFiles) {
+      MUSTER_RETURN_IF_ERROR(AskForSet(folder, file, found));
+    }
     if (found.empty()) {
-      for (const UsualSet& set : kUsualTorchSets) {
-        MUSTER_RETURN_IF_ERROR(AskForSet(folder, set, found));
+      for (const absl::string_view file : kUsualTorchFiles) {
+        MUSTER_RETURN_IF_ERROR(AskForSet(folder, file, found));
       }
     }
     if (found.empty()) {
       return absl::NotFoundError(absl::StrCat(
-          QuoteForMessage(folder), ": has none of ", kUsualSets[0].index, ", ", kUsualSets[0].file,
-          ", ", kUsualTorchSets[0].index, " and ", kUsualTorchSets[0].file,
+          QuoteForMessage(folder), ": has none of ", kUsualFiles[0], kIndexSuffix, ", ",
+          kUsualFiles[0], ", ", kUsualTorchFiles[0], kIndexSuffix, " and ", kUsualTorchFiles[0],
           ", and a web server can't be asked what else there is; name the file itself"));
     }
     for (const absl::string_view name : kUsualCompanions) {
@@ -185,11 +177,13 @@ class ObjectSourceFiles final : public SourceFiles {
     return found;
   }
 
-  absl::Status AskForSet(const std::string& folder, const UsualSet& set,
+  // The files that an index lists, or where there is none the file that would have one.
+  absl::Status AskForSet(const std::string& folder, absl::string_view file,
                          std::vector<StoredObject>& found) const {
-    MUSTER_ASSIGN_OR_RETURN(const bool indexed, Ask(folder, set.index, found));
+    MUSTER_ASSIGN_OR_RETURN(const bool indexed,
+                            Ask(folder, absl::StrCat(file, kIndexSuffix), found));
     if (indexed) return AskForIndexed(folder, found.back().uri, found);
-    return Ask(folder, set.file, found).status();
+    return Ask(folder, file, found).status();
   }
 
   // What the index names and is not there is found missing when the set is chosen.

@@ -81,8 +81,7 @@ std::string HintFor(const absl::Status& status) {
   }
   if (reason == "STORAGE_STALLED") {
     return "the storage does not answer, or its network passes nothing on; run the command again "
-           "once "
-           "it does";
+           "once it does";
   }
   if (reason == "WAIT_TIMED_OUT" && detail.metadata.contains("assembly")) {
     return "`muster explain ASSEMBLY` says what is missing, and what can be done about it";

@@ -115,8 +115,9 @@ class ModelLoad {
   // the load was asked for.
   absl::StatusOr<LoadedShard> AwaitShard(uint32_t index);
 
-  // Until a shard with this tensor has come; `name` is as for LoadedShard::Find. kNotFound TENSOR_UNKNOWN: all shards came and none has
-  // it. Where a shard failed that may have it, the error of the load.
+  // Until a shard with this tensor has come; `name` is as for LoadedShard::Find. kNotFound
+  // TENSOR_UNKNOWN: all shards came and none has it. Where a shard failed that may have it, the error
+  // of the load.
   absl::StatusOr<LoadedTensor> AwaitTensor(absl::string_view name);
 
   // Those that are there now, in shard order.
