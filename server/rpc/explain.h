@@ -13,7 +13,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "muster/v1/assembly.pb.h"
-#include "server/commit/planning.h"
+#include "server/planning/planning.h"
 #include "server/registry/registry.h"
 
 namespace muster {

@@ -9,7 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "muster/v1/assembly.pb.h"
-#include "server/commit/planning.h"
+#include "server/planning/planning.h"
 #include "server/registry/registry.h"
 #include "server/rpc/calls.h"
 

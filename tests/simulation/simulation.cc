@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "server/commit/planning.h"
+#include "server/planning/planning.h"
 #include "tests/simulation/checks.h"
 #include "tests/simulation/live_cluster.h"
 #include "tests/simulation/steps.h"

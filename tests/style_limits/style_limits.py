@@ -60,8 +60,8 @@ CODE_RULES = [
 ]
 
 # (rule, places where it holds, places where it does not, forbidden include paths, message).
-CORE = ("server/registry/", "server/placement/", "server/commit/")
-THREADS = ("server/commit/commit_thread.", "server/commit/planner_thread.", "server/commit/tick_thread.")
+CORE = ("server/registry/", "server/placement/", "server/commit/", "server/planning/")
+THREADS = ("server/commit/commit_thread.", "server/planning/planner_thread.", "server/commit/tick_thread.")
 INCLUDE_RULES = [
     ("arrow", ("client/",), (), r"server/|storage/metadata/|muster/store/|rocksdb/", "client does not know the server's side"),
     ("arrow", ("server/",), (), r"client/", "server does not know the client"),

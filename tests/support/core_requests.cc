@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "server/commit/planning.h"
+#include "server/planning/planning.h"
 #include "server/registry/limits.h"
 #include "storage/base/md5.h"
 

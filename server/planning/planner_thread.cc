@@ -1,11 +1,11 @@
-#include "server/commit/planner_thread.h"
+#include "server/planning/planner_thread.h"
 
 #include <algorithm>
 #include <optional>
 #include <utility>
 #include <vector>
 
-#include "server/commit/planning.h"
+#include "server/planning/planning.h"
 
 namespace muster {
 

@@ -1,4 +1,4 @@
-#include "server/commit/planner_thread.h"
+#include "server/planning/planner_thread.h"
 
 #include <algorithm>
 #include <string>

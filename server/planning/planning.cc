@@ -1,4 +1,4 @@
-#include "server/commit/planning.h"
+#include "server/planning/planning.h"
 
 #include <algorithm>
 #include <iterator>

@@ -2,8 +2,8 @@
 // plan is made without it.
 //
 // Thread-safe: pure functions.
-#ifndef MUSTER_SERVER_COMMIT_PLANNING_H_
-#define MUSTER_SERVER_COMMIT_PLANNING_H_
+#ifndef MUSTER_SERVER_PLANNING_PLANNING_H_
+#define MUSTER_SERVER_PLANNING_PLANNING_H_
 
 #include <cstdint>
 #include <memory>
@@ -57,4 +57,4 @@ absl::StatusOr<muster::v1::PlanPreview> PreviewOf(const PlanTask& task);
 
 }  // namespace muster
 
-#endif  // MUSTER_SERVER_COMMIT_PLANNING_H_
+#endif  // MUSTER_SERVER_PLANNING_PLANNING_H_

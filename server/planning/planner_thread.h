@@ -1,6 +1,6 @@
 // Makes plans beside the committer, so that planning never holds up a commit.
-#ifndef MUSTER_SERVER_COMMIT_PLANNER_THREAD_H_
-#define MUSTER_SERVER_COMMIT_PLANNER_THREAD_H_
+#ifndef MUSTER_SERVER_PLANNING_PLANNER_THREAD_H_
+#define MUSTER_SERVER_PLANNING_PLANNER_THREAD_H_
 
 #include <functional>
 #include <map>
@@ -48,4 +48,4 @@ class PlannerThread {
 
 }  // namespace muster
 
-#endif  // MUSTER_SERVER_COMMIT_PLANNER_THREAD_H_
+#endif  // MUSTER_SERVER_PLANNING_PLANNER_THREAD_H_

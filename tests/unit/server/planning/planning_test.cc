@@ -1,7 +1,7 @@
 // Plans on their way into the registry: small and staged ones, and planning on its own output
 // (invariant 6).
 
-#include "server/commit/planning.h"
+#include "server/planning/planning.h"
 
 #include <set>
 #include <string>
