@@ -7,18 +7,18 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "client/checkpoint/disk_room.h"
 #include "client/checkpoint/model_files.h"
 #include "client/checkpoint/output_layout.h"
 #include "client/checkpoint/shard_copier.h"
-#include "client/checkpoint/staged_file.h"
 #include "client/checkpoint/tensor_proof.h"
-#include "client/checkpoint/utf8.h"
 #include "client/sdk/pages.h"
 #include "storage/base/error_info.h"
 #include "storage/base/mutex.h"
+#include "storage/base/quote.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
+#include "storage/files/disk_room.h"
+#include "storage/files/staged_file.h"
 
 namespace muster {
 namespace {

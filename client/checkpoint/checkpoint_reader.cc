@@ -14,9 +14,9 @@
 #include "client/checkpoint/file_names.h"
 #include "client/checkpoint/index_json.h"
 #include "client/checkpoint/tied_tensors.h"
-#include "client/checkpoint/utf8.h"
 #include "client/torch/torch_file.h"
 #include "storage/base/error_info.h"
+#include "storage/base/quote.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {

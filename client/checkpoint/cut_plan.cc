@@ -12,7 +12,7 @@
 #include "client/checkpoint/safetensors_writer.h"
 #include "client/checkpoint/tensor_groups.h"
 #include "client/checkpoint/tied_tensors.h"
-#include "client/checkpoint/utf8.h"
+#include "storage/base/quote.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
 

@@ -14,7 +14,7 @@
 #include "absl/strings/str_split.h"
 #include "client/checkpoint/file_names.h"
 #include "client/checkpoint/index_json.h"
-#include "client/checkpoint/utf8.h"
+#include "storage/base/quote.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {

@@ -9,8 +9,8 @@
 #include "client/checkpoint/json_reader.h"
 #include "client/checkpoint/safetensors_header.h"
 #include "client/checkpoint/safetensors_writer.h"
-#include "client/checkpoint/utf8.h"
 #include "storage/base/error_info.h"
+#include "storage/base/quote.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {

@@ -4,7 +4,7 @@
 #include <limits>
 
 #include "absl/strings/str_cat.h"
-#include "client/checkpoint/utf8.h"
+#include "storage/base/quote.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {

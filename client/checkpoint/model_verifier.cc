@@ -12,13 +12,13 @@
 #include "client/checkpoint/byte_source.h"
 #include "client/checkpoint/output_layout.h"
 #include "client/checkpoint/shard_copier.h"
-#include "client/checkpoint/utf8.h"
 #include "client/sdk/pages.h"
 #include "client/sdk/pieces.h"
 #include "client/transfer/shard_decoder.h"
 #include "storage/base/error_info.h"
 #include "storage/base/md5.h"
 #include "storage/base/mutex.h"
+#include "storage/base/quote.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {

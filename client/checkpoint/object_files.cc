@@ -7,8 +7,8 @@
 #include "absl/strings/str_cat.h"
 #include "client/checkpoint/file_names.h"
 #include "client/checkpoint/index_json.h"
-#include "client/checkpoint/utf8.h"
 #include "client/checkpoint/written_objects.h"
+#include "storage/base/quote.h"
 #include "storage/base/status_macros.h"
 #include "storage/object/uri.h"
 

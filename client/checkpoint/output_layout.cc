@@ -7,10 +7,10 @@
 #include "absl/strings/str_cat.h"
 #include "client/checkpoint/file_names.h"
 #include "client/checkpoint/index_json.h"
-#include "client/checkpoint/utf8.h"
 #include "client/encoding/encoding_name.h"
 #include "client/transfer/pull_shard.h"
 #include "storage/base/error_info.h"
+#include "storage/base/quote.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
 

@@ -16,9 +16,9 @@
 #include "client/checkpoint/index_json.h"
 #include "client/checkpoint/partition.h"
 #include "client/checkpoint/safetensors_writer.h"
-#include "client/checkpoint/staged_file.h"
-#include "client/checkpoint/utf8.h"
+#include "storage/base/quote.h"
 #include "storage/base/status_macros.h"
+#include "storage/files/staged_file.h"
 
 namespace muster {
 namespace {

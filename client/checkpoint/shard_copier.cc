@@ -8,10 +8,10 @@
 #include "client/encoding/frame_decoder.h"
 #include "client/sdk/pieces.h"
 #include "client/transfer/shard_decoder.h"
-#include "client/transfer/spool_file.h"
 #include "storage/base/error_info.h"
 #include "storage/base/md5.h"
 #include "storage/base/status_macros.h"
+#include "storage/files/spool_file.h"
 #include "storage/object/io_buffer.h"
 
 namespace muster {

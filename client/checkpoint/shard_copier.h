@@ -13,7 +13,6 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/types/span.h"
-#include "client/checkpoint/staged_file.h"
 #include "client/encoding/key_source.h"
 #include "client/sdk/client.h"
 #include "client/transfer/hash_queue.h"
@@ -21,6 +20,7 @@
 #include "client/transfer/piece_sink.h"
 #include "client/transfer/puller.h"
 #include "client/transfer/shard_cache.h"
+#include "storage/files/staged_file.h"
 
 namespace muster {
 

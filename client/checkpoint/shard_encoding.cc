@@ -16,10 +16,10 @@
 #include "client/encoding/frame_encoder.h"
 #include "client/transfer/md5_lanes.h"
 #include "client/transfer/parallel.h"
-#include "client/transfer/spool_file.h"
 #include "storage/base/error_info.h"
 #include "storage/base/md5.h"
 #include "storage/base/status_macros.h"
+#include "storage/files/spool_file.h"
 #include "storage/object/io_buffer.h"
 
 namespace muster {

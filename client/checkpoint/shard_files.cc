@@ -8,13 +8,13 @@
 #include "absl/strings/str_format.h"
 #include "client/checkpoint/byte_source.h"
 #include "client/checkpoint/shard_copier.h"
-#include "client/checkpoint/staged_file.h"
-#include "client/checkpoint/utf8.h"
 #include "client/sdk/pages.h"
 #include "client/sdk/pieces.h"
 #include "storage/base/error_info.h"
+#include "storage/base/quote.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
+#include "storage/files/staged_file.h"
 
 namespace muster {
 namespace {

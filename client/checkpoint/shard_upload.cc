@@ -9,8 +9,8 @@
 #include "absl/types/span.h"
 #include "client/checkpoint/sha256.h"
 #include "client/checkpoint/snapshot_digests.h"
-#include "client/checkpoint/utf8.h"
 #include "storage/base/md5.h"
+#include "storage/base/quote.h"
 #include "storage/base/status_macros.h"
 #include "storage/object/io_buffer.h"
 

@@ -8,7 +8,7 @@
 #include <system_error>
 
 #include "absl/strings/str_cat.h"
-#include "client/checkpoint/utf8.h"
+#include "storage/base/quote.h"
 #include "storage/base/status_macros.h"
 #include "storage/object/uri.h"
 

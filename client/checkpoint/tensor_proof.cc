@@ -14,10 +14,10 @@
 #include "client/checkpoint/index_json.h"
 #include "client/checkpoint/safetensors_header.h"
 #include "client/checkpoint/tied_tensors.h"
-#include "client/checkpoint/utf8.h"
 #include "client/sdk/pages.h"
 #include "storage/base/error_info.h"
 #include "storage/base/numbers.h"
+#include "storage/base/quote.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {

@@ -11,8 +11,8 @@
 #include "client/checkpoint/file_names.h"
 #include "client/checkpoint/model_files.h"
 #include "client/checkpoint/safetensors_writer.h"
-#include "client/checkpoint/staged_file.h"
 #include "storage/base/status_macros.h"
+#include "storage/files/staged_file.h"
 
 namespace muster {
 namespace {

@@ -14,8 +14,8 @@
 #include "client/checkpoint/byte_source.h"
 #include "client/checkpoint/file_names.h"
 #include "client/checkpoint/json_reader.h"
-#include "client/checkpoint/utf8.h"
 #include "storage/base/error_info.h"
+#include "storage/base/quote.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {

@@ -5,8 +5,8 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "client/checkpoint/file_names.h"
-#include "client/checkpoint/utf8.h"
 #include "client/cli/values.h"
+#include "storage/base/quote.h"
 #include "storage/base/status_macros.h"
 #include "storage/object/uri.h"
 

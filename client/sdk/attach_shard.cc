@@ -13,12 +13,12 @@
 #include "client/sdk/pieces.h"
 #include "client/sdk/shard_memory.h"
 #include "client/transfer/md5_lanes.h"
-#include "client/transfer/posix_file.h"
 #include "client/transfer/pull_shard.h"
 #include "storage/base/error_info.h"
 #include "storage/base/md5.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
+#include "storage/files/posix_file.h"
 
 namespace muster {
 namespace {

@@ -7,7 +7,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/checkpoint/shard_files.h"
-#include "client/checkpoint/utf8.h"
 #include "client/encoding/encoding_name.h"
 #include "client/encoding/frame_decoder.h"
 #include "client/sdk/pieces.h"
@@ -16,6 +15,7 @@
 #include "client/transfer/shard_decoder.h"
 #include "storage/base/error_info.h"
 #include "storage/base/mutex.h"
+#include "storage/base/quote.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
 

@@ -14,8 +14,8 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "client/transfer/piece_sink.h"
-#include "client/transfer/posix_file.h"
 #include "client/transfer/shard_cache.h"
+#include "storage/files/posix_file.h"
 
 namespace muster {
 

@@ -13,12 +13,12 @@
 #include "absl/types/span.h"
 #include "client/checkpoint/dtype.h"
 #include "client/checkpoint/safetensors_writer.h"
-#include "client/checkpoint/utf8.h"
 #include "client/torch/pickle_reader.h"
 #include "client/torch/state_dict.h"
 #include "client/torch/strided_range.h"
 #include "client/torch/zip_directory.h"
 #include "storage/base/error_info.h"
+#include "storage/base/quote.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {

@@ -11,10 +11,10 @@
 #include "client/encoding/key_source.h"
 #include "client/transfer/cache_files.h"
 #include "client/transfer/cache_part.h"
-#include "client/transfer/posix_file.h"
 #include "client/transfer/pull_shard.h"
 #include "client/transfer/shard_cache.h"
 #include "client/transfer/shard_decoder.h"
+#include "storage/files/posix_file.h"
 
 namespace muster {
 

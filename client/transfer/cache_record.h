@@ -8,7 +8,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "client/transfer/posix_file.h"
+#include "storage/files/posix_file.h"
 
 namespace muster {
 

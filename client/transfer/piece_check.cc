@@ -6,9 +6,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/transfer/md5_lanes.h"
-#include "client/transfer/posix_file.h"
 #include "storage/base/error_info.h"
 #include "storage/base/status_macros.h"
+#include "storage/files/posix_file.h"
 #include "storage/object/io_buffer.h"
 
 namespace muster {

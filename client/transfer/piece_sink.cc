@@ -5,8 +5,8 @@
 
 #include "absl/memory/memory.h"
 #include "absl/strings/str_cat.h"
-#include "client/transfer/posix_file.h"
 #include "storage/base/error_info.h"
+#include "storage/files/posix_file.h"
 
 namespace muster {
 absl::StatusOr<std::unique_ptr<MemorySink>> MemorySink::Make(int64_t size_bytes) {

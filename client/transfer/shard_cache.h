@@ -20,8 +20,8 @@
 #include "client/transfer/cache_contents.h"
 #include "client/transfer/cache_pins.h"
 #include "client/transfer/piece_sink.h"
-#include "client/transfer/posix_file.h"
 #include "client/transfer/pull_shard.h"
+#include "storage/files/posix_file.h"
 
 namespace muster {
 

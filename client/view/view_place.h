@@ -10,7 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "client/transfer/posix_file.h"
+#include "storage/files/posix_file.h"
 
 namespace muster {
 

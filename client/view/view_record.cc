@@ -25,10 +25,10 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "client/checkpoint/index_json.h"
-#include "client/checkpoint/staged_file.h"
-#include "client/checkpoint/utf8.h"
 #include "storage/base/error_info.h"
+#include "storage/base/quote.h"
 #include "storage/base/status_macros.h"
+#include "storage/files/staged_file.h"
 
 namespace muster {
 namespace {

@@ -11,9 +11,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/checkpoint/checkpoint_reader.h"
-#include "client/checkpoint/staged_file.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "storage/files/staged_file.h"
 #include "tests/support/status_matchers.h"
 #include "tests/unit/client/checkpoint/checkpoint_fixtures.h"
 

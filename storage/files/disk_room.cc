@@ -1,4 +1,4 @@
-#include "client/checkpoint/disk_room.h"
+#include "storage/files/disk_room.h"
 
 #include <algorithm>
 #include <filesystem>
@@ -6,8 +6,8 @@
 #include <system_error>
 
 #include "absl/strings/str_cat.h"
-#include "client/checkpoint/utf8.h"
 #include "storage/base/error_info.h"
+#include "storage/base/quote.h"
 
 namespace muster {
 

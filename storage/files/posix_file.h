@@ -1,6 +1,6 @@
 // The few calls on files that the cache and the file sink share, with errors that name the file.
-#ifndef MUSTER_CLIENT_TRANSFER_POSIX_FILE_H_
-#define MUSTER_CLIENT_TRANSFER_POSIX_FILE_H_
+#ifndef MUSTER_STORAGE_FILES_POSIX_FILE_H_
+#define MUSTER_STORAGE_FILES_POSIX_FILE_H_
 
 #include <sys/stat.h>
 
@@ -79,4 +79,4 @@ void PauseBetweenLooks();
 
 }  // namespace muster
 
-#endif  // MUSTER_CLIENT_TRANSFER_POSIX_FILE_H_
+#endif  // MUSTER_STORAGE_FILES_POSIX_FILE_H_

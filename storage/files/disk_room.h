@@ -1,6 +1,6 @@
 // Whether files fit on the file system that they go to.
-#ifndef MUSTER_CLIENT_CHECKPOINT_DISK_ROOM_H_
-#define MUSTER_CLIENT_CHECKPOINT_DISK_ROOM_H_
+#ifndef MUSTER_STORAGE_FILES_DISK_ROOM_H_
+#define MUSTER_STORAGE_FILES_DISK_ROOM_H_
 
 #include <cstdint>
 #include <string>
@@ -24,4 +24,4 @@ absl::Status CheckDiskRoom(const DiskRoom& room, const std::string& path);
 
 }  // namespace muster
 
-#endif  // MUSTER_CLIENT_CHECKPOINT_DISK_ROOM_H_
+#endif  // MUSTER_STORAGE_FILES_DISK_ROOM_H_

@@ -1,4 +1,4 @@
-#include "client/checkpoint/staged_file.h"
+#include "storage/files/staged_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,7 +12,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "client/checkpoint/utf8.h"
+#include "storage/base/quote.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {

@@ -1,4 +1,4 @@
-#include "client/checkpoint/utf8.h"
+#include "storage/base/quote.h"
 
 #include <algorithm>
 

@@ -1,6 +1,6 @@
 // Writes a file beside its final name and shows it only when it is whole and durable.
-#ifndef MUSTER_CLIENT_CHECKPOINT_STAGED_FILE_H_
-#define MUSTER_CLIENT_CHECKPOINT_STAGED_FILE_H_
+#ifndef MUSTER_STORAGE_FILES_STAGED_FILE_H_
+#define MUSTER_STORAGE_FILES_STAGED_FILE_H_
 
 #include <cstdint>
 #include <string>
@@ -67,4 +67,4 @@ class StagedDirectory {
 
 }  // namespace muster
 
-#endif  // MUSTER_CLIENT_CHECKPOINT_STAGED_FILE_H_
+#endif  // MUSTER_STORAGE_FILES_STAGED_FILE_H_

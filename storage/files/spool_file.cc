@@ -1,4 +1,4 @@
-#include "client/transfer/spool_file.h"
+#include "storage/files/spool_file.h"
 
 #include <errno.h>
 #include <fcntl.h>

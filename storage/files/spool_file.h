@@ -1,6 +1,6 @@
 // A file without a name, for bytes that are on their way.
-#ifndef MUSTER_CLIENT_TRANSFER_SPOOL_FILE_H_
-#define MUSTER_CLIENT_TRANSFER_SPOOL_FILE_H_
+#ifndef MUSTER_STORAGE_FILES_SPOOL_FILE_H_
+#define MUSTER_STORAGE_FILES_SPOOL_FILE_H_
 
 #include <cstdint>
 #include <string>
@@ -9,7 +9,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
-#include "client/transfer/posix_file.h"
+#include "storage/files/posix_file.h"
 
 namespace muster {
 
@@ -41,4 +41,4 @@ class SpoolFile {
 
 }  // namespace muster
 
-#endif  // MUSTER_CLIENT_TRANSFER_SPOOL_FILE_H_
+#endif  // MUSTER_STORAGE_FILES_SPOOL_FILE_H_

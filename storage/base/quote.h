@@ -1,6 +1,6 @@
 // Text from files: is it UTF-8, and how does it look in a message?
-#ifndef MUSTER_CLIENT_CHECKPOINT_UTF8_H_
-#define MUSTER_CLIENT_CHECKPOINT_UTF8_H_
+#ifndef MUSTER_STORAGE_BASE_QUOTE_H_
+#define MUSTER_STORAGE_BASE_QUOTE_H_
 
 #include <string>
 
@@ -30,4 +30,4 @@ std::string QuoteForMessage(absl::string_view text);
 
 }  // namespace muster
 
-#endif  // MUSTER_CLIENT_CHECKPOINT_UTF8_H_
+#endif  // MUSTER_STORAGE_BASE_QUOTE_H_

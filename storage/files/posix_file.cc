@@ -1,4 +1,4 @@
-#include "client/transfer/posix_file.h"
+#include "storage/files/posix_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
