@@ -13,12 +13,12 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "client/checkpoint/byte_source.h"
 #include "client/checkpoint/directory_walk.h"
-#include "client/checkpoint/dtype.h"
-#include "client/checkpoint/safetensors_header.h"
 #include "client/checkpoint/source_files.h"
 #include "client/checkpoint/weight_sets.h"
+#include "client/format/byte_source.h"
+#include "client/format/dtype.h"
+#include "client/format/safetensors_header.h"
 
 namespace muster {
 

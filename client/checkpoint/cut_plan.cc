@@ -7,11 +7,11 @@
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
-#include "client/checkpoint/file_names.h"
 #include "client/checkpoint/partition.h"
-#include "client/checkpoint/safetensors_writer.h"
 #include "client/checkpoint/tensor_groups.h"
 #include "client/checkpoint/tied_tensors.h"
+#include "client/format/file_names.h"
+#include "client/format/safetensors_writer.h"
 #include "storage/base/quote.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"

@@ -12,8 +12,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
-#include "client/checkpoint/file_names.h"
-#include "client/checkpoint/index_json.h"
+#include "client/format/file_names.h"
+#include "client/format/index_json.h"
 #include "storage/base/quote.h"
 #include "storage/base/status_macros.h"
 

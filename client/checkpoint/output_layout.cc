@@ -5,9 +5,9 @@
 #include <set>
 
 #include "absl/strings/str_cat.h"
-#include "client/checkpoint/file_names.h"
-#include "client/checkpoint/index_json.h"
 #include "client/encoding/encoding_name.h"
+#include "client/format/file_names.h"
+#include "client/format/index_json.h"
 #include "client/transfer/pull_shard.h"
 #include "storage/base/error_info.h"
 #include "storage/base/quote.h"

@@ -12,10 +12,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "client/checkpoint/dtype.h"
-#include "client/checkpoint/index_json.h"
 #include "client/checkpoint/partition.h"
-#include "client/checkpoint/safetensors_writer.h"
+#include "client/format/dtype.h"
+#include "client/format/index_json.h"
+#include "client/format/safetensors_writer.h"
 #include "storage/base/quote.h"
 #include "storage/base/status_macros.h"
 #include "storage/files/staged_file.h"

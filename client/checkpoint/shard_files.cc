@@ -6,8 +6,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "client/checkpoint/byte_source.h"
 #include "client/checkpoint/shard_copier.h"
+#include "client/format/byte_source.h"
 #include "client/sdk/pages.h"
 #include "client/sdk/pieces.h"
 #include "storage/base/error_info.h"

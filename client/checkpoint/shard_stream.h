@@ -11,9 +11,9 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
-#include "client/checkpoint/byte_source.h"
 #include "client/checkpoint/checkpoint_reader.h"
 #include "client/checkpoint/cut_plan.h"
+#include "client/format/byte_source.h"
 
 namespace muster {
 

@@ -7,8 +7,8 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
-#include "client/checkpoint/byte_source.h"
 #include "client/checkpoint/source_plan.h"
+#include "client/format/byte_source.h"
 #include "client/transfer/parallel.h"
 
 namespace muster {

@@ -9,8 +9,8 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "client/checkpoint/byte_source.h"
 #include "client/checkpoint/directory_walk.h"
+#include "client/format/byte_source.h"
 
 namespace muster {
 

@@ -7,10 +7,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
-#include "client/checkpoint/byte_source.h"
-#include "client/checkpoint/file_names.h"
 #include "client/checkpoint/model_files.h"
-#include "client/checkpoint/safetensors_writer.h"
+#include "client/format/byte_source.h"
+#include "client/format/file_names.h"
+#include "client/format/safetensors_writer.h"
 #include "storage/base/status_macros.h"
 #include "storage/files/staged_file.h"
 

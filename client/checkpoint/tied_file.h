@@ -9,8 +9,8 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "client/checkpoint/dtype.h"
 #include "client/checkpoint/output_layout.h"
+#include "client/format/dtype.h"
 
 namespace muster {
 

@@ -11,8 +11,8 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "client/checkpoint/directory_walk.h"
-#include "client/checkpoint/index_json.h"
 #include "client/checkpoint/source_files.h"
+#include "client/format/index_json.h"
 
 namespace muster {
 

@@ -7,8 +7,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "client/checkpoint/byte_source.h"
 #include "client/cli/values.h"
+#include "client/format/byte_source.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {

@@ -4,8 +4,8 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "client/checkpoint/file_names.h"
 #include "client/cli/values.h"
+#include "client/format/file_names.h"
 #include "storage/base/quote.h"
 #include "storage/base/status_macros.h"
 #include "storage/object/uri.h"

@@ -9,10 +9,10 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "absl/types/span.h"
-#include "client/checkpoint/byte_source.h"
-#include "client/checkpoint/file_names.h"
-#include "client/checkpoint/safetensors_header.h"
 #include "client/checkpoint/tied_tensors.h"
+#include "client/format/byte_source.h"
+#include "client/format/file_names.h"
+#include "client/format/safetensors_header.h"
 #include "storage/base/error_info.h"
 #include "storage/base/status_macros.h"
 

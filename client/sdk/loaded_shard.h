@@ -10,7 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "client/checkpoint/dtype.h"
+#include "client/format/dtype.h"
 #include "client/sdk/shard_memory.h"
 #include "muster/v1/model.pb.h"
 

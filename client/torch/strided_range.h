@@ -10,8 +10,8 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
-#include "client/checkpoint/byte_source.h"
-#include "client/checkpoint/dtype.h"
+#include "client/format/byte_source.h"
+#include "client/format/dtype.h"
 
 namespace muster {
 

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "client/checkpoint/byte_source.h"
+#include "client/format/byte_source.h"
 
 namespace muster {
 

@@ -24,7 +24,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
-#include "client/checkpoint/index_json.h"
+#include "client/format/index_json.h"
 #include "storage/base/error_info.h"
 #include "storage/base/quote.h"
 #include "storage/base/status_macros.h"

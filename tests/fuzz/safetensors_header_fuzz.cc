@@ -10,8 +10,8 @@
 #include <string>
 
 #include "absl/status/status.h"
-#include "client/checkpoint/byte_source.h"
-#include "client/checkpoint/safetensors_header.h"
+#include "client/format/byte_source.h"
+#include "client/format/safetensors_header.h"
 
 namespace muster {
 namespace {

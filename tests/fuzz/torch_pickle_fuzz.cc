@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "absl/types/span.h"
-#include "client/checkpoint/byte_source.h"
-#include "client/checkpoint/safetensors_header.h"
+#include "client/format/byte_source.h"
+#include "client/format/safetensors_header.h"
 #include "client/torch/torch_file.h"
 #include "tests/unit/client/torch/torch_fixtures.h"
 

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "client/checkpoint/byte_source.h"
+#include "client/format/byte_source.h"
 #include "client/torch/torch_file.h"
 #include "client/torch/zip_directory.h"
 

@@ -5,7 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/checkpoint/checkpoint_reader.h"
-#include "client/checkpoint/file_names.h"
+#include "client/format/file_names.h"
 #include "client/transfer/shard_cache.h"
 #include "gmock/gmock.h"
 #include "storage/base/md5.h"

@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "absl/strings/string_view.h"
-#include "client/checkpoint/byte_source.h"
 #include "client/checkpoint/checkpoint_reader.h"
+#include "client/format/byte_source.h"
 #include "storage/base/random.h"
 
 namespace muster {

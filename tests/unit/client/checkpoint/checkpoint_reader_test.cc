@@ -9,8 +9,8 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "client/checkpoint/file_names.h"
-#include "client/checkpoint/index_json.h"
+#include "client/format/file_names.h"
+#include "client/format/index_json.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/support/status_matchers.h"

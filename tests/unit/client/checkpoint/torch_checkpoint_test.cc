@@ -5,10 +5,10 @@
 
 #include "absl/types/span.h"
 #include "client/checkpoint/checkpoint_reader.h"
-#include "client/checkpoint/index_json.h"
-#include "client/checkpoint/safetensors_header.h"
 #include "client/checkpoint/shard_stream.h"
 #include "client/checkpoint/source_plan.h"
+#include "client/format/index_json.h"
+#include "client/format/safetensors_header.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/support/status_matchers.h"

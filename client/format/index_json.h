@@ -1,6 +1,6 @@
 // model.safetensors.index.json: which file of a Hugging Face directory holds which tensor.
-#ifndef MUSTER_CLIENT_CHECKPOINT_INDEX_JSON_H_
-#define MUSTER_CLIENT_CHECKPOINT_INDEX_JSON_H_
+#ifndef MUSTER_CLIENT_FORMAT_INDEX_JSON_H_
+#define MUSTER_CLIENT_FORMAT_INDEX_JSON_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -9,7 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "client/checkpoint/byte_source.h"
+#include "client/format/byte_source.h"
 
 namespace muster {
 
@@ -58,4 +58,4 @@ bool IsSafeRelativePath(absl::string_view path);
 
 }  // namespace muster
 
-#endif  // MUSTER_CLIENT_CHECKPOINT_INDEX_JSON_H_
+#endif  // MUSTER_CLIENT_FORMAT_INDEX_JSON_H_

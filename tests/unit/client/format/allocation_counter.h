@@ -1,7 +1,7 @@
 // Counts the bytes that operator new has given out. Linking this into a binary replaces the global
 // operators.
-#ifndef MUSTER_TESTS_UNIT_CLIENT_CHECKPOINT_ALLOCATION_COUNTER_H_
-#define MUSTER_TESTS_UNIT_CLIENT_CHECKPOINT_ALLOCATION_COUNTER_H_
+#ifndef MUSTER_TESTS_UNIT_CLIENT_FORMAT_ALLOCATION_COUNTER_H_
+#define MUSTER_TESTS_UNIT_CLIENT_FORMAT_ALLOCATION_COUNTER_H_
 
 #include <cstdint>
 
@@ -16,4 +16,4 @@ void ResetPeak();
 
 }  // namespace muster
 
-#endif  // MUSTER_TESTS_UNIT_CLIENT_CHECKPOINT_ALLOCATION_COUNTER_H_
+#endif  // MUSTER_TESTS_UNIT_CLIENT_FORMAT_ALLOCATION_COUNTER_H_

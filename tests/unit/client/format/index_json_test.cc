@@ -1,4 +1,4 @@
-#include "client/checkpoint/index_json.h"
+#include "client/format/index_json.h"
 
 #include <string>
 

@@ -1,6 +1,6 @@
 // Writes the header of a safetensors file.
-#ifndef MUSTER_CLIENT_CHECKPOINT_SAFETENSORS_WRITER_H_
-#define MUSTER_CLIENT_CHECKPOINT_SAFETENSORS_WRITER_H_
+#ifndef MUSTER_CLIENT_FORMAT_SAFETENSORS_WRITER_H_
+#define MUSTER_CLIENT_FORMAT_SAFETENSORS_WRITER_H_
 
 #include <cstdint>
 #include <map>
@@ -41,4 +41,4 @@ class SafetensorsHeaderBuilder {
 
 }  // namespace muster
 
-#endif  // MUSTER_CLIENT_CHECKPOINT_SAFETENSORS_WRITER_H_
+#endif  // MUSTER_CLIENT_FORMAT_SAFETENSORS_WRITER_H_

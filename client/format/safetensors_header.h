@@ -2,8 +2,8 @@
 //
 // A file is 8 bytes of little-endian header length, the header (JSON, padded with spaces), then the
 // tensors' bytes without holes up to the end of the file.
-#ifndef MUSTER_CLIENT_CHECKPOINT_SAFETENSORS_HEADER_H_
-#define MUSTER_CLIENT_CHECKPOINT_SAFETENSORS_HEADER_H_
+#ifndef MUSTER_CLIENT_FORMAT_SAFETENSORS_HEADER_H_
+#define MUSTER_CLIENT_FORMAT_SAFETENSORS_HEADER_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -16,8 +16,8 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "client/checkpoint/byte_source.h"
-#include "client/checkpoint/dtype.h"
+#include "client/format/byte_source.h"
+#include "client/format/dtype.h"
 
 namespace muster {
 
@@ -102,4 +102,4 @@ absl::StatusOr<bool> LooksLikeSafetensors(const ByteSource& source);
 
 }  // namespace muster
 
-#endif  // MUSTER_CLIENT_CHECKPOINT_SAFETENSORS_HEADER_H_
+#endif  // MUSTER_CLIENT_FORMAT_SAFETENSORS_HEADER_H_

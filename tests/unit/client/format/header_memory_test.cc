@@ -5,14 +5,14 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
-#include "client/checkpoint/safetensors_header.h"
-#include "client/checkpoint/safetensors_writer.h"
 #include "client/checkpoint/sample_checkpoint.h"
+#include "client/format/safetensors_header.h"
+#include "client/format/safetensors_writer.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/support/status_matchers.h"
-#include "tests/unit/client/checkpoint/allocation_counter.h"
 #include "tests/unit/client/checkpoint/checkpoint_fixtures.h"
+#include "tests/unit/client/format/allocation_counter.h"
 
 namespace muster {
 namespace {

@@ -1,7 +1,7 @@
 // Bytes of one source file that may be read from any place, so that other kinds of sources can
 // follow.
-#ifndef MUSTER_CLIENT_CHECKPOINT_BYTE_SOURCE_H_
-#define MUSTER_CLIENT_CHECKPOINT_BYTE_SOURCE_H_
+#ifndef MUSTER_CLIENT_FORMAT_BYTE_SOURCE_H_
+#define MUSTER_CLIENT_FORMAT_BYTE_SOURCE_H_
 
 #include <cstdint>
 #include <memory>
@@ -45,4 +45,4 @@ std::shared_ptr<const ByteSource> NewMemoryByteSource(absl::string_view name, st
 
 }  // namespace muster
 
-#endif  // MUSTER_CLIENT_CHECKPOINT_BYTE_SOURCE_H_
+#endif  // MUSTER_CLIENT_FORMAT_BYTE_SOURCE_H_

@@ -3,8 +3,8 @@
 // Parsers that build a tree need many times the text's size in memory; a header of 100 MB must not.
 // The caller knows which shape it expects and pulls the values out; whatever it doesn't know is
 // skipped, still checked.
-#ifndef MUSTER_CLIENT_CHECKPOINT_JSON_READER_H_
-#define MUSTER_CLIENT_CHECKPOINT_JSON_READER_H_
+#ifndef MUSTER_CLIENT_FORMAT_JSON_READER_H_
+#define MUSTER_CLIENT_FORMAT_JSON_READER_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -14,7 +14,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "client/checkpoint/byte_source.h"
+#include "client/format/byte_source.h"
 
 namespace muster {
 
@@ -81,4 +81,4 @@ class JsonReader {
 
 }  // namespace muster
 
-#endif  // MUSTER_CLIENT_CHECKPOINT_JSON_READER_H_
+#endif  // MUSTER_CLIENT_FORMAT_JSON_READER_H_

@@ -1,6 +1,6 @@
 // The element types of safetensors files, by the names that the format gives them.
-#ifndef MUSTER_CLIENT_CHECKPOINT_DTYPE_H_
-#define MUSTER_CLIENT_CHECKPOINT_DTYPE_H_
+#ifndef MUSTER_CLIENT_FORMAT_DTYPE_H_
+#define MUSTER_CLIENT_FORMAT_DTYPE_H_
 
 #include <cstdint>
 #include <optional>
@@ -33,4 +33,4 @@ std::string ShapeToString(absl::Span<const int64_t> shape);
 
 }  // namespace muster
 
-#endif  // MUSTER_CLIENT_CHECKPOINT_DTYPE_H_
+#endif  // MUSTER_CLIENT_FORMAT_DTYPE_H_

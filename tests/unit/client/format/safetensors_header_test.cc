@@ -1,10 +1,10 @@
-#include "client/checkpoint/safetensors_header.h"
+#include "client/format/safetensors_header.h"
 
 #include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "client/checkpoint/safetensors_writer.h"
+#include "client/format/safetensors_writer.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "storage/base/random.h"

@@ -1,4 +1,4 @@
-#include "client/checkpoint/byte_source.h"
+#include "client/format/byte_source.h"
 
 #include <sys/socket.h>
 #include <sys/stat.h>

@@ -1,4 +1,4 @@
-#include "tests/unit/client/checkpoint/allocation_counter.h"
+#include "tests/unit/client/format/allocation_counter.h"
 
 #include <malloc.h>
 #include <stdlib.h>

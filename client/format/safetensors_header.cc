@@ -1,11 +1,11 @@
-#include "client/checkpoint/safetensors_header.h"
+#include "client/format/safetensors_header.h"
 
 #include <algorithm>
 #include <set>
 #include <tuple>
 
 #include "absl/strings/str_cat.h"
-#include "client/checkpoint/json_reader.h"
+#include "client/format/json_reader.h"
 #include "storage/base/error_info.h"
 #include "storage/base/quote.h"
 #include "storage/base/status_macros.h"

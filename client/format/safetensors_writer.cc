@@ -1,10 +1,10 @@
-#include "client/checkpoint/safetensors_writer.h"
+#include "client/format/safetensors_writer.h"
 
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "client/checkpoint/safetensors_header.h"
+#include "client/format/safetensors_header.h"
 
 namespace muster {
 

@@ -1,8 +1,8 @@
 // How the files of a model directory are called, and what their names say.
 //
 // Pure functions; thread-safe.
-#ifndef MUSTER_CLIENT_CHECKPOINT_FILE_NAMES_H_
-#define MUSTER_CLIENT_CHECKPOINT_FILE_NAMES_H_
+#ifndef MUSTER_CLIENT_FORMAT_FILE_NAMES_H_
+#define MUSTER_CLIENT_FORMAT_FILE_NAMES_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -53,4 +53,4 @@ std::string FoldCase(absl::string_view text);
 
 }  // namespace muster
 
-#endif  // MUSTER_CLIENT_CHECKPOINT_FILE_NAMES_H_
+#endif  // MUSTER_CLIENT_FORMAT_FILE_NAMES_H_

@@ -1,4 +1,4 @@
-#include "client/checkpoint/dtype.h"
+#include "client/format/dtype.h"
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"

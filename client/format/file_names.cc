@@ -1,4 +1,4 @@
-#include "client/checkpoint/file_names.h"
+#include "client/format/file_names.h"
 
 #include <algorithm>
 

@@ -1,4 +1,4 @@
-#include "client/checkpoint/index_json.h"
+#include "client/format/index_json.h"
 
 #include <algorithm>
 #include <numeric>
@@ -6,9 +6,9 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "client/checkpoint/json_reader.h"
-#include "client/checkpoint/safetensors_header.h"
-#include "client/checkpoint/safetensors_writer.h"
+#include "client/format/json_reader.h"
+#include "client/format/safetensors_header.h"
+#include "client/format/safetensors_writer.h"
 #include "storage/base/error_info.h"
 #include "storage/base/quote.h"
 #include "storage/base/status_macros.h"

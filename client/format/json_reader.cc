@@ -1,4 +1,4 @@
-#include "client/checkpoint/json_reader.h"
+#include "client/format/json_reader.h"
 
 #include <algorithm>
 #include <limits>
