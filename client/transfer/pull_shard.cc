@@ -90,7 +90,7 @@ absl::Status CheckedShard::SetPieces(const PullShard& input) {
   }
   piece_size_bytes_ = static_cast<int64_t>(piece_size);
   const int64_t expected = (size_bytes_ - 1) / piece_size_bytes_ + 1;
-  if (expected > static_cast<int64_t>(kMaxPiecesPerShard)) {
+  if (expected > kMaxPiecesPerShard) {
     return Refuse(name_, absl::StrCat(size_bytes_, " bytes in pieces of ", piece_size_bytes_,
                                       " are more than ", kMaxPiecesPerShard, " pieces"));
   }

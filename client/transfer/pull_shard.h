@@ -12,17 +12,14 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "muster/v1/model.pb.h"
+#include "storage/base/limits.h"
 #include "storage/base/md5.h"
 
 namespace muster {
 
-inline constexpr int64_t kMinPieceSizeBytes = int64_t{1} << 20;
-inline constexpr int64_t kMaxPieceSizeBytes = int64_t{64} << 20;
-// A shard registered in place has at most this many pieces.
-inline constexpr size_t kMaxPiecesPerShard = 100'000;
 // 100,000 pieces of 64 MiB. Shards without pieces have the same bound.
 inline constexpr int64_t kMaxShardSizeBytes =
-    static_cast<int64_t>(kMaxPiecesPerShard) * kMaxPieceSizeBytes;
+    kMaxPiecesPerShard * kMaxPieceSizeBytes;
 inline constexpr int kMaxLocationsPerShard = 16;
 
 // A shard as the server describes it, with the piece digests that ListPieces returned for it.

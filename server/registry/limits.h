@@ -6,6 +6,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "storage/base/limits.h"
+
 namespace muster {
 
 // One call holds at most this many items, so that it stays far below the 4 MiB of a gRPC message.
@@ -19,9 +21,6 @@ inline constexpr uint32_t kMaxPageSize = 1'000;
 inline constexpr uint32_t kDefaultPageSize = 100;
 inline constexpr size_t kMaxPageBytes = 1u << 20;
 
-inline constexpr uint32_t kMaxPiecesPerShard = 100'000;
-inline constexpr uint64_t kMinPieceSizeBytes = 1u << 20;
-inline constexpr uint64_t kMaxPieceSizeBytes = 64u << 20;
 // 8,192 digests of 16 bytes: 128 KiB, so that two such rows fit into one transaction of 512 KiB.
 inline constexpr uint32_t kPiecesPerRow = 8'192;
 // Of all shards of a version, so that placement can add up the versions of several assemblies in 64
