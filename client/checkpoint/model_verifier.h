@@ -12,8 +12,8 @@
 
 #include "absl/status/statusor.h"
 #include "client/encoding/key_source.h"
+#include "client/hash/parallel.h"
 #include "client/sdk/client.h"
-#include "client/transfer/parallel.h"
 #include "client/transfer/shard_cache.h"
 #include "storage/object/object_store_registry.h"
 

@@ -12,8 +12,8 @@
 #include "absl/time/time.h"
 #include "client/checkpoint/shard_encoding.h"
 #include "client/checkpoint/source_plan.h"
+#include "client/hash/parallel.h"
 #include "client/sdk/client.h"
-#include "client/transfer/parallel.h"
 #include "storage/base/random.h"
 #include "storage/object/object_store_registry.h"
 

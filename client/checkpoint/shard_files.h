@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "client/hash/parallel.h"
 #include "client/sdk/client.h"
-#include "client/transfer/parallel.h"
 #include "client/transfer/puller.h"
 #include "client/transfer/shard_cache.h"
 #include "storage/files/disk_room.h"

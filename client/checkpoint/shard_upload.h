@@ -11,9 +11,9 @@
 #include "client/checkpoint/directory_walk.h"
 #include "client/checkpoint/shard_stream.h"
 #include "client/checkpoint/source_files.h"
-#include "client/transfer/hash_queue.h"
-#include "client/transfer/parallel.h"
-#include "client/transfer/piece_hasher.h"
+#include "client/hash/hash_queue.h"
+#include "client/hash/parallel.h"
+#include "client/hash/piece_hasher.h"
 #include "muster/v1/model.pb.h"
 #include "storage/object/object_store_registry.h"
 

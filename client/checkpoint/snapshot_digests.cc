@@ -6,7 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
-#include "client/checkpoint/sha256.h"
+#include "client/hash/sha256.h"
 #include "storage/base/error_info.h"
 #include "storage/base/quote.h"
 #include "storage/base/status_macros.h"

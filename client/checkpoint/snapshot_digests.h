@@ -9,7 +9,7 @@
 #include "absl/strings/string_view.h"
 #include "client/checkpoint/source_plan.h"
 #include "client/format/byte_source.h"
-#include "client/transfer/parallel.h"
+#include "client/hash/parallel.h"
 
 namespace muster {
 

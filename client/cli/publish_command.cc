@@ -10,7 +10,7 @@
 #include "client/cli/json_output.h"
 #include "client/cli/source_flags.h"
 #include "client/cli/values.h"
-#include "client/transfer/md5_lanes.h"
+#include "client/hash/md5_lanes.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
 

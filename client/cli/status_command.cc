@@ -8,8 +8,8 @@
 #include "client/cli/display.h"
 #include "client/cli/json_output.h"
 #include "client/cli/shard_matrix.h"
+#include "client/hash/parallel.h"
 #include "client/sdk/pages.h"
-#include "client/transfer/parallel.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
 

@@ -12,7 +12,7 @@
 #include "client/cli/json_output.h"
 #include "client/cli/table.h"
 #include "client/cli/values.h"
-#include "client/transfer/md5_lanes.h"
+#include "client/hash/md5_lanes.h"
 #include "client/transfer/puller.h"
 #include "client/tune/plot.h"
 #include "client/tune/tuner.h"

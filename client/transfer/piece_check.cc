@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "client/transfer/md5_lanes.h"
+#include "client/hash/md5_lanes.h"
 #include "storage/base/error_info.h"
 #include "storage/base/status_macros.h"
 #include "storage/files/posix_file.h"

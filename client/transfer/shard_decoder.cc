@@ -7,8 +7,8 @@
 #include <utility>
 #include <vector>
 
-#include "client/transfer/md5_lanes.h"
-#include "client/transfer/parallel.h"
+#include "client/hash/md5_lanes.h"
+#include "client/hash/parallel.h"
 #include "storage/base/error_info.h"
 #include "storage/base/md5.h"
 #include "storage/base/status_macros.h"

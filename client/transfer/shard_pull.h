@@ -12,8 +12,8 @@
 
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "client/hash/hash_queue.h"
 #include "client/transfer/admission.h"
-#include "client/transfer/hash_queue.h"
 #include "client/transfer/host_slots.h"
 #include "client/transfer/location_book.h"
 #include "client/transfer/piece_sink.h"

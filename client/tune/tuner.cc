@@ -13,7 +13,7 @@
 #include "absl/strings/str_format.h"
 #include "client/checkpoint/shard_stream.h"
 #include "client/checkpoint/shard_upload.h"
-#include "client/transfer/hash_queue.h"
+#include "client/hash/hash_queue.h"
 #include "client/transfer/puller.h"
 #include "storage/base/error_info.h"
 #include "storage/base/md5.h"

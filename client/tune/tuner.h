@@ -11,7 +11,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "client/transfer/parallel.h"
+#include "client/hash/parallel.h"
 #include "client/tune/sample.h"
 #include "client/tune/tune_results.h"
 #include "storage/base/clock.h"

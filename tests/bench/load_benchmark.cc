@@ -12,9 +12,9 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "client/hash/md5_lanes.h"
 #include "client/sdk/client.h"
 #include "client/sdk/model_load.h"
-#include "client/transfer/md5_lanes.h"
 #include "client/transfer/shard_cache.h"
 #include "storage/base/clock.h"
 #include "storage/base/random.h"

@@ -17,7 +17,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
-#include "client/transfer/md5_lanes.h"
+#include "client/hash/md5_lanes.h"
 #include "hwy/highway.h"
 
 namespace muster {

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "client/transfer/md5_lanes.h"
+#include "client/hash/md5_lanes.h"
 #include "hwy/highway.h"
 #include "storage/base/md5.h"
 

@@ -5,7 +5,7 @@
 #include <fstream>
 #include <system_error>
 
-#include "client/checkpoint/sha256.h"
+#include "client/hash/sha256.h"
 #include "storage/object/file_object_store.h"
 #include "storage/object/uri.h"
 #include "tests/support/status_matchers.h"

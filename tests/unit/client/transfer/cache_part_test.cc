@@ -14,7 +14,7 @@
 #include <thread>
 
 #include "absl/strings/str_cat.h"
-#include "client/transfer/md5_lanes.h"
+#include "client/hash/md5_lanes.h"
 #include "client/transfer/puller.h"
 #include "client/transfer/shard_cache.h"
 #include "gmock/gmock.h"

@@ -10,7 +10,7 @@
 #include <sstream>
 
 #include "absl/strings/str_cat.h"
-#include "client/transfer/piece_hasher.h"
+#include "client/hash/piece_hasher.h"
 #include "gtest/gtest.h"
 #include "storage/base/random.h"
 #include "storage/object/rate_limit.h"

@@ -1,4 +1,4 @@
-#include "client/transfer/hash_queue.h"
+#include "client/hash/hash_queue.h"
 
 #include <atomic>
 #include <string>

@@ -8,7 +8,7 @@
 // 3. Below the break-even lanes are slower than hashing one by one, so every item may have a thread.
 //    Above it a second thread starts when half of its lanes would have work.
 // 4. Whoever takes items, or leaves, wakes a sleeper if a hasher is missing then.
-#include "client/transfer/hash_queue.h"
+#include "client/hash/hash_queue.h"
 
 #include <algorithm>
 

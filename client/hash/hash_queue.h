@@ -1,6 +1,6 @@
 // Hashes what several threads bring side by side in SIMD lanes, without threads of its own.
-#ifndef MUSTER_CLIENT_TRANSFER_HASH_QUEUE_H_
-#define MUSTER_CLIENT_TRANSFER_HASH_QUEUE_H_
+#ifndef MUSTER_CLIENT_HASH_HASH_QUEUE_H_
+#define MUSTER_CLIENT_HASH_HASH_QUEUE_H_
 
 #include <cstddef>
 #include <deque>
@@ -8,7 +8,7 @@
 
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
-#include "client/transfer/md5_lanes.h"
+#include "client/hash/md5_lanes.h"
 #include "storage/base/md5.h"
 #include "storage/base/mutex.h"
 
@@ -65,4 +65,4 @@ class HashQueue {
 
 }  // namespace muster
 
-#endif  // MUSTER_CLIENT_TRANSFER_HASH_QUEUE_H_
+#endif  // MUSTER_CLIENT_HASH_HASH_QUEUE_H_

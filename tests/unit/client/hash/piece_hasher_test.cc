@@ -1,4 +1,4 @@
-#include "client/transfer/piece_hasher.h"
+#include "client/hash/piece_hasher.h"
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"

@@ -1,6 +1,6 @@
 // The digests of a shard: its pieces, their root, and the whole object.
-#ifndef MUSTER_CLIENT_TRANSFER_PIECE_HASHER_H_
-#define MUSTER_CLIENT_TRANSFER_PIECE_HASHER_H_
+#ifndef MUSTER_CLIENT_HASH_PIECE_HASHER_H_
+#define MUSTER_CLIENT_HASH_PIECE_HASHER_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -9,8 +9,8 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "client/transfer/hash_queue.h"
-#include "client/transfer/md5_lanes.h"
+#include "client/hash/hash_queue.h"
+#include "client/hash/md5_lanes.h"
 #include "storage/base/md5.h"
 
 namespace muster {
@@ -53,4 +53,4 @@ class ShardHasher {
 
 }  // namespace muster
 
-#endif  // MUSTER_CLIENT_TRANSFER_PIECE_HASHER_H_
+#endif  // MUSTER_CLIENT_HASH_PIECE_HASHER_H_

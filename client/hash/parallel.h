@@ -1,6 +1,6 @@
 // Runs independent pieces of work on a few threads.
-#ifndef MUSTER_CLIENT_TRANSFER_PARALLEL_H_
-#define MUSTER_CLIENT_TRANSFER_PARALLEL_H_
+#ifndef MUSTER_CLIENT_HASH_PARALLEL_H_
+#define MUSTER_CLIENT_HASH_PARALLEL_H_
 
 #include <cstddef>
 #include <functional>
@@ -27,4 +27,4 @@ size_t ThreadsForCores();
 
 }  // namespace muster
 
-#endif  // MUSTER_CLIENT_TRANSFER_PARALLEL_H_
+#endif  // MUSTER_CLIENT_HASH_PARALLEL_H_

@@ -1,4 +1,4 @@
-#include "client/transfer/md5_kernel.h"
+#include "client/hash/md5_kernel.h"
 
 #include <bit>
 #include <cstring>
@@ -6,7 +6,7 @@
 
 // Highway compiles this file once per target.
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "client/transfer/md5_kernel.cc"
+#define HWY_TARGET_INCLUDE "client/hash/md5_kernel.cc"
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
 

@@ -1,4 +1,4 @@
-#include "client/transfer/md5_lanes.h"
+#include "client/hash/md5_lanes.h"
 
 #include <algorithm>
 #include <memory>

@@ -4,8 +4,8 @@
 // widest instructions of the machine are chosen at run time (Google Highway). Inputs of any lengths
 // go together: a lane that comes free takes the next one, and what is left when too few remain to
 // fill lanes is hashed one by one.
-#ifndef MUSTER_CLIENT_TRANSFER_MD5_LANES_H_
-#define MUSTER_CLIENT_TRANSFER_MD5_LANES_H_
+#ifndef MUSTER_CLIENT_HASH_MD5_LANES_H_
+#define MUSTER_CLIENT_HASH_MD5_LANES_H_
 
 #include <array>
 #include <cstddef>
@@ -14,7 +14,7 @@
 
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
-#include "client/transfer/md5_kernel.h"
+#include "client/hash/md5_kernel.h"
 #include "storage/base/md5.h"
 
 namespace muster {
@@ -52,4 +52,4 @@ size_t Md5BreakEven();
 
 }  // namespace muster
 
-#endif  // MUSTER_CLIENT_TRANSFER_MD5_LANES_H_
+#endif  // MUSTER_CLIENT_HASH_MD5_LANES_H_

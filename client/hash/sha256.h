@@ -1,6 +1,6 @@
 // SHA-256 of bytes that arrive in parts: what Hugging Face caches name large files by.
-#ifndef MUSTER_CLIENT_CHECKPOINT_SHA256_H_
-#define MUSTER_CLIENT_CHECKPOINT_SHA256_H_
+#ifndef MUSTER_CLIENT_HASH_SHA256_H_
+#define MUSTER_CLIENT_HASH_SHA256_H_
 
 #include <memory>
 #include <string>
@@ -29,4 +29,4 @@ class Sha256Stream {
 
 }  // namespace muster
 
-#endif  // MUSTER_CLIENT_CHECKPOINT_SHA256_H_
+#endif  // MUSTER_CLIENT_HASH_SHA256_H_

@@ -1,4 +1,4 @@
-#include "client/transfer/parallel.h"
+#include "client/hash/parallel.h"
 
 #include <algorithm>
 #include <atomic>

@@ -1,8 +1,8 @@
 // The block function of MD5 over several lanes, compiled once per SIMD target.
 //
 // Internal to md5_lanes.
-#ifndef MUSTER_CLIENT_TRANSFER_MD5_KERNEL_H_
-#define MUSTER_CLIENT_TRANSFER_MD5_KERNEL_H_
+#ifndef MUSTER_CLIENT_HASH_MD5_KERNEL_H_
+#define MUSTER_CLIENT_HASH_MD5_KERNEL_H_
 
 #include <array>
 #include <cstddef>
@@ -58,4 +58,4 @@ constexpr size_t Md5Word(size_t step) {
 
 }  // namespace muster
 
-#endif  // MUSTER_CLIENT_TRANSFER_MD5_KERNEL_H_
+#endif  // MUSTER_CLIENT_HASH_MD5_KERNEL_H_

@@ -9,14 +9,14 @@
 //    into one set of the cache and push one another out. A long run therefore goes ahead alone by a
 //    few blocks, different ones in each lane.
 // 5. When fewer jobs are left than pay for lanes, each is finished on its own.
-#include "client/transfer/md5_lanes.h"
+#include "client/hash/md5_lanes.h"
 
 #include <algorithm>
 #include <cstring>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "client/transfer/md5_kernel.h"
+#include "client/hash/md5_kernel.h"
 
 namespace muster {
 namespace {

@@ -1,4 +1,4 @@
-#include "client/checkpoint/sha256.h"
+#include "client/hash/sha256.h"
 
 #include <openssl/evp.h>
 
