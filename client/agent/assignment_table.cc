@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "client/transfer/pull_shard.h"
+#include "client/cache/checked_shard.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {

@@ -11,9 +11,9 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "client/cache/checked_shard.h"
 #include "client/sdk/pieces.h"
 #include "client/transfer/pull_failure.h"
-#include "client/transfer/pull_shard.h"
 #include "storage/base/mutex.h"
 #include "storage/base/status_macros.h"
 

@@ -6,9 +6,9 @@
 #include <string>
 
 #include "client/agent/shard_fetcher.h"
+#include "client/cache/shard_cache.h"
 #include "client/sdk/client.h"
 #include "client/transfer/puller.h"
-#include "client/transfer/shard_cache.h"
 
 namespace muster {
 

@@ -9,7 +9,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
-#include "client/transfer/pull_shard.h"
+#include "client/cache/checked_shard.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {

@@ -13,7 +13,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "client/transfer/shard_cache.h"
+#include "client/cache/shard_cache.h"
 #include "muster/v1/model.pb.h"
 #include "storage/base/mutex.h"
 

@@ -26,6 +26,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "client/cache/checked_shard.h"
 #include "client/checkpoint/object_files.h"
 #include "client/checkpoint/shard_registrar.h"
 #include "client/checkpoint/shard_stream.h"
@@ -35,7 +36,6 @@
 #include "client/hash/hash_queue.h"
 #include "client/sdk/pages.h"
 #include "client/sdk/pieces.h"
-#include "client/transfer/pull_shard.h"
 #include "storage/base/error_info.h"
 #include "storage/base/md5.h"
 #include "storage/base/quote.h"

@@ -7,9 +7,9 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "client/cache/shard_cache.h"
 #include "client/cli/command.h"
 #include "client/cli/key_flags.h"
-#include "client/transfer/shard_cache.h"
 
 namespace CLI {
 class App;

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "client/transfer/shard_cache.h"
+#include "client/cache/shard_cache.h"
 
 namespace muster {
 

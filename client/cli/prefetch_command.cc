@@ -5,8 +5,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "client/assemble/shard_files.h"
 #include "client/checkpoint/first_layers.h"
-#include "client/checkpoint/shard_files.h"
 #include "client/cli/cache_flags.h"
 #include "client/cli/commands.h"
 #include "client/cli/json_output.h"

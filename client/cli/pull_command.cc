@@ -3,7 +3,7 @@
 #include <memory>
 
 #include "absl/strings/str_cat.h"
-#include "client/checkpoint/shard_files.h"
+#include "client/assemble/shard_files.h"
 #include "client/cli/commands.h"
 #include "client/cli/json_output.h"
 #include "client/cli/key_flags.h"

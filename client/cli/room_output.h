@@ -5,7 +5,7 @@
 #include <cstddef>
 #include <string>
 
-#include "client/transfer/cache_contents.h"
+#include "client/cache/cache_contents.h"
 
 namespace muster {
 

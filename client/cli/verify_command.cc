@@ -4,7 +4,7 @@
 #include <thread>
 
 #include "absl/strings/str_cat.h"
-#include "client/checkpoint/model_verifier.h"
+#include "client/assemble/model_verifier.h"
 #include "client/cli/commands.h"
 #include "client/cli/json_output.h"
 #include "client/cli/key_flags.h"

@@ -10,10 +10,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
+#include "client/cache/checked_shard.h"
 #include "client/hash/md5_lanes.h"
 #include "client/sdk/pieces.h"
 #include "client/sdk/shard_memory.h"
-#include "client/transfer/pull_shard.h"
 #include "storage/base/error_info.h"
 #include "storage/base/md5.h"
 #include "storage/base/resource_name.h"

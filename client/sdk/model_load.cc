@@ -6,13 +6,13 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "client/checkpoint/shard_files.h"
+#include "client/assemble/shard_files.h"
+#include "client/cache/checked_shard.h"
+#include "client/cache/shard_decoder.h"
 #include "client/encoding/encoding_name.h"
 #include "client/encoding/frame_decoder.h"
 #include "client/hash/parallel.h"
 #include "client/sdk/pieces.h"
-#include "client/transfer/pull_shard.h"
-#include "client/transfer/shard_decoder.h"
 #include "storage/base/error_info.h"
 #include "storage/base/mutex.h"
 #include "storage/base/quote.h"

@@ -13,8 +13,8 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
-#include "client/transfer/piece_sink.h"
-#include "client/transfer/shard_cache.h"
+#include "client/cache/piece_sink.h"
+#include "client/cache/shard_cache.h"
 #include "storage/files/posix_file.h"
 
 namespace muster {

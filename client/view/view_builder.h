@@ -11,9 +11,9 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "client/cache/shard_cache.h"
 #include "client/sdk/client.h"
 #include "client/transfer/puller.h"
-#include "client/transfer/shard_cache.h"
 #include "client/view/view_record.h"
 
 namespace muster {

@@ -11,7 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "client/transfer/shard_cache.h"
+#include "client/cache/shard_cache.h"
 #include "client/view/view_place.h"
 #include "client/view/view_record.h"
 

@@ -12,10 +12,10 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "client/cache/shard_cache.h"
 #include "client/hash/md5_lanes.h"
 #include "client/sdk/client.h"
 #include "client/sdk/model_load.h"
-#include "client/transfer/shard_cache.h"
 #include "storage/base/clock.h"
 #include "storage/base/random.h"
 #include "storage/object/file_object_store.h"

@@ -18,10 +18,10 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "client/cache/piece_sink.h"
 #include "client/hash/hash_queue.h"
 #include "client/hash/md5_lanes.h"
 #include "client/hash/piece_hasher.h"
-#include "client/transfer/piece_sink.h"
 #include "client/transfer/puller.h"
 #include "storage/base/clock.h"
 #include "storage/base/random.h"

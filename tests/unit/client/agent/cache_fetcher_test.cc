@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "client/transfer/pull_shard.h"
+#include "client/cache/checked_shard.h"
 #include "gtest/gtest.h"
 #include "storage/object/memory_object_store.h"
 #include "storage/object/object_store_registry.h"

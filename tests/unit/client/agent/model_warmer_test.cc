@@ -2,7 +2,7 @@
 
 #include <future>
 
-#include "client/transfer/pull_shard.h"
+#include "client/cache/checked_shard.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/support/status_matchers.h"

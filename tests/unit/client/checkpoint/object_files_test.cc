@@ -4,7 +4,7 @@
 #include <filesystem>
 
 #include "absl/strings/str_cat.h"
-#include "client/checkpoint/assembler.h"
+#include "client/assemble/assembler.h"
 #include "client/checkpoint/source_plan.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"

@@ -8,7 +8,7 @@
 #include "gtest/gtest.h"
 #include "hwy/highway.h"
 #include "storage/base/random.h"
-#include "tests/unit/client/transfer/transfer_fixtures.h"
+#include "tests/unit/client/cache/cache_fixtures.h"
 
 namespace muster {
 namespace {

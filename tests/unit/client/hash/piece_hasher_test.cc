@@ -3,7 +3,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/support/status_matchers.h"
-#include "tests/unit/client/transfer/transfer_fixtures.h"
+#include "tests/unit/client/cache/cache_fixtures.h"
 
 namespace muster {
 namespace {

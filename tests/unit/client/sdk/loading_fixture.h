@@ -7,13 +7,13 @@
 #include <string>
 #include <vector>
 
+#include "client/cache/shard_cache.h"
 #include "client/sdk/model_load.h"
-#include "client/transfer/shard_cache.h"
 #include "gtest/gtest.h"
 #include "tests/support/fake_clock.h"
+#include "tests/unit/client/cache/cache_fixtures.h"
 #include "tests/unit/client/checkpoint/checkpoint_fixtures.h"
 #include "tests/unit/client/checkpoint/fake_catalogue.h"
-#include "tests/unit/client/transfer/transfer_fixtures.h"
 
 namespace muster {
 

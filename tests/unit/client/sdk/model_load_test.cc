@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "client/transfer/shard_cache.h"
+#include "client/cache/shard_cache.h"
 #include "gmock/gmock.h"
 #include "storage/base/mutex.h"
 #include "tests/support/status_matchers.h"

@@ -9,7 +9,7 @@
 #include "gtest/gtest.h"
 #include "tests/support/fake_clock.h"
 #include "tests/support/status_matchers.h"
-#include "tests/unit/client/transfer/transfer_fixtures.h"
+#include "tests/unit/client/cache/cache_fixtures.h"
 
 namespace muster {
 namespace {

@@ -1,5 +1,5 @@
 // What a later writer takes over from one that ended: pieces that are right on disk, and no other.
-#include "client/transfer/cache_part.h"
+#include "client/cache/cache_part.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -14,15 +14,15 @@
 #include <thread>
 
 #include "absl/strings/str_cat.h"
+#include "client/cache/shard_cache.h"
 #include "client/hash/md5_lanes.h"
 #include "client/transfer/puller.h"
-#include "client/transfer/shard_cache.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "storage/base/random.h"
 #include "tests/support/fake_clock.h"
 #include "tests/support/status_matchers.h"
-#include "tests/unit/client/transfer/transfer_fixtures.h"
+#include "tests/unit/client/cache/cache_fixtures.h"
 
 namespace muster {
 namespace {

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "client/transfer/shard_cache.h"
+#include "client/cache/shard_cache.h"
 #include "client/view/view_builder.h"
 #include "client/view/view_place.h"
 #include "tests/unit/client/checkpoint/publishing_fixture.h"

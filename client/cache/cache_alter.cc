@@ -1,0 +1,59 @@
+// Others who look the entry up between the change and the new record wait for the lock and find the
+// record then (step 2 of shard_cache.cc). A process that dies in between leaves an entry that is
+// hashed again.
+#include "client/cache/cache_alter.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <tuple>
+
+#include "absl/strings/str_cat.h"
+#include "client/cache/cache_record.h"
+#include "storage/base/status_macros.h"
+
+namespace muster {
+namespace {
+
+// What a change of names or mode leaves as it is, and a write does not.
+bool SameBytes(const struct stat& a, const struct stat& b) {
+  const auto content = [](const struct stat& s) {
+    return std::make_tuple(s.st_size, s.st_ino, s.st_mtim.tv_sec, s.st_mtim.tv_nsec);
+  };
+  return content(a) == content(b);
+}
+
+// An entry that can't be recorded is only slower to find: it is hashed again.
+void RecordAnew(const CacheRecord& record, int fd, const struct stat& before) {
+  struct stat after {};
+  if (fstat(fd, &after) != 0 || SameState(before, after)) return;
+  const absl::StatusOr<struct stat> settled = record.Settle(fd);
+  if (!settled.ok() || !SameBytes(before, *settled)) return;
+  if (!record.Write(*settled).ok()) record.Remove();
+}
+
+}  // namespace
+
+absl::Status AlterEntry(const CacheDomain& domain, const std::string& key,
+                        absl::FunctionRef<absl::Status(const LockedEntry& entry)> alter,
+                        const std::stop_token& stop) {
+  const std::string path = domain.PathOf(key);
+  const CacheRecord record(domain.dir.get(), key);
+  for (int start = 0; start < kMaxStartsOver; ++start) {
+    const UniqueFd fd(
+        openat(domain.dir.get(), key.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+    if (!fd.valid()) return PathError(errno, "open", path);
+    MUSTER_RETURN_IF_ERROR(LockExclusive(fd.get(), path, stop));
+    if (!IsSameFile(domain.dir.get(), key, fd.get())) continue;
+    struct stat before {};
+    if (fstat(fd.get(), &before) != 0) return PathError(errno, "stat", path);
+    const bool verified = S_ISREG(before.st_mode) && record.Vouches(before);
+    const absl::Status status = alter({fd.get(), path, verified});
+    if (verified) RecordAnew(record, fd.get(), before);
+    return status;
+  }
+  return absl::AbortedError(absl::StrCat(path, ": the cache entry keeps being replaced"));
+}
+
+}  // namespace muster

@@ -1,0 +1,83 @@
+#include "client/cache/cache_check.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "client/cache/cache_contents.h"
+#include "client/cache/cache_pieces.h"
+#include "client/cache/piece_check.h"
+#include "storage/base/error_info.h"
+#include "storage/base/status_macros.h"
+#include "storage/object/io_buffer.h"
+
+namespace muster {
+namespace {
+
+// Fills `out`, at a multiple of kIoAlignment in the file and in memory, but for its end.
+absl::Status ReadDirect(int fd, const std::string& path, int64_t offset, absl::Span<char> out) {
+  const size_t bulk = out.size() / kIoAlignment * kIoAlignment;
+  MUSTER_RETURN_IF_ERROR(ReadAt(fd, path, offset, out.first(bulk)));
+  if (bulk == out.size()) return absl::OkStatus();
+  alignas(kIoAlignment) char end[kIoAlignment];
+  const absl::Span<char> rest = out.subspan(bulk);
+  const ssize_t count = pread(fd, end, sizeof(end), offset + static_cast<int64_t>(bulk));
+  if (count < static_cast<ssize_t>(rest.size())) return PathError(EIO, "read", path);
+  std::copy_n(end, rest.size(), rest.begin());
+  return absl::OkStatus();
+}
+
+// What is on the disk, leaving the page cache to those who use the entry; where that doesn't work,
+// by dropping the range from it first. Pages that were written but not synced would stay; an entry
+// was synced before it was visible.
+absl::Status ReadFromDisk(int fd, int direct_fd, const std::string& path, int64_t offset,
+                          absl::Span<char> out) {
+  if (direct_fd >= 0 && ReadDirect(direct_fd, path, offset, out).ok()) return absl::OkStatus();
+  posix_fadvise(fd, offset, static_cast<off_t>(out.size()), POSIX_FADV_DONTNEED);
+  return ReadAt(fd, path, offset, out);
+}
+
+// kDataLoss also for what can't be read: nobody is served by an entry on a bad sector.
+absl::Status HashEntry(const CheckedShard& shard, const CheckedFile& file,
+                       const std::stop_token& stop) {
+  struct stat state {};
+  if (fstat(file.fd, &state) != 0) return PathError(errno, "stat", file.path);
+  MUSTER_RETURN_IF_ERROR(CheckFileSize(shard, file.path, state.st_size));
+  const absl::Status status = CheckFile(shard, file, stop);
+  if (absl::IsInternal(status) || absl::IsOutOfRange(status)) {
+    return MakeError(
+        absl::StatusCode::kDataLoss, "CACHE_ENTRY_CORRUPT",
+        absl::StrCat(file.path, ": ", status.message(), "; the cache entry was removed"));
+  }
+  return status;
+}
+
+}  // namespace
+
+absl::Status CheckEntry(const CacheDomain& domain, const std::string& key, const ReadPace& pace,
+                        const std::stop_token& stop) {
+  MUSTER_ASSIGN_OR_RETURN(const CheckedShard shard, ShardOfEntry(domain, key));
+  const std::string path = domain.PathOf(key);
+  const UniqueFd fd(
+      openat(domain.dir.get(), key.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+  if (!fd.valid()) return PathError(errno, "open", path);
+  // Has no lock and no life of its own; invalid where the file system can't do it.
+  const UniqueFd direct(open(absl::StrCat("/proc/self/fd/", fd.get()).c_str(),
+                             O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_DIRECT));
+  const auto read = [&](int64_t offset, absl::Span<char> out) {
+    if (pace) pace(static_cast<int64_t>(out.size()));
+    return ReadFromDisk(fd.get(), direct.get(), path, offset, out);
+  };
+  const absl::Status status = HashEntry(shard, {fd.get(), path, read}, stop);
+  if (!absl::IsDataLoss(status)) return status;
+  // As Lookup removes one: under the entry's lock, and only if it still is the one that was read.
+  MUSTER_RETURN_IF_ERROR(LockExclusive(fd.get(), path, stop));
+  if (IsSameFile(domain.dir.get(), key, fd.get())) RemoveEntryFiles(domain, key);
+  return status;
+}
+
+}  // namespace muster

@@ -1,0 +1,191 @@
+#include "client/cache/cache_contents.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+
+#include <algorithm>
+#include <limits>
+#include <map>
+#include <set>
+#include <tuple>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "client/cache/cache_pins.h"
+#include "client/cache/cache_use.h"
+#include "client/cache/checked_shard.h"
+#include "storage/base/error_info.h"
+#include "storage/base/status_macros.h"
+
+namespace muster {
+namespace {
+
+// Named in an error at most.
+constexpr size_t kMaxOwnersNamed = 8;
+
+// Whether nobody writes the part; then `lock` keeps it so.
+bool TryToKeepUnwritten(const CacheDomain& domain, const std::string& name, UniqueFd& lock) {
+  lock = UniqueFd(
+      openat(domain.dir.get(), name.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+  return lock.valid() && TryLockExclusive(lock.get()) &&
+         IsSameFile(domain.dir.get(), name, lock.get());
+}
+
+std::optional<CacheItem> ItemOf(const CacheDomain& domain, const std::string& name) {
+  CacheItem item;
+  absl::string_view key = name;
+  item.is_part = absl::ConsumeSuffix(&key, kPartSuffix);
+  struct stat state {};
+  if (absl::StrContains(key, '.') ||
+      fstatat(domain.dir.get(), name.c_str(), &state, AT_SYMLINK_NOFOLLOW) != 0 ||
+      !S_ISREG(state.st_mode)) {
+    return std::nullopt;
+  }
+  item.key = std::string(key);
+  item.size_bytes = state.st_size;
+  if (item.is_part) {
+    UniqueFd lock;
+    item.last_use = absl::TimeFromTimespec(state.st_mtim);
+    item.in_use = !TryToKeepUnwritten(domain, name, lock);
+  } else {
+    item.last_use = LastUse(domain, item.key);
+    item.in_use = !TryToKeepUnused(domain, item.key).valid();
+  }
+  return item;
+}
+
+}  // namespace
+
+std::vector<WantedShard> WantedOf(absl::Span<const muster::v1::Shard> shards) {
+  std::vector<WantedShard> wanted;
+  wanted.reserve(shards.size());
+  for (const muster::v1::Shard& shard : shards) {
+    const int64_t stored_bytes =
+        shard.encoding().empty() ? 0 : static_cast<int64_t>(shard.size_bytes());
+    wanted.push_back({ContentKeyOf(shard), ContentBytesOf(shard), stored_bytes});
+  }
+  return wanted;
+}
+
+int64_t FreeOnDisk(const CacheDomain& domain) {
+  struct statvfs vfs {};
+  if (fstatvfs(domain.dir.get(), &vfs) != 0) return std::numeric_limits<int64_t>::max();
+  return static_cast<int64_t>(vfs.f_bavail) * static_cast<int64_t>(vfs.f_frsize);
+}
+
+absl::StatusOr<std::vector<CacheItem>> ListContents(const CacheDomain& domain) {
+  MUSTER_ASSIGN_OR_RETURN(const std::vector<CachePin> pins, ReadPins(domain));
+  std::map<std::string, std::vector<std::string>> owners;
+  for (const CachePin& pin : pins) {
+    for (const std::string& key : pin.keys) owners[key].push_back(pin.owner);
+  }
+  std::vector<CacheItem> items;
+  MUSTER_RETURN_IF_ERROR(domain.ForEachName([&](const std::string& name) {
+    std::optional<CacheItem> item = ItemOf(domain, name);
+    if (!item.has_value()) return;
+    const std::string decoded = DecodedKeyOf(item->key);
+    if (const auto it = owners.find(item->key); it != owners.end()) {
+      item->owners = it->second;
+    } else if (const auto of_content = owners.find(decoded);
+               of_content != owners.end() && !domain.Has(decoded)) {
+      item->owners = of_content->second;
+    }
+    items.push_back(*std::move(item));
+  }));
+  std::sort(items.begin(), items.end(), [](const CacheItem& a, const CacheItem& b) {
+    return std::make_tuple(!a.is_part, a.last_use, a.key) <
+           std::make_tuple(!b.is_part, b.last_use, b.key);
+  });
+  return items;
+}
+
+CacheRoom RoomFor(const CacheDomain& domain, std::optional<int64_t> budget_bytes,
+                  absl::Span<const CacheItem> contents, absl::Span<const WantedShard> wanted) {
+  // By StoredKey.
+  std::map<std::string, WantedShard, std::less<>> missing;
+  for (const WantedShard& shard : wanted) missing[std::string(StoredKeyOf(shard.key))] = shard;
+  CacheRoom room;
+  std::map<std::string, int64_t> by_owner;
+  int64_t used = 0;
+  for (const CacheItem& item : contents) {
+    used += item.size_bytes;
+    const std::string stored_key(StoredKeyOf(item.key));
+    if (const auto it = missing.find(stored_key); it != missing.end()) {
+      const bool is_transient = it->second.stored_bytes > 0 && item.key == stored_key;
+      int64_t& bytes = is_transient ? it->second.stored_bytes : it->second.size_bytes;
+      bytes = std::max<int64_t>(0, bytes - item.size_bytes);
+      continue;
+    }
+    (item.pinned() ? room.pinned_bytes : room.evictable_bytes) += item.size_bytes;
+    for (const std::string& owner : item.owners) by_owner[owner] += item.size_bytes;
+    if (item.in_use) by_owner["transfers under way"] += item.size_bytes;
+  }
+  std::vector<int64_t> transient;
+  for (const auto& [key, shard] : missing) {
+    room.needed_bytes += shard.size_bytes;
+    if (shard.size_bytes > 0) transient.push_back(shard.stored_bytes);
+  }
+  std::sort(transient.rbegin(), transient.rend());
+  for (size_t i = 0; i < std::min(transient.size(), kDecodedAtOnce); ++i) {
+    room.needed_bytes += transient[i];
+  }
+  room.free_bytes = FreeOnDisk(domain);
+  if (budget_bytes.has_value()) room.free_bytes = std::min(room.free_bytes, *budget_bytes - used);
+  room.owners.assign(by_owner.begin(), by_owner.end());
+  std::stable_sort(room.owners.begin(), room.owners.end(),
+                   [](const auto& a, const auto& b) { return a.second > b.second; });
+  return room;
+}
+
+std::string DescribeRoom(const CacheRoom& room) {
+  return absl::StrCat("needed ", room.needed_bytes, " bytes, pinned ", room.pinned_bytes,
+                      ", evictable ", room.evictable_bytes, ", free ", room.free_bytes);
+}
+
+absl::Status NoRoomError(const CacheDomain& domain, const CacheRoom& room) {
+  std::string owners;
+  for (size_t i = 0; i < room.owners.size(); ++i) {
+    if (i == kMaxOwnersNamed) {
+      absl::StrAppend(&owners, " and ", room.owners.size() - i, " more");
+      break;
+    }
+    absl::StrAppend(&owners, i == 0 ? "" : ", ", room.owners[i].first, " (", room.owners[i].second,
+                    " bytes)");
+  }
+  return MakeError(
+      absl::StatusCode::kResourceExhausted, "CACHE_FULL",
+      absl::StrCat(domain.path, ": no space: ", DescribeRoom(room),
+                   owners.empty() ? "" : absl::StrCat("; pinned by ", owners),
+                   "; raise --cache-budget, free disk space, use another --cache, or let go of "
+                   "assemblies (leave or delete them, or `muster cache unpin`)"),
+      {{"needed_bytes", absl::StrCat(room.needed_bytes)},
+       {"pinned_bytes", absl::StrCat(room.pinned_bytes)},
+       {"evictable_bytes", absl::StrCat(room.evictable_bytes)},
+       {"free_bytes", absl::StrCat(room.free_bytes)},
+       {"owners", owners}});
+}
+
+bool RemoveItem(const CacheDomain& domain, const CacheItem& item) {
+  UniqueFd lock;
+  if (item.is_part) {
+    if (!TryToKeepUnwritten(domain, item.key + kPartSuffix, lock)) return false;
+    domain.Remove(item.key + kClaimsSuffix);
+    if (!domain.Has(item.key)) domain.Remove(item.key + kPiecesSuffix);
+    domain.Remove(item.key + kPartSuffix);
+    return true;
+  }
+  lock = TryToKeepUnused(domain, item.key);
+  if (!lock.valid()) return false;
+  RemoveEntryFiles(domain, item.key);
+  return true;
+}
+
+void RemoveEntryFiles(const CacheDomain& domain, const std::string& key) {
+  for (const char* suffix : {kRecordSuffix, "", kPiecesSuffix, kUseSuffix}) {
+    domain.Remove(key + suffix);
+  }
+}
+
+}  // namespace muster

@@ -1,0 +1,51 @@
+// The files of one cache domain: where they are and how they are named.
+#ifndef MUSTER_CLIENT_CACHE_CACHE_FILES_H_
+#define MUSTER_CLIENT_CACHE_CACHE_FILES_H_
+
+#include <sys/types.h>
+
+#include <stop_token>
+#include <string>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "storage/files/posix_file.h"
+
+namespace muster {
+
+// Behind an entry's name; see the layout on top of shard_cache.cc.
+inline constexpr char kPartSuffix[] = ".part";
+inline constexpr char kClaimsSuffix[] = ".claims";
+inline constexpr char kRecordSuffix[] = ".record";
+inline constexpr char kPiecesSuffix[] = ".pieces";
+inline constexpr char kUseSuffix[] = ".use";
+
+// Names that keep changing between open and lock mean that something outside meddles with the
+// cache.
+inline constexpr int kMaxStartsOver = 1000;
+
+// An open directory. Thread-safe: nothing changes after it was filled in.
+struct CacheDomain {
+  UniqueFd dir;
+  std::string path;
+  // Permission bits of entries.
+  mode_t entry_mode = 0444;
+
+  std::string PathOf(absl::string_view name) const { return absl::StrCat(path, "/", name); }
+
+  // Calls `on_name` for every file that belongs to an entry or a part, in no order.
+  absl::Status ForEachName(absl::FunctionRef<void(const std::string& name)> on_name) const;
+  bool Has(const std::string& name) const;
+  // The domain's own lock, until the descriptor is closed: who counts, evicts or pins holds it.
+  // kCancelled.
+  absl::StatusOr<UniqueFd> Lock(const std::stop_token& stop) const;
+  // Missing files are fine.
+  void Remove(const std::string& name) const;
+};
+
+}  // namespace muster
+
+#endif  // MUSTER_CLIENT_CACHE_CACHE_FILES_H_

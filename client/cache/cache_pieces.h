@@ -1,0 +1,27 @@
+// The piece list of an entry, kept beside it so that the entry can be checked without a server.
+#ifndef MUSTER_CLIENT_CACHE_CACHE_PIECES_H_
+#define MUSTER_CLIENT_CACHE_CACHE_PIECES_H_
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "client/cache/cache_files.h"
+#include "client/cache/checked_shard.h"
+
+namespace muster {
+
+// Writes KEY.pieces unless it is there. Nothing to do for a shard without pieces.
+absl::Status KeepPieces(const CacheDomain& domain, const CheckedShard& shard);
+
+// Writes it anew and syncs it; `shard` has pieces.
+absl::Status WritePieces(const CacheDomain& domain, const CheckedShard& shard);
+
+// The shard that the entry `key` must hold. The list is bound by the root in the key, or for what was
+// decoded by a root of its own, so that a torn one is not taken: kNotFound, as where there is none.
+// kInvalidArgument: no key.
+absl::StatusOr<CheckedShard> ShardOfEntry(const CacheDomain& domain, const std::string& key);
+
+}  // namespace muster
+
+#endif  // MUSTER_CLIENT_CACHE_CACHE_PIECES_H_

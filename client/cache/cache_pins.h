@@ -1,0 +1,31 @@
+// Which entries must stay, and for whom. Pins outlive processes.
+#ifndef MUSTER_CLIENT_CACHE_CACHE_PINS_H_
+#define MUSTER_CLIENT_CACHE_CACHE_PINS_H_
+
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "client/cache/cache_files.h"
+
+namespace muster {
+
+// What one owner needs.
+struct CachePin {
+  // Who: a name without line breaks, such as "assemblies/demo/nodes/n1".
+  std::string owner;
+  // Of entries, there already or still to come.
+  std::vector<std::string> keys;
+};
+
+// Replaces the owner's pin; one without keys is removed. Synced: when it returns OK, the pin is
+// there after a power cut. The caller holds the domain's lock.
+absl::Status WritePin(const CacheDomain& domain, const CachePin& pin);
+
+// All pins, by owner. An error means that nothing may be evicted.
+absl::StatusOr<std::vector<CachePin>> ReadPins(const CacheDomain& domain);
+
+}  // namespace muster
+
+#endif  // MUSTER_CLIENT_CACHE_CACHE_PINS_H_

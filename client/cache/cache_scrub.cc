@@ -1,0 +1,69 @@
+#include "client/cache/cache_scrub.h"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+#include <vector>
+
+namespace muster {
+namespace {
+
+// A wait is cut into slices of this length, so that an end is noticed.
+constexpr absl::Duration kSleepSlice = absl::Milliseconds(100);
+
+void SleepUntil(Clock& clock, absl::Duration until, const std::stop_token& stop) {
+  while (!stop.stop_requested()) {
+    const absl::Duration left = until - clock.Monotonic();
+    if (left <= absl::ZeroDuration()) return;
+    clock.SleepFor(std::min(left, kSleepSlice));
+  }
+}
+
+}  // namespace
+
+void ScrubCache(ShardCache& cache, Clock& clock, const ScrubOptions& options, const OnGone& on_gone,
+                const std::stop_token& stop) {
+  absl::StatusOr<std::vector<CacheItem>> items = cache.List();
+  // A cache that can't be looked at now is looked at in the next pass.
+  if (!items.ok()) return;
+  absl::Duration next_read = clock.Monotonic();
+  const ReadPace pace = [&](int64_t bytes) {
+    SleepUntil(clock, next_read, stop);
+    next_read = std::max(next_read, clock.Monotonic()) +
+                absl::Seconds(static_cast<double>(bytes) /
+                              static_cast<double>(std::max<int64_t>(options.bytes_per_second, 1)));
+  };
+  for (const CacheItem& item : *items) {
+    if (stop.stop_requested()) return;
+    if (item.is_part) continue;
+    const absl::Status status = cache.Check(item.key, pace, stop);
+    if (absl::IsDataLoss(status)) on_gone(item.key, status);
+  }
+  // The pins first: what came since they were read is among the items.
+  const absl::StatusOr<std::vector<CachePin>> pins = cache.Pins();
+  items = cache.List();
+  if (!pins.ok() || !items.ok()) return;
+  std::set<std::string> there;
+  for (const CacheItem& item : *items) {
+    // Stored bytes stand for their content where the cache keeps only them.
+    if (!item.is_part) there.insert(std::string(StoredKeyOf(item.key)));
+  }
+  for (const CachePin& pin : *pins) {
+    for (const std::string& key : pin.keys) {
+      if (there.insert(std::string(StoredKeyOf(key))).second)
+        on_gone(key, absl::NotFoundError(key));
+    }
+  }
+}
+
+CacheScrubber::CacheScrubber(ShardCache& cache, Clock& clock, const ScrubOptions& options,
+                             OnGone on_gone)
+    : thread_([&cache, &clock, options, on_gone = std::move(on_gone)](const std::stop_token& stop) {
+        while (!stop.stop_requested()) {
+          const absl::Duration next = clock.Monotonic() + options.interval;
+          ScrubCache(cache, clock, options, on_gone, stop);
+          SleepUntil(clock, next, stop);
+        }
+      }) {}
+
+}  // namespace muster
