@@ -5,11 +5,11 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "client/checkpoint/written_objects.h"
 #include "client/format/file_names.h"
 #include "client/format/index_json.h"
 #include "storage/base/quote.h"
 #include "storage/base/status_macros.h"
+#include "storage/object/object_listing.h"
 #include "storage/object/uri.h"
 
 namespace muster {

@@ -5,9 +5,9 @@
 #include <string>
 
 #include "absl/status/statusor.h"
-#include "client/checkpoint/shard_encoding.h"
 #include "client/cli/command.h"
 #include "client/cli/key_flags.h"
+#include "client/publish/shard_encoding.h"
 
 namespace CLI {
 class App;

@@ -6,7 +6,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "client/checkpoint/object_files.h"
-#include "client/checkpoint/source_plan.h"
 #include "client/cli/commands.h"
 #include "client/cli/display.h"
 #include "client/cli/json_output.h"
@@ -14,6 +13,7 @@
 #include "client/cli/table.h"
 #include "client/cli/values.h"
 #include "client/format/file_names.h"
+#include "client/publish/source_plan.h"
 #include "storage/base/error_info.h"
 #include "storage/base/status_macros.h"
 

@@ -4,13 +4,13 @@
 #include <thread>
 
 #include "absl/strings/str_cat.h"
-#include "client/checkpoint/publisher.h"
 #include "client/cli/commands.h"
 #include "client/cli/encode_flags.h"
 #include "client/cli/json_output.h"
 #include "client/cli/source_flags.h"
 #include "client/cli/values.h"
 #include "client/hash/md5_lanes.h"
+#include "client/publish/publisher.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
 

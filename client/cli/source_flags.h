@@ -9,7 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "client/checkpoint/source_plan.h"
+#include "client/publish/source_plan.h"
 
 namespace CLI {
 class App;

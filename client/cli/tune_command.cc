@@ -7,12 +7,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "client/checkpoint/publisher.h"
 #include "client/cli/commands.h"
 #include "client/cli/json_output.h"
 #include "client/cli/table.h"
 #include "client/cli/values.h"
 #include "client/hash/md5_lanes.h"
+#include "client/publish/publisher.h"
 #include "client/transfer/puller.h"
 #include "client/tune/plot.h"
 #include "client/tune/tuner.h"

@@ -10,7 +10,7 @@
 #include "gmock/gmock.h"
 #include "storage/base/md5.h"
 #include "tests/support/status_matchers.h"
-#include "tests/unit/client/checkpoint/publishing_fixture.h"
+#include "tests/unit/client/publish/publishing_fixture.h"
 #include "tests/unit/client/torch/torch_fixtures.h"
 
 namespace muster {

@@ -6,7 +6,7 @@
 #include "client/assemble/shard_files.h"
 #include "gmock/gmock.h"
 #include "tests/support/status_matchers.h"
-#include "tests/unit/client/checkpoint/publishing_fixture.h"
+#include "tests/unit/client/publish/publishing_fixture.h"
 
 namespace muster {
 namespace {

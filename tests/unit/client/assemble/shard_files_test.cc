@@ -3,7 +3,7 @@
 #include <filesystem>
 
 #include "tests/support/status_matchers.h"
-#include "tests/unit/client/checkpoint/publishing_fixture.h"
+#include "tests/unit/client/publish/publishing_fixture.h"
 
 namespace muster {
 namespace {

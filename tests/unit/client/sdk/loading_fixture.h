@@ -13,7 +13,7 @@
 #include "tests/support/fake_clock.h"
 #include "tests/unit/client/cache/cache_fixtures.h"
 #include "tests/unit/client/checkpoint/checkpoint_fixtures.h"
-#include "tests/unit/client/checkpoint/fake_catalogue.h"
+#include "tests/unit/client/publish/fake_catalogue.h"
 
 namespace muster {
 

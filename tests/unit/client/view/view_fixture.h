@@ -9,7 +9,7 @@
 #include "client/cache/shard_cache.h"
 #include "client/view/view_builder.h"
 #include "client/view/view_place.h"
-#include "tests/unit/client/checkpoint/publishing_fixture.h"
+#include "tests/unit/client/publish/publishing_fixture.h"
 
 namespace muster {
 

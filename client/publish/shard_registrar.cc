@@ -1,4 +1,4 @@
-#include "client/checkpoint/shard_registrar.h"
+#include "client/publish/shard_registrar.h"
 
 #include <algorithm>
 #include <iterator>

@@ -1,6 +1,6 @@
 // Tells the server about stored shards and their tensors, many at a time.
-#ifndef MUSTER_CLIENT_CHECKPOINT_SHARD_REGISTRAR_H_
-#define MUSTER_CLIENT_CHECKPOINT_SHARD_REGISTRAR_H_
+#ifndef MUSTER_CLIENT_PUBLISH_SHARD_REGISTRAR_H_
+#define MUSTER_CLIENT_PUBLISH_SHARD_REGISTRAR_H_
 
 #include <functional>
 #include <string>
@@ -49,4 +49,4 @@ absl::Status RegisterCompanions(Client& client, const std::string& model_version
 
 }  // namespace muster
 
-#endif  // MUSTER_CLIENT_CHECKPOINT_SHARD_REGISTRAR_H_
+#endif  // MUSTER_CLIENT_PUBLISH_SHARD_REGISTRAR_H_

@@ -1,6 +1,6 @@
 // ModelService in memory, for what publishes and assembles.
-#ifndef MUSTER_TESTS_UNIT_CLIENT_CHECKPOINT_FAKE_CATALOGUE_H_
-#define MUSTER_TESTS_UNIT_CLIENT_CHECKPOINT_FAKE_CATALOGUE_H_
+#ifndef MUSTER_TESTS_UNIT_CLIENT_PUBLISH_FAKE_CATALOGUE_H_
+#define MUSTER_TESTS_UNIT_CLIENT_PUBLISH_FAKE_CATALOGUE_H_
 
 #include <functional>
 #include <map>
@@ -62,4 +62,4 @@ class FakeCatalogue {
 
 }  // namespace muster
 
-#endif  // MUSTER_TESTS_UNIT_CLIENT_CHECKPOINT_FAKE_CATALOGUE_H_
+#endif  // MUSTER_TESTS_UNIT_CLIENT_PUBLISH_FAKE_CATALOGUE_H_

@@ -1,18 +1,18 @@
 // A published model, a fake catalogue and the stores, for tests of publishing and assembling.
-#ifndef MUSTER_TESTS_UNIT_CLIENT_CHECKPOINT_PUBLISHING_FIXTURE_H_
-#define MUSTER_TESTS_UNIT_CLIENT_CHECKPOINT_PUBLISHING_FIXTURE_H_
+#ifndef MUSTER_TESTS_UNIT_CLIENT_PUBLISH_PUBLISHING_FIXTURE_H_
+#define MUSTER_TESTS_UNIT_CLIENT_PUBLISH_PUBLISHING_FIXTURE_H_
 
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "client/checkpoint/publisher.h"
+#include "client/publish/publisher.h"
 #include "client/transfer/puller.h"
 #include "gtest/gtest.h"
 #include "storage/object/object_store_registry.h"
 #include "tests/support/fake_clock.h"
 #include "tests/unit/client/checkpoint/checkpoint_fixtures.h"
-#include "tests/unit/client/checkpoint/fake_catalogue.h"
+#include "tests/unit/client/publish/fake_catalogue.h"
 
 namespace muster {
 
@@ -49,4 +49,4 @@ class PublishingTest : public testing::Test {
 
 }  // namespace muster
 
-#endif  // MUSTER_TESTS_UNIT_CLIENT_CHECKPOINT_PUBLISHING_FIXTURE_H_
+#endif  // MUSTER_TESTS_UNIT_CLIENT_PUBLISH_PUBLISHING_FIXTURE_H_

@@ -1,6 +1,6 @@
 // Encodes shards on their way to the store.
-#ifndef MUSTER_CLIENT_CHECKPOINT_SHARD_ENCODING_H_
-#define MUSTER_CLIENT_CHECKPOINT_SHARD_ENCODING_H_
+#ifndef MUSTER_CLIENT_PUBLISH_SHARD_ENCODING_H_
+#define MUSTER_CLIENT_PUBLISH_SHARD_ENCODING_H_
 
 #include <cstdint>
 #include <memory>
@@ -13,10 +13,10 @@
 #include "client/checkpoint/checkpoint_reader.h"
 #include "client/checkpoint/cut_plan.h"
 #include "client/checkpoint/shard_stream.h"
-#include "client/checkpoint/shard_upload.h"
 #include "client/encoding/element_runs.h"
 #include "client/encoding/encoding_name.h"
 #include "client/encoding/key_source.h"
+#include "client/publish/shard_upload.h"
 #include "muster/v1/model.pb.h"
 #include "storage/object/object_store_registry.h"
 
@@ -81,4 +81,4 @@ absl::Status CheckEncodedObject(const ObjectStoreRegistry& stores, const std::st
 
 }  // namespace muster
 
-#endif  // MUSTER_CLIENT_CHECKPOINT_SHARD_ENCODING_H_
+#endif  // MUSTER_CLIENT_PUBLISH_SHARD_ENCODING_H_

@@ -1,4 +1,4 @@
-#include "client/checkpoint/written_objects.h"
+#include "client/publish/written_objects.h"
 
 #include <algorithm>
 #include <filesystem>
@@ -12,6 +12,7 @@
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
 #include "storage/object/local_file.h"
+#include "storage/object/object_listing.h"
 #include "storage/object/uri.h"
 
 namespace muster {
@@ -85,24 +86,6 @@ bool IsPublishedObject(absl::string_view uri, absl::string_view model_version,
                        absl::string_view uid) {
   const std::string folders = OwnFolders(model_version, uid);
   return !folders.empty() && absl::StrContains(uri, folders + "/");
-}
-
-absl::StatusOr<std::vector<StoredObject>> ListObjectsBelow(const ObjectStoreRegistry& stores,
-                                                           const std::string& folder) {
-  std::vector<StoredObject> objects;
-  MUSTER_ASSIGN_OR_RETURN(const ObjectRef root, stores.Open(folder));
-  ObjectStore::ListOptions list;
-  while (true) {
-    const auto page = root.store->List(root.key, list);
-    if (absl::IsNotFound(page.status())) return objects;
-    MUSTER_RETURN_IF_ERROR(page.status());
-    for (const ObjectStore::ListedObject& object : *page) {
-      MUSTER_ASSIGN_OR_RETURN(std::string uri, JoinUri(folder, object.key.substr(root.key.size())));
-      objects.push_back({std::move(uri), object.size_bytes});
-    }
-    if (page->size() < list.limit) return objects;
-    list.after = page->back().key;
-  }
 }
 
 absl::StatusOr<std::vector<std::string>> ListPublishedObjects(const ObjectStoreRegistry& stores,

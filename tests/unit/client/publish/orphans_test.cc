@@ -1,11 +1,11 @@
-#include "client/checkpoint/orphans.h"
+#include "client/publish/orphans.h"
 
 #include <filesystem>
 
 #include "gmock/gmock.h"
 #include "storage/object/uri.h"
 #include "tests/support/status_matchers.h"
-#include "tests/unit/client/checkpoint/publishing_fixture.h"
+#include "tests/unit/client/publish/publishing_fixture.h"
 
 namespace muster {
 namespace {

@@ -1,4 +1,4 @@
-#include "client/checkpoint/snapshot_digests.h"
+#include "client/publish/snapshot_digests.h"
 
 #include <algorithm>
 #include <map>

@@ -1,4 +1,4 @@
-#include "tests/unit/client/checkpoint/fake_catalogue.h"
+#include "tests/unit/client/publish/fake_catalogue.h"
 
 #include <utility>
 

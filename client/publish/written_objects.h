@@ -1,8 +1,7 @@
 // The objects that one publication wrote, so that they can be taken back.
-#ifndef MUSTER_CLIENT_CHECKPOINT_WRITTEN_OBJECTS_H_
-#define MUSTER_CLIENT_CHECKPOINT_WRITTEN_OBJECTS_H_
+#ifndef MUSTER_CLIENT_PUBLISH_WRITTEN_OBJECTS_H_
+#define MUSTER_CLIENT_PUBLISH_WRITTEN_OBJECTS_H_
 
-#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -25,17 +24,8 @@ std::string PublishPrefix(absl::string_view to, absl::string_view model_version,
 bool IsPublishedObject(absl::string_view uri, absl::string_view model_version,
                        absl::string_view uid);
 
-struct StoredObject {
-  std::string uri;
-  int64_t size_bytes = 0;
-};
-
 // The annotation of a model version that says below which URI its publisher writes.
 inline constexpr char kDestinationKey[] = "muster.destination";
-
-// All objects below `folder`, a URI that ends with "/"; none where there is no such folder.
-absl::StatusOr<std::vector<StoredObject>> ListObjectsBelow(const ObjectStoreRegistry& stores,
-                                                           const std::string& folder);
 
 // The objects in the folder that the publisher of `version` writes to, registered or not; none
 // where the version doesn't say where that is.
@@ -66,4 +56,4 @@ class WrittenObjects {
 
 }  // namespace muster
 
-#endif  // MUSTER_CLIENT_CHECKPOINT_WRITTEN_OBJECTS_H_
+#endif  // MUSTER_CLIENT_PUBLISH_WRITTEN_OBJECTS_H_

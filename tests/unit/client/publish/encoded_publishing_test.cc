@@ -7,10 +7,10 @@
 #include "client/assemble/model_verifier.h"
 #include "client/assemble/shard_files.h"
 #include "client/cache/shard_cache.h"
-#include "client/checkpoint/shard_encoding.h"
+#include "client/publish/shard_encoding.h"
 #include "gmock/gmock.h"
 #include "tests/support/status_matchers.h"
-#include "tests/unit/client/checkpoint/publishing_fixture.h"
+#include "tests/unit/client/publish/publishing_fixture.h"
 
 namespace muster {
 namespace {

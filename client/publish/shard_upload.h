@@ -1,6 +1,6 @@
 // Reads shards and companions once: hashes them and stores them in the same pass.
-#ifndef MUSTER_CLIENT_CHECKPOINT_SHARD_UPLOAD_H_
-#define MUSTER_CLIENT_CHECKPOINT_SHARD_UPLOAD_H_
+#ifndef MUSTER_CLIENT_PUBLISH_SHARD_UPLOAD_H_
+#define MUSTER_CLIENT_PUBLISH_SHARD_UPLOAD_H_
 
 #include <cstdint>
 #include <stop_token>
@@ -61,4 +61,4 @@ absl::Status CheckUnchanged(const SourceFiles& files, const ReadCompanion& compa
 
 }  // namespace muster
 
-#endif  // MUSTER_CLIENT_CHECKPOINT_SHARD_UPLOAD_H_
+#endif  // MUSTER_CLIENT_PUBLISH_SHARD_UPLOAD_H_

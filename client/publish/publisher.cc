@@ -14,7 +14,7 @@
 //    all, both write the same bytes. After an error the draft stays, since it is not ours to delete.
 // 7. Where the storage is away or lets nobody in any more, taking back what it has would fail, too. If it
 //    has something, the draft stays with it, and the same command goes on as in 6.
-#include "client/checkpoint/publisher.h"
+#include "client/publish/publisher.h"
 
 #include <algorithm>
 #include <atomic>
@@ -28,12 +28,12 @@
 #include "absl/strings/str_format.h"
 #include "client/cache/checked_shard.h"
 #include "client/checkpoint/object_files.h"
-#include "client/checkpoint/shard_registrar.h"
 #include "client/checkpoint/shard_stream.h"
-#include "client/checkpoint/shard_upload.h"
-#include "client/checkpoint/snapshot_digests.h"
-#include "client/checkpoint/written_objects.h"
 #include "client/hash/hash_queue.h"
+#include "client/publish/shard_registrar.h"
+#include "client/publish/shard_upload.h"
+#include "client/publish/snapshot_digests.h"
+#include "client/publish/written_objects.h"
 #include "client/sdk/pages.h"
 #include "client/sdk/pieces.h"
 #include "storage/base/error_info.h"

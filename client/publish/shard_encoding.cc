@@ -1,4 +1,4 @@
-#include "client/checkpoint/shard_encoding.h"
+#include "client/publish/shard_encoding.h"
 
 #include <algorithm>
 #include <optional>
@@ -7,7 +7,6 @@
 
 #include "absl/functional/function_ref.h"
 #include "absl/strings/str_cat.h"
-#include "client/checkpoint/snapshot_digests.h"
 #include "client/encoding/frame_codec.h"
 #include "client/encoding/frame_decoder.h"
 #include "client/encoding/frame_encoder.h"
@@ -16,6 +15,7 @@
 #include "client/hash/md5_lanes.h"
 #include "client/hash/parallel.h"
 #include "client/hash/sha256.h"
+#include "client/publish/snapshot_digests.h"
 #include "storage/base/error_info.h"
 #include "storage/base/md5.h"
 #include "storage/base/status_macros.h"

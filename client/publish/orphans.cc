@@ -1,4 +1,4 @@
-#include "client/checkpoint/orphans.h"
+#include "client/publish/orphans.h"
 
 #include <algorithm>
 #include <filesystem>
@@ -11,10 +11,11 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "client/checkpoint/written_objects.h"
+#include "client/publish/written_objects.h"
 #include "client/sdk/pages.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
+#include "storage/object/object_listing.h"
 #include "storage/object/uri.h"
 
 namespace muster {

@@ -1,4 +1,4 @@
-#include "client/checkpoint/publisher.h"
+#include "client/publish/publisher.h"
 
 #include <atomic>
 #include <chrono>
@@ -19,7 +19,7 @@
 #include "storage/object/memory_object_store.h"
 #include "storage/object/uri.h"
 #include "tests/support/status_matchers.h"
-#include "tests/unit/client/checkpoint/publishing_fixture.h"
+#include "tests/unit/client/publish/publishing_fixture.h"
 
 namespace muster {
 namespace {

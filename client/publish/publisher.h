@@ -1,6 +1,6 @@
 // Publishes a checkpoint: cuts it, stores the shards, registers them and commits.
-#ifndef MUSTER_CLIENT_CHECKPOINT_PUBLISHER_H_
-#define MUSTER_CLIENT_CHECKPOINT_PUBLISHER_H_
+#ifndef MUSTER_CLIENT_PUBLISH_PUBLISHER_H_
+#define MUSTER_CLIENT_PUBLISH_PUBLISHER_H_
 
 #include <cstdint>
 #include <functional>
@@ -10,9 +10,9 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "client/checkpoint/shard_encoding.h"
-#include "client/checkpoint/source_plan.h"
 #include "client/hash/parallel.h"
+#include "client/publish/shard_encoding.h"
+#include "client/publish/source_plan.h"
 #include "client/sdk/client.h"
 #include "storage/base/random.h"
 #include "storage/object/object_store_registry.h"
@@ -81,4 +81,4 @@ absl::StatusOr<PublishSummary> Publish(Client& client, const ObjectStoreRegistry
 
 }  // namespace muster
 
-#endif  // MUSTER_CLIENT_CHECKPOINT_PUBLISHER_H_
+#endif  // MUSTER_CLIENT_PUBLISH_PUBLISHER_H_

@@ -1,4 +1,4 @@
-#include "tests/unit/client/checkpoint/publishing_fixture.h"
+#include "tests/unit/client/publish/publishing_fixture.h"
 
 #include <algorithm>
 #include <filesystem>

@@ -1,15 +1,15 @@
 // Checks the files of a Hugging Face snapshot against the SHA-256 that their blobs are named by.
-#ifndef MUSTER_CLIENT_CHECKPOINT_SNAPSHOT_DIGESTS_H_
-#define MUSTER_CLIENT_CHECKPOINT_SNAPSHOT_DIGESTS_H_
+#ifndef MUSTER_CLIENT_PUBLISH_SNAPSHOT_DIGESTS_H_
+#define MUSTER_CLIENT_PUBLISH_SNAPSHOT_DIGESTS_H_
 
 #include <stop_token>
 #include <string>
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
-#include "client/checkpoint/source_plan.h"
 #include "client/format/byte_source.h"
 #include "client/hash/parallel.h"
+#include "client/publish/source_plan.h"
 
 namespace muster {
 
@@ -31,4 +31,4 @@ std::string Sha256OfSource(const Checkpoint& checkpoint);
 
 }  // namespace muster
 
-#endif  // MUSTER_CLIENT_CHECKPOINT_SNAPSHOT_DIGESTS_H_
+#endif  // MUSTER_CLIENT_PUBLISH_SNAPSHOT_DIGESTS_H_

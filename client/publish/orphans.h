@@ -1,6 +1,6 @@
 // Objects that publishing wrote and no model version owns any more.
-#ifndef MUSTER_CLIENT_CHECKPOINT_ORPHANS_H_
-#define MUSTER_CLIENT_CHECKPOINT_ORPHANS_H_
+#ifndef MUSTER_CLIENT_PUBLISH_ORPHANS_H_
+#define MUSTER_CLIENT_PUBLISH_ORPHANS_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -46,4 +46,4 @@ absl::Status DeleteOrphan(const ObjectStoreRegistry& stores, const Orphan& orpha
 
 }  // namespace muster
 
-#endif  // MUSTER_CLIENT_CHECKPOINT_ORPHANS_H_
+#endif  // MUSTER_CLIENT_PUBLISH_ORPHANS_H_

@@ -1,4 +1,4 @@
-#include "client/checkpoint/source_plan.h"
+#include "client/publish/source_plan.h"
 
 #include <set>
 #include <string>

@@ -1,4 +1,4 @@
-#include "client/checkpoint/shard_registrar.h"
+#include "client/publish/shard_registrar.h"
 
 #include <atomic>
 
@@ -7,7 +7,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/support/status_matchers.h"
-#include "tests/unit/client/checkpoint/fake_catalogue.h"
+#include "tests/unit/client/publish/fake_catalogue.h"
 
 namespace muster {
 namespace {

@@ -1,4 +1,4 @@
-#include "client/checkpoint/shard_upload.h"
+#include "client/publish/shard_upload.h"
 
 #include <algorithm>
 #include <memory>
@@ -7,8 +7,8 @@
 #include "absl/functional/function_ref.h"
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
-#include "client/checkpoint/snapshot_digests.h"
 #include "client/hash/sha256.h"
+#include "client/publish/snapshot_digests.h"
 #include "storage/base/md5.h"
 #include "storage/base/quote.h"
 #include "storage/base/status_macros.h"

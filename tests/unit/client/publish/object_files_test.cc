@@ -5,13 +5,13 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/assemble/assembler.h"
-#include "client/checkpoint/source_plan.h"
+#include "client/publish/source_plan.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "storage/base/status_macros.h"
 #include "storage/object/memory_object_store.h"
 #include "tests/support/status_matchers.h"
-#include "tests/unit/client/checkpoint/publishing_fixture.h"
+#include "tests/unit/client/publish/publishing_fixture.h"
 #include "tests/unit/client/torch/torch_fixtures.h"
 
 namespace muster {

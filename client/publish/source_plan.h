@@ -1,6 +1,6 @@
 // What publishing SRC would store: the same for `muster publish` and `muster inspect`.
-#ifndef MUSTER_CLIENT_CHECKPOINT_SOURCE_PLAN_H_
-#define MUSTER_CLIENT_CHECKPOINT_SOURCE_PLAN_H_
+#ifndef MUSTER_CLIENT_PUBLISH_SOURCE_PLAN_H_
+#define MUSTER_CLIENT_PUBLISH_SOURCE_PLAN_H_
 
 #include <cstdint>
 #include <map>
@@ -69,4 +69,4 @@ absl::StatusOr<SourcePlan> PlanSource(const SourceOptions& options,
 
 }  // namespace muster
 
-#endif  // MUSTER_CLIENT_CHECKPOINT_SOURCE_PLAN_H_
+#endif  // MUSTER_CLIENT_PUBLISH_SOURCE_PLAN_H_
