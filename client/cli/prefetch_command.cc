@@ -6,7 +6,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/assemble/shard_files.h"
-#include "client/checkpoint/first_layers.h"
 #include "client/cli/cache_flags.h"
 #include "client/cli/commands.h"
 #include "client/cli/json_output.h"
@@ -14,6 +13,7 @@
 #include "client/cli/room_output.h"
 #include "client/cli/values.h"
 #include "client/hash/parallel.h"
+#include "client/loading/first_layers.h"
 #include "client/sdk/pieces.h"
 #include "storage/base/error_info.h"
 #include "storage/base/resource_name.h"

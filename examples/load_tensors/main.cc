@@ -15,8 +15,8 @@
 
 #include "absl/strings/str_join.h"
 #include "client/cache/shard_cache.h"
+#include "client/loading/model_load.h"
 #include "client/sdk/client.h"
-#include "client/sdk/model_load.h"
 #include "storage/base/clock.h"
 #include "storage/base/md5.h"
 #include "storage/base/random.h"

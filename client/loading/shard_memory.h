@@ -1,6 +1,6 @@
 // Where the bytes of a loaded shard lie in memory.
-#ifndef MUSTER_CLIENT_SDK_SHARD_MEMORY_H_
-#define MUSTER_CLIENT_SDK_SHARD_MEMORY_H_
+#ifndef MUSTER_CLIENT_LOADING_SHARD_MEMORY_H_
+#define MUSTER_CLIENT_LOADING_SHARD_MEMORY_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -107,4 +107,4 @@ class ShardMemorySink final : public PieceSink {
 
 }  // namespace muster
 
-#endif  // MUSTER_CLIENT_SDK_SHARD_MEMORY_H_
+#endif  // MUSTER_CLIENT_LOADING_SHARD_MEMORY_H_

@@ -1,14 +1,14 @@
 // Uses a shard that another process of the node has loaded into shared memory.
-#ifndef MUSTER_CLIENT_SDK_ATTACH_SHARD_H_
-#define MUSTER_CLIENT_SDK_ATTACH_SHARD_H_
+#ifndef MUSTER_CLIENT_LOADING_ATTACH_SHARD_H_
+#define MUSTER_CLIENT_LOADING_ATTACH_SHARD_H_
 
 #include <cstdint>
 #include <stop_token>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "client/loading/loaded_shard.h"
 #include "client/sdk/client.h"
-#include "client/sdk/loaded_shard.h"
 
 namespace muster {
 
@@ -31,4 +31,4 @@ absl::StatusOr<LoadedShard> AttachShard(Client& client, int fd, const AttachOpti
 
 }  // namespace muster
 
-#endif  // MUSTER_CLIENT_SDK_ATTACH_SHARD_H_
+#endif  // MUSTER_CLIENT_LOADING_ATTACH_SHARD_H_

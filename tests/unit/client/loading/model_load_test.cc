@@ -1,5 +1,5 @@
 // Loads from a scripted store, described by a catalogue in memory, to each place.
-#include "client/sdk/model_load.h"
+#include "client/loading/model_load.h"
 
 #include <cstring>
 #include <map>
@@ -15,7 +15,7 @@
 #include "storage/base/mutex.h"
 #include "tests/support/status_matchers.h"
 #include "tests/unit/client/encoding/encoding_fixtures.h"
-#include "tests/unit/client/sdk/loading_fixture.h"
+#include "tests/unit/client/loading/loading_fixture.h"
 
 namespace muster {
 namespace {

@@ -1,4 +1,4 @@
-#include "client/sdk/attach_shard.h"
+#include "client/loading/attach_shard.h"
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -12,7 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "tests/support/status_matchers.h"
-#include "tests/unit/client/sdk/loading_fixture.h"
+#include "tests/unit/client/loading/loading_fixture.h"
 
 namespace muster {
 namespace {

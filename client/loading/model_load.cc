@@ -1,4 +1,4 @@
-#include "client/sdk/model_load.h"
+#include "client/loading/model_load.h"
 
 #include <algorithm>
 #include <map>

@@ -1,6 +1,6 @@
 // Verified shards in memory, and the tensors in them.
-#ifndef MUSTER_CLIENT_SDK_LOADED_SHARD_H_
-#define MUSTER_CLIENT_SDK_LOADED_SHARD_H_
+#ifndef MUSTER_CLIENT_LOADING_LOADED_SHARD_H_
+#define MUSTER_CLIENT_LOADING_LOADED_SHARD_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -11,7 +11,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "client/format/dtype.h"
-#include "client/sdk/shard_memory.h"
+#include "client/loading/shard_memory.h"
 #include "muster/v1/model.pb.h"
 
 namespace muster {
@@ -70,4 +70,4 @@ struct LoadedTensor {
 
 }  // namespace muster
 
-#endif  // MUSTER_CLIENT_SDK_LOADED_SHARD_H_
+#endif  // MUSTER_CLIENT_LOADING_LOADED_SHARD_H_

@@ -1,4 +1,4 @@
-#include "tests/unit/client/sdk/loading_fixture.h"
+#include "tests/unit/client/loading/loading_fixture.h"
 
 #include <stop_token>
 #include <utility>

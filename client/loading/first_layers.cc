@@ -1,4 +1,4 @@
-#include "client/checkpoint/first_layers.h"
+#include "client/loading/first_layers.h"
 
 #include <optional>
 

@@ -1,4 +1,4 @@
-#include "client/sdk/attach_shard.h"
+#include "client/loading/attach_shard.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,8 +12,8 @@
 #include "absl/types/span.h"
 #include "client/cache/checked_shard.h"
 #include "client/hash/md5_lanes.h"
+#include "client/loading/shard_memory.h"
 #include "client/sdk/pieces.h"
-#include "client/sdk/shard_memory.h"
 #include "storage/base/error_info.h"
 #include "storage/base/md5.h"
 #include "storage/base/resource_name.h"

@@ -1,6 +1,6 @@
 // Which shards hold the layers that a model runs first.
-#ifndef MUSTER_CLIENT_CHECKPOINT_FIRST_LAYERS_H_
-#define MUSTER_CLIENT_CHECKPOINT_FIRST_LAYERS_H_
+#ifndef MUSTER_CLIENT_LOADING_FIRST_LAYERS_H_
+#define MUSTER_CLIENT_LOADING_FIRST_LAYERS_H_
 
 #include <cstdint>
 #include <map>
@@ -43,4 +43,4 @@ absl::StatusOr<std::vector<uint32_t>> ShardsOfFirstLayers(Client& client,
 
 }  // namespace muster
 
-#endif  // MUSTER_CLIENT_CHECKPOINT_FIRST_LAYERS_H_
+#endif  // MUSTER_CLIENT_LOADING_FIRST_LAYERS_H_

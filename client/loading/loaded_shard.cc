@@ -1,4 +1,4 @@
-#include "client/sdk/loaded_shard.h"
+#include "client/loading/loaded_shard.h"
 
 #include <algorithm>
 #include <map>

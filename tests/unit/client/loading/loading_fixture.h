@@ -1,6 +1,6 @@
 // A catalogue in memory and a scripted store, for the tests of loading.
-#ifndef MUSTER_TESTS_UNIT_CLIENT_SDK_LOADING_FIXTURE_H_
-#define MUSTER_TESTS_UNIT_CLIENT_SDK_LOADING_FIXTURE_H_
+#ifndef MUSTER_TESTS_UNIT_CLIENT_LOADING_LOADING_FIXTURE_H_
+#define MUSTER_TESTS_UNIT_CLIENT_LOADING_LOADING_FIXTURE_H_
 
 #include <cstdint>
 #include <memory>
@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "client/cache/shard_cache.h"
-#include "client/sdk/model_load.h"
+#include "client/loading/model_load.h"
 #include "gtest/gtest.h"
 #include "tests/support/fake_clock.h"
 #include "tests/unit/client/cache/cache_fixtures.h"
@@ -51,4 +51,4 @@ class LoadingTest : public testing::Test {
 
 }  // namespace muster
 
-#endif  // MUSTER_TESTS_UNIT_CLIENT_SDK_LOADING_FIXTURE_H_
+#endif  // MUSTER_TESTS_UNIT_CLIENT_LOADING_LOADING_FIXTURE_H_

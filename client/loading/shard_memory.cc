@@ -1,4 +1,4 @@
-#include "client/sdk/shard_memory.h"
+#include "client/loading/shard_memory.h"
 
 #include <errno.h>
 #include <fcntl.h>

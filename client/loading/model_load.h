@@ -1,6 +1,6 @@
 // Loads a model version's shards into this process, verified, as tensors.
-#ifndef MUSTER_CLIENT_SDK_MODEL_LOAD_H_
-#define MUSTER_CLIENT_SDK_MODEL_LOAD_H_
+#ifndef MUSTER_CLIENT_LOADING_MODEL_LOAD_H_
+#define MUSTER_CLIENT_LOADING_MODEL_LOAD_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -16,8 +16,8 @@
 #include "absl/strings/string_view.h"
 #include "client/cache/shard_cache.h"
 #include "client/encoding/key_source.h"
+#include "client/loading/loaded_shard.h"
 #include "client/sdk/client.h"
-#include "client/sdk/loaded_shard.h"
 #include "client/transfer/puller.h"
 #include "storage/base/clock.h"
 #include "storage/base/random.h"
@@ -133,4 +133,4 @@ class ModelLoad {
 
 }  // namespace muster
 
-#endif  // MUSTER_CLIENT_SDK_MODEL_LOAD_H_
+#endif  // MUSTER_CLIENT_LOADING_MODEL_LOAD_H_
