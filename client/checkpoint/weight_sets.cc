@@ -26,7 +26,7 @@ constexpr absl::string_view kModulesList = "modules.json";
 // Both files are a few hundred bytes; a bigger one is something else.
 constexpr int64_t kMaxListBytes = int64_t{1} << 20;
 constexpr size_t kMaxNameBytes = 1'024;
-constexpr absl::string_view kRawAdvice =
+constexpr absl::string_view kListRawAdvice =
     "publish it with --strategy raw, which cuts any file as bytes";
 
 // "model" for "model.safetensors.index.json", "model.fp16" for both ways to write its variant's.
@@ -501,7 +501,7 @@ class SetChoice {
         absl::StatusCode::kInvalidArgument, kOtherFormatReason,
         absl::StrCat(QuoteForMessage(src_), ": holds no safetensors or PyTorch files, but ",
                      QuoteForMessage(result.sets.front().files.front().relative_path), "; ",
-                     kRawAdvice));
+                     kListRawAdvice));
   }
 
   const absl::string_view src_;

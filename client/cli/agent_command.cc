@@ -31,7 +31,7 @@ namespace {
 
 constexpr absl::Duration kFirstContactTimeout = absl::Seconds(60);
 
-struct Options {
+struct AgentArguments {
   std::string config_path;
   // Of the file as it was at the start.
   AgentConfig config;
@@ -56,7 +56,7 @@ struct Options {
   PullFlags pull = {.zone = "", .connections = 8, .memory_budget = "1GiB"};
 };
 
-absl::StatusOr<v1::Node> ToNode(const Options& options) {
+absl::StatusOr<v1::Node> ToNode(const AgentArguments& options) {
   v1::Node node;
   MUSTER_ASSIGN_OR_RETURN(*node.mutable_name(), FullNodeName(options.node));
   node.set_address(options.address);
@@ -80,7 +80,7 @@ struct Wanted {
 };
 
 // The assemblies of the command line, or those of `config` where it names some.
-absl::StatusOr<std::vector<AgentConfig::Assembly>> AssembliesOf(const Options& options,
+absl::StatusOr<std::vector<AgentConfig::Assembly>> AssembliesOf(const AgentArguments& options,
                                                                 const AgentConfig& config) {
   if (!config.assemblies.empty()) {
     if (options.assemblies.empty() && options.ready.views.empty()) return config.assemblies;
@@ -101,7 +101,7 @@ absl::StatusOr<std::vector<AgentConfig::Assembly>> AssembliesOf(const Options& o
   return assemblies;
 }
 
-absl::StatusOr<Wanted> ToWanted(const Options& options, const AgentConfig& config) {
+absl::StatusOr<Wanted> ToWanted(const AgentArguments& options, const AgentConfig& config) {
   MUSTER_ASSIGN_OR_RETURN(const std::vector<AgentConfig::Assembly> assemblies,
                           AssembliesOf(options, config));
   Wanted wanted;
@@ -126,7 +126,7 @@ absl::StatusOr<Wanted> ToWanted(const Options& options, const AgentConfig& confi
   return wanted;
 }
 
-absl::StatusOr<AgentOptions> ToAgentOptions(const Options& options,
+absl::StatusOr<AgentOptions> ToAgentOptions(const AgentArguments& options,
                                             std::vector<Membership> memberships) {
   AgentOptions agent;
   if (options.node.empty()) return UsageError("--node is required");
@@ -142,7 +142,7 @@ absl::StatusOr<AgentOptions> ToAgentOptions(const Options& options,
 }
 
 // Unset where the user wants none.
-absl::StatusOr<std::optional<ScrubOptions>> ToScrubOptions(const Options& options) {
+absl::StatusOr<std::optional<ScrubOptions>> ToScrubOptions(const AgentArguments& options) {
   ScrubOptions scrub;
   MUSTER_ASSIGN_OR_RETURN(scrub.bytes_per_second, ParseSize(options.scrub_rate));
   MUSTER_ASSIGN_OR_RETURN(scrub.interval, ParseDuration(options.scrub_interval));
@@ -151,7 +151,7 @@ absl::StatusOr<std::optional<ScrubOptions>> ToScrubOptions(const Options& option
 }
 
 // Unset without --warm.
-absl::StatusOr<std::optional<WarmOptions>> ToWarmOptions(const Options& options) {
+absl::StatusOr<std::optional<WarmOptions>> ToWarmOptions(const AgentArguments& options) {
   WarmOptions warm;
   MUSTER_ASSIGN_OR_RETURN(warm.reserve_bytes, ParseSize(options.warm_reserve));
   if (!options.warm) return std::nullopt;
@@ -172,7 +172,7 @@ std::unique_ptr<CacheScrubber> StartScrubber(Invocation& invocation, const Scrub
       });
 }
 
-absl::Status PrintRoom(const Invocation& invocation, Client& client, ShardCache& cache,
+absl::Status PrintCacheRoom(const Invocation& invocation, Client& client, ShardCache& cache,
                        const AgentOptions& agent) {
   MUSTER_ASSIGN_OR_RETURN(const ExpectedShards expected,
                           ExpectShards(client, agent, invocation.Call()));
@@ -184,7 +184,7 @@ absl::Status PrintRoom(const Invocation& invocation, Client& client, ShardCache&
 }
 
 // What SIGHUP does: the file's assemblies and views take the place of those that are there.
-absl::Status Reload(const Options& options, uint32_t file_mode, Agent& agent,
+absl::Status Reload(const AgentArguments& options, uint32_t file_mode, Agent& agent,
                     ReadyActions& actions) {
   MUSTER_ASSIGN_OR_RETURN(const AgentConfig config, ReadAgentConfig(options.config_path));
   MUSTER_ASSIGN_OR_RETURN(const Wanted wanted, ToWanted(options, config));
@@ -200,7 +200,7 @@ absl::Status Reload(const Options& options, uint32_t file_mode, Agent& agent,
   return absl::OkStatus();
 }
 
-absl::Status Run(Invocation& invocation, const Options& options) {
+absl::Status RunAgent(Invocation& invocation, const AgentArguments& options) {
   MUSTER_ASSIGN_OR_RETURN(const std::optional<ScrubOptions> scrub, ToScrubOptions(options));
   MUSTER_ASSIGN_OR_RETURN(const std::optional<WarmOptions> warm, ToWarmOptions(options));
   MUSTER_ASSIGN_OR_RETURN(const Wanted wanted, ToWanted(options, options.config));
@@ -216,7 +216,7 @@ absl::Status Run(Invocation& invocation, const Options& options) {
   MUSTER_ASSIGN_OR_RETURN(PullerOptions puller_options, ToPullerOptions(options.pull));
   MUSTER_ASSIGN_OR_RETURN(const auto cache, OpenCache(invocation, options.cache));
   MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect(kFirstContactTimeout));
-  if (options.dry_run) return PrintRoom(invocation, *client, *cache, agent_options);
+  if (options.dry_run) return PrintCacheRoom(invocation, *client, *cache, agent_options);
   SetUpLog(options.log_level);
   puller_options.warn = [](absl::string_view warning) { LogWarning(std::string(warning)); };
   Puller puller(invocation.stores(), invocation.clock(), invocation.random(), puller_options);
@@ -263,7 +263,7 @@ absl::Status Run(Invocation& invocation, const Options& options) {
   return invocation.stop().stop_requested() ? absl::OkStatus() : status;
 }
 
-void AddNodeFlags(CLI::App& command, Options& options) {
+void AddNodeFlags(CLI::App& command, AgentArguments& options) {
   command.add_option(
       "--config", options.config_path,
       "YAML file with flags (long names without dashes) and \"assemblies\": names, or "
@@ -325,8 +325,8 @@ void AddNodeFlags(CLI::App& command, Options& options) {
 
 void AddAgentCommand(CLI::App& app, Command& chosen) {
   CLI::App* const command = app.add_subcommand(
-      "agent", "Run a node: register, join, pull the assigned shards, verify and report");
-  auto options = std::make_shared<Options>();
+      "agent", "RunAgent a node: register, join, pull the assigned shards, verify and report");
+  auto options = std::make_shared<AgentArguments>();
   AddNodeFlags(*command, *options);
   AddPullFlags(*command, options->pull);
   AddAssemblyFlags(*command, options->create, /*required=*/false);
@@ -361,7 +361,7 @@ void AddAgentCommand(CLI::App& app, Command& chosen) {
       options->config = *std::move(config);
       TakeFlags(options->config, options->config_path, *command);
     }
-    chosen = [options](Invocation& invocation) { return Run(invocation, *options); };
+    chosen = [options](Invocation& invocation) { return RunAgent(invocation, *options); };
   });
 }
 

@@ -16,13 +16,13 @@ namespace {
 
 constexpr char kAssembliesKey[] = "assemblies";
 
-absl::Status Refuse(const YAML::Node& node, absl::string_view why) {
+absl::Status RefuseConfig(const YAML::Node& node, absl::string_view why) {
   return UsageError(absl::StrCat("line ", node.Mark().line + 1, ": ", why));
 }
 
 absl::StatusOr<std::string> ScalarOf(const YAML::Node& node, absl::string_view key) {
   if (node.IsScalar()) return node.Scalar();
-  return Refuse(node, absl::StrCat("\"", key, "\" has to be one value"));
+  return RefuseConfig(node, absl::StrCat("\"", key, "\" has to be one value"));
 }
 
 absl::StatusOr<AgentConfig::Assembly> ToAssembly(const YAML::Node& node) {
@@ -31,7 +31,7 @@ absl::StatusOr<AgentConfig::Assembly> ToAssembly(const YAML::Node& node) {
     assembly.name = node.Scalar();
     return assembly;
   }
-  if (!node.IsMap()) return Refuse(node, "an assembly is a name, or a map with name, claim, view");
+  if (!node.IsMap()) return RefuseConfig(node, "an assembly is a name, or a map with name, claim, view");
   for (const auto& entry : node) {
     MUSTER_ASSIGN_OR_RETURN(const std::string key, ScalarOf(entry.first, "a key"));
     std::string* const field = key == "name"    ? &assembly.name
@@ -39,17 +39,17 @@ absl::StatusOr<AgentConfig::Assembly> ToAssembly(const YAML::Node& node) {
                                : key == "view"  ? &assembly.view
                                                 : nullptr;
     if (field == nullptr) {
-      return Refuse(entry.first,
+      return RefuseConfig(entry.first,
                     absl::StrCat("an assembly has no \"", key, "\"; it has name, claim and view"));
     }
     MUSTER_ASSIGN_OR_RETURN(*field, ScalarOf(entry.second, key));
   }
-  if (assembly.name.empty()) return Refuse(node, "an assembly has no name");
+  if (assembly.name.empty()) return RefuseConfig(node, "an assembly has no name");
   return assembly;
 }
 
 absl::Status AddAssemblies(const YAML::Node& list, AgentConfig& config) {
-  if (!list.IsSequence()) return Refuse(list, "\"assemblies\" has to be a list");
+  if (!list.IsSequence()) return RefuseConfig(list, "\"assemblies\" has to be a list");
   for (const YAML::Node& node : list) {
     MUSTER_ASSIGN_OR_RETURN(config.assemblies.emplace_back(), ToAssembly(node));
   }
@@ -71,12 +71,12 @@ absl::Status AddFlag(const std::string& key, const YAML::Node& value, AgentConfi
 absl::StatusOr<AgentConfig> ToConfig(const YAML::Node& root) {
   AgentConfig config;
   if (root.IsNull()) return config;
-  if (!root.IsMap()) return Refuse(root, "the file has to be a map of flags and \"assemblies\"");
+  if (!root.IsMap()) return RefuseConfig(root, "the file has to be a map of flags and \"assemblies\"");
   for (const auto& entry : root) {
     MUSTER_ASSIGN_OR_RETURN(const std::string key, ScalarOf(entry.first, "a key"));
     const bool is_new =
         key == kAssembliesKey ? config.assemblies.empty() : !config.flags.contains(key);
-    if (!is_new) return Refuse(entry.first, absl::StrCat("\"", key, "\" is there twice"));
+    if (!is_new) return RefuseConfig(entry.first, absl::StrCat("\"", key, "\" is there twice"));
     MUSTER_RETURN_IF_ERROR(key == kAssembliesKey ? AddAssemblies(entry.second, config)
                                                  : AddFlag(key, entry.second, config));
   }

@@ -15,7 +15,7 @@
 namespace muster {
 namespace {
 
-struct Options {
+struct AssembleArguments {
   std::string model;
   std::string out;
   std::vector<std::string> caches;
@@ -23,7 +23,7 @@ struct Options {
   KeyFlags keys;
 };
 
-void PrintSummary(const Invocation& invocation, const Options& options,
+void PrintAssembled(const Invocation& invocation, const AssembleArguments& options,
                   const AssembleSummary& summary) {
   if (invocation.json()) {
     std::vector<std::string> files;
@@ -57,7 +57,7 @@ void PrintSummary(const Invocation& invocation, const Options& options,
                                summary.shards_from_locations, " from their locations"));
 }
 
-absl::Status Run(Invocation& invocation, const Options& options) {
+absl::Status RunAssemble(Invocation& invocation, const AssembleArguments& options) {
   AssembleOptions assemble;
   MUSTER_ASSIGN_OR_RETURN(assemble.model_version, FullModelVersionName(options.model));
   MUSTER_ASSIGN_OR_RETURN(const PullerOptions puller_options, ToPullerOptions(options.pull));
@@ -75,7 +75,7 @@ absl::Status Run(Invocation& invocation, const Options& options) {
     if (!invocation.json()) bar->Say(absl::StrCat("warning: ", warning));
   };
   MUSTER_ASSIGN_OR_RETURN(const AssembleSummary summary, AssembleModel(*client, puller, assemble));
-  PrintSummary(invocation, options, summary);
+  PrintAssembled(invocation, options, summary);
   return absl::OkStatus();
 }
 
@@ -84,7 +84,7 @@ absl::Status Run(Invocation& invocation, const Options& options) {
 void AddAssembleCommand(CLI::App& app, Command& chosen) {
   CLI::App* const command =
       app.add_subcommand("assemble", "Make the complete model from its shards, and prove it");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<AssembleArguments>();
   command->add_option("MODEL@VERSION", options->model, "The model version")->required();
   command->add_option("--out", options->out, "Directory to make; absent or empty before")
       ->required();
@@ -102,7 +102,7 @@ void AddAssembleCommand(CLI::App& app, Command& chosen) {
       "  muster assemble llama@v1 --out /srv/llama\n"
       "  muster assemble llama@v1 --out /srv/llama --cache /var/cache/muster");
   command->callback([options, &chosen] {
-    chosen = [options](Invocation& invocation) { return Run(invocation, *options); };
+    chosen = [options](Invocation& invocation) { return RunAssemble(invocation, *options); };
   });
 }
 

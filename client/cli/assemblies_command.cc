@@ -13,14 +13,14 @@
 namespace muster {
 namespace {
 
-struct Options {
+struct AssembliesArguments {
   std::string name;
   std::string node;
   bool dry_run = false;
   AssemblyFlags flags;
 };
 
-absl::Status List(Invocation& invocation, const Options&) {
+absl::Status ListAssemblies(Invocation& invocation, const AssembliesArguments&) {
   MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect());
   MUSTER_ASSIGN_OR_RETURN(const std::vector<v1::Assembly> assemblies,
                           ListAllAssemblies(*client, "", invocation.Call()));
@@ -36,7 +36,7 @@ absl::Status List(Invocation& invocation, const Options&) {
   return absl::OkStatus();
 }
 
-absl::Status Create(Invocation& invocation, const Options& options) {
+absl::Status Create(Invocation& invocation, const AssembliesArguments& options) {
   MUSTER_ASSIGN_OR_RETURN(const std::string name, FullAssemblyName(options.name));
   v1::CreateAssemblyRequest request;
   MUSTER_ASSIGN_OR_RETURN(*request.mutable_assembly(), ToAssembly(name, options.flags));
@@ -53,7 +53,7 @@ absl::Status Create(Invocation& invocation, const Options& options) {
   return absl::OkStatus();
 }
 
-absl::Status Show(Invocation& invocation, const Options& options) {
+absl::Status ShowAssembly(Invocation& invocation, const AssembliesArguments& options) {
   v1::GetAssemblyRequest request;
   MUSTER_ASSIGN_OR_RETURN(*request.mutable_name(), FullAssemblyName(options.name));
   MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect());
@@ -66,7 +66,7 @@ absl::Status Show(Invocation& invocation, const Options& options) {
   return absl::OkStatus();
 }
 
-absl::Status Delete(Invocation& invocation, const Options& options) {
+absl::Status DeleteAssembly(Invocation& invocation, const AssembliesArguments& options) {
   v1::DeleteAssemblyRequest request;
   MUSTER_ASSIGN_OR_RETURN(*request.mutable_name(), FullAssemblyName(options.name));
   MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect());
@@ -79,7 +79,7 @@ absl::Status Delete(Invocation& invocation, const Options& options) {
   return absl::OkStatus();
 }
 
-absl::Status Leave(Invocation& invocation, const Options& options) {
+absl::Status Leave(Invocation& invocation, const AssembliesArguments& options) {
   v1::LeaveAssemblyRequest request;
   MUSTER_ASSIGN_OR_RETURN(*request.mutable_name(), FullAssemblyName(options.name));
   MUSTER_ASSIGN_OR_RETURN(*request.mutable_node(), FullNodeName(options.node));
@@ -101,8 +101,8 @@ absl::Status Leave(Invocation& invocation, const Options& options) {
 
 void AddAssembliesCommand(CLI::App& app, Command& chosen) {
   CLI::App* const assemblies =
-      app.add_subcommand("assemblies", "List, create, show and delete assemblies");
-  auto options = std::make_shared<Options>();
+      app.add_subcommand("assemblies", "ListAssemblies, create, show and delete assemblies");
+  auto options = std::make_shared<AssembliesArguments>();
   const auto choose = [options, &chosen](auto run) {
     return [options, &chosen, run] {
       chosen = [options, run](Invocation& invocation) { return run(invocation, *options); };
@@ -110,13 +110,13 @@ void AddAssembliesCommand(CLI::App& app, Command& chosen) {
   };
   assemblies->require_subcommand(0, 1);
   assemblies->callback([assemblies, choose] {
-    if (assemblies->get_subcommands().empty()) choose(List)();
+    if (assemblies->get_subcommands().empty()) choose(ListAssemblies)();
   });
-  assemblies->add_subcommand("list", "List assemblies (the default)")->callback(choose(List));
+  assemblies->add_subcommand("list", "ListAssemblies assemblies (the default)")->callback(choose(ListAssemblies));
   CLI::App* const create =
       assemblies->add_subcommand("create", "Create an assembly of a committed model version");
-  CLI::App* const show = assemblies->add_subcommand("show", "Show an assembly with its nodes");
-  CLI::App* const remove = assemblies->add_subcommand("delete", "Delete an assembly");
+  CLI::App* const show = assemblies->add_subcommand("show", "ShowAssembly an assembly with its nodes");
+  CLI::App* const remove = assemblies->add_subcommand("delete", "DeleteAssembly an assembly");
   CLI::App* const leave = assemblies->add_subcommand("leave", "End a node's membership");
   for (CLI::App* const command : {create, show, remove, leave}) {
     command->add_option("ASSEMBLY", options->name, "The assembly")->required();
@@ -126,8 +126,8 @@ void AddAssembliesCommand(CLI::App& app, Command& chosen) {
   create->add_flag("--dry-run", options->dry_run, "Change nothing: only check the call");
   leave->add_flag("--dry-run", options->dry_run, kDryRunHelp);
   create->callback(choose(Create));
-  show->callback(choose(Show));
-  remove->callback(choose(Delete));
+  show->callback(choose(ShowAssembly));
+  remove->callback(choose(DeleteAssembly));
   leave->callback(choose(Leave));
   assemblies->footer(
       "Examples:\n"

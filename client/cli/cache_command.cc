@@ -16,7 +16,7 @@
 namespace muster {
 namespace {
 
-struct Options {
+struct CacheArguments {
   std::string directory;
   std::vector<std::string> keys;
   std::string to;
@@ -74,7 +74,7 @@ std::string ItemsTable(const std::vector<CacheItem>& items, absl::Time now) {
   return table.ToString();
 }
 
-absl::Status List(Invocation& invocation, const Options& options) {
+absl::Status ListEntries(Invocation& invocation, const CacheArguments& options) {
   MUSTER_ASSIGN_OR_RETURN(const LocalCaches caches, LocalCaches::Open({options.directory}));
   MUSTER_ASSIGN_OR_RETURN(const std::vector<CacheItem> items, caches.pointers().front()->List());
   if (invocation.json()) {
@@ -123,7 +123,7 @@ absl::StatusOr<Verified> CheckAll(Invocation& invocation, ShardCache& cache) {
   return result;
 }
 
-absl::Status Verify(Invocation& invocation, const Options& options) {
+absl::Status Verify(Invocation& invocation, const CacheArguments& options) {
   MUSTER_ASSIGN_OR_RETURN(const LocalCaches caches, LocalCaches::Open({options.directory}));
   MUSTER_ASSIGN_OR_RETURN(const Verified result, CheckAll(invocation, *caches.pointers().front()));
   if (invocation.json()) {
@@ -152,7 +152,7 @@ absl::Status Verify(Invocation& invocation, const Options& options) {
 }
 
 // Says why a named key stayed.
-absl::Status CheckGone(ShardCache& cache, const Options& options,
+absl::Status CheckGone(ShardCache& cache, const CacheArguments& options,
                        const std::vector<CacheItem>& gone) {
   for (const std::string& key : options.keys) {
     bool went = false;
@@ -177,7 +177,7 @@ absl::Status CheckGone(ShardCache& cache, const Options& options,
   return absl::OkStatus();
 }
 
-absl::Status Evict(Invocation& invocation, const Options& options) {
+absl::Status Evict(Invocation& invocation, const CacheArguments& options) {
   if (options.keys.empty() == options.to.empty()) {
     return UsageError("name keys to evict, or with --to how many bytes may stay, such as --to 0");
   }
@@ -204,7 +204,7 @@ absl::Status Evict(Invocation& invocation, const Options& options) {
   return CheckGone(cache, options, gone);
 }
 
-absl::Status Pins(Invocation& invocation, const Options& options) {
+absl::Status Pins(Invocation& invocation, const CacheArguments& options) {
   MUSTER_ASSIGN_OR_RETURN(const LocalCaches caches, LocalCaches::Open({options.directory}));
   MUSTER_ASSIGN_OR_RETURN(const std::vector<CachePin> pins, caches.pointers().front()->Pins());
   if (invocation.json()) {
@@ -233,7 +233,7 @@ bool IsOf(const CachePin& pin, const std::string& owner) {
          absl::StartsWith(pin.owner, absl::StrCat("assemblies/", owner, "/"));
 }
 
-absl::Status Unpin(Invocation& invocation, const Options& options) {
+absl::Status Unpin(Invocation& invocation, const CacheArguments& options) {
   MUSTER_ASSIGN_OR_RETURN(const LocalCaches caches, LocalCaches::Open({options.directory}));
   ShardCache& cache = *caches.pointers().front();
   MUSTER_ASSIGN_OR_RETURN(const std::vector<CachePin> pins, cache.Pins());
@@ -267,7 +267,7 @@ absl::Status Unpin(Invocation& invocation, const Options& options) {
 void AddCacheCommand(CLI::App& app, Command& chosen) {
   CLI::App* const cache =
       app.add_subcommand("cache", "Look at, check and clear a cache directory on this machine");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<CacheArguments>();
   const auto choose = [options, &chosen](auto run) {
     return [options, &chosen, run] {
       chosen = [options, run](Invocation& invocation) { return run(invocation, *options); };
@@ -281,7 +281,7 @@ void AddCacheCommand(CLI::App& app, Command& chosen) {
     return command;
   };
   add("list", "Entries and parts with size, last use and pins, in the order in which they may go",
-      List);
+      ListEntries);
   add("verify", "Read every entry from the disk and remove what rotted", Verify);
   CLI::App* const evict = add("evict", "Remove entries that nothing needs", Evict);
   evict->add_option("KEY", options->keys, "Entries to remove, by key");

@@ -11,7 +11,7 @@
 namespace muster {
 namespace {
 
-constexpr size_t kMaxShardsBytes = 24;
+constexpr size_t kMaxEventShardsBytes = 24;
 
 std::string Time(const v1::Event& event, absl::TimeZone zone) {
   const absl::Time time =
@@ -30,13 +30,13 @@ std::string Subject(const v1::Event& event) {
   return absl::StrJoin(names, " ");
 }
 
-std::string Shards(const v1::Event& event) {
+std::string EventShards(const v1::Event& event) {
   const auto listed = static_cast<uint32_t>(event.shards_size());
   if (listed == 0 || listed < event.shard_count()) {
     return event.shard_count() == 0 ? "" : CountOf(event.shard_count(), "shard");
   }
   const std::string list = FormatShardList({event.shards().begin(), event.shards().end()});
-  return list.size() <= kMaxShardsBytes ? list : CountOf(listed, "shard");
+  return list.size() <= kMaxEventShardsBytes ? list : CountOf(listed, "shard");
 }
 
 std::string Change(const v1::Event& event) {
@@ -60,7 +60,7 @@ Table EventTable() {
 
 void AddEvent(const v1::Event& event, absl::TimeZone zone, Table& table) {
   table.Add({Time(event, zone), absl::StrCat(event.revision()), v1::Event::Kind_Name(event.kind()),
-             Subject(event), Shards(event), Change(event), event.cause(), event.message()});
+             Subject(event), EventShards(event), Change(event), event.cause(), event.message()});
 }
 
 std::string EventsTable(const std::vector<v1::Event>& events, absl::TimeZone zone) {

@@ -20,7 +20,7 @@ constexpr uint32_t kMaxTail = 1'000;
 // So many lines are written at once while a long list is read.
 constexpr size_t kRowsAtOnce = 1'000;
 
-struct Options {
+struct EventsArguments {
   bool follow = false;
   std::string assembly;
   std::string node;
@@ -31,7 +31,7 @@ struct Options {
   uint32_t tail = 50;
 };
 
-absl::StatusOr<v1::EventFilter> ToFilter(const Options& options) {
+absl::StatusOr<v1::EventFilter> ToFilter(const EventsArguments& options) {
   v1::EventFilter filter;
   if (!options.assembly.empty()) {
     MUSTER_ASSIGN_OR_RETURN(*filter.mutable_assembly(), FullAssemblyName(options.assembly));
@@ -73,8 +73,8 @@ class EventPrinter {
 };
 
 // Prints what there is already; returns the revision up to which that is.
-absl::StatusOr<Revision> List(const Invocation& invocation, Client& client,
-                              const v1::EventFilter& filter, const Options& options,
+absl::StatusOr<Revision> ListEvents(const Invocation& invocation, Client& client,
+                              const v1::EventFilter& filter, const EventsArguments& options,
                               EventPrinter& printer) {
   v1::ListEventsRequest request;
   *request.mutable_filter() = filter;
@@ -96,12 +96,12 @@ absl::StatusOr<Revision> List(const Invocation& invocation, Client& client,
   return revision;
 }
 
-absl::Status Run(Invocation& invocation, const Options& options) {
+absl::Status RunEvents(Invocation& invocation, const EventsArguments& options) {
   MUSTER_ASSIGN_OR_RETURN(const v1::EventFilter filter, ToFilter(options));
   MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect());
   EventPrinter printer(invocation);
   MUSTER_ASSIGN_OR_RETURN(const Revision revision,
-                          List(invocation, *client, filter, options, printer));
+                          ListEvents(invocation, *client, filter, options, printer));
   if (!options.follow) return absl::OkStatus();
   FollowEventsOptions follow;
   follow.filter = filter;
@@ -130,7 +130,7 @@ absl::Status Run(Invocation& invocation, const Options& options) {
 void AddEventsCommand(CLI::App& app, Command& chosen) {
   CLI::App* const command =
       app.add_subcommand("events", "Show what happened: every change of state, with its cause");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<EventsArguments>();
   command->add_flag("-f,--follow", options->follow, "Go on with the events to come, until SIGINT");
   command->add_option("--assembly", options->assembly, "Only those of this assembly");
   command->add_option("--node", options->node, "Only those of this node");
@@ -159,7 +159,7 @@ void AddEventsCommand(CLI::App& app, Command& chosen) {
       "  muster events --kind NODE_LOST,NODE_RELEASED --since 0\n"
       "  muster events --assembly demo --since 412 --json");
   command->callback([options, &chosen] {
-    chosen = [options](Invocation& invocation) { return Run(invocation, *options); };
+    chosen = [options](Invocation& invocation) { return RunEvents(invocation, *options); };
   });
 }
 

@@ -23,7 +23,7 @@ constexpr size_t kEventsShown = 12;
 // Of the nodes that the reasons name, whose own events are shown, too.
 constexpr size_t kNodesAsked = 3;
 
-struct Options {
+struct ExplainArguments {
   std::string assembly;
   uint32_t shard = 0;
   bool has_shard = false;
@@ -164,7 +164,7 @@ std::string ShardText(const std::string& assembly, const v1::ExplainAssignmentRe
 }
 
 absl::Status ExplainShard(Invocation& invocation, Client& client, const std::string& assembly,
-                          const Options& options) {
+                          const ExplainArguments& options) {
   v1::ExplainAssignmentRequest request;
   request.set_name(assembly);
   request.set_shard(options.shard);
@@ -181,7 +181,7 @@ absl::Status ExplainShard(Invocation& invocation, Client& client, const std::str
   return absl::OkStatus();
 }
 
-absl::Status Run(Invocation& invocation, const Options& options) {
+absl::Status RunExplain(Invocation& invocation, const ExplainArguments& options) {
   MUSTER_ASSIGN_OR_RETURN(const std::string assembly, FullAssemblyName(options.assembly));
   MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect());
   return options.has_shard ? ExplainShard(invocation, *client, assembly, options)
@@ -193,7 +193,7 @@ absl::Status Run(Invocation& invocation, const Options& options) {
 void AddExplainCommand(CLI::App& app, Command& chosen) {
   CLI::App* const command = app.add_subcommand(
       "explain", "Say why an assembly is not READY, or why a shard is on its nodes");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<ExplainArguments>();
   command->add_option("ASSEMBLY", options->assembly, "The assembly")->required();
   CLI::Option* const shard = command->add_option("SHARD", options->shard, "A shard's index, from 0")
                                  ->check(CLI::Range(0u, kMaxShardsPerVersion - 1));
@@ -214,7 +214,7 @@ void AddExplainCommand(CLI::App& app, Command& chosen) {
       "  muster explain demo 3 --node n2");
   command->callback([options, shard, &chosen] {
     options->has_shard = !shard->empty();
-    chosen = [options](Invocation& invocation) { return Run(invocation, *options); };
+    chosen = [options](Invocation& invocation) { return RunExplain(invocation, *options); };
   });
 }
 

@@ -172,7 +172,7 @@ void PrintShards(const Invocation& invocation, const SourcePlan& plan) {
   invocation.Print(absl::StrCat("\n", table.ToString()));
 }
 
-void PrintFiles(const Invocation& invocation, const Checkpoint& checkpoint) {
+void PrintSourceFiles(const Invocation& invocation, const Checkpoint& checkpoint) {
   int64_t bytes = 0;
   std::vector<std::string> names;
   for (const FoundFile& file : checkpoint.companions) {
@@ -280,7 +280,7 @@ void PrintInspectionJson(const Invocation& invocation, const Inspection& inspect
   invocation.PrintLine(json.ToString());
 }
 
-absl::Status Run(Invocation& invocation, const SourceFlags& flags) {
+absl::Status RunInspect(Invocation& invocation, const SourceFlags& flags) {
   MUSTER_ASSIGN_OR_RETURN(const Inspection inspection, Inspect(flags, invocation.stores()));
   if (invocation.json()) {
     PrintInspectionJson(invocation, inspection);
@@ -294,7 +294,7 @@ absl::Status Run(Invocation& invocation, const SourceFlags& flags) {
   PrintTensors(invocation, checkpoint);
   PrintStrategies(invocation, inspection.strategies);
   if (!flags.strategy.empty()) PrintShards(invocation, inspection.plan);
-  PrintFiles(invocation, checkpoint);
+  PrintSourceFiles(invocation, checkpoint);
   return absl::OkStatus();
 }
 
@@ -315,7 +315,7 @@ void AddInspectCommand(CLI::App& app, Command& chosen) {
       "  muster inspect ./stable-diffusion --shards 8 --exclude 'safety_checker/*'\n"
       "  muster inspect ./Llama-3-8B --strategy layer --shards 12");
   command->callback([flags, &chosen] {
-    chosen = [flags](Invocation& invocation) { return Run(invocation, *flags); };
+    chosen = [flags](Invocation& invocation) { return RunInspect(invocation, *flags); };
   });
 }
 

@@ -21,7 +21,7 @@
 namespace muster {
 namespace {
 
-struct Options {
+struct ModelsArguments {
   std::string model;
   std::string only_model;
   std::optional<uint32_t> shard;
@@ -32,7 +32,7 @@ struct Options {
   bool dry_run = false;
 };
 
-absl::Status List(Invocation& invocation, const Options& options) {
+absl::Status ListModels(Invocation& invocation, const ModelsArguments& options) {
   MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect());
   MUSTER_ASSIGN_OR_RETURN(const std::vector<v1::ModelVersion> versions,
                           ListAllModelVersions(*client, options.only_model, invocation.Call()));
@@ -48,17 +48,17 @@ absl::Status List(Invocation& invocation, const Options& options) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<v1::GetModelVersionResponse> Get(const Invocation& invocation, Client& client,
+absl::StatusOr<v1::GetModelVersionResponse> GetVersion(const Invocation& invocation, Client& client,
                                                 const std::string& name) {
   v1::GetModelVersionRequest request;
   request.set_name(name);
   return client.GetModelVersion(request, invocation.Call());
 }
 
-absl::Status Show(Invocation& invocation, const Options& options) {
+absl::Status ShowModel(Invocation& invocation, const ModelsArguments& options) {
   MUSTER_ASSIGN_OR_RETURN(const std::string name, FullModelVersionName(options.model));
   MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect());
-  MUSTER_ASSIGN_OR_RETURN(const auto response, Get(invocation, *client, name));
+  MUSTER_ASSIGN_OR_RETURN(const auto response, GetVersion(invocation, *client, name));
   if (invocation.json()) {
     invocation.PrintJson(response);
     return absl::OkStatus();
@@ -93,7 +93,7 @@ absl::Status Show(Invocation& invocation, const Options& options) {
 }
 
 // Tensors run to millions, so they are printed as they come; columns have fixed widths for that.
-absl::Status Tensors(Invocation& invocation, const Options& options) {
+absl::Status Tensors(Invocation& invocation, const ModelsArguments& options) {
   MUSTER_ASSIGN_OR_RETURN(const std::string name, FullModelVersionName(options.model));
   MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect());
   std::optional<ShardIndex> shard;
@@ -178,7 +178,7 @@ absl::StatusOr<std::set<std::string>> Destinations(const Invocation& invocation,
 }
 
 absl::StatusOr<std::vector<Orphan>> AllOrphans(const Invocation& invocation, Client& client,
-                                               const Options& options) {
+                                               const ModelsArguments& options) {
   MUSTER_ASSIGN_OR_RETURN(const std::set<std::string> destinations,
                           Destinations(invocation, client, options.to));
   std::vector<Orphan> all;
@@ -193,7 +193,7 @@ absl::StatusOr<std::vector<Orphan>> AllOrphans(const Invocation& invocation, Cli
 
 // Goes on with a deletion that ended after the model version was gone and before its objects were.
 absl::Status DeleteLeftObjects(Invocation& invocation, Client& client, const std::string& name,
-                               const Options& options, const absl::Status& unknown) {
+                               const ModelsArguments& options, const absl::Status& unknown) {
   MUSTER_ASSIGN_OR_RETURN(const std::vector<Orphan> orphans,
                           AllOrphans(invocation, client, options));
   size_t deleted = 0;
@@ -216,10 +216,10 @@ absl::Status DeleteRows(const Invocation& invocation, Client& client, const std:
 }
 
 // The model version first: while it is there, so are its objects.
-absl::Status Delete(Invocation& invocation, const Options& options) {
+absl::Status DeleteVersion(Invocation& invocation, const ModelsArguments& options) {
   MUSTER_ASSIGN_OR_RETURN(const std::string name, FullModelVersionName(options.model));
   MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect());
-  const auto response = Get(invocation, *client, name);
+  const auto response = GetVersion(invocation, *client, name);
   if (options.with_objects && absl::IsNotFound(response.status())) {
     return DeleteLeftObjects(invocation, *client, name, options, response.status());
   }
@@ -301,7 +301,7 @@ void PrintGarbage(const Invocation& invocation, const std::vector<v1::ModelVersi
   }
 }
 
-absl::Status CollectGarbage(Invocation& invocation, const Options& options) {
+absl::Status CollectGarbage(Invocation& invocation, const ModelsArguments& options) {
   MUSTER_ASSIGN_OR_RETURN(const absl::Duration age, ParseDuration(options.older_than));
   MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect());
   MUSTER_ASSIGN_OR_RETURN(const std::vector<Orphan> orphans,
@@ -333,8 +333,8 @@ absl::Status CollectGarbage(Invocation& invocation, const Options& options) {
 }  // namespace
 
 void AddModelsCommand(CLI::App& app, Command& chosen) {
-  CLI::App* const models = app.add_subcommand("models", "List, show and delete model versions");
-  auto options = std::make_shared<Options>();
+  CLI::App* const models = app.add_subcommand("models", "ListModels, show and delete model versions");
+  auto options = std::make_shared<ModelsArguments>();
   const auto choose = [options, &chosen](auto run) {
     return [options, &chosen, run] {
       chosen = [options, run](Invocation& invocation) { return run(invocation, *options); };
@@ -342,22 +342,22 @@ void AddModelsCommand(CLI::App& app, Command& chosen) {
   };
   models->require_subcommand(0, 1);
   models->callback([models, choose] {
-    if (models->get_subcommands().empty()) choose(List)();
+    if (models->get_subcommands().empty()) choose(ListModels)();
   });
-  CLI::App* const list = models->add_subcommand("list", "List model versions (the default)");
+  CLI::App* const list = models->add_subcommand("list", "ListModels model versions (the default)");
   list->add_option("--model", options->only_model, "Only versions of this model");
-  list->callback(choose(List));
-  CLI::App* const show = models->add_subcommand("show", "Show one model version");
-  CLI::App* const tensors = models->add_subcommand("tensors", "List a model version's tensors");
-  CLI::App* const remove = models->add_subcommand("delete", "Delete a model version");
+  list->callback(choose(ListModels));
+  CLI::App* const show = models->add_subcommand("show", "ShowModel one model version");
+  CLI::App* const tensors = models->add_subcommand("tensors", "ListModels a model version's tensors");
+  CLI::App* const remove = models->add_subcommand("delete", "DeleteVersion a model version");
   CLI::App* const collect = models->add_subcommand(
-      "gc", "Delete old drafts, and objects that publishing wrote and no model version owns");
+      "gc", "DeleteVersion old drafts, and objects that publishing wrote and no model version owns");
   for (CLI::App* const command : {show, tensors, remove}) {
     command->add_option("MODEL@VERSION", options->model, "The model version")->required();
   }
   tensors->add_option("--shard", options->shard, "Only this shard's");
   remove->add_flag("--with-objects", options->with_objects,
-                   "Delete the objects that publishing wrote too; those that were registered in "
+                   "DeleteVersion the objects that publishing wrote too; those that were registered in "
                    "place stay. Can be repeated until it is done");
   collect->add_flag("--dry-run", options->dry_run, "Only say what would be deleted");
   collect
@@ -371,9 +371,9 @@ void AddModelsCommand(CLI::App& app, Command& chosen) {
                         "Where objects without an owner are looked for (default: where the "
                         "catalogue's model versions were published to)");
   }
-  show->callback(choose(Show));
+  show->callback(choose(ShowModel));
   tensors->callback(choose(Tensors));
-  remove->callback(choose(Delete));
+  remove->callback(choose(DeleteVersion));
   collect->callback(choose(CollectGarbage));
   models->footer(
       "Examples:\n"

@@ -16,14 +16,14 @@
 namespace muster {
 namespace {
 
-struct Options {
+struct NodesArguments {
   std::string name;
   std::string zone;
   bool has_zone = false;
   bool dry_run = false;
 };
 
-absl::Status List(Invocation& invocation, const Options&) {
+absl::Status ListNodes(Invocation& invocation, const NodesArguments&) {
   MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect());
   MUSTER_ASSIGN_OR_RETURN(const std::vector<v1::Node> nodes,
                           ListAllNodes(*client, invocation.Call()));
@@ -39,7 +39,7 @@ absl::Status List(Invocation& invocation, const Options&) {
   return absl::OkStatus();
 }
 
-absl::Status Show(Invocation& invocation, const Options& options) {
+absl::Status ShowNode(Invocation& invocation, const NodesArguments& options) {
   v1::GetNodeRequest request;
   MUSTER_ASSIGN_OR_RETURN(*request.mutable_name(), FullNodeName(options.name));
   MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect());
@@ -66,7 +66,7 @@ absl::Status Show(Invocation& invocation, const Options& options) {
   return absl::OkStatus();
 }
 
-absl::Status Deregister(Invocation& invocation, const Options& options) {
+absl::Status Deregister(Invocation& invocation, const NodesArguments& options) {
   v1::DeregisterNodeRequest request;
   request.set_validate_only(options.dry_run);
   MUSTER_ASSIGN_OR_RETURN(*request.mutable_name(), FullNodeName(options.name));
@@ -82,7 +82,7 @@ absl::Status Deregister(Invocation& invocation, const Options& options) {
   return absl::OkStatus();
 }
 
-absl::Status ResumeMoves(Invocation& invocation, const Options& options) {
+absl::Status ResumeMoves(Invocation& invocation, const NodesArguments& options) {
   v1::ResumeMovesRequest request;
   request.set_validate_only(options.dry_run);
   if (options.has_zone) request.set_zone(options.zone);
@@ -108,8 +108,8 @@ absl::Status ResumeMoves(Invocation& invocation, const Options& options) {
 }  // namespace
 
 void AddNodesCommand(CLI::App& app, Command& chosen) {
-  CLI::App* const nodes = app.add_subcommand("nodes", "List, show, drain and deregister nodes");
-  auto options = std::make_shared<Options>();
+  CLI::App* const nodes = app.add_subcommand("nodes", "ListNodes, show, drain and deregister nodes");
+  auto options = std::make_shared<NodesArguments>();
   const auto choose = [options, &chosen](auto run) {
     return [options, &chosen, run] {
       chosen = [options, run](Invocation& invocation) { return run(invocation, *options); };
@@ -117,10 +117,10 @@ void AddNodesCommand(CLI::App& app, Command& chosen) {
   };
   nodes->require_subcommand(0, 1);
   nodes->callback([nodes, choose] {
-    if (nodes->get_subcommands().empty()) choose(List)();
+    if (nodes->get_subcommands().empty()) choose(ListNodes)();
   });
-  nodes->add_subcommand("list", "List nodes (the default)")->callback(choose(List));
-  CLI::App* const show = nodes->add_subcommand("show", "Show one node");
+  nodes->add_subcommand("list", "ListNodes nodes (the default)")->callback(choose(ListNodes));
+  CLI::App* const show = nodes->add_subcommand("show", "ShowNode one node");
   CLI::App* const deregister =
       nodes->add_subcommand("deregister", "Remove a node with its memberships and reports");
   for (CLI::App* const command : {show, deregister}) {
@@ -134,7 +134,7 @@ void AddNodesCommand(CLI::App& app, Command& chosen) {
   for (CLI::App* const command : {deregister, resume}) {
     command->add_flag("--dry-run", options->dry_run, kDryRunHelp);
   }
-  show->callback(choose(Show));
+  show->callback(choose(ShowNode));
   deregister->callback(choose(Deregister));
   resume->callback([options, zone, choose] {
     options->has_zone = !zone->empty();

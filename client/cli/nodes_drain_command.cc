@@ -14,7 +14,7 @@
 namespace muster {
 namespace {
 
-struct Options {
+struct NodesDrainArguments {
   std::string name;
   std::string deadline;
   std::string timeout;
@@ -40,7 +40,7 @@ std::string BlockerLine(const v1::Drain::Blocker& blocker) {
   return absl::StrCat("  - ", ShortName(blocker.assembly()), ": ", blocker.message());
 }
 
-absl::Status Wait(Invocation& invocation, Client& client, const Options& options,
+absl::Status Wait(Invocation& invocation, Client& client, const NodesDrainArguments& options,
                   const std::string& name) {
   DrainWaitOptions wait;
   wait.node = name;
@@ -77,7 +77,7 @@ absl::Status Wait(Invocation& invocation, Client& client, const Options& options
   return result.status;
 }
 
-absl::Status Run(Invocation& invocation, const Options& options) {
+absl::Status RunNodesDrain(Invocation& invocation, const NodesDrainArguments& options) {
   v1::DrainNodeRequest request;
   MUSTER_ASSIGN_OR_RETURN(*request.mutable_name(), FullNodeName(options.name));
   request.set_cancel(options.cancel);
@@ -106,7 +106,7 @@ absl::Status Run(Invocation& invocation, const Options& options) {
 void AddNodesDrainCommand(CLI::App& nodes, Command& chosen) {
   CLI::App* const command = nodes.add_subcommand(
       "drain", "Take a node out of service; what it holds stays until it is READY elsewhere");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<NodesDrainArguments>();
   command->add_option("NODE", options->name, "The node")->required();
   CLI::Option* const deadline = command->add_option(
       "--deadline", options->deadline,
@@ -133,7 +133,7 @@ void AddNodesDrainCommand(CLI::App& nodes, Command& chosen) {
       "  muster nodes drain n1 --deadline 30m --wait && ssh n1 poweroff\n"
       "  muster nodes drain n1 --cancel");
   command->callback([options, &chosen] {
-    chosen = [options](Invocation& invocation) { return Run(invocation, *options); };
+    chosen = [options](Invocation& invocation) { return RunNodesDrain(invocation, *options); };
   });
 }
 

@@ -8,13 +8,13 @@
 namespace muster {
 namespace {
 
-constexpr size_t kMaxShardsBytes = 40;
+constexpr size_t kMaxPlannedShardsBytes = 40;
 
-std::string Size(uint64_t bytes) { return FormatSize(static_cast<int64_t>(bytes)); }
+std::string PlannedSize(uint64_t bytes) { return FormatSize(static_cast<int64_t>(bytes)); }
 
-std::string Shards(const google::protobuf::RepeatedField<uint32_t>& shards) {
+std::string PlannedShards(const google::protobuf::RepeatedField<uint32_t>& shards) {
   if (shards.empty()) return "-";
-  return ShortText(FormatShardList({shards.begin(), shards.end()}), kMaxShardsBytes);
+  return ShortText(FormatShardList({shards.begin(), shards.end()}), kMaxPlannedShardsBytes);
 }
 
 }  // namespace
@@ -25,8 +25,8 @@ std::string PlanPreviewText(const v1::PlanPreview& preview) {
   if (preview.nodes_size() == 0) {
     absl::StrAppend(&out, name, ": no shard would move\n");
   } else {
-    absl::StrAppend(&out, name, ": ", Size(preview.added_bytes()), " to fetch, ",
-                    Size(preview.removed_bytes()), " to drop; ", Size(preview.moved_bytes()),
+    absl::StrAppend(&out, name, ": ", PlannedSize(preview.added_bytes()), " to fetch, ",
+                    PlannedSize(preview.removed_bytes()), " to drop; ", PlannedSize(preview.moved_bytes()),
                     " of it from one node to another\n");
     Table table({{"NODE"},
                  {"ADDED"},
@@ -35,9 +35,9 @@ std::string PlanPreviewText(const v1::PlanPreview& preview) {
                  {"DROPS", Table::Align::kRight},
                  {"THEN HOLDS", Table::Align::kRight}});
     for (const v1::PlanPreview::NodeChange& node : preview.nodes()) {
-      table.Add({ShortName(node.node()), Shards(node.added_shards()), Shards(node.removed_shards()),
-                 Size(node.added_bytes()), Size(node.removed_bytes()),
-                 Size(node.assigned_bytes())});
+      table.Add({ShortName(node.node()), PlannedShards(node.added_shards()), PlannedShards(node.removed_shards()),
+                 PlannedSize(node.added_bytes()), PlannedSize(node.removed_bytes()),
+                 PlannedSize(node.assigned_bytes())});
     }
     absl::StrAppend(&out, table.ToString());
   }

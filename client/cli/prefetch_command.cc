@@ -22,7 +22,7 @@
 namespace muster {
 namespace {
 
-struct Options {
+struct PrefetchArguments {
   std::string model;
   std::string shards;
   uint32_t first_layers = 0;
@@ -37,7 +37,7 @@ struct Totals {
   std::atomic<int64_t> fetched_bytes = 0;
 };
 
-void PrintTotals(const Invocation& invocation, const Options& options,
+void PrintTotals(const Invocation& invocation, const PrefetchArguments& options,
                  const std::vector<WantedShard>& wanted, const Totals& totals) {
   int64_t bytes = 0;
   for (const WantedShard& shard : wanted) bytes += shard.size_bytes;
@@ -97,7 +97,7 @@ absl::StatusOr<std::vector<v1::Shard>> Chosen(const Invocation& invocation, Clie
   return ChooseShards(client, model, indices, invocation.Call());
 }
 
-absl::Status Run(Invocation& invocation, const Options& options) {
+absl::Status RunPrefetch(Invocation& invocation, const PrefetchArguments& options) {
   MUSTER_ASSIGN_OR_RETURN(const std::string model, FullModelVersionName(options.model));
   std::optional<std::vector<uint32_t>> indices;
   if (!options.shards.empty()) {
@@ -138,7 +138,7 @@ absl::Status Run(Invocation& invocation, const Options& options) {
 void AddPrefetchCommand(CLI::App& app, Command& chosen) {
   CLI::App* const command = app.add_subcommand(
       "prefetch", "Fill a cache ahead of a rollout, verified, without joining an assembly");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<PrefetchArguments>();
   command->add_option("MODEL@VERSION", options->model, "The model version")->required();
   CLI::Option* const shards = command->add_option("--shards", options->shards,
                                                   "Which shards, such as 0,3-5 (default: all)");
@@ -164,7 +164,7 @@ void AddPrefetchCommand(CLI::App& app, Command& chosen) {
       "  muster prefetch llama@v2 --cache /var/cache/muster --first-layers 8\n"
       "  muster prefetch llama@v2 --cache /var/cache/muster --dry-run --json");
   command->callback([options, &chosen] {
-    chosen = [options](Invocation& invocation) { return Run(invocation, *options); };
+    chosen = [options](Invocation& invocation) { return RunPrefetch(invocation, *options); };
   });
 }
 

@@ -23,7 +23,7 @@ constexpr size_t kMaxDefaultJobs = 8;
 // What is left out is told in at most so many lines.
 constexpr size_t kMaxLeftOutLines = 20;
 
-struct Options {
+struct PublishArguments {
   std::shared_ptr<SourceFlags> source = std::make_shared<SourceFlags>();
   std::string model;
   std::string to;
@@ -35,7 +35,7 @@ struct Options {
 };
 
 absl::StatusOr<PublishOptions> ToPublishOptions(const Invocation& invocation,
-                                                const Options& options) {
+                                                const PublishArguments& options) {
   PublishOptions publish;
   MUSTER_ASSIGN_OR_RETURN(publish.source, ToSourceOptions(*options.source));
   MUSTER_ASSIGN_OR_RETURN(publish.model_version, FullModelVersionName(options.model));
@@ -65,7 +65,7 @@ absl::StatusOr<PublishOptions> ToPublishOptions(const Invocation& invocation,
   return publish;
 }
 
-void PrintSummary(const Invocation& invocation, const PublishSummary& summary,
+void PrintPublished(const Invocation& invocation, const PublishSummary& summary,
                   absl::Duration elapsed) {
   const v1::ModelVersion& version = summary.model_version;
   if (invocation.json()) {
@@ -94,7 +94,7 @@ void PrintSummary(const Invocation& invocation, const PublishSummary& summary,
                                     " were stored already"));
 }
 
-absl::Status Run(Invocation& invocation, const Options& options) {
+absl::Status RunPublish(Invocation& invocation, const PublishArguments& options) {
   MUSTER_ASSIGN_OR_RETURN(PublishOptions publish, ToPublishOptions(invocation, options));
   MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect(publish.call_timeout));
   const absl::Duration begin = invocation.clock().Monotonic();
@@ -112,7 +112,7 @@ absl::Status Run(Invocation& invocation, const Options& options) {
   publish.on_bytes = [&](int64_t bytes) { bar->Add(bytes); };
   MUSTER_ASSIGN_OR_RETURN(const PublishSummary summary,
                           Publish(*client, invocation.stores(), invocation.random(), publish));
-  PrintSummary(invocation, summary, invocation.clock().Monotonic() - begin);
+  PrintPublished(invocation, summary, invocation.clock().Monotonic() - begin);
   return absl::OkStatus();
 }
 
@@ -121,7 +121,7 @@ absl::Status Run(Invocation& invocation, const Options& options) {
 void AddPublishCommand(CLI::App& app, Command& chosen) {
   CLI::App* const command = app.add_subcommand(
       "publish", "Cut a checkpoint into shards, store them with their MD5s and commit them");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<PublishArguments>();
   AddSourceFlags(*command, options->source);
   command->add_option("--model", options->model, "MODEL@VERSION to publish as")->required();
   command->add_option(
@@ -156,7 +156,7 @@ void AddPublishCommand(CLI::App& app, Command& chosen) {
       "  muster publish /mnt/shared/vllm-sharded --model qwen@tp8 --in-place\n"
       "  muster publish s3://models/llama/ --model llama@v3 --in-place");
   command->callback([options, &chosen] {
-    chosen = [options](Invocation& invocation) { return Run(invocation, *options); };
+    chosen = [options](Invocation& invocation) { return RunPublish(invocation, *options); };
   });
 }
 

@@ -17,7 +17,7 @@
 namespace muster {
 namespace {
 
-struct Options {
+struct PullArguments {
   std::string model;
   std::string out;
   std::string shards;
@@ -27,7 +27,7 @@ struct Options {
   KeyFlags keys;
 };
 
-void PrintFiles(const Invocation& invocation, const Options& options,
+void PrintPulledFiles(const Invocation& invocation, const PullArguments& options,
                 const std::vector<PulledFile>& files) {
   if (invocation.json()) {
     std::vector<std::string> values;
@@ -54,7 +54,7 @@ void PrintFiles(const Invocation& invocation, const Options& options,
 }
 
 // A plain directory: nothing in it is pinned, and nothing may go.
-absl::Status PrintRoom(const Invocation& invocation, Client& client, const PullFilesOptions& pull) {
+absl::Status PrintPullRoom(const Invocation& invocation, Client& client, const PullFilesOptions& pull) {
   MUSTER_ASSIGN_OR_RETURN(const ShardFilesRoom files, RoomForShardFiles(client, pull));
   RoomReport report;
   report.shards = files.shards;
@@ -64,7 +64,7 @@ absl::Status PrintRoom(const Invocation& invocation, Client& client, const PullF
   return CheckDiskRoom(files.disk, pull.out);
 }
 
-absl::Status Run(Invocation& invocation, const Options& options) {
+absl::Status RunPull(Invocation& invocation, const PullArguments& options) {
   PullFilesOptions pull;
   MUSTER_ASSIGN_OR_RETURN(pull.model_version, FullModelVersionName(options.model));
   if (!options.shards.empty()) {
@@ -75,7 +75,7 @@ absl::Status Run(Invocation& invocation, const Options& options) {
   MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect(kLongCallTimeout));
   pull.out = options.out;
   pull.stop = invocation.stop();
-  if (options.dry_run) return PrintRoom(invocation, *client, pull);
+  if (options.dry_run) return PrintPullRoom(invocation, *client, pull);
   Puller puller(invocation.stores(), invocation.clock(), invocation.random(), puller_options);
   const auto bar = invocation.NewProgressBar("pulling");
   pull.caches = caches.pointers();
@@ -87,7 +87,7 @@ absl::Status Run(Invocation& invocation, const Options& options) {
   };
   MUSTER_ASSIGN_OR_RETURN(const std::vector<PulledFile> files,
                           PullShardFiles(*client, puller, pull));
-  PrintFiles(invocation, options, files);
+  PrintPulledFiles(invocation, options, files);
   return absl::OkStatus();
 }
 
@@ -96,7 +96,7 @@ absl::Status Run(Invocation& invocation, const Options& options) {
 void AddPullCommand(CLI::App& app, Command& chosen) {
   CLI::App* const command =
       app.add_subcommand("pull", "Copy shards into a directory, verified; needs no registration");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<PullArguments>();
   command->add_option("MODEL@VERSION", options->model, "The model version")->required();
   command->add_option("--out", options->out, "Directory for the files; made if absent")->required();
   command->add_option("--shards", options->shards, "Which shards, such as 0,3-5 (default: all)");
@@ -116,7 +116,7 @@ void AddPullCommand(CLI::App& app, Command& chosen) {
       "  muster pull llama@v1 --out /srv/shards --shards 0,3-5\n"
       "  muster pull llama@v1 --out /srv/shards --dry-run --json");
   command->callback([options, &chosen] {
-    chosen = [options](Invocation& invocation) { return Run(invocation, *options); };
+    chosen = [options](Invocation& invocation) { return RunPull(invocation, *options); };
   });
 }
 

@@ -13,14 +13,14 @@ namespace {
 
 constexpr uint32_t kDirectoryFiles = 4;
 
-struct Options {
+struct SampleArguments {
   std::string out;
   std::string size = "256MiB";
   uint64_t seed = 0;
   std::string layout = "file";
 };
 
-absl::Status Run(Invocation& invocation, const Options& options) {
+absl::Status RunSample(Invocation& invocation, const SampleArguments& options) {
   SampleOptions sample;
   MUSTER_ASSIGN_OR_RETURN(sample.size_bytes, ParseSize(options.size));
   sample.seed = options.seed;
@@ -54,7 +54,7 @@ absl::Status Run(Invocation& invocation, const Options& options) {
 void AddSampleCommand(CLI::App& app, Command& chosen) {
   CLI::App* const command = app.add_subcommand(
       "sample", "Write a checkpoint with realistic transformer names and shapes");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<SampleArguments>();
   command->add_option("--out", options->out, "File or directory to write")->required();
   command->add_option("--size", options->size, "Bytes of tensors, such as 256MiB")
       ->capture_default_str();
@@ -70,7 +70,7 @@ void AddSampleCommand(CLI::App& app, Command& chosen) {
       "  muster sample --out model.safetensors --size 256MiB\n"
       "  muster sample --out llama/ --size 2GiB --layout hf --seed 7");
   command->callback([options, &chosen] {
-    chosen = [options](Invocation& invocation) { return Run(invocation, *options); };
+    chosen = [options](Invocation& invocation) { return RunSample(invocation, *options); };
   });
 }
 

@@ -14,14 +14,14 @@
 namespace muster {
 namespace {
 
-struct Options {
+struct ShardsArguments {
   std::string model;
   std::string assembly;
   uint32_t shard = 0;
 };
 
 // What is to be said of a replica besides its state.
-std::string Why(const v1::ShardReplica& replica) {
+std::string WhyUnread(const v1::ShardReplica& replica) {
   std::string text = FailureText(replica.failure());
   if (!replica.waiting_for_location().empty()) {
     absl::StrAppend(&text, text.empty() ? "" : "; ", "waits for a place at ",
@@ -50,7 +50,7 @@ void AddReplicas(const v1::GetShardStatusResponse& status, Table& table) {
   if (status.replicas_size() == 0) table.Add({shard, size, "-", "not assigned"});
   for (const v1::ShardReplica& replica : status.replicas()) {
     table.Add({shard, size, ShortName(replica.node()), v1::ShardReport::State_Name(replica.state()),
-               replica.counted() ? "yes" : "no", replica.node_live() ? "yes" : "no", Why(replica)});
+               replica.counted() ? "yes" : "no", replica.node_live() ? "yes" : "no", WhyUnread(replica)});
   }
 }
 
@@ -110,7 +110,7 @@ absl::Status PrintStatuses(const Invocation& invocation, Client& client,
   return absl::OkStatus();
 }
 
-absl::Status List(Invocation& invocation, const Options& options) {
+absl::Status ListShards(Invocation& invocation, const ShardsArguments& options) {
   MUSTER_ASSIGN_OR_RETURN(const std::string name, FullModelVersionName(options.model));
   MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect());
   MUSTER_ASSIGN_OR_RETURN(const std::vector<v1::Shard> shards,
@@ -130,7 +130,7 @@ absl::Status List(Invocation& invocation, const Options& options) {
   return absl::OkStatus();
 }
 
-absl::Status Show(Invocation& invocation, const Options& options) {
+absl::Status ShowShard(Invocation& invocation, const ShardsArguments& options) {
   MUSTER_ASSIGN_OR_RETURN(const std::string name, FullModelVersionName(options.model));
   MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect());
   v1::GetShardRequest request;
@@ -174,26 +174,26 @@ absl::Status Show(Invocation& invocation, const Options& options) {
 }  // namespace
 
 void AddShardsCommand(CLI::App& app, Command& chosen) {
-  CLI::App* const shards = app.add_subcommand("shards", "List the shards of a model version");
-  auto options = std::make_shared<Options>();
+  CLI::App* const shards = app.add_subcommand("shards", "ListShards the shards of a model version");
+  auto options = std::make_shared<ShardsArguments>();
   const auto choose = [options, &chosen](auto run) {
     chosen = [options, run](Invocation& invocation) { return run(invocation, *options); };
   };
   CLI::Option* const model =
       shards->add_option("MODEL@VERSION", options->model, "The model version");
   shards->add_option("--assembly", options->assembly,
-                     "Show which node of this assembly holds what, and in which state");
+                     "ShowShard which node of this assembly holds what, and in which state");
   shards->require_subcommand(0, 1);
-  CLI::App* const show = shards->add_subcommand("show", "Show one shard");
+  CLI::App* const show = shards->add_subcommand("show", "ShowShard one shard");
   show->add_option("MODEL@VERSION", options->model, "The model version")->required();
   show->add_option("INDEX", options->shard, "The shard's index, from 0")
       ->required()
       ->check(CLI::Range(0u, kMaxShardsPerVersion - 1));
-  show->callback([choose] { choose(Show); });
+  show->callback([choose] { choose(ShowShard); });
   shards->callback([shards, model, choose] {
     if (!shards->get_subcommands().empty()) return;
     if (model->empty()) throw CLI::RequiredError("MODEL@VERSION");
-    choose(List);
+    choose(ListShards);
   });
   shards->footer(
       "Examples:\n"

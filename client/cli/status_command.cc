@@ -16,7 +16,7 @@
 namespace muster {
 namespace {
 
-absl::StatusOr<v1::GetAssemblyResponse> Get(const Invocation& invocation, Client& client,
+absl::StatusOr<v1::GetAssemblyResponse> GetAssemblyView(const Invocation& invocation, Client& client,
                                             const std::string& name) {
   v1::GetAssemblyRequest request;
   request.set_name(name);
@@ -31,7 +31,7 @@ constexpr size_t kOtherLines = 12;
 constexpr size_t kMinNodes = 4;
 constexpr size_t kMaxFailures = 5;
 
-struct Options {
+struct StatusArguments {
   std::string assembly;
   bool all = false;
 };
@@ -76,10 +76,10 @@ absl::StatusOr<std::string> NodesAndShards(const Invocation& invocation, Client&
                       FailedReplicas(statuses, all ? SIZE_MAX : kMaxFailures));
 }
 
-absl::Status ShowOne(Invocation& invocation, const Options& options) {
+absl::Status ShowOne(Invocation& invocation, const StatusArguments& options) {
   MUSTER_ASSIGN_OR_RETURN(const std::string name, FullAssemblyName(options.assembly));
   MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect());
-  MUSTER_ASSIGN_OR_RETURN(const auto response, Get(invocation, *client, name));
+  MUSTER_ASSIGN_OR_RETURN(const auto response, GetAssemblyView(invocation, *client, name));
   if (invocation.json()) {
     invocation.PrintJson(response);
   } else {
@@ -136,7 +136,7 @@ absl::Status ShowAll(Invocation& invocation) {
 void AddStatusCommand(CLI::App& app, Command& chosen) {
   CLI::App* const command =
       app.add_subcommand("status", "Show an assembly with its nodes, or everything there is");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<StatusArguments>();
   command->add_option("ASSEMBLY", options->assembly,
                       "The assembly; without it, all models, assemblies and nodes");
   command->add_flag(

@@ -24,7 +24,7 @@ namespace {
 
 constexpr double kMiB = 1 << 20;
 
-struct Options {
+struct TuneArguments {
   std::string source;
   std::string to;
   std::string strategy = "layer";
@@ -43,7 +43,7 @@ std::vector<Value> SortedOnce(const std::vector<Value>& values) {
   return {sorted.begin(), sorted.end()};
 }
 
-absl::StatusOr<TuneOptions> ToTuneOptions(const Invocation& invocation, const Options& options) {
+absl::StatusOr<TuneOptions> ToTuneOptions(const Invocation& invocation, const TuneArguments& options) {
   TuneOptions tune;
   MUSTER_ASSIGN_OR_RETURN(tune.destination,
                           ParseDestination(options.to, invocation.working_directory()));
@@ -185,7 +185,7 @@ absl::Status WritePlot(const std::string& path, const std::string& svg) {
   return absl::UnavailableError(absl::StrCat(path, ": can't write the plot there"));
 }
 
-absl::Status Run(Invocation& invocation, const Options& options) {
+absl::Status RunTune(Invocation& invocation, const TuneArguments& options) {
   MUSTER_ASSIGN_OR_RETURN(TuneOptions tune, ToTuneOptions(invocation, options));
   MUSTER_ASSIGN_OR_RETURN(const CutStrategy strategy, ParseCutStrategy(options.strategy));
   MUSTER_ASSIGN_OR_RETURN(const int64_t sample_bytes, ParseSize(options.sample_bytes));
@@ -217,7 +217,7 @@ absl::Status Run(Invocation& invocation, const Options& options) {
   return absl::OkStatus();
 }
 
-void AddRanges(CLI::App& command, Options& options) {
+void AddRanges(CLI::App& command, TuneArguments& options) {
   command.add_option("--shards", options.shards, "Numbers of shards to try")
       ->delimiter(',')
       ->allow_extra_args(false)
@@ -239,7 +239,7 @@ void AddRanges(CLI::App& command, Options& options) {
 void AddTuneCommand(CLI::App& app, Command& chosen) {
   CLI::App* const command = app.add_subcommand(
       "tune", "Measure publishing and loading on your storage, and recommend how to cut and load");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<TuneArguments>();
   command->add_option("SRC", options->source, "A checkpoint, as `muster publish` takes it")
       ->required();
   command
@@ -276,7 +276,7 @@ void AddTuneCommand(CLI::App& app, Command& chosen) {
       "  muster tune model.safetensors --to /srv/models --shards 4,8 --piece-sizes 8MiB "
       "--connections 1,8,32 --json");
   command->callback([options, &chosen] {
-    chosen = [options](Invocation& invocation) { return Run(invocation, *options); };
+    chosen = [options](Invocation& invocation) { return RunTune(invocation, *options); };
   });
 }
 

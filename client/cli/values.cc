@@ -30,7 +30,7 @@ constexpr absl::string_view kRanksPrefix = "ranks:";
 constexpr double kMaxSize = 0x1.0p62;
 constexpr absl::Duration kMaxDuration = absl::Hours(24 * 366);
 
-absl::Status Refuse(absl::string_view text, absl::string_view what, absl::string_view example) {
+absl::Status RefuseValue(absl::string_view text, absl::string_view what, absl::string_view example) {
   return UsageError(
       absl::StrCat("\"", Printable(text.substr(0, 100)), "\" is ", what, "; ", example));
 }
@@ -75,10 +75,10 @@ absl::StatusOr<int64_t> ParseSize(absl::string_view text) {
   const double factor = UnitFactor(unit);
   double number = 0;
   if (split == 0 || factor == 0 || !absl::SimpleAtod(trimmed.substr(0, split), &number)) {
-    return Refuse(text, "no size", kSizeExample);
+    return RefuseValue(text, "no size", kSizeExample);
   }
   const double bytes = std::round(number * factor);
-  if (bytes >= kMaxSize) return Refuse(text, "more than is possible", kSizeExample);
+  if (bytes >= kMaxSize) return RefuseValue(text, "more than is possible", kSizeExample);
   // Plain numbers are exact, also where a double is not.
   int64_t exact = 0;
   if (factor == 1 && absl::SimpleAtoi(trimmed.substr(0, split), &exact)) return exact;
@@ -104,10 +104,10 @@ absl::StatusOr<absl::Duration> ParseDuration(absl::string_view text) {
   if (starts_well && absl::SimpleAtod(trimmed, &seconds)) {
     duration = absl::Seconds(seconds);
   } else if (!starts_well || !absl::ParseDuration(std::string(trimmed), &duration)) {
-    return Refuse(text, "no duration", kDurationExample);
+    return RefuseValue(text, "no duration", kDurationExample);
   }
-  if (duration <= absl::ZeroDuration()) return Refuse(text, "not positive", kDurationExample);
-  if (duration > kMaxDuration) return Refuse(text, "longer than a year", kDurationExample);
+  if (duration <= absl::ZeroDuration()) return RefuseValue(text, "not positive", kDurationExample);
+  if (duration > kMaxDuration) return RefuseValue(text, "longer than a year", kDurationExample);
   return duration;
 }
 
@@ -117,20 +117,20 @@ absl::StatusOr<std::vector<uint32_t>> ParseShardList(absl::string_view text) {
     const std::vector<absl::string_view> ends = absl::StrSplit(part, '-');
     uint32_t first = 0;
     if (ends.size() > 2 || !ParseIndex(ends[0], first)) {
-      return Refuse(text, "no list of shards", kShardsExample);
+      return RefuseValue(text, "no list of shards", kShardsExample);
     }
     uint32_t last = first;
     if (ends.size() == 2 && !ParseIndex(ends[1], last)) {
-      return Refuse(text, "no list of shards", kShardsExample);
+      return RefuseValue(text, "no list of shards", kShardsExample);
     }
-    if (last < first) return Refuse(part, "a range that ends before it begins", kShardsExample);
+    if (last < first) return RefuseValue(part, "a range that ends before it begins", kShardsExample);
     if (last >= kMaxShardsPerVersion) {
-      return Refuse(part,
+      return RefuseValue(part,
                     absl::StrCat("beyond the last possible shard, ", kMaxShardsPerVersion - 1),
                     kShardsExample);
     }
     if (shards.size() + (last - first) > 2 * size_t{kMaxShardsPerVersion}) {
-      return Refuse(text, "a list with too many repeats", kShardsExample);
+      return RefuseValue(text, "a list with too many repeats", kShardsExample);
     }
     for (uint32_t shard = first; shard <= last; ++shard) shards.push_back(shard);
   }
@@ -141,7 +141,7 @@ absl::StatusOr<std::vector<uint32_t>> ParseShardList(absl::string_view text) {
 
 absl::StatusOr<uint64_t> ParseRevision(absl::string_view text) {
   uint64_t revision = 0;
-  if (!ParseIndex(text, revision)) return Refuse(text, "no revision", "write one such as 412");
+  if (!ParseIndex(text, revision)) return RefuseValue(text, "no revision", "write one such as 412");
   return revision;
 }
 
@@ -158,7 +158,7 @@ absl::StatusOr<v1::Claim> ParseClaim(absl::string_view text) {
   const bool ranks = absl::StartsWith(text, kRanksPrefix);
   // Each rank has a shard of its own at least, so that the bound of shards will do for both.
   const auto list = ParseShardList(ranks ? text.substr(kRanksPrefix.size()) : text);
-  if (!list.ok()) return Refuse(text, "no claim", kClaimExample);
+  if (!list.ok()) return RefuseValue(text, "no claim", kClaimExample);
   claim.set_kind(ranks ? v1::Claim::RANKS : v1::Claim::SHARDS);
   (ranks ? claim.mutable_ranks() : claim.mutable_shards())->Add(list->begin(), list->end());
   return claim;
@@ -168,7 +168,7 @@ absl::StatusOr<v1::Assembly::Policy> ParsePolicy(absl::string_view text) {
   v1::Assembly::Policy policy = v1::Assembly::POLICY_UNSPECIFIED;
   if (!v1::Assembly::Policy_Parse(absl::AsciiStrToUpper(text), &policy) ||
       policy == v1::Assembly::POLICY_UNSPECIFIED) {
-    return Refuse(text, "no policy", "write full, balanced, contiguous, declared or ranked");
+    return RefuseValue(text, "no policy", "write full, balanced, contiguous, declared or ranked");
   }
   return policy;
 }
@@ -179,12 +179,12 @@ absl::StatusOr<std::map<std::string, std::string>> ParseLabels(
   for (const std::string& text : texts) {
     const size_t equals = text.find('=');
     if (equals == std::string::npos || equals == 0) {
-      return Refuse(text, "no label", "write a label such as rack=r12");
+      return RefuseValue(text, "no label", "write a label such as rack=r12");
     }
     const std::string value = text.substr(equals + 1);
     const auto [it, added] = labels.emplace(text.substr(0, equals), value);
     if (!added && it->second != value) {
-      return Refuse(text, absl::StrCat("a second value of label ", Printable(it->first)),
+      return RefuseValue(text, absl::StrCat("a second value of label ", Printable(it->first)),
                     "a label has one value");
     }
   }

@@ -18,7 +18,7 @@
 namespace muster {
 namespace {
 
-struct Options {
+struct VerifyArguments {
   std::string model;
   std::string directory;
   std::string cache;
@@ -50,7 +50,7 @@ void PrintJsonSummary(const Invocation& invocation, const std::string& name,
   invocation.PrintLine(json.ToString());
 }
 
-void PrintSummary(const Invocation& invocation, const std::string& name,
+void PrintVerified(const Invocation& invocation, const std::string& name,
                   const VerifySummary& summary) {
   for (const VerifyFault& fault : summary.faults) {
     std::string line = absl::StrCat("BAD ", fault.what, " at ", fault.where, ": ", fault.message);
@@ -71,7 +71,7 @@ void PrintSummary(const Invocation& invocation, const std::string& name,
   }
 }
 
-absl::Status Run(Invocation& invocation, const Options& options) {
+absl::Status RunVerify(Invocation& invocation, const VerifyArguments& options) {
   VerifyOptions verify;
   MUSTER_ASSIGN_OR_RETURN(verify.model_version, FullModelVersionName(options.model));
   std::vector<std::string> cache_paths;
@@ -95,7 +95,7 @@ absl::Status Run(Invocation& invocation, const Options& options) {
   if (invocation.json()) {
     PrintJsonSummary(invocation, verify.model_version, summary);
   } else {
-    PrintSummary(invocation, verify.model_version, summary);
+    PrintVerified(invocation, verify.model_version, summary);
   }
   if (summary.fault_count == 0) return absl::OkStatus();
   return MakeError(absl::StatusCode::kDataLoss, "VERIFY_FAILED",
@@ -110,7 +110,7 @@ absl::Status Run(Invocation& invocation, const Options& options) {
 void AddVerifyCommand(CLI::App& app, Command& chosen) {
   CLI::App* const command = app.add_subcommand(
       "verify", "Compare stored objects, a cache or an assembled directory with the catalogue");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<VerifyArguments>();
   command->add_option("MODEL@VERSION", options->model, "The model version")->required();
   CLI::Option* const directory = command->add_option(
       "--dir", options->directory, "Look at this directory, which `muster assemble` made");
@@ -132,7 +132,7 @@ void AddVerifyCommand(CLI::App& app, Command& chosen) {
       "  muster verify llama@v1 --dir /srv/llama\n"
       "  muster verify llama@v1 --cache /var/cache/muster");
   command->callback([options, &chosen] {
-    chosen = [options](Invocation& invocation) { return Run(invocation, *options); };
+    chosen = [options](Invocation& invocation) { return RunVerify(invocation, *options); };
   });
 }
 

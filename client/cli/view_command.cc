@@ -15,7 +15,7 @@
 namespace muster {
 namespace {
 
-struct Options {
+struct ViewArguments {
   std::string directory;
   std::string version;
   bool all = false;
@@ -49,7 +49,7 @@ std::string VersionJson(const ViewPlace& place, const ViewVersion& version) {
   return json.ToString();
 }
 
-absl::Status List(Invocation& invocation, const Options& options) {
+absl::Status ListViews(Invocation& invocation, const ViewArguments& options) {
   MUSTER_ASSIGN_OR_RETURN(const ViewPlace place, ViewPlace::At(options.directory));
   MUSTER_ASSIGN_OR_RETURN(const std::vector<ViewVersion> versions, ListViewVersions(place));
   if (invocation.json()) {
@@ -80,7 +80,7 @@ absl::Status List(Invocation& invocation, const Options& options) {
   return absl::OkStatus();
 }
 
-absl::Status Switch(Invocation& invocation, const Options& options) {
+absl::Status Switch(Invocation& invocation, const ViewArguments& options) {
   MUSTER_ASSIGN_OR_RETURN(const ViewPlace place, ViewPlace::At(options.directory));
   MUSTER_ASSIGN_OR_RETURN(const std::string version, VersionName(options.version));
   const std::string before = place.Current().value_or("");
@@ -99,7 +99,7 @@ absl::Status Switch(Invocation& invocation, const Options& options) {
   return absl::OkStatus();
 }
 
-absl::Status Remove(Invocation& invocation, const Options& options) {
+absl::Status Remove(Invocation& invocation, const ViewArguments& options) {
   if (options.all != options.version.empty()) {
     return UsageError("name a version, such as llama@v1, or say --all");
   }
@@ -129,7 +129,7 @@ absl::Status Remove(Invocation& invocation, const Options& options) {
 void AddViewCommand(CLI::App& app, Command& chosen) {
   CLI::App* const view = app.add_subcommand(
       "view", "The directories that serving engines open: list, switch and remove versions");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<ViewArguments>();
   const auto choose = [options, &chosen](auto run) {
     return [options, &chosen, run] {
       chosen = [options, run](Invocation& invocation) { return run(invocation, *options); };
@@ -143,7 +143,7 @@ void AddViewCommand(CLI::App& app, Command& chosen) {
     command->callback(choose(run));
     return command;
   };
-  add("list", "Versions of a view; * marks the one that DIR leads to", List);
+  add("list", "Versions of a view; * marks the one that DIR leads to", ListViews);
   add("switch", "Let DIR lead to a version that is there, in one step", Switch)
       ->add_option("MODEL@VERSION", options->version, "The version")
       ->required();

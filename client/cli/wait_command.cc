@@ -13,13 +13,13 @@
 namespace muster {
 namespace {
 
-struct Options {
+struct WaitArguments {
   std::string assembly;
   std::string node;
   std::string timeout;
 };
 
-constexpr absl::Duration kFirstContactTimeout = absl::Seconds(60);
+constexpr absl::Duration kWaitFirstContactTimeout = absl::Seconds(60);
 
 std::string ReadyLine(const v1::WatchAssemblyResponse& state, const WaitOptions& wait) {
   const v1::Assembly& assembly = state.assembly();
@@ -33,7 +33,7 @@ std::string ReadyLine(const v1::WatchAssemblyResponse& state, const WaitOptions&
                       CountOf(assembly.nodes_live(), "node"));
 }
 
-absl::Status Run(Invocation& invocation, const Options& options) {
+absl::Status RunWait(Invocation& invocation, const WaitArguments& options) {
   WaitOptions wait;
   MUSTER_ASSIGN_OR_RETURN(wait.assembly, FullAssemblyName(options.assembly));
   if (!options.node.empty()) {
@@ -42,7 +42,7 @@ absl::Status Run(Invocation& invocation, const Options& options) {
   if (!options.timeout.empty()) {
     MUSTER_ASSIGN_OR_RETURN(wait.retry.timeout, ParseDuration(options.timeout));
   }
-  wait.retry.first_contact_timeout = std::min(kFirstContactTimeout, wait.retry.timeout);
+  wait.retry.first_contact_timeout = std::min(kWaitFirstContactTimeout, wait.retry.timeout);
   wait.retry.stop = invocation.stop();
   std::string last;
   wait.on_state = [&](const v1::WatchAssemblyResponse& state) {
@@ -70,7 +70,7 @@ absl::Status Run(Invocation& invocation, const Options& options) {
 void AddWaitCommand(CLI::App& app, Command& chosen) {
   CLI::App* const command =
       app.add_subcommand("wait", "Wait until an assembly, or one node in it, is READY");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<WaitArguments>();
   command->add_option("ASSEMBLY", options->assembly, "The assembly")->required();
   command->add_option("--node", options->node, "Wait for this node's readiness instead");
   command->add_option("--timeout", options->timeout,
@@ -86,7 +86,7 @@ void AddWaitCommand(CLI::App& app, Command& chosen) {
       "  muster wait demo --timeout 60s\n"
       "  muster wait demo --node n1 --timeout 5m && start-serving");
   command->callback([options, &chosen] {
-    chosen = [options](Invocation& invocation) { return Run(invocation, *options); };
+    chosen = [options](Invocation& invocation) { return RunWait(invocation, *options); };
   });
 }
 

@@ -22,7 +22,7 @@ using Role = TorchGlobal::Role;
 // A name of a module or class.
 constexpr size_t kMaxLineBytes = 1'024;
 
-absl::Status Broken(absl::string_view what) {
+absl::Status BrokenPickle(absl::string_view what) {
   return MakeError(absl::StatusCode::kInvalidArgument, "PICKLE_BROKEN",
                    absl::StrCat(what, "; the file is damaged, or torch did not write it"));
 }
@@ -52,7 +52,7 @@ class PickleMachine {
       if (code == '.') break;
     }
     if (position_ != pickle_.bytes_.size() || stack_.size() != 1 || !marks_.empty()) {
-      return Broken(absl::StrCat("it ends with ", stack_.size(), " values and ",
+      return BrokenPickle(absl::StrCat("it ends with ", stack_.size(), " values and ",
                                  pickle_.bytes_.size() - position_, " bytes left"));
     }
     pickle_.root_ = stack_.back();
@@ -75,7 +75,7 @@ class PickleMachine {
 
   absl::Status Number(int width, uint64_t& value) {
     const absl::string_view rest = Rest();
-    if (rest.size() < static_cast<size_t>(width)) return Broken("it is cut short");
+    if (rest.size() < static_cast<size_t>(width)) return BrokenPickle("it is cut short");
     value = 0;
     for (int i = width; i-- > 0;) {
       value = value << 8 | static_cast<unsigned char>(rest[static_cast<size_t>(i)]);
@@ -89,7 +89,7 @@ class PickleMachine {
     uint64_t size = 0;
     MUSTER_RETURN_IF_ERROR(Number(width, size));
     if (size > Rest().size()) {
-      return Broken(absl::StrCat("a text of ", size, " bytes has only ", Rest().size()));
+      return BrokenPickle(absl::StrCat("a text of ", size, " bytes has only ", Rest().size()));
     }
     value = Rest().substr(0, size);
     position_ += size;
@@ -99,7 +99,7 @@ class PickleMachine {
   absl::Status Line(absl::string_view& line) {
     const absl::string_view rest = Rest().substr(0, kMaxLineBytes + 1);
     const size_t end = rest.find('\n');
-    if (end == absl::string_view::npos) return Broken("a name does not end");
+    if (end == absl::string_view::npos) return BrokenPickle("a name does not end");
     line = rest.substr(0, end);
     position_ += end + 1;
     return absl::OkStatus();
@@ -111,7 +111,7 @@ class PickleMachine {
 
   absl::Status Push(PickleValue value) {
     if (stack_.size() == kMaxPickleStack) {
-      return Broken(absl::StrCat("more than ", kMaxPickleStack, " values are on its stack"));
+      return BrokenPickle(absl::StrCat("more than ", kMaxPickleStack, " values are on its stack"));
     }
     stack_.push_back(value);
     return absl::OkStatus();
@@ -120,7 +120,7 @@ class PickleMachine {
   // Only what was pushed after the last mark can be taken.
   absl::Status Need(size_t count) const {
     if (stack_.size() - (marks_.empty() ? 0 : marks_.back()) >= count) return absl::OkStatus();
-    return Broken("it takes more values than it has");
+    return BrokenPickle("it takes more values than it has");
   }
 
   absl::Status Pop(PickleValue& value) {
@@ -132,7 +132,7 @@ class PickleMachine {
 
   // Where the values since the last mark begin.
   absl::Status PopMark(size_t& begin) {
-    if (marks_.empty()) return Broken("it takes a mark that was not set");
+    if (marks_.empty()) return BrokenPickle("it takes a mark that was not set");
     begin = marks_.back();
     marks_.pop_back();
     return absl::OkStatus();
@@ -140,7 +140,7 @@ class PickleMachine {
 
   absl::Status Charge(size_t count) {
     if (count > kMaxPickleObjects - objects_) {
-      return Broken(absl::StrCat("it makes more than ", kMaxPickleObjects, " objects"));
+      return BrokenPickle(absl::StrCat("it makes more than ", kMaxPickleObjects, " objects"));
     }
     objects_ += count;
     return absl::OkStatus();
@@ -152,7 +152,7 @@ class PickleMachine {
     uint64_t version = 0;
     MUSTER_RETURN_IF_ERROR(Number(1, version));
     if (version >= 2 && version <= 4) return absl::OkStatus();
-    return Broken(absl::StrCat("it is of protocol ", version, ", known are 2 to 4"));
+    return BrokenPickle(absl::StrCat("it is of protocol ", version, ", known are 2 to 4"));
   }
 
   // A hint how much follows.
@@ -166,7 +166,7 @@ class PickleMachine {
 
   absl::Status Mark(int) {
     if (marks_.size() == kMaxPickleStack) {
-      return Broken(absl::StrCat("more than ", kMaxPickleStack, " marks are on its stack"));
+      return BrokenPickle(absl::StrCat("more than ", kMaxPickleStack, " marks are on its stack"));
     }
     marks_.push_back(stack_.size());
     return absl::OkStatus();
@@ -251,14 +251,14 @@ class PickleMachine {
   absl::Status Extend(size_t begin, Kind kind) {
     const size_t count = stack_.size() - begin;
     if (begin == 0 || (!marks_.empty() && begin - 1 < marks_.back())) {
-      return Broken("it takes more values than it has");
+      return BrokenPickle("it takes more values than it has");
     }
     const PickleValue container = stack_[begin - 1];
     if (!container.is(kind)) {
       return Refused(KindName(container.kind), absl::StrCat("it adds to ", KindName(container.kind),
                                                             " as if it were ", KindName(kind)));
     }
-    if (kind == Kind::kDict && count % 2 != 0) return Broken("a key has no value");
+    if (kind == Kind::kDict && count % 2 != 0) return BrokenPickle("a key has no value");
     MUSTER_RETURN_IF_ERROR(Charge(count));
     auto& items = pickle_.containers_[static_cast<size_t>(container.number)];
     const auto first = stack_.begin() + static_cast<std::ptrdiff_t>(begin);
@@ -297,7 +297,7 @@ class PickleMachine {
     uint64_t index = 0;
     MUSTER_RETURN_IF_ERROR(Number(width, index));
     const auto found = memo_.find(index);
-    if (found == memo_.end()) return Broken(absl::StrCat("memo ", index, " was not set"));
+    if (found == memo_.end()) return BrokenPickle(absl::StrCat("memo ", index, " was not set"));
     return Push(found->second);
   }
 
@@ -332,7 +332,7 @@ class PickleMachine {
     MUSTER_RETURN_IF_ERROR(Pop(name));
     MUSTER_RETURN_IF_ERROR(Pop(module));
     if (!name.is(Kind::kString) || !module.is(Kind::kString)) {
-      return Broken("a name is no string");
+      return BrokenPickle("a name is no string");
     }
     return PushGlobal(pickle_.Text(module), pickle_.Text(name));
   }
@@ -354,11 +354,11 @@ class PickleMachine {
     if (items.size() != 5 || !items[0].is(Kind::kString) || pickle_.Text(items[0]) != "storage" ||
         !items[1].is(Kind::kGlobal) || !items[2].is(Kind::kString) || !items[4].is(Kind::kInt) ||
         items[4].number < 0) {
-      return Broken("a persistent id is no storage");
+      return BrokenPickle("a persistent id is no storage");
     }
     const TorchGlobal& type = GlobalOf(items[1]);
     if (type.role != Role::kStorage && type.role != Role::kUntypedStorage) {
-      return Broken(absl::StrCat(GlobalName(type.module, type.name), " is no kind of storage"));
+      return BrokenPickle(absl::StrCat(GlobalName(type.module, type.name), " is no kind of storage"));
     }
     MUSTER_RETURN_IF_ERROR(Charge(1));
     pickle_.storages_.push_back({pickle_.Text(items[2]), &type, items[4].number});
@@ -400,7 +400,7 @@ class PickleMachine {
       case Role::kDtype:
         return Refused(GlobalName(callee.module, callee.name), "it is called, but is no function");
     }
-    return Broken("it is called with arguments that torch does not write");
+    return BrokenPickle("it is called with arguments that torch does not write");
   }
 
   // storage, offset, shape, strides, requires_grad, hooks, for v3 the dtype, and metadata.
@@ -410,17 +410,17 @@ class PickleMachine {
         !arguments[0].is(Kind::kStorage) || !arguments[1].is(Kind::kInt) ||
         !IsIntegers(arguments[2]) || !IsIntegers(arguments[3]) ||
         arguments[2].size != arguments[3].size) {
-      return Broken("it is called with arguments that torch does not write");
+      return BrokenPickle("it is called with arguments that torch does not write");
     }
     if (arguments.size() > count) MUSTER_RETURN_IF_ERROR(CheckMetadata(arguments[count]));
     const auto storage = static_cast<uint32_t>(arguments[0].number);
     const TorchGlobal* type = pickle_.Storage(storage).type;
     if ((type->role == Role::kUntypedStorage) != says_dtype) {
-      return Broken("the storage and the tensor don't agree about who knows the dtype");
+      return BrokenPickle("the storage and the tensor don't agree about who knows the dtype");
     }
     if (says_dtype) {
       if (!arguments[6].is(Kind::kGlobal) || GlobalOf(arguments[6]).role != Role::kDtype) {
-        return Broken("it is called with arguments that torch does not write");
+        return BrokenPickle("it is called with arguments that torch does not write");
       }
       type = &GlobalOf(arguments[6]);
     }
@@ -573,7 +573,7 @@ const PickleTensor& Pickle::Tensor(const PickleValue& tensor) const {
 
 absl::StatusOr<Pickle> ReadPickle(absl::string_view bytes) {
   if (bytes.size() > static_cast<size_t>(kMaxPickleBytes)) {
-    return Broken(
+    return BrokenPickle(
         absl::StrCat("it has ", bytes.size(), " bytes, at most ", kMaxPickleBytes, " are read"));
   }
   return PickleMachine(bytes).Run();

@@ -33,7 +33,7 @@ constexpr uint64_t kEncrypted = 1;
 // The local header leaves sizes and CRC to a record behind the data.
 constexpr uint64_t kSizesFollow = 8;
 
-absl::Status Broken(absl::string_view what) {
+absl::Status BrokenZip(absl::string_view what) {
   return MakeError(
       absl::StatusCode::kInvalidArgument, "ZIP_BROKEN",
       absl::StrCat(what, "; the file is damaged, was cut short, or is no PyTorch file"));
@@ -104,7 +104,7 @@ class Reader {
         std::adjacent_find(directory.entries().begin(), directory.entries().end(),
                            [](const ZipEntry& a, const ZipEntry& b) { return a.name == b.name; });
     if (twice == directory.entries().end()) return directory;
-    return Broken(absl::StrCat("entry ", QuoteForMessage(twice->name), " is there twice"));
+    return BrokenZip(absl::StrCat("entry ", QuoteForMessage(twice->name), " is there twice"));
   }
 
  private:
@@ -123,7 +123,7 @@ class Reader {
           rest != static_cast<size_t>(kEndBytes) + Number(tail, at + 20, 2)) {
         continue;
       }
-      if (Number(tail, at + 4, 4) != 0) return Broken("the archive is one of several volumes");
+      if (Number(tail, at + 4, 4) != 0) return BrokenZip("the archive is one of several volumes");
       Place place{Number(tail, at + 10, 2), Number(tail, at + 16, 4), Number(tail, at + 12, 4)};
       int64_t end = size - static_cast<int64_t>(rest);
       if (place.count == kCountIn64 || place.offset == kIn64 || place.size == kIn64) {
@@ -131,26 +131,26 @@ class Reader {
       }
       return CheckPlace(place, end);
     }
-    return Broken("the zip archive has no directory at its end");
+    return BrokenZip("the zip archive has no directory at its end");
   }
 
   // Replaces `place` by what the zip64 record says; moves `end` to where that begins.
   absl::Status Read64(int64_t& end, Place& place) {
-    if (end < kLocator64Bytes) return Broken("the archive's zip64 locator is missing");
+    if (end < kLocator64Bytes) return BrokenZip("the archive's zip64 locator is missing");
     MUSTER_ASSIGN_OR_RETURN(const std::string locator,
                             ReadBytes(source_, end - kLocator64Bytes, kLocator64Bytes));
     if (locator.compare(0, 4, kLocator64Signature.data(), 4) != 0) {
-      return Broken("the archive's zip64 locator is missing");
+      return BrokenZip("the archive's zip64 locator is missing");
     }
     const uint64_t at = Number(locator, 8, 8);
     const auto limit = static_cast<uint64_t>(end - kLocator64Bytes);
     if (at > limit || limit - at < static_cast<uint64_t>(kEnd64Bytes)) {
-      return Broken(absl::StrCat("the archive's zip64 record at ", at, " is outside of it"));
+      return BrokenZip(absl::StrCat("the archive's zip64 record at ", at, " is outside of it"));
     }
     end = static_cast<int64_t>(at);
     MUSTER_ASSIGN_OR_RETURN(const std::string record, ReadBytes(source_, end, kEnd64Bytes));
     if (record.compare(0, 4, kEnd64Signature.data(), 4) != 0) {
-      return Broken(absl::StrCat("there is no zip64 record at ", at));
+      return BrokenZip(absl::StrCat("there is no zip64 record at ", at));
     }
     place = {Number(record, 32, 8), Number(record, 48, 8), Number(record, 40, 8)};
     return absl::OkStatus();
@@ -159,15 +159,15 @@ class Reader {
   static absl::StatusOr<Place> CheckPlace(const Place& place, int64_t end) {
     const auto limit = static_cast<uint64_t>(end);
     if (place.offset > limit || place.size > limit - place.offset) {
-      return Broken(absl::StrCat("the archive's directory of ", place.size, " bytes at ",
+      return BrokenZip(absl::StrCat("the archive's directory of ", place.size, " bytes at ",
                                  place.offset, " is outside of its ", limit, " bytes"));
     }
     if (place.size > static_cast<uint64_t>(kMaxZipDirectoryBytes)) {
-      return Broken(absl::StrCat("the archive's directory has ", place.size, " bytes, at most ",
+      return BrokenZip(absl::StrCat("the archive's directory has ", place.size, " bytes, at most ",
                                  kMaxZipDirectoryBytes, " are read"));
     }
     if (place.count > place.size / static_cast<uint64_t>(kCentralBytes)) {
-      return Broken(absl::StrCat("the archive's directory of ", place.size,
+      return BrokenZip(absl::StrCat("the archive's directory of ", place.size,
                                  " bytes can't have the ", place.count, " entries it names"));
     }
     return place;
@@ -181,19 +181,19 @@ class Reader {
     found_.reserve(place.count);
     for (uint64_t i = 0; i < place.count; ++i) MUSTER_RETURN_IF_ERROR(ReadEntry(rest));
     if (rest.empty()) return absl::OkStatus();
-    return Broken(absl::StrCat(rest.size(), " bytes follow the archive's last entry"));
+    return BrokenZip(absl::StrCat(rest.size(), " bytes follow the archive's last entry"));
   }
 
   absl::Status ReadEntry(absl::string_view& rest) {
     constexpr auto kFixed = static_cast<size_t>(kCentralBytes);
     if (rest.size() < kFixed || rest.substr(0, 4) != kCentralSignature) {
-      return Broken(absl::StrCat("entry ", found_.size(), " of the archive's directory is broken"));
+      return BrokenZip(absl::StrCat("entry ", found_.size(), " of the archive's directory is broken"));
     }
     const uint64_t name_size = Number(rest, 28, 2);
     const uint64_t extra_size = Number(rest, 30, 2);
     const uint64_t length = kFixed + name_size + extra_size + Number(rest, 32, 2);
     if (length > rest.size() || name_size == 0 || name_size > kMaxZipNameBytes) {
-      return Broken(absl::StrCat("entry ", found_.size(),
+      return BrokenZip(absl::StrCat("entry ", found_.size(),
                                  " of the archive's directory has a name of ", name_size,
                                  " bytes and ", length, " bytes in all"));
     }
@@ -209,7 +209,7 @@ class Reader {
     const auto limit = static_cast<uint64_t>(source_.size_bytes());
     if (!Resolve64(size, record) || !Resolve64(packed, record) || !Resolve64(offset, record) ||
         packed != size || size > limit || offset > limit) {
-      return Broken(absl::StrCat("entry ", QuoteForMessage(found.entry.name), " has ", size,
+      return BrokenZip(absl::StrCat("entry ", QuoteForMessage(found.entry.name), " has ", size,
                                  " bytes, ", packed, " stored, at ", offset, " of ", limit));
     }
     found.entry.size_bytes = static_cast<int64_t>(size);
@@ -239,7 +239,7 @@ class Reader {
     for (Found& found : found_) {
       const std::string& name = found.entry.name;
       if (found.header_offset < end) {
-        return Broken(absl::StrCat("entry ", QuoteForMessage(name), " at ", found.header_offset,
+        return BrokenZip(absl::StrCat("entry ", QuoteForMessage(name), " at ", found.header_offset,
                                    " overlaps ", QuoteForMessage(*before), ", which ends at ",
                                    end));
       }
@@ -254,7 +254,7 @@ class Reader {
     const std::string quoted = QuoteForMessage(found.entry.name);
     const auto name_size = static_cast<int64_t>(found.entry.name.size());
     if (directory_offset - found.header_offset < kLocalBytes + name_size) {
-      return Broken(absl::StrCat("entry ", quoted, " at ", found.header_offset,
+      return BrokenZip(absl::StrCat("entry ", quoted, " at ", found.header_offset,
                                  " does not end before the archive's directory"));
     }
     MUSTER_ASSIGN_OR_RETURN(const std::string header,
@@ -264,13 +264,13 @@ class Reader {
         header.compare(static_cast<size_t>(kLocalBytes), std::string::npos, found.entry.name) !=
             0 ||
         Number(header, 8, 2) != 0 || Number(header, 6, 2) != found.flags) {
-      return Broken(absl::StrCat("entry ", quoted, " has another name or form in its own header"));
+      return BrokenZip(absl::StrCat("entry ", quoted, " has another name or form in its own header"));
     }
     const auto extra_size = static_cast<int64_t>(Number(header, 28, 2));
     found.entry.offset_bytes = found.header_offset + kLocalBytes + name_size + extra_size;
     if (found.entry.offset_bytes > directory_offset ||
         found.entry.size_bytes > directory_offset - found.entry.offset_bytes) {
-      return Broken(absl::StrCat("entry ", quoted, " of ", found.entry.size_bytes, " bytes at ",
+      return BrokenZip(absl::StrCat("entry ", quoted, " of ", found.entry.size_bytes, " bytes at ",
                                  found.entry.offset_bytes,
                                  " does not end before the archive's directory"));
     }
@@ -296,7 +296,7 @@ class Reader {
     }
     const auto expected = static_cast<uint64_t>(found.entry.size_bytes);
     if (crc == found.entry.crc32 && packed == expected && size == expected) return absl::OkStatus();
-    return Broken(absl::StrCat("entry ", QuoteForMessage(found.entry.name), " has ", size,
+    return BrokenZip(absl::StrCat("entry ", QuoteForMessage(found.entry.name), " has ", size,
                                " bytes in its own header and ", expected,
                                " in the archive's directory, or another CRC-32"));
   }
@@ -338,7 +338,7 @@ absl::StatusOr<std::string> ReadZipEntry(const ByteSource& source, const ZipEntr
                                          int64_t max_bytes) {
   const std::string what = absl::StrCat("entry ", QuoteForMessage(entry.name));
   if (entry.size_bytes > max_bytes) {
-    return Broken(
+    return BrokenZip(
         absl::StrCat(what, " has ", entry.size_bytes, " bytes, at most ", max_bytes, " are read"));
   }
   MUSTER_ASSIGN_OR_RETURN(std::string bytes,

@@ -18,7 +18,7 @@ namespace {
 // One slow read may be anything; from the second one on the location is to blame.
 constexpr int kOvertakenMax = 2;
 // How often a thread that waits for a location to be opened looks whether it is to stop.
-constexpr absl::Duration kStopLookInterval = absl::Milliseconds(20);
+constexpr absl::Duration kGateStopLookInterval = absl::Milliseconds(20);
 
 }  // namespace
 
@@ -161,7 +161,7 @@ absl::StatusOr<LocationBook::Source> LocationBook::Open(size_t location,
     MutexLock lock(entry.mutex);
     const bool waits = entry.opening;
     while (entry.opening && !stop.stop_requested()) {
-      entry.opened.WaitFor(entry.mutex, kStopLookInterval);
+      entry.opened.WaitFor(entry.mutex, kGateStopLookInterval);
     }
     if (entry.source.has_value()) return *entry.source;
     if (entry.opening) return absl::CancelledError(absl::StrCat(entry.uri, ": cancelled"));

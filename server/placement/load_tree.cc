@@ -15,7 +15,7 @@ namespace {
 // winner.
 constexpr double kRoundingSlack = 1 - 1e-12;
 
-bool Covers(absl::Span<const LeafRange> excluded, uint32_t begin, uint32_t end) {
+bool NodeCovers(absl::Span<const LeafRange> excluded, uint32_t begin, uint32_t end) {
   for (const LeafRange& range : excluded) {
     if (range.begin <= begin && end <= range.end) return true;
   }
@@ -167,7 +167,7 @@ std::optional<uint32_t> LoadTree::Least(uint64_t size_bytes, uint64_t tie_hash,
     stack.pop_back();
     if (top.bound >= best) continue;
     const Vertex& vertex = vertices_[top.vertex];
-    if (Covers(excluded, vertex.begin, vertex.end)) continue;
+    if (NodeCovers(excluded, vertex.begin, vertex.end)) continue;
     if (vertex.end - vertex.begin == 1) {
       // The bound of a single leaf may be below its ratio by the slack, hence the second
       // comparison.
@@ -193,7 +193,7 @@ std::optional<uint32_t> LoadTree::Least(uint64_t size_bytes, uint64_t tie_hash,
 std::optional<uint32_t> LoadTree::Roomiest(absl::Span<const LeafRange> excluded) const {
   std::optional<uint32_t> winner;
   for (uint32_t index = 0; index < size(); ++index) {
-    if (Covers(excluded, index, index + 1)) continue;
+    if (NodeCovers(excluded, index, index + 1)) continue;
     if (!winner || leaves_[index].free_bytes() > leaves_[*winner].free_bytes()) winner = index;
   }
   return winner;

@@ -115,7 +115,7 @@ Draft::Fingerprint CompanionFingerprint(const v1::Companion& companion) {
   return Draft::FingerprintOf(absl::StrCat(companion.size_bytes(), ":", companion.md5()));
 }
 
-void Tell(const Version& version, v1::Event::Kind kind, absl::string_view old_state,
+void TellOfVersion(const Version& version, v1::Event::Kind kind, absl::string_view old_state,
           absl::string_view new_state, Transaction& tx) {
   v1::Event event;
   event.set_kind(kind);
@@ -204,7 +204,7 @@ absl::Status Catalogue::Create(const v1::CreateModelVersionRequest& request, Tra
   row.set_uid(row.revision());
   version->shards.resize(row.shard_count());
   tx.Put(VersionKey(version->uid), row);
-  Tell(*version, v1::Event::VERSION_CREATED, "", "DRAFT", tx);
+  TellOfVersion(*version, v1::Event::VERSION_CREATED, "", "DRAFT", tx);
   *response.mutable_model_version() = Describe(*version);
   by_uid_[version->uid] = version.get();
   by_name_[row.name()] = std::move(version);
@@ -466,7 +466,7 @@ absl::Status Catalogue::Commit(const v1::CommitModelVersionRequest& request, Tra
       row.set_size_bytes(version->size_bytes);
       row.set_tensors_added(version->draft->tensors_added());
       tx.Put(VersionKey(version->uid), row);
-      Tell(*version, v1::Event::VERSION_COMMITTED, "DRAFT", "COMMITTED", tx);
+      TellOfVersion(*version, v1::Event::VERSION_COMMITTED, "DRAFT", "COMMITTED", tx);
       version->draft.reset();
     }
   }
@@ -489,7 +489,7 @@ absl::Status Catalogue::Delete(const v1::DeleteModelVersionRequest& request, Tra
 }
 
 void Catalogue::Erase(Version& version, Transaction& tx) {
-  Tell(version, v1::Event::VERSION_DELETED, v1::ModelVersion::State_Name(version.row.state()),
+  TellOfVersion(version, v1::Event::VERSION_DELETED, v1::ModelVersion::State_Name(version.row.state()),
        "GONE", tx);
   tx.Delete(VersionKey(version.uid));
   tx.DeletePrefix(AllShardsPrefix(version.uid));

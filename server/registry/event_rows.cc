@@ -102,7 +102,7 @@ void Pack(AssemblyEvent& change, EventsRow& rows) {
 }
 
 // Drops what only watches need, and then from the end what is beyond the room.
-void Cut(EventsRow& all, size_t bytes_max) {
+void CutText(EventsRow& all, size_t bytes_max) {
   all.set_cut(true);
   auto& events = *all.mutable_events();
   events.erase(std::remove_if(events.begin(), events.end(),
@@ -248,7 +248,7 @@ std::vector<PackedEvents> PackEvents(std::vector<v1::Event> told, std::vector<Ev
     return out;
   }
   if (row.size() + 4'096 > bytes_max || !Fits(all, rows_max)) {
-    Cut(all, std::min(bytes_max, rows_max * kMaxEventsRowBytes / 2));
+    CutText(all, std::min(bytes_max, rows_max * kMaxEventsRowBytes / 2));
   }
   return Split(all);
 }

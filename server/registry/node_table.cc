@@ -43,7 +43,7 @@ absl::string_view StateName(const Node& node) {
   return node.row.lost() ? "LOST" : "LIVE";
 }
 
-void Tell(const Node& node, v1::Event::Kind kind, absl::string_view old_state, Transaction& tx) {
+void TellOfNode(const Node& node, v1::Event::Kind kind, absl::string_view old_state, Transaction& tx) {
   v1::Event event;
   event.set_kind(kind);
   event.set_node(node.row.name());
@@ -130,7 +130,7 @@ absl::StatusOr<Node*> NodeTable::Register(const v1::RegisterNodeRequest& request
   }
   slot->inventory = InventoryOf(request.cached_digests());
   tx.Emit(EventOf(*slot));
-  Tell(*slot, v1::Event::NODE_REGISTERED, old_state, tx);
+  TellOfNode(*slot, v1::Event::NODE_REGISTERED, old_state, tx);
   return slot.get();
 }
 
@@ -143,7 +143,7 @@ bool NodeTable::SetLost(NodeUid uid, Epoch epoch, bool lost, Transaction& tx) {
   node->row.set_revision(tx.Change().value);
   tx.Put(NodeKey(uid), node->row);
   tx.Emit(EventOf(*node));
-  Tell(*node, lost ? v1::Event::NODE_LOST : v1::Event::NODE_REVIVED, old_state, tx);
+  TellOfNode(*node, lost ? v1::Event::NODE_LOST : v1::Event::NODE_REVIVED, old_state, tx);
   return true;
 }
 
@@ -157,7 +157,7 @@ bool NodeTable::Release(NodeUid uid, Epoch epoch, Transaction& tx) {
   node->row.set_revision(tx.Change().value);
   tx.Put(NodeKey(uid), node->row);
   tx.Emit(EventOf(*node));
-  Tell(*node, v1::Event::NODE_RELEASED, old_state, tx);
+  TellOfNode(*node, v1::Event::NODE_RELEASED, old_state, tx);
   return true;
 }
 

@@ -40,7 +40,7 @@ absl::Status NotAssigned(const std::string& node, absl::string_view shard) {
                    {{"node", node}, {"shard", std::string(shard)}});
 }
 
-bool Holds(const Assembly::Member& member, uint32_t shard) {
+bool HoldsPlace(const Assembly::Member& member, uint32_t shard) {
   return member.PositionOf(shard) < member.assignments.size();
 }
 
@@ -51,7 +51,7 @@ std::set<AssemblyUid> AssembliesOf(const Registry& registry, const Node& node, V
     const Assembly* assembly = registry.assemblies().FindByUid(uid);
     if (assembly == nullptr || assembly->version().uid != version) continue;
     const Assembly::Member* member = assembly->FindMember(node.row.name());
-    if (member != nullptr && Holds(*member, shard)) assemblies.insert(uid);
+    if (member != nullptr && HoldsPlace(*member, shard)) assemblies.insert(uid);
   }
   return assemblies;
 }
@@ -225,7 +225,7 @@ void ShowOrigins(const Registry& registry, const Assembly& assembly, v1::GetAsse
   std::set<uint32_t> shards;
   for (const auto& wait : registry.readers().WaitingFor(version, std::nullopt)) {
     const Assembly::Member* member = assembly.FindMember(wait.node);
-    if (member == nullptr || !Holds(*member, wait.shard)) continue;
+    if (member == nullptr || !HoldsPlace(*member, wait.shard)) continue;
     waiting[wait.node].insert(wait.shard);
     shards.insert(wait.shard);
   }

@@ -19,7 +19,7 @@ static_assert(static_cast<int>(absl::StatusCode::kUnauthenticated) ==
 
 // The message travels twice, percent-encoded and in the details, the metadata once in base64:
 // together below 8 KiB.
-constexpr size_t kMaxMessageBytes = 800;
+constexpr size_t kMaxErrorMessageBytes = 800;
 constexpr size_t kMaxMetadataBytes = 2'000;
 
 std::string Cut(std::string text, size_t limit) {
@@ -35,7 +35,7 @@ grpc::Status StatusToGrpc(const absl::Status& status) {
   const auto code = status.code() == absl::StatusCode::kUnknown
                         ? grpc::StatusCode::INTERNAL
                         : static_cast<grpc::StatusCode>(status.code());
-  const std::string message = Cut(std::string(status.message()), kMaxMessageBytes);
+  const std::string message = Cut(std::string(status.message()), kMaxErrorMessageBytes);
   const ErrorDetail detail = DetailOf(status);
   google::rpc::ErrorInfo info;
   info.set_reason(detail.reason.empty() ? absl::StatusCodeToString(status.code()) : detail.reason);

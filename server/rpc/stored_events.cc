@@ -31,12 +31,12 @@ constexpr size_t kMaxTailSeen = 100'000;
 // A row has up to 128 KiB.
 constexpr size_t kRowsPerScan = 64;
 
-std::string ToText(Position position) {
+std::string EventPositionText(Position position) {
   return absl::StrCat(position.revision.value, " ", position.sequence);
 }
 
 // A token that passed its checksum is ours; one that does not parse starts from the beginning.
-Position ParsePosition(absl::string_view text) {
+Position ParseEventPosition(absl::string_view text) {
   Position position;
   const std::vector<absl::string_view> parts = absl::StrSplit(text, ' ');
   if (parts.size() == 2) {
@@ -146,7 +146,7 @@ absl::StatusOr<EventList> OpenEventList(const v1::ListEventsRequest& request,
   list.from_token = !request.page_token().empty();
   list.exact = list.from_token || request.after_revision() > 0;
   if (list.from_token) {
-    list.begin = ParsePosition(start.after);
+    list.begin = ParseEventPosition(start.after);
   } else if (request.after_revision() > 0) {
     // Beyond the end there is nothing, whatever was asked for.
     list.begin.revision = Revision(std::min(request.after_revision(), list.end.value) + 1);
@@ -171,7 +171,7 @@ absl::Status FetchEvents(MetadataStore& store, EventList list, v1::ListEventsRes
           (bytes + size > kMaxPageBytes && response.events_size() > 0)) {
         const Position next{Revision(event.revision()), event.sequence()};
         response.set_next_page_token(
-            MakePageToken(list.name, PageStart{ToText(next), list.first_revision}));
+            MakePageToken(list.name, PageStart{EventPositionText(next), list.first_revision}));
         return false;
       }
       ++seen;

@@ -17,13 +17,13 @@
 namespace muster {
 namespace {
 
-std::string Shown(const std::string& path) {
+std::string ShownPath(const std::string& path) {
   return absl::StrCat("data directory \"", absl::CHexEscape(path), "\"");
 }
 
 absl::Status SystemError(int error, const std::string& path, absl::string_view action) {
   const std::string message =
-      absl::StrCat(Shown(path), ": can't ", action, ": ", std::generic_category().message(error));
+      absl::StrCat(ShownPath(path), ": can't ", action, ": ", std::generic_category().message(error));
   switch (error) {
     case EACCES:
     case EPERM:
@@ -70,7 +70,7 @@ absl::Status MakeDirectory(const std::string& path, mode_t mode) {
 
 absl::Status PrepareDataDirectory(const std::string& path) {
   if (path.empty() || path.find('\0') != std::string::npos) {
-    return absl::InvalidArgumentError(absl::StrCat(Shown(path), " is no path"));
+    return absl::InvalidArgumentError(absl::StrCat(ShownPath(path), " is no path"));
   }
   std::string trimmed = path;
   while (trimmed.size() > 1 && trimmed.back() == '/') trimmed.pop_back();
@@ -79,7 +79,7 @@ absl::Status PrepareDataDirectory(const std::string& path) {
   if (stat(trimmed.c_str(), &info) != 0) return SystemError(errno, path, "look at it");
   if (!S_ISDIR(info.st_mode)) {
     return absl::FailedPreconditionError(
-        absl::StrCat(Shown(path), " is not a directory; use another path"));
+        absl::StrCat(ShownPath(path), " is not a directory; use another path"));
   }
   if (faccessat(AT_FDCWD, trimmed.c_str(), R_OK | W_OK | X_OK, AT_EACCESS) != 0) {
     return SystemError(errno, path, "read and write it");

@@ -23,7 +23,7 @@
 namespace muster {
 namespace {
 
-constexpr absl::string_view kScheme = "file";
+constexpr absl::string_view kFileScheme = "file";
 
 // What is read between two looks at the stop token.
 constexpr size_t kSliceBytes = size_t{1} << 20;
@@ -160,7 +160,7 @@ std::unique_ptr<ObjectStore> NewFileObjectStore(absl::string_view root) {
 
 absl::Status RegisterFileObjectStore(ObjectStoreRegistry& registry) {
   const std::shared_ptr<ObjectStore> store = NewFileObjectStore("/");
-  return registry.Register(kScheme, [store](const Uri& uri) -> absl::StatusOr<ObjectRef> {
+  return registry.Register(kFileScheme, [store](const Uri& uri) -> absl::StatusOr<ObjectRef> {
     if (!uri.authority.empty() && uri.authority != "localhost") {
       return absl::InvalidArgumentError(
           absl::StrCat(uri.ToString(), ": names the host \"", uri.authority,

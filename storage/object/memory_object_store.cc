@@ -15,7 +15,7 @@
 namespace muster {
 namespace {
 
-constexpr absl::string_view kScheme = "memory";
+constexpr absl::string_view kMemoryScheme = "memory";
 
 struct StoredObject {
   // Never changed, so that a read goes on while the object is replaced.
@@ -29,7 +29,7 @@ class Bucket {
   explicit Bucket(absl::string_view name) : name_(name) {}
 
   std::string UriOf(absl::string_view key) const {
-    return Uri{std::string(kScheme), name_, std::string(key)}.ToString();
+    return Uri{std::string(kMemoryScheme), name_, std::string(key)}.ToString();
   }
 
   absl::StatusOr<StoredObject> Find(absl::string_view key) {
@@ -199,7 +199,7 @@ absl::Status RegisterMemoryObjectStore(ObjectStoreRegistry& registry) {
     if (store == nullptr) store = std::make_shared<MemoryObjectStore>(uri.authority);
     return ObjectRef{store, uri.path};
   };
-  return registry.Register(kScheme, std::move(open));
+  return registry.Register(kMemoryScheme, std::move(open));
 }
 
 }  // namespace muster

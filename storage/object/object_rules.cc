@@ -13,20 +13,20 @@ namespace {
 constexpr int64_t kPartSizeBytesMin = int64_t{1} << 20;
 constexpr int64_t kPartSizeBytesMax = int64_t{64} << 20;
 
-absl::Status Refuse(absl::string_view uri, absl::string_view why) {
+absl::Status RefuseKey(absl::string_view uri, absl::string_view why) {
   return absl::InvalidArgumentError(absl::StrCat(uri, ": ", why));
 }
 
 }  // namespace
 
 absl::Status CheckObjectKey(absl::string_view uri, absl::string_view key) {
-  if (key.empty()) return Refuse(uri, "names no object; add a path");
-  if (absl::StrContains(key, '\0')) return Refuse(uri, "the key has a zero byte");
+  if (key.empty()) return RefuseKey(uri, "names no object; add a path");
+  if (absl::StrContains(key, '\0')) return RefuseKey(uri, "the key has a zero byte");
   if (absl::EndsWith(key, "/"))
-    return Refuse(uri, "names a prefix, not an object; drop the last slash");
+    return RefuseKey(uri, "names a prefix, not an object; drop the last slash");
   for (const absl::string_view segment : absl::StrSplit(key, '/')) {
     if (segment.empty() || segment == "." || segment == "..") {
-      return Refuse(uri, absl::StrCat("the key has the segment \"", segment, "\""));
+      return RefuseKey(uri, absl::StrCat("the key has the segment \"", segment, "\""));
     }
   }
   return absl::OkStatus();
@@ -35,25 +35,25 @@ absl::Status CheckObjectKey(absl::string_view uri, absl::string_view key) {
 absl::Status CheckObjectPrefix(absl::string_view uri, absl::string_view prefix) {
   const size_t slash = prefix.rfind('/');
   if (slash == absl::string_view::npos) {
-    if (absl::StrContains(prefix, '\0')) return Refuse(uri, "the prefix has a zero byte");
+    if (absl::StrContains(prefix, '\0')) return RefuseKey(uri, "the prefix has a zero byte");
     return absl::OkStatus();
   }
   if (absl::StrContains(prefix.substr(slash), '\0'))
-    return Refuse(uri, "the prefix has a zero byte");
+    return RefuseKey(uri, "the prefix has a zero byte");
   return CheckObjectKey(uri, prefix.substr(0, slash));
 }
 
 absl::Status CheckListOptions(absl::string_view uri, const ObjectStore::ListOptions& options) {
-  if (options.limit == 0) return Refuse(uri, "list limit is 0; ask for at least 1 object");
+  if (options.limit == 0) return RefuseKey(uri, "list limit is 0; ask for at least 1 object");
   return absl::OkStatus();
 }
 
 absl::Status CheckWriteOptions(absl::string_view uri, const ObjectStore::WriteOptions& options) {
   if (options.size_bytes < 0) {
-    return Refuse(uri, absl::StrCat("announced size ", options.size_bytes, " is negative"));
+    return RefuseKey(uri, absl::StrCat("announced size ", options.size_bytes, " is negative"));
   }
   if (options.part_size_bytes < kPartSizeBytesMin || options.part_size_bytes > kPartSizeBytesMax) {
-    return Refuse(uri, absl::StrCat("part size ", options.part_size_bytes, " is not from ",
+    return RefuseKey(uri, absl::StrCat("part size ", options.part_size_bytes, " is not from ",
                                     kPartSizeBytesMin, " to ", kPartSizeBytesMax, " bytes"));
   }
   return absl::OkStatus();
@@ -61,7 +61,7 @@ absl::Status CheckWriteOptions(absl::string_view uri, const ObjectStore::WriteOp
 
 absl::Status CheckReadRange(absl::string_view uri, int64_t object_bytes, int64_t offset,
                             size_t bytes) {
-  if (offset < 0) return Refuse(uri, absl::StrCat("read offset ", offset, " is negative"));
+  if (offset < 0) return RefuseKey(uri, absl::StrCat("read offset ", offset, " is negative"));
   if (offset > object_bytes || bytes > static_cast<uint64_t>(object_bytes - offset)) {
     return absl::OutOfRangeError(absl::StrCat(uri, ": expected ", bytes, " bytes at offset ",
                                               offset, ", found an object of ", object_bytes,
@@ -83,13 +83,13 @@ WriteTracker::WriteTracker(std::string uri, const ObjectStore::WriteOptions& opt
 absl::Status WriteTracker::Begin(int64_t offset, size_t bytes) {
   const int64_t size = options_.size_bytes;
   if (offset < 0 || offset > size || bytes > static_cast<uint64_t>(size - offset)) {
-    return Refuse(uri_, absl::StrCat("write of ", bytes, " bytes at offset ", offset,
+    return RefuseKey(uri_, absl::StrCat("write of ", bytes, " bytes at offset ", offset,
                                      " is outside the announced size ", size));
   }
   const int64_t end = offset + static_cast<int64_t>(bytes);
   const int64_t part = options_.part_size_bytes;
   if (offset % part != 0 || (end % part != 0 && end != size)) {
-    return Refuse(uri_, absl::StrCat("write of ", bytes, " bytes at offset ", offset,
+    return RefuseKey(uri_, absl::StrCat("write of ", bytes, " bytes at offset ", offset,
                                      " is not on boundaries of ", part, " bytes"));
   }
   MutexLock lock(mutex_);
@@ -98,7 +98,7 @@ absl::Status WriteTracker::Begin(int64_t offset, size_t bytes) {
   }
   if (bytes == 0) return absl::OkStatus();
   if (Meets(pending_, offset, end) || Meets(stored_, offset, end)) {
-    return Refuse(uri_, absl::StrCat("write of ", bytes, " bytes at offset ", offset,
+    return RefuseKey(uri_, absl::StrCat("write of ", bytes, " bytes at offset ", offset,
                                      " overlaps an earlier one"));
   }
   pending_.emplace(offset, end);

@@ -35,7 +35,7 @@ std::string Shown(absl::string_view text) {
                       "\"");
 }
 
-absl::Status Refuse(absl::string_view text, absl::string_view why) {
+absl::Status RefuseUri(absl::string_view text, absl::string_view why) {
   return absl::InvalidArgumentError(absl::StrCat(Shown(text), " ", why));
 }
 
@@ -109,36 +109,36 @@ std::string Uri::ToString() const {
 
 absl::StatusOr<Uri> ParseUri(absl::string_view text) {
   if (text.size() > kUriBytesMax) {
-    return Refuse(
+    return RefuseUri(
         text, absl::StrCat("has ", text.size(), " bytes, at most ", kUriBytesMax, " are allowed"));
   }
   const size_t scheme_end = text.find(kSchemeEnd);
   if (scheme_end == absl::string_view::npos || !IsScheme(text.substr(0, scheme_end))) {
-    return Refuse(text, "is not of the form scheme://authority/path, such as file:///data/x");
+    return RefuseUri(text, "is not of the form scheme://authority/path, such as file:///data/x");
   }
   if (text.find_first_of("?#") != absl::string_view::npos) {
-    return Refuse(text, "has a query or a fragment; write '?' as %3F and '#' as %23 in a path");
+    return RefuseUri(text, "has a query or a fragment; write '?' as %3F and '#' as %23 in a path");
   }
   const absl::string_view rest = text.substr(scheme_end + kSchemeEnd.size());
   const size_t slash = std::min(rest.find('/'), rest.size());
   const absl::string_view authority = rest.substr(0, slash);
   if (absl::StrContains(authority, '@')) {
-    return Refuse(text, "has a user or a password; credentials don't belong in a URI");
+    return RefuseUri(text, "has a user or a password; credentials don't belong in a URI");
   }
   if (!IsAuthority(authority)) {
-    return Refuse(text, "has a character between \"://\" and the path that is not allowed there");
+    return RefuseUri(text, "has a character between \"://\" and the path that is not allowed there");
   }
   Uri uri;
   uri.scheme = absl::AsciiStrToLower(text.substr(0, scheme_end));
   uri.authority = std::string(authority);
   if (slash < rest.size() && !Decode(rest.substr(slash + 1), uri.path)) {
-    return Refuse(text, "has a '%' without two hex digits after it; write %25 for a percent sign");
+    return RefuseUri(text, "has a '%' without two hex digits after it; write %25 for a percent sign");
   }
   const absl::string_view fault = PathFault(uri.path);
-  if (!fault.empty()) return Refuse(text, fault);
+  if (!fault.empty()) return RefuseUri(text, fault);
   // So that what ToString writes can be read back.
   if (uri.ToString().size() > kUriBytesMax) {
-    return Refuse(text, absl::StrCat("has more than ", kUriBytesMax, " bytes once encoded"));
+    return RefuseUri(text, absl::StrCat("has more than ", kUriBytesMax, " bytes once encoded"));
   }
   return uri;
 }
@@ -159,7 +159,7 @@ absl::StatusOr<std::string> JoinUri(absl::string_view uri, absl::string_view rel
   const bool needs_slash = !joined.path.empty() && joined.path.back() != '/';
   absl::StrAppend(&joined.path, needs_slash ? "/" : "", relative);
   if (relative.empty() || relative[0] == '/') {
-    return Refuse(joined.ToString(), "has an empty path segment; join a relative path");
+    return RefuseUri(joined.ToString(), "has an empty path segment; join a relative path");
   }
   std::string text = joined.ToString();
   MUSTER_RETURN_IF_ERROR(ParseUri(text).status());

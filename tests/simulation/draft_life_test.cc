@@ -11,11 +11,11 @@ namespace {
 
 namespace v1 = muster::v1;
 
-constexpr char kVersion[] = "models/m/versions/v";
+constexpr char kDraftVersion[] = "models/m/versions/v";
 
 v1::CreateModelVersionRequest Draft(uint32_t shards) {
   v1::CreateModelVersionRequest request;
-  request.mutable_model_version()->set_name(kVersion);
+  request.mutable_model_version()->set_name(kDraftVersion);
   request.mutable_model_version()->set_shard_count(shards);
   return request;
 }
@@ -24,12 +24,12 @@ TEST(DraftLifeTest, DraftExpiresADayAfterItsLastAddition) {
   CoreUnderTest core;
   MUSTER_ASSERT_OK(core.Do(Draft(2)).status);
   core.AdvanceAndTick(absl::Hours(20));
-  MUSTER_ASSERT_OK(core.Do(AddShard{kVersion, SimpleShard(0, 1), false}).status);
+  MUSTER_ASSERT_OK(core.Do(AddShard{kDraftVersion, SimpleShard(0, 1), false}).status);
 
   core.AdvanceAndTick(absl::Hours(24));
-  EXPECT_TRUE(core.registry().catalogue().Find(kVersion).ok());
+  EXPECT_TRUE(core.registry().catalogue().Find(kDraftVersion).ok());
   core.AdvanceAndTick(absl::Seconds(1));
-  EXPECT_FALSE(core.registry().catalogue().Find(kVersion).ok());
+  EXPECT_FALSE(core.registry().catalogue().Find(kDraftVersion).ok());
 }
 
 TEST(DraftLifeTest, DraftHasItsWholeDayAfterALongStop) {
@@ -40,9 +40,9 @@ TEST(DraftLifeTest, DraftHasItsWholeDayAfterALongStop) {
 
   core.Restart();
 
-  EXPECT_TRUE(core.registry().catalogue().Find(kVersion).ok());
+  EXPECT_TRUE(core.registry().catalogue().Find(kDraftVersion).ok());
   core.AdvanceAndTick(absl::Hours(24) + absl::Seconds(1));
-  EXPECT_FALSE(core.registry().catalogue().Find(kVersion).ok());
+  EXPECT_FALSE(core.registry().catalogue().Find(kDraftVersion).ok());
 }
 
 TEST(DraftLifeTest, RepeatOfAStagedShardOfACommittedVersionSucceeds) {
@@ -52,12 +52,12 @@ TEST(DraftLifeTest, RepeatOfAStagedShardOfACommittedVersionSucceeds) {
   shard.set_piece_size_bytes(1 << 20);
   shard.set_root(Md5ToHex(Md5Of(md5s)));
   const std::vector<Command> add = {
-      StagePieces{kVersion, ShardIndex(0), 0, md5s.substr(0, size_t{16} * kPiecesPerRow)},
-      StagePieces{kVersion, ShardIndex(0), 1, md5s.substr(0, 16)}, AddShard{kVersion, shard, true}};
+      StagePieces{kDraftVersion, ShardIndex(0), 0, md5s.substr(0, size_t{16} * kPiecesPerRow)},
+      StagePieces{kDraftVersion, ShardIndex(0), 1, md5s.substr(0, 16)}, AddShard{kDraftVersion, shard, true}};
   MUSTER_ASSERT_OK(core.Do(Draft(1)).status);
   MUSTER_ASSERT_OK(core.Do(add).status);
   v1::CommitModelVersionRequest commit;
-  commit.set_name(kVersion);
+  commit.set_name(kDraftVersion);
   MUSTER_ASSERT_OK(core.Do(commit).status);
 
   const JobResult repeated = core.Do(add);
@@ -69,11 +69,11 @@ TEST(DraftLifeTest, RepeatOfAStagedShardOfACommittedVersionSucceeds) {
 TEST(DraftLifeTest, ShardsBeyondTheBytesOfAVersionAreInvalid) {
   CoreUnderTest core;
   MUSTER_ASSERT_OK(core.Do(Draft(2)).status);
-  MUSTER_ASSERT_OK(core.Do(AddShard{kVersion, SimpleShard(0, kMaxVersionBytes - 5), false}).status);
+  MUSTER_ASSERT_OK(core.Do(AddShard{kDraftVersion, SimpleShard(0, kMaxVersionBytes - 5), false}).status);
 
-  EXPECT_THAT(core.Do(AddShard{kVersion, SimpleShard(1, 6), false}).status,
+  EXPECT_THAT(core.Do(AddShard{kDraftVersion, SimpleShard(1, 6), false}).status,
               ErrorIs(absl::StatusCode::kInvalidArgument, "INVALID_FIELD"));
-  MUSTER_EXPECT_OK(core.Do(AddShard{kVersion, SimpleShard(1, 5), false}).status);
+  MUSTER_EXPECT_OK(core.Do(AddShard{kDraftVersion, SimpleShard(1, 5), false}).status);
 }
 
 }  // namespace

@@ -24,7 +24,7 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::Pair;
 
-std::vector<std::string> NamesOf(const absl::StatusOr<Checkpoint>& checkpoint) {
+std::vector<std::string> TensorNamesOf(const absl::StatusOr<Checkpoint>& checkpoint) {
   EXPECT_THAT(checkpoint, IsOk());
   std::vector<std::string> names;
   if (!checkpoint.ok()) return names;
@@ -48,7 +48,7 @@ TEST(TorchCheckpointTest, SingleFileGivesTensorsInTheirOrder) {
   const auto checkpoint =
       OpenTensorCheckpoint(directory.Write("m.pt", TorchFileOf({{"b", "tied"}, {"a"}})), {});
 
-  EXPECT_THAT(NamesOf(checkpoint), ElementsAre("b", "a"));
+  EXPECT_THAT(TensorNamesOf(checkpoint), ElementsAre("b", "a"));
   EXPECT_THAT(checkpoint->components[0].metadata,
               ElementsAre(Pair("format", "pt"), Pair("muster.tied.tied", "b")));
   const SourceTensor& b = checkpoint->tensors[0];
@@ -64,7 +64,7 @@ TEST(TorchCheckpointTest, UntieTakesEveryName) {
   const auto checkpoint =
       OpenTensorCheckpoint(directory.Write("m.pt", TorchFileOf({{"b", "tied"}, {"a"}})), options);
 
-  EXPECT_THAT(NamesOf(checkpoint), ElementsAre("b", "tied", "a"));
+  EXPECT_THAT(TensorNamesOf(checkpoint), ElementsAre("b", "tied", "a"));
   EXPECT_THAT(checkpoint->components[0].metadata, ElementsAre(Pair("format", "pt")));
 }
 
@@ -78,7 +78,7 @@ TEST(TorchCheckpointTest, IndexMayListTiedNames) {
   index({{"a", "pytorch_model-00001-of-00002.bin"},
          {"tied", "pytorch_model-00001-of-00002.bin"},
          {"b", "pytorch_model-00002-of-00002.bin"}});
-  EXPECT_THAT(NamesOf(OpenTensorCheckpoint(directory.root(), {})), ElementsAre("a", "b"));
+  EXPECT_THAT(TensorNamesOf(OpenTensorCheckpoint(directory.root(), {})), ElementsAre("a", "b"));
 
   index({{"a", "pytorch_model-00001-of-00002.bin"},
          {"tied", "pytorch_model-00002-of-00002.bin"},
@@ -145,7 +145,7 @@ TEST(TorchCheckpointTest, SafetensorsThatRepeatATiedNameHaveItAsATensorOnly) {
 
   const auto checkpoint = OpenTensorCheckpoint(directory.root(), {});
 
-  EXPECT_THAT(NamesOf(checkpoint), ElementsAre("a", "b"));
+  EXPECT_THAT(TensorNamesOf(checkpoint), ElementsAre("a", "b"));
   EXPECT_THAT(checkpoint->components[0].metadata, ElementsAre(Pair("muster.tied.c", "a")));
 }
 

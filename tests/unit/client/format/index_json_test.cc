@@ -15,7 +15,7 @@ using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
-absl::StatusOr<IndexJson> Parse(std::string text) {
+absl::StatusOr<IndexJson> ParseIndex(std::string text) {
   return ReadIndexJson(*NewMemoryByteSource("i.json", std::move(text)));
 }
 
@@ -23,7 +23,7 @@ TEST(IndexJsonTest, WrittenIndexReadsBack) {
   const std::string text = WriteIndexJson(
       {{"b", "2.safetensors"}, {"a\"é", "1.safetensors"}, {"c", "1.safetensors"}}, 99);
 
-  const auto index = Parse(text);
+  const auto index = ParseIndex(text);
 
   MUSTER_ASSERT_OK(index);
   EXPECT_THAT(index->files(), ElementsAre("1.safetensors", "2.safetensors"));
@@ -36,7 +36,7 @@ TEST(IndexJsonTest, WrittenIndexReadsBack) {
 }
 
 TEST(IndexJsonTest, EmptyWeightMapReadsBack) {
-  const auto index = Parse(WriteIndexJson({}, 0));
+  const auto index = ParseIndex(WriteIndexJson({}, 0));
 
   MUSTER_ASSERT_OK(index);
   EXPECT_EQ(index->tensor_count(), 0u);
@@ -47,22 +47,22 @@ TEST(IndexJsonTest, BadIndexIsRefusedNamingTheFault) {
     return StatusIs(absl::StatusCode::kInvalidArgument,
                     AllOf(HasSubstr("i.json"), HasSubstr(std::string(part))));
   };
-  EXPECT_THAT(Parse(""), refused("found the end"));
-  EXPECT_THAT(Parse("[]"), refused("expected"));
-  EXPECT_THAT(Parse("{}"), refused("no \"weight_map\""));
-  EXPECT_THAT(Parse(R"({"weight_map":[]})"), refused("weight_map"));
-  EXPECT_THAT(Parse(R"({"weight_map":{"a":1}})"), refused("weight_map"));
-  EXPECT_THAT(Parse(R"({"weight_map":{},"weight_map":{}})"), refused("twice"));
-  EXPECT_THAT(Parse(R"({"weight_map":{"a":"f","a":"g"}})"), refused("tensor \"a\" is there twice"));
-  EXPECT_THAT(Parse(R"({"weight_map":{"a":"f"}} {})"), refused("expected the end"));
-  EXPECT_THAT(Parse(absl::StrCat(R"({"m":)", std::string(1'000'000, '['))),
+  EXPECT_THAT(ParseIndex(""), refused("found the end"));
+  EXPECT_THAT(ParseIndex("[]"), refused("expected"));
+  EXPECT_THAT(ParseIndex("{}"), refused("no \"weight_map\""));
+  EXPECT_THAT(ParseIndex(R"({"weight_map":[]})"), refused("weight_map"));
+  EXPECT_THAT(ParseIndex(R"({"weight_map":{"a":1}})"), refused("weight_map"));
+  EXPECT_THAT(ParseIndex(R"({"weight_map":{},"weight_map":{}})"), refused("twice"));
+  EXPECT_THAT(ParseIndex(R"({"weight_map":{"a":"f","a":"g"}})"), refused("tensor \"a\" is there twice"));
+  EXPECT_THAT(ParseIndex(R"({"weight_map":{"a":"f"}} {})"), refused("expected the end"));
+  EXPECT_THAT(ParseIndex(absl::StrCat(R"({"m":)", std::string(1'000'000, '['))),
               refused("nested deeper"));
 }
 
 TEST(IndexJsonTest, PathOutOfTheDirectoryIsRefusedNamingTheTensor) {
   for (const char* path :
        {"../f", "a/../../f", "/etc/passwd", "", ".", "a//f", "a/", "a\\\\b", "a\\u0000", "a\\nb"}) {
-    EXPECT_THAT(Parse(absl::StrCat(R"({"weight_map":{"t":")", path, "\"}}")),
+    EXPECT_THAT(ParseIndex(absl::StrCat(R"({"weight_map":{"t":")", path, "\"}}")),
                 StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("tensor \"t\"")))
         << path;
   }
@@ -71,9 +71,9 @@ TEST(IndexJsonTest, PathOutOfTheDirectoryIsRefusedNamingTheTensor) {
 TEST(IndexJsonTest, EveryPrefixIsRefused) {
   const std::string whole =
       R"({"metadata":{"total_size":1.5e3},"weight_map":{"a":"f","b":"g\u00e9"}})";
-  MUSTER_ASSERT_OK(Parse(whole));
+  MUSTER_ASSERT_OK(ParseIndex(whole));
   for (size_t size = 0; size < whole.size(); ++size) {
-    EXPECT_THAT(Parse(whole.substr(0, size)), StatusIs(absl::StatusCode::kInvalidArgument)) << size;
+    EXPECT_THAT(ParseIndex(whole.substr(0, size)), StatusIs(absl::StatusCode::kInvalidArgument)) << size;
   }
 }
 
@@ -84,7 +84,7 @@ TEST(IndexJsonTest, FlippedBytesNeverCrash) {
   for (int round = 0; round < 10'000; ++round) {
     std::string bytes = whole;
     bytes[random->Below(bytes.size())] = static_cast<char>(random->Next64());
-    const auto index = Parse(bytes);
+    const auto index = ParseIndex(bytes);
     EXPECT_TRUE(index.ok() || absl::IsInvalidArgument(index.status())) << index.status();
   }
 }

@@ -15,8 +15,8 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-constexpr char kGetNode[] = "/muster.v1.NodeService/GetNode";
-constexpr char kWatch[] = "/muster.v1.EventService/WatchEvents";
+constexpr char kGetDrained[] = "/muster.v1.NodeService/GetNode";
+constexpr char kWatchDrain[] = "/muster.v1.EventService/WatchEvents";
 
 // A node whose state the test sets, and a stream of its events that the test plays.
 class DrainWaitTest : public testing::Test {
@@ -27,14 +27,14 @@ class DrainWaitTest : public testing::Test {
     node_.set_name("nodes/n1");
     SetDrain(v1::Drain::DRAINING, 2);
     fake_.OnUnary<v1::GetNodeRequest, v1::GetNodeResponse>(
-        kGetNode, [this](const auto& request, auto& response, const CallOptions&) {
+        kGetDrained, [this](const auto& request, auto& response, const CallOptions&) {
           EXPECT_EQ(request.name(), "nodes/n1");
           *response.mutable_node() = node_;
           response.set_revision(revision_);
           return absl::OkStatus();
         });
     fake_.OnStream<v1::WatchEventsRequest, v1::WatchEventsResponse>(
-        kWatch, [this](const auto& request, const Send& send, const CallOptions&) -> absl::Status {
+        kWatchDrain, [this](const auto& request, const Send& send, const CallOptions&) -> absl::Status {
           starts_.push_back(request.start_revision());
           EXPECT_EQ(request.filter().node(), "nodes/n1");
           return starts_.size() > plays_.size() ? absl::UnavailableError("no server")
@@ -153,7 +153,7 @@ TEST_F(DrainWaitTest, TimeoutShowsTheBlockersOfItsEnd) {
 
 TEST_F(DrainWaitTest, NodeThatIsRemovedEndsTheWait) {
   fake_.OnUnary<v1::GetNodeRequest, v1::GetNodeResponse>(
-      kGetNode, [](const auto&, auto&, const CallOptions&) {
+      kGetDrained, [](const auto&, auto&, const CallOptions&) {
         return MakeError(absl::StatusCode::kNotFound, "NODE_UNKNOWN", "no node n1");
       });
 

@@ -14,7 +14,7 @@ namespace {
 
 using ::testing::ElementsAre;
 
-constexpr char kWatch[] = "/muster.v1.EventService/WatchEvents";
+constexpr char kFollow[] = "/muster.v1.EventService/WatchEvents";
 
 v1::WatchEventsResponse Message(uint64_t revision, const std::vector<uint32_t>& sequences,
                                 bool complete) {
@@ -44,7 +44,7 @@ class FollowEventsTest : public testing::Test {
 
   FollowEventsTest() {
     fake_.OnStream<v1::WatchEventsRequest, v1::WatchEventsResponse>(
-        kWatch, [this](const auto& request, const Send& send, const CallOptions&) -> absl::Status {
+        kFollow, [this](const auto& request, const Send& send, const CallOptions&) -> absl::Status {
           requests_.push_back(request);
           if (requests_.size() > plays_.size()) return absl::UnavailableError("no server");
           return plays_[requests_.size() - 1](send);

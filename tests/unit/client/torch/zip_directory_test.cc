@@ -16,7 +16,7 @@ using testing::HasSubstr;
 
 std::vector<ZipItem> Items() { return {{"a/data.pkl", "pickle"}, {"a/data/0", "0123456789"}}; }
 
-std::vector<std::string> Contents(const std::string& archive) {
+std::vector<std::string> ZipContents(const std::string& archive) {
   const auto source = NewMemoryByteSource("x.pt", archive);
   const auto directory = ReadZipDirectory(*source);
   if (!directory.ok()) return {std::string(directory.status().message())};
@@ -30,7 +30,7 @@ std::vector<std::string> Contents(const std::string& archive) {
 }
 
 TEST(ZipDirectoryTest, EntriesAreFoundWithTheirBytes) {
-  EXPECT_THAT(Contents(ZipArchive(Items())),
+  EXPECT_THAT(ZipContents(ZipArchive(Items())),
               ElementsAre("a/data.pkl=pickle", "a/data/0=0123456789"));
 }
 
@@ -38,14 +38,14 @@ TEST(ZipDirectoryTest, EntriesWhoseSizesFollowTheDataAreFound) {
   std::vector<ZipItem> items = Items();
   for (ZipItem& item : items) item.flags = 0x0808;
 
-  EXPECT_THAT(Contents(ZipArchive(items)), ElementsAre("a/data.pkl=pickle", "a/data/0=0123456789"));
+  EXPECT_THAT(ZipContents(ZipArchive(items)), ElementsAre("a/data.pkl=pickle", "a/data/0=0123456789"));
 }
 
 TEST(ZipDirectoryTest, Zip64RecordsAreFollowed) {
   std::vector<ZipItem> items = Items();
   for (ZipItem& item : items) item.zip64 = true;
 
-  EXPECT_THAT(Contents(ZipArchive(items, /*zip64=*/true)),
+  EXPECT_THAT(ZipContents(ZipArchive(items, /*zip64=*/true)),
               ElementsAre("a/data.pkl=pickle", "a/data/0=0123456789"));
 }
 
@@ -53,7 +53,7 @@ TEST(ZipDirectoryTest, ACommentAtTheEndIsSkipped) {
   std::string archive = ZipArchive(Items());
   archive[archive.size() - 2] = 5;
 
-  EXPECT_THAT(Contents(archive + "PK\x05\x06!"),
+  EXPECT_THAT(ZipContents(archive + "PK\x05\x06!"),
               ElementsAre("a/data.pkl=pickle", "a/data/0=0123456789"));
 }
 

@@ -20,7 +20,7 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
-constexpr int64_t kMiB = int64_t{1} << 20;
+constexpr int64_t kTunedMiB = int64_t{1} << 20;
 
 class TunerTest : public testing::Test {
  protected:
@@ -32,12 +32,12 @@ class TunerTest : public testing::Test {
         FixtureFile({{"model.layers.0.w", 700'000}, {"model.layers.1.w", 700'000}, {"b", 10}}));
     options_.destination = "memory://bucket/models";
     options_.shard_counts = {1, 2};
-    options_.piece_sizes_bytes = {1 * kMiB, 8 * kMiB};
+    options_.piece_sizes_bytes = {1 * kTunedMiB, 8 * kTunedMiB};
     options_.connections = {1, 4};
     options_.rounds = 1;
   }
 
-  absl::StatusOr<TuneResults> Measure(int64_t sample_bytes = 100 * kMiB) {
+  absl::StatusOr<TuneResults> Measure(int64_t sample_bytes = 100 * kTunedMiB) {
     const auto sample = TakeSample(source_, CutStrategy::kLayer, sample_bytes);
     if (!sample.ok()) return sample.status();
     return Tune(stores_, clock_, *random_, *sample, options_);
@@ -73,7 +73,7 @@ TEST_F(TunerTest, EveryCombinationIsPublishedAndLoadedAndNothingIsLeft) {
   EXPECT_THAT(results->notes, IsEmpty());
   EXPECT_THAT(results->publish, SizeIs(4));
   EXPECT_THAT(results->load, SizeIs(8));
-  EXPECT_EQ(results->publish.front().piece_size_bytes, 8 * kMiB) << "the usual size comes first";
+  EXPECT_EQ(results->publish.front().piece_size_bytes, 8 * kTunedMiB) << "the usual size comes first";
   EXPECT_EQ(results->sample_bytes, 2'800'020);
   EXPECT_EQ(planned, 4 * 3 * results->sample_bytes);
   // Headers of the shards come on top.
@@ -169,7 +169,7 @@ TEST_F(TunerTest, RawSampleIsTheBeginningOfTheLargestFile) {
   const auto sample = TakeSample(source_, CutStrategy::kRaw, 1000);
   MUSTER_ASSERT_OK(sample);
   EXPECT_EQ(sample->sample_bytes, 1000);
-  const auto cuts = CutSample(*sample, 3, 8 * kMiB);
+  const auto cuts = CutSample(*sample, 3, 8 * kTunedMiB);
   MUSTER_ASSERT_OK(cuts);
   EXPECT_THAT(cuts->shards, SizeIs(3));
 }

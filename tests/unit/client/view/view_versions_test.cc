@@ -17,17 +17,17 @@ using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
-constexpr char kV2[] = "models/llama/versions/v2";
+constexpr char kSecondVersion[] = "models/llama/versions/v2";
 
 // Two versions; the view leads to llama@v2.
 class ViewVersionsTest : public ViewTest {
  protected:
   void SetUp() override {
-    PublishAs(kV2);
+    PublishAs(kSecondVersion);
     Fill(kName);
-    Fill(kV2);
+    Fill(kSecondVersion);
     MUSTER_ASSERT_OK(Build(MakeOptions()));
-    MUSTER_ASSERT_OK(Build(MakeOptions(kV2)));
+    MUSTER_ASSERT_OK(Build(MakeOptions(kSecondVersion)));
   }
 };
 
@@ -39,7 +39,7 @@ TEST_F(ViewVersionsTest, ListSaysWhatIsThereAndCurrent) {
   EXPECT_EQ((*versions)[0].name, "llama@v1");
   EXPECT_FALSE((*versions)[0].current);
   MUSTER_EXPECT_OK((*versions)[0].health);
-  EXPECT_EQ((*versions)[1].record.model_version, kV2);
+  EXPECT_EQ((*versions)[1].record.model_version, kSecondVersion);
   EXPECT_TRUE((*versions)[1].current);
   MUSTER_EXPECT_OK((*versions)[1].health);
 }

@@ -14,7 +14,7 @@
 namespace muster {
 namespace {
 
-constexpr uint64_t kGiB = uint64_t{1} << 30;
+constexpr uint64_t kExplainedGiB = uint64_t{1} << 30;
 
 NodeVerdict VerdictOf(PlanSample& sample, uint32_t shard, const std::string& name) {
   absl::StatusOr<std::vector<NodeVerdict>> verdicts =
@@ -33,14 +33,14 @@ void ExpectVerdict(PlanSample& sample, uint32_t shard, const std::string& name,
 }
 
 TEST(ExplainTest, EachNodeHasTheRuleThatDecided) {
-  PlanSample sample = SampleWithSizes(PlacementPolicy::kBalanced, {12 * kGiB});
+  PlanSample sample = SampleWithSizes(PlacementPolicy::kBalanced, {12 * kExplainedGiB});
   AddNode(sample, "holder", 0, "a").present = {{ShardIndex(0), Generation(1), 0, true}};
-  AddNode(sample, "full", 9 * kGiB, "b");
+  AddNode(sample, "full", 9 * kExplainedGiB, "b");
   AddNode(sample, "lost").live = false;
   AddNode(sample, "drained").draining = true;
   AddNode(sample, "other").selected = false;
   AddNode(sample, "failing", 0, "c").unfit = {ShardIndex(0)};
-  AddNode(sample, "idle", 20 * kGiB, "d");
+  AddNode(sample, "idle", 20 * kExplainedGiB, "d");
   ExpectVerdict(sample, 0, "holder", VerdictOutcome::kHolds, VerdictRule::kSticky,
                 "holder has shard 0 (12.0 GiB) already, and keeps it");
   ExpectVerdict(sample, 0, "full", VerdictOutcome::kRefused, VerdictRule::kNoRoom,

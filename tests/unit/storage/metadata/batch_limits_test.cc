@@ -7,7 +7,7 @@ namespace {
 
 using testing::HasSubstr;
 
-constexpr MetadataStore::Limits kLimits = {
+constexpr MetadataStore::Limits kSmallLimits = {
     .batch_operations_max = 3, .batch_bytes_max = 20, .value_bytes_max = 8};
 
 TEST(BatchLimitsTest, SizeCountsEveryKeyAndValue) {
@@ -24,14 +24,14 @@ TEST(BatchLimitsTest, BatchWithinLimitsIsFine) {
   batch.conditions = {{"a", "12345678901"}};
   batch.operations = {MetadataBatch::Put{"", "12345678"}, MetadataBatch::Delete{""}};
 
-  MUSTER_EXPECT_OK(CheckBatch(batch, kLimits));
+  MUSTER_EXPECT_OK(CheckBatch(batch, kSmallLimits));
 }
 
 TEST(BatchLimitsTest, TooManyOperationsNameTheLimit) {
   MetadataBatch batch;
   batch.operations.assign(4, MetadataBatch::Delete{""});
 
-  EXPECT_THAT(CheckBatch(batch, kLimits),
+  EXPECT_THAT(CheckBatch(batch, kSmallLimits),
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("has 4 conditions and")));
 }
 
@@ -39,7 +39,7 @@ TEST(BatchLimitsTest, TooLongValueNamesTheRow) {
   MetadataBatch batch;
   batch.operations = {MetadataBatch::Put{"row\n", "123456789"}};
 
-  EXPECT_THAT(CheckBatch(batch, kLimits),
+  EXPECT_THAT(CheckBatch(batch, kSmallLimits),
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("\"row\\n\" has 9 bytes")));
 }
 

@@ -10,7 +10,7 @@ namespace {
 using testing::HasSubstr;
 using testing::Not;
 
-EnvironmentLookup Lookup(std::map<std::string, std::string> variables) {
+EnvironmentLookup AddressLookup(std::map<std::string, std::string> variables) {
   return [variables = std::move(variables)](const char* name) {
     const auto found = variables.find(name);
     return found == variables.end() ? std::string() : found->second;
@@ -19,7 +19,7 @@ EnvironmentLookup Lookup(std::map<std::string, std::string> variables) {
 
 std::string UrlIn(std::map<std::string, std::string> variables, const AwsSettings& profile = {},
                   const std::string& bucket = "models") {
-  const auto address = S3AddressFor(bucket, Lookup(std::move(variables)), profile);
+  const auto address = S3AddressFor(bucket, AddressLookup(std::move(variables)), profile);
   return address.ok() ? address->UrlOf(bucket, "k", {}) : address.status().ToString();
 }
 
@@ -58,12 +58,12 @@ TEST(S3AddressTest, KeysAndQueriesAreEncodedAsSignaturesWantIt) {
 
 TEST(S3AddressTest, ValuesWithoutSenseAreInvalidAndPasswordsNotQuoted) {
   for (const char* endpoint : {"h:80", "ftp://h", "http://", "http://h/path", "http://u:pass@h"}) {
-    EXPECT_THAT(S3AddressFor("b", Lookup({{"AWS_ENDPOINT_URL", endpoint}}), {}),
+    EXPECT_THAT(S3AddressFor("b", AddressLookup({{"AWS_ENDPOINT_URL", endpoint}}), {}),
                 StatusIs(absl::StatusCode::kInvalidArgument, Not(HasSubstr("pass@"))));
   }
-  EXPECT_THAT(S3AddressFor("b", Lookup({{"AWS_REGION", "a:b"}}), {}),
+  EXPECT_THAT(S3AddressFor("b", AddressLookup({{"AWS_REGION", "a:b"}}), {}),
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("a:b")));
-  EXPECT_THAT(S3AddressFor("b", Lookup({{"MUSTER_S3_ADDRESSING", "dns"}}), {}),
+  EXPECT_THAT(S3AddressFor("b", AddressLookup({{"MUSTER_S3_ADDRESSING", "dns"}}), {}),
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("virtual")));
 }
 
