@@ -1,8 +1,8 @@
 // One assembly: its members, its plan, their reports, and the barrier.
 //
-// The barrier (design invariant 5) is kept by counting: each change of an assignment, a report or a
-// node's life adjusts the counters by what it changed, so that the state is known at every revision
-// at no cost.
+// The barrier (invariant 5, docs/design.md) is kept by counting: each change of an assignment, a
+// report or a node's life adjusts the counters by what it changed, so that the state is known at
+// every revision at no cost.
 #ifndef MUSTER_SERVER_REGISTRY_ASSEMBLY_H_
 #define MUSTER_SERVER_REGISTRY_ASSEMBLY_H_
 

@@ -6,8 +6,8 @@
 namespace muster {
 namespace {
 
-// The bounds of the smallest backend that the design names: a transaction of 100 operations and 1
-// MiB.
+// The bounds of the smallest backend that docs/design.md names in section 15: a transaction of 100
+// operations and 1 MiB.
 constexpr MetadataStore::Limits kSmallest = {
     .batch_operations_max = 100, .batch_bytes_max = 1 << 20, .value_bytes_max = 256 << 10};
 

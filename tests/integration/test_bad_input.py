@@ -398,7 +398,7 @@ def test_floor_of_free_space_refuses_what_adds_data_and_serves_the_rest(new_clus
 
 
 def test_store_that_fills_up_ends_the_server_and_loses_nothing_acknowledged(new_cluster, small_disk):
-    """Invariant 8: below the floor nothing guards the store any more, so a write fails, and the server stops."""
+    """Invariant 8 (docs/design.md): below the floor nothing guards the store, so a write fails, and the server stops."""
     cluster = new_cluster()
     disk = small_disk("data-disk", 12)
     cluster.data_dir = disk / "data"

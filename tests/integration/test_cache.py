@@ -1,4 +1,4 @@
-"""The cache of a node: shared by processes, bounded, pinned, scrubbed, and filled ahead (invariant 3)."""
+"""The cache of a node: shared by processes, bounded, pinned, scrubbed, filled ahead (invariant 3, docs/design.md)."""
 
 import pathlib
 import re

@@ -1,4 +1,4 @@
-"""Done-when 3: kill -9 at random moments loses nothing that was acknowledged, and the loop ends READY (invariant 1)."""
+"""kill -9 at random moments loses nothing acknowledged, and the loop ends READY (invariant 1, docs/design.md)."""
 
 import random
 import threading

@@ -1,4 +1,7 @@
-"""Locations on web servers: a real nginx, and a proxy before it that breaks what it can. Never a wrong byte (invariant 3)."""
+"""Locations on web servers: a real nginx, and a proxy before it that breaks what it can.
+
+Never a wrong byte (invariant 3, docs/design.md).
+"""
 
 import os
 import pathlib

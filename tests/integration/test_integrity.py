@@ -1,4 +1,4 @@
-"""Done-when 5: wrong bytes never show up as READY, to a caller, or in an assembled model (invariant 3)."""
+"""Wrong bytes never show up as READY, to a caller, or in an assembled model (invariant 3, docs/design.md)."""
 
 import os
 import pathlib

@@ -93,7 +93,7 @@ def test_agents_survive_a_restart_and_ready_returns(cluster, loaded):
 
 
 def test_agents_survive_a_long_outage(cluster, loaded):
-    """The server comes back after every lease has run out: no node is declared lost for that (design: time)."""
+    """The server comes back after every lease has run out: no node is lost for that (docs/design.md, section 5)."""
     cluster.kill_server()
     always(lambda: all(agent.running() for agent in loaded), "agents run without a server", 3.0)
     cluster.start_server()

@@ -1,4 +1,4 @@
-"""Each resource behaves as if its calls came one after the other, also over kill -9 of the server (invariant 1).
+"""Each resource behaves as if its calls came one after the other, also over kill -9 (invariant 1, docs/design.md).
 
 Recorded from real processes; judged by build/tools/linearize (tests/integration/linearize). The corrupted histories show
 that the judge can say no.

@@ -1,4 +1,4 @@
-"""Tensors in a program's memory: examples/load_tensors against the installed package (invariant 3)."""
+"""Tensors in a program's memory: examples/load_tensors against the installed package (invariant 3, docs/design.md)."""
 
 import hashlib
 import re

@@ -1,4 +1,4 @@
-"""Done-when 7: publishing and assembling take memory by pieces, not by the model. By hand: --size 4GiB."""
+"""Publishing and assembling take memory by pieces, not by the model. By hand: --size 4GiB."""
 
 import shutil
 import threading

@@ -1,4 +1,4 @@
-"""Done-when 3: cables that are pulled between hosts, each of them a network namespace (harness/hosts.py).
+"""Cables that are pulled between hosts, each of them a network namespace (harness/hosts.py).
 
 MUSTER_REPEAT=100 runs each so often.
 """

@@ -1,4 +1,4 @@
-"""Done-when 5: ten times the callers that the server can serve: it refuses with a hint, keeps nodes alive, stays small.
+"""Ten times the callers that the server can serve: it refuses with a hint, keeps nodes alive, stays small.
 
 MUSTER_OVERLOAD_SECONDS=60 for the long run; 10 s otherwise.
 """

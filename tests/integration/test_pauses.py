@@ -1,4 +1,4 @@
-"""Done-when 3: processes that are killed, or stand still for a while (SIGSTOP), at moments when it matters.
+"""Processes that are killed, or stand still for a while (SIGSTOP), at moments when it matters.
 
 MUSTER_REPEAT=100 runs each so often. Deadlines are generous; what must not happen is read from revisions, which a
 moment between two looks can't hide.
@@ -63,7 +63,7 @@ def state_of(api, node):
 
 
 def check_ready_is_true(api):
-    """READY, by a count of the replicas that are shown one by one (invariant 5)."""
+    """READY, by a count of the replicas that are shown one by one (invariant 5, docs/design.md)."""
     for shard in range(SHARDS):
         status = api.assemblies.GetShardStatus(name="assemblies/demo", shard=shard)
         required = [replica for replica in status.replicas if not replica.replaces]

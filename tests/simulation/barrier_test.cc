@@ -1,4 +1,5 @@
-// Invariant 5 where members come and go between two plans, and what survives a restart of it.
+// Invariant 5 (docs/design.md) where members come and go between two plans, and what survives a
+// restart of it.
 #include <memory>
 
 #include "gtest/gtest.h"

@@ -12,8 +12,8 @@
 
 namespace muster {
 
-// Invariant 5: the state and every counter, from the members' claims, assignments, reports and
-// leases. `was_ready`: the assembly was READY at some revision up to this one.
+// Invariant 5 (docs/design.md): the state and every counter, from the members' claims, assignments,
+// reports and leases. `was_ready`: the assembly was READY at some revision up to this one.
 std::string CheckBarrier(const Registry& registry, const Assembly& assembly, bool was_ready);
 
 // Invariant 2: the version's rows are complete, by the rows alone.

@@ -33,7 +33,7 @@ class LiveCluster {
   void Settle();
 
   // READY in the registry is what an agent has said in this epoch, and what it was told is stored
-  // is there (invariants 1, 3, 4).
+  // is there (invariants 1, 3 and 4, docs/design.md).
   void Check();
 
  private:

@@ -82,7 +82,6 @@ TEST_F(CacheScrubTest, GoodEntriesPassAndKeepTheirLastUse) {
   MUSTER_EXPECT_OK(cache_->Lookup(pieces_, {}));
 }
 
-// Invariant 3.
 // How many pages of the file are in the page cache.
 size_t ResidentPages(const std::string& path) {
   const UniqueFd fd(open(path.c_str(), O_RDONLY));
@@ -114,6 +113,7 @@ TEST_F(CacheScrubTest, CheckLeavesThePageCacheAsItWas) {
   EXPECT_EQ(ResidentPages(path), cold);
 }
 
+// Invariant 3 (docs/design.md).
 TEST_F(CacheScrubTest, BadEntryIsRemovedThoughItsRecordVouches) {
   for (const CheckedShard* shard : {&pieces_, &whole_}) {
     FlipByte(*shard, 2 * kMiB + 1);

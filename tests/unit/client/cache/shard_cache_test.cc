@@ -123,7 +123,7 @@ TEST_F(ShardCacheTest, WriteOutsideTheShardIsRefused) {
   EXPECT_THAT(acquired->part->Write(-1, "x"), StatusIs(absl::StatusCode::kInternal));
 }
 
-// Invariant 3.
+// Invariant 3 (docs/design.md).
 TEST_F(ShardCacheTest, EntryAlteredOnDiskIsRemoved) {
   const auto cache = OpenCache();
   Fill(*cache);

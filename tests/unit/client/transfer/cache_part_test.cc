@@ -89,7 +89,7 @@ TEST_F(ResumeTest, RestMakesAWholeEntry) {
   EXPECT_FALSE(std::filesystem::exists(PathOf(".claims")));
 }
 
-// Invariant 3.
+// Invariant 3 (docs/design.md).
 TEST_F(ResumeTest, PieceThatRottedInThePartIsNotPresent) {
   PutByte(PathOf(".part"), 2 * kMiB + 9, static_cast<char>(bytes_[2 * kMiB + 9] ^ 1));
 

@@ -146,7 +146,7 @@ TEST_F(PullToCacheTest, CancelledPullLeavesNoEntry) {
               StatusIs(absl::StatusCode::kNotFound));
 }
 
-// Invariant 3.
+// Invariant 3 (docs/design.md).
 TEST_F(PullToCacheTest, EntryAlteredOnDiskIsFetchedAgainAndReported) {
   const CachedPullResult first = puller_.PullToCache(shard_, *cache_, {}, {});
   MUSTER_ASSERT_OK(first.pull.status);

@@ -41,7 +41,7 @@ void ForRandomPlans(PlacementPolicy policy, const SampleCheck& check) {
 
 class PlacementPropertyTest : public testing::TestWithParam<PlacementPolicy> {};
 
-// Invariant 6: same state in, same plan out.
+// Invariant 6 (docs/design.md): same state in, same plan out.
 TEST_P(PlacementPropertyTest, OrderOfNodesDoesNotMatter) {
   ForRandomPlans(GetParam(), [](PlanSample& sample, const Plan& plan, Random& random) {
     PlanSample shuffled = sample;

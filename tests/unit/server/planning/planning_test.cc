@@ -1,5 +1,5 @@
 // Plans on their way into the registry: small and staged ones, and planning on its own output
-// (invariant 6).
+// (invariant 6, docs/design.md).
 
 #include "server/planning/planning.h"
 

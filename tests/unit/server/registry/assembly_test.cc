@@ -1,4 +1,4 @@
-// Assemblies: membership, plans and the barrier (invariants 4 and 5).
+// Assemblies: membership, plans and the barrier (invariants 4 and 5, docs/design.md).
 
 #include <memory>
 #include <string>

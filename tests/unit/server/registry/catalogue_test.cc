@@ -147,7 +147,8 @@ TEST_F(CatalogueTest, CompleteVersionCommitsAndCommitsAgain) {
   MUSTER_EXPECT_OK(DoesNothing(CommitVersion(kVersion)));
 }
 
-// Invariant 2: a committed model version's content never changes, its locations may.
+// Invariant 2 (docs/design.md): a committed model version's content never changes, its locations
+// may.
 TEST_F(CatalogueTest, CommittedContentIsImmutable) {
   fixture_.Publish(kVersion, 1);
   AddShard other = ShardOf(kVersion, 0);

@@ -1,5 +1,5 @@
-// Invariant 1: what was stored comes back; what was left behind is cleaned; what is damaged is
-// said.
+// Invariant 1 (docs/design.md): what was stored comes back; what was left behind is cleaned; what
+// is damaged is said.
 
 #include <memory>
 #include <string>

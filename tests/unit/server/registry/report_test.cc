@@ -1,5 +1,5 @@
-// Reports of nodes about their shards (invariant 4: what is of an older epoch or assignment has no
-// effect).
+// Reports of nodes about their shards (invariant 4, docs/design.md: what is of an older epoch or
+// assignment has no effect).
 
 #include <string>
 

@@ -100,7 +100,7 @@ TEST_F(RequestLogTest, FullLogRefusesFurtherIdsAndStillKnowsTheOld) {
   EXPECT_THAT(log.Find("another", "digest", reply), IsOkAndHolds(false));
 }
 
-// Invariant 8: below the floor only what adds data is refused.
+// Invariant 8 (docs/design.md): below the floor only what adds data is refused.
 TEST_F(RequestLogTest, NearlyFullStoreRefusesOnlyWhatAddsData) {
   fixture_.Publish(kVersion, 1);
   const uint64_t epoch = fixture_.Register("nodes/n1");
