@@ -39,6 +39,13 @@ if(MUSTER_FUZZ)
   target_compile_options(muster_common INTERFACE -fsanitize=fuzzer-no-link)
 endif()
 
+# Most of a compile is reading headers of protobuf, gRPC and Abseil; sources that are compiled together read them once.
+# The price is that touching one source compiles its batch. See cmake/decisions/.
+option(MUSTER_UNITY "Compile the sources of a target in batches" ON)
+function(muster_compile_in_batches target)
+  set_target_properties(${target} PROPERTIES UNITY_BUILD ${MUSTER_UNITY} UNITY_BUILD_BATCH_SIZE 8)
+endfunction()
+
 # muster_library(NAME SOURCES ... HEADERS ... DEPS ... [PRIVATE_DEPS ...]) makes library muster_NAME, alias muster::NAME.
 function(muster_library name)
   cmake_parse_arguments(ARG "" "" "SOURCES;HEADERS;DEPS;PRIVATE_DEPS" ${ARGN})
@@ -47,6 +54,7 @@ function(muster_library name)
     target_sources(muster_${name} PUBLIC FILE_SET HEADERS BASE_DIRS "${PROJECT_SOURCE_DIR}" FILES ${ARG_HEADERS})
     target_link_libraries(muster_${name} PUBLIC muster_common ${ARG_DEPS})
     target_link_libraries(muster_${name} PRIVATE $<BUILD_INTERFACE:muster_flags> ${ARG_PRIVATE_DEPS})
+    muster_compile_in_batches(muster_${name})
   else()
     add_library(muster_${name} INTERFACE)
     target_sources(muster_${name} INTERFACE FILE_SET HEADERS BASE_DIRS "${PROJECT_SOURCE_DIR}" FILES ${ARG_HEADERS})
@@ -61,6 +69,7 @@ function(muster_binary name)
   cmake_parse_arguments(ARG "" "" "SOURCES;DEPS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE muster_common muster_flags ${ARG_DEPS})
+  muster_compile_in_batches(${name})
 endfunction()
 
 # muster_test(NAME LABEL unit|contract|simulation SOURCES ... DEPS ... [TIMEOUT seconds] [ARGS ...])
@@ -75,6 +84,7 @@ function(muster_test name)
   endif()
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE muster_common muster_flags ${ARG_DEPS} GTest::gmock GTest::gtest_main)
+  muster_compile_in_batches(${name})
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/tests")
   add_test(NAME ${name} COMMAND ${name} ${ARG_ARGS})
   set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABEL}" TIMEOUT ${ARG_TIMEOUT}

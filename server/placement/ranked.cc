@@ -49,7 +49,7 @@ class RankPlanner {
   void LeaveFor(NodeIndex home, NodeIndex node, const OpenRank& rank);
   void Refuse(NodeIndex home, const OpenRank& rank);
   NodeIndex Roomiest() const;
-  NodeIndex RankSourceOf(NodeIndex home, uint32_t shard) const;
+  NodeIndex SourceOf(NodeIndex home, uint32_t shard) const;
   // The shards of the rank that the node has, on no move.
   std::vector<uint32_t> Resting(NodeIndex node, const OpenRank& rank) const;
   void Block(NodeIndex node, const std::vector<uint32_t>& shards, std::string message);
@@ -172,7 +172,7 @@ void RankPlanner::LeaveFor(NodeIndex home, NodeIndex node, const OpenRank& rank)
 
 void RankPlanner::Gather(NodeIndex home, const OpenRank& rank) {
   for (const uint32_t shard : rank.shards) {
-    if (!state_.Keeps(home, shard)) state_.Add(home, shard, RankSourceOf(home, shard));
+    if (!state_.Keeps(home, shard)) state_.Add(home, shard, SourceOf(home, shard));
   }
   for (const NodeIndex node : holders_) {
     if (node != home) LeaveFor(home, node, rank);

@@ -17,7 +17,7 @@ namespace {
 
 constexpr absl::string_view kMemoryScheme = "memory";
 
-struct StoredObject {
+struct MemoryObject {
   // Never changed, so that a read goes on while the object is replaced.
   std::shared_ptr<const std::string> bytes;
   std::string version;
@@ -32,7 +32,7 @@ class Bucket {
     return Uri{std::string(kMemoryScheme), name_, std::string(key)}.ToString();
   }
 
-  absl::StatusOr<StoredObject> Find(absl::string_view key) {
+  absl::StatusOr<MemoryObject> Find(absl::string_view key) {
     MUSTER_RETURN_IF_ERROR(CheckObjectKey(UriOf(key), key));
     MutexLock lock(mutex_);
     const auto object = objects_.find(std::string(key));
@@ -47,7 +47,7 @@ class Bucket {
     if (must_not_exist && objects_.count(key) > 0) {
       return absl::AlreadyExistsError(absl::StrCat(UriOf(key), ": the object exists"));
     }
-    StoredObject object{std::make_shared<const std::string>(std::move(bytes)),
+    MemoryObject object{std::make_shared<const std::string>(std::move(bytes)),
                         absl::StrCat("v", ++last_version_)};
     const ObjectInfo info{static_cast<int64_t>(object.bytes->size()), object.version};
     objects_[key] = std::move(object);
@@ -78,7 +78,7 @@ class Bucket {
   Mutex mutex_;
   uint64_t last_version_ MUSTER_GUARDED_BY(mutex_) = 0;
   // std::string compares as unsigned bytes, which is the order that the interface asks for.
-  std::map<std::string, StoredObject> objects_ MUSTER_GUARDED_BY(mutex_);
+  std::map<std::string, MemoryObject> objects_ MUSTER_GUARDED_BY(mutex_);
 };
 
 class MemoryObjectWriter final : public ObjectWriter {
@@ -125,13 +125,13 @@ class MemoryObjectStore final : public ObjectStore {
       : bucket_(std::make_shared<Bucket>(bucket)) {}
 
   absl::StatusOr<ObjectInfo> Stat(absl::string_view key, const std::stop_token&) override {
-    MUSTER_ASSIGN_OR_RETURN(const StoredObject object, bucket_->Find(key));
+    MUSTER_ASSIGN_OR_RETURN(const MemoryObject object, bucket_->Find(key));
     return ObjectInfo{static_cast<int64_t>(object.bytes->size()), object.version};
   }
 
   absl::Status Read(absl::string_view key, int64_t offset, absl::Span<char> out,
                     const ReadOptions& options) override {
-    MUSTER_ASSIGN_OR_RETURN(const StoredObject object, bucket_->Find(key));
+    MUSTER_ASSIGN_OR_RETURN(const MemoryObject object, bucket_->Find(key));
     const std::string uri = bucket_->UriOf(key);
     MUSTER_RETURN_IF_ERROR(CheckVersion(uri, options.if_version, object.version));
     MUSTER_RETURN_IF_ERROR(
