@@ -13,6 +13,7 @@ order, in a directory of their own:
 
 import collections
 import difflib
+import itertools
 import os
 import pathlib
 import re
@@ -53,6 +54,9 @@ _VARIES = (
     (r"^([-dl](?:[-r][-w][-x]){3} +\d+) \S+ \S+", r"\1 USER GROUP"),
     # Columns are as wide as what they hold.
     (r"\s+", " "),
+    # Which of the nodes n1, n2, … got what: the order in which they joined.
+    (r"^n\d (?=\S)", "<node> "),
+    (r'("node": )"nodes/n\d"', r'\1"<node>"'),
 )
 _ON_ITS_WAY = re.compile(r"\S+ (?:WAITING|LOADING|DEGRADED): ")
 
@@ -112,7 +116,12 @@ def normal(line):
 
 
 def _lines(lines):
-    return [line for line in map(normal, lines) if not _ON_ITS_WAY.match(line)]
+    kept = [line for line in map(normal, lines) if not _ON_ITS_WAY.match(line)]
+    in_order = []
+    # The rows of a table of nodes, of which no name is left, in an order of their own.
+    for is_row, rows in itertools.groupby(kept, key=lambda line: line.startswith("<node> ")):
+        in_order += sorted(rows) if is_row else rows
+    return in_order
 
 
 def matches(expected, actual, may_go_on=False):
