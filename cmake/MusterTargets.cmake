@@ -22,6 +22,8 @@ add_library(muster_common INTERFACE)
 target_include_directories(muster_common INTERFACE $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>
   $<INSTALL_INTERFACE:include/muster>)
 target_compile_features(muster_common INTERFACE cxx_std_20)
+# Line tables and no more: profiles and stacks have lines, and a compile takes a quarter less time and memory.
+target_compile_options(muster_common INTERFACE $<$<CONFIG:RelWithDebInfo>:-g1>)
 if(MUSTER_MOLD)
   target_link_options(muster_flags INTERFACE -fuse-ld=mold)
 endif()
@@ -43,7 +45,7 @@ endif()
 # The price is that touching one source compiles its batch. See cmake/decisions/.
 option(MUSTER_UNITY "Compile the sources of a target in batches" ON)
 function(muster_compile_in_batches target)
-  set_target_properties(${target} PROPERTIES UNITY_BUILD ${MUSTER_UNITY} UNITY_BUILD_BATCH_SIZE 8)
+  set_target_properties(${target} PROPERTIES UNITY_BUILD ${MUSTER_UNITY} UNITY_BUILD_BATCH_SIZE 6)
 endfunction()
 
 # muster_library(NAME SOURCES ... HEADERS ... DEPS ... [PRIVATE_DEPS ...]) makes library muster_NAME, alias muster::NAME.

@@ -53,25 +53,25 @@ PullFailure RottedFailure(const absl::Status& status) {
   return failure;
 }
 
-// Ends a call when its caller or the puller's destructor says so.
-class CallStop {
- public:
-  explicit CallStop(const std::stop_token& callers)
-      : forward_(callers, [this] { source_.request_stop(); }) {}
-
-  std::stop_token token() const { return source_.get_token(); }
-  void Request() { source_.request_stop(); }
-
- private:
-  std::stop_source source_;
-  std::stop_callback<std::function<void()>> forward_;
-};
-
 }  // namespace
 
 // The threads, and the queue of pulls that they work on in order.
 class Puller::Engine {
  public:
+  // Ends a call when its caller or the puller's destructor says so.
+  class CallStop {
+   public:
+    explicit CallStop(const std::stop_token& callers)
+        : forward_(callers, [this] { source_.request_stop(); }) {}
+
+    std::stop_token token() const { return source_.get_token(); }
+    void Request() { source_.request_stop(); }
+
+   private:
+    std::stop_source source_;
+    std::stop_callback<std::function<void()>> forward_;
+  };
+
   Engine(const ObjectStoreRegistry& stores, Clock& clock, Random& random, PullerOptions options);
   ~Engine();
 
@@ -425,7 +425,7 @@ class Call {
 
  private:
   Engine& engine_;
-  CallStop stop_;
+  typename Engine::CallStop stop_;
 };
 
 }  // namespace

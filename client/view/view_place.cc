@@ -34,9 +34,9 @@ namespace fs = std::filesystem;
 
 constexpr char kMarker[] = ".muster-view";
 constexpr char kBuildingSuffix[] = ".building";
-constexpr char kRecordSuffix[] = ".record";
+constexpr char kViewRecordSuffix[] = ".record";
 // A lock file that keeps being replaced means that something outside meddles with the view.
-constexpr int kMaxStartsOver = 1000;
+constexpr int kMaxViewStartsOver = 1000;
 
 absl::Status NotOurs(const std::string& path, absl::string_view what) {
   return MakeError(absl::StatusCode::kFailedPrecondition, "VIEW_NOT_OURS",
@@ -106,7 +106,7 @@ std::string ViewPlace::BuildingPathOf(absl::string_view version) const {
 }
 
 std::string ViewPlace::RecordPathOf(absl::string_view version) const {
-  return absl::StrCat(versions_, "/.", version, kRecordSuffix);
+  return absl::StrCat(versions_, "/.", version, kViewRecordSuffix);
 }
 
 std::string ViewPlace::OwnerOf(absl::string_view version) const {
@@ -152,7 +152,7 @@ absl::Status ViewPlace::CheckVersions() const {
 }
 
 absl::StatusOr<UniqueFd> ViewPlace::Lock(const std::stop_token& stop) const {
-  for (int start = 0; start < kMaxStartsOver; ++start) {
+  for (int start = 0; start < kMaxViewStartsOver; ++start) {
     MUSTER_RETURN_IF_ERROR(Check());
     const std::string parent = fs::path(link_).parent_path().string();
     std::error_code error;
@@ -242,7 +242,7 @@ absl::StatusOr<std::vector<std::string>> ViewPlace::NamesBetween(absl::string_vi
 }
 
 absl::StatusOr<std::vector<std::string>> ViewPlace::Versions() const {
-  return NamesBetween(".", kRecordSuffix);
+  return NamesBetween(".", kViewRecordSuffix);
 }
 
 absl::StatusOr<std::vector<std::string>> ViewPlace::HalfMade() const {
@@ -250,7 +250,7 @@ absl::StatusOr<std::vector<std::string>> ViewPlace::HalfMade() const {
 }
 
 absl::Status ViewPlace::RemoveBrokenRecords() const {
-  const std::string staged = absl::StrCat(kRecordSuffix, ".tmp-");
+  const std::string staged = absl::StrCat(kViewRecordSuffix, ".tmp-");
   std::error_code error;
   for (fs::directory_iterator it(versions_, error), end; !error && it != end; it.increment(error)) {
     const std::string name = it->path().filename().string();
