@@ -10,6 +10,7 @@
 #include "client/format/file_names.h"
 #include "client/format/index_json.h"
 #include "storage/base/error_info.h"
+#include "storage/base/limits.h"
 #include "storage/base/quote.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"

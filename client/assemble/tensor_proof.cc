@@ -16,6 +16,7 @@
 #include "client/format/safetensors_header.h"
 #include "client/sdk/pages.h"
 #include "storage/base/error_info.h"
+#include "storage/base/limits.h"
 #include "storage/base/numbers.h"
 #include "storage/base/quote.h"
 #include "storage/base/status_macros.h"

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "storage/base/error_info.h"
+#include "storage/base/limits.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
@@ -46,7 +47,7 @@ absl::StatusOr<CheckedShard> CheckedShard::Make(const PullShard& input) {
   const muster::v1::Shard& shard = input.shard;
   CheckedShard checked;
   checked.name_ = QuotedName(shard.name());
-  if (shard.size_bytes() < 1 || shard.size_bytes() > static_cast<uint64_t>(kMaxShardSizeBytes)) {
+  if (shard.size_bytes() < 1 || shard.size_bytes() > kMaxShardSizeBytes) {
     return Refuse(checked.name_, absl::StrCat("size ", shard.size_bytes(), " is not in 1 to ",
                                               kMaxShardSizeBytes, " bytes"));
   }
@@ -61,7 +62,7 @@ absl::StatusOr<CheckedShard> CheckedShard::Make(const PullShard& input) {
   }
   if (!shard.encoding().empty()) {
     const uint64_t size = shard.content_size_bytes();
-    if (size < 1 || size > static_cast<uint64_t>(kMaxShardSizeBytes)) {
+    if (size < 1 || size > kMaxShardSizeBytes) {
       return Refuse(checked.name_, absl::StrCat("a content of ", size, " bytes is not in 1 to ",
                                                 kMaxShardSizeBytes, " bytes"));
     }

@@ -16,6 +16,7 @@
 #include "client/format/index_json.h"
 #include "client/torch/torch_file.h"
 #include "storage/base/error_info.h"
+#include "storage/base/limits.h"
 #include "storage/base/quote.h"
 #include "storage/base/status_macros.h"
 

@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 
 #include "client/cli/values.h"
+#include "storage/base/limits.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
 
@@ -19,9 +20,9 @@ void AddAssemblyFlags(CLI::App& command, AssemblyFlags& flags, bool required) {
   command
       .add_option("--min-nodes", flags.min_nodes,
                   "Nothing is assigned before this many nodes joined (default: 1)")
-      ->check(CLI::Range(1u, 10'000u));
+      ->check(CLI::Range(1u, uint32_t{kMaxMinNodes}));
   command.add_option("--replicas", flags.replicas, "Nodes that hold each shard (default: 1)")
-      ->check(CLI::Range(1u, 100u));
+      ->check(CLI::Range(1u, uint32_t{kMaxReplicas}));
   command
       .add_option("--select", flags.select,
                   "Only nodes with these labels get shards: key=value, several as a comma list or "

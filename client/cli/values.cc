@@ -13,6 +13,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "storage/base/error_info.h"
+#include "storage/base/limits.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
 #include "storage/object/uri.h"
@@ -87,9 +88,9 @@ absl::StatusOr<int64_t> ParseSize(absl::string_view text) {
 
 absl::StatusOr<int64_t> ParsePieceSize(absl::string_view text) {
   MUSTER_ASSIGN_OR_RETURN(const int64_t bytes, ParseSize(text));
-  constexpr int64_t kMin = int64_t{1} << 20;
-  constexpr int64_t kMax = int64_t{64} << 20;
-  if (bytes >= kMin && bytes <= kMax && (bytes & (bytes - 1)) == 0) return bytes;
+  if (bytes >= kMinPieceSizeBytes && bytes <= kMaxPieceSizeBytes && (bytes & (bytes - 1)) == 0) {
+    return bytes;
+  }
   return UsageError(absl::StrCat("piece size ", text,
                                  " is not one of 1MiB, 2MiB, 4MiB, 8MiB, 16MiB, 32MiB or 64MiB"));
 }

@@ -14,6 +14,7 @@
 #include "client/hash/parallel.h"
 #include "client/sdk/pieces.h"
 #include "storage/base/error_info.h"
+#include "storage/base/limits.h"
 #include "storage/base/mutex.h"
 #include "storage/base/quote.h"
 #include "storage/base/resource_name.h"
@@ -34,8 +35,8 @@ absl::Status CheckCommitted(const v1::ModelVersion& version) {
 absl::Status CheckShard(const v1::Shard& shard, uint32_t index) {
   const auto size = shard.size_bytes();
   const int64_t content = ContentBytesOf(shard);
-  if (shard.index() != index || size < 1 || size > static_cast<uint64_t>(kMaxShardSizeBytes) ||
-      content < 1 || content > kMaxShardSizeBytes) {
+  if (shard.index() != index || size < 1 || size > kMaxShardSizeBytes || content < 1 ||
+      content > kMaxShardSizeBytes) {
     return MakeError(
         absl::StatusCode::kDataLoss, "DESCRIPTION_BROKEN",
         absl::StrCat("shard ", index, " is described as shard ", shard.index(), " with ", size,

@@ -14,13 +14,12 @@
 #include "absl/strings/str_join.h"
 #include "client/sdk/status_from_wire.h"
 #include "storage/base/error_info.h"
+#include "storage/base/limits.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
 namespace {
 
-// The contract's message limit; the server sets the same.
-constexpr int kMaxMessageBytes = 4 << 20;
 // A server that vanished without closing its connections is noticed after the sum of both. The
 // server allows pings from every 5 s on; oftener would make it cut the connection.
 constexpr int kKeepaliveTimeMs = 20'000;
@@ -42,8 +41,8 @@ using google::protobuf::MessageLite;
 grpc::ChannelArguments Arguments() {
   grpc::ChannelArguments arguments;
   arguments.SetUserAgentPrefix("muster/" MUSTER_VERSION);
-  arguments.SetMaxReceiveMessageSize(kMaxMessageBytes);
-  arguments.SetMaxSendMessageSize(kMaxMessageBytes);
+  arguments.SetMaxReceiveMessageSize(kMaxGrpcMessageBytes);
+  arguments.SetMaxSendMessageSize(kMaxGrpcMessageBytes);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveTimeMs);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);

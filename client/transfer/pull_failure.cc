@@ -4,14 +4,12 @@
 
 #include "absl/strings/string_view.h"
 #include "storage/base/error_info.h"
+#include "storage/base/limits.h"
 
 namespace muster {
 namespace {
 
 using muster::v1::ShardFailure;
-
-// The server's limit for ShardFailure.message.
-constexpr size_t kMaxMessageBytes = 1024;
 
 absl::string_view ReasonFor(ShardFailure::Code code) {
   switch (code) {
@@ -51,8 +49,8 @@ bool IsContinuationByte(char byte) { return (static_cast<unsigned char>(byte) & 
 
 ShardFailure ToProto(const PullFailure& failure) {
   size_t length = failure.message.size();
-  if (length > kMaxMessageBytes) {
-    length = kMaxMessageBytes;
+  if (length > kMaxFailureMessageBytes) {
+    length = kMaxFailureMessageBytes;
     while (length > 0 && IsContinuationByte(failure.message[length])) --length;
   }
   ShardFailure proto;

@@ -8,6 +8,7 @@
 
 #include "absl/strings/strip.h"
 #include "server/registry/limits.h"
+#include "storage/base/limits.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
@@ -354,7 +355,7 @@ absl::StatusOr<v1::PlanPreview> PreviewOf(const PlanTask& task) {
     return task.input.nodes[a].name < task.input.nodes[b].name;
   });
   for (const size_t i : changed) {
-    if (out.nodes_size() == static_cast<int>(kMaxItemsPerCall)) break;
+    if (out.nodes_size() == kMaxItemsPerCall) break;
     *out.add_nodes() = ChangeOf(task, task.input.nodes[i], plan.nodes[i]);
   }
   out.set_added_bytes(plan.added_bytes);

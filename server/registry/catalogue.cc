@@ -7,11 +7,11 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "server/registry/index_runs.h"
-#include "server/registry/limits.h"
 #include "server/registry/row_keys.h"
 #include "server/registry/timestamps.h"
 #include "server/registry/validation.h"
 #include "storage/base/error_info.h"
+#include "storage/base/limits.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
 
@@ -79,11 +79,11 @@ absl::StatusOr<bool> MergeLocation(absl::string_view shard_name, const v1::Locat
     present.clear_suspect();
     return true;
   }
-  if (row.locations_size() >= kMaxLocations) {
+  if (row.locations_size() >= kMaxLocationsPerShard) {
     return MakeError(absl::StatusCode::kResourceExhausted, "TOO_MANY_ITEMS",
                      absl::StrCat(shard_name, " has ", row.locations_size(),
                                   " locations already: remove one first"),
-                     {{"field", "locations"}, {"limit", absl::StrCat(kMaxLocations)}});
+                     {{"field", "locations"}, {"limit", absl::StrCat(kMaxLocationsPerShard)}});
   }
   *row.add_locations() = location;
   row.mutable_locations()->rbegin()->clear_suspect();

@@ -3,9 +3,9 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
-#include "server/registry/limits.h"
 #include "server/registry/node_errors.h"
 #include "server/registry/validation.h"
+#include "storage/base/limits.h"
 
 namespace muster {
 namespace {
@@ -21,7 +21,7 @@ void SortByNode(std::vector<LeaseTable::Lease>& leases) {
 absl::StatusOr<LeaseTable::HeartbeatResult> LeaseTable::Heartbeat(
     const muster::v1::HeartbeatRequest& request) {
   if (!request.has_epoch()) return InvalidField("epoch", "", "required");
-  if (request.progress_size() > static_cast<int>(kMaxItemsPerCall)) {
+  if (request.progress_size() > kMaxItemsPerCall) {
     return InvalidField("progress", absl::StrCat(request.progress_size(), " entries"),
                         absl::StrCat("at most ", kMaxItemsPerCall));
   }

@@ -5,12 +5,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/registry/catalogue.h"
-#include "server/registry/limits.h"
 #include "server/registry/node_errors.h"
 #include "server/registry/row_keys.h"
 #include "server/registry/timestamps.h"
 #include "server/registry/validation.h"
 #include "storage/base/error_info.h"
+#include "storage/base/limits.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
 
@@ -77,8 +77,8 @@ void PutDrainState(Node& node, Transaction& tx) {
 
 std::vector<uint64_t> InventoryOf(absl::string_view digests) {
   std::vector<uint64_t> inventory;
-  inventory.reserve(digests.size() / kInventoryDigestBytes);
-  for (size_t at = 0; at + kInventoryDigestBytes <= digests.size(); at += kInventoryDigestBytes) {
+  inventory.reserve(digests.size() / sizeof(Md5Digest));
+  for (size_t at = 0; at + sizeof(Md5Digest) <= digests.size(); at += sizeof(Md5Digest)) {
     inventory.push_back(ContentIdOf(digests.substr(at)).high);
   }
   std::sort(inventory.begin(), inventory.end());

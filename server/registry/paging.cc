@@ -7,8 +7,8 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "server/registry/limits.h"
 #include "storage/base/error_info.h"
+#include "storage/base/limits.h"
 #include "storage/base/md5.h"
 
 namespace muster {
@@ -29,7 +29,7 @@ absl::Status BadToken(absl::string_view token) {
 }  // namespace
 
 size_t PageSize(uint32_t asked) {
-  return asked == 0 ? kDefaultPageSize : std::min(asked, kMaxPageSize);
+  return asked == 0 ? kDefaultPageSize : std::min<uint32_t>(asked, kMaxPageSize);
 }
 
 std::string MakePageToken(absl::string_view list, const PageStart& start) {

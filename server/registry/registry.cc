@@ -5,11 +5,11 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "server/registry/limits.h"
 #include "server/registry/row_keys.h"
 #include "server/registry/timestamps.h"
 #include "server/registry/validation.h"
 #include "storage/base/error_info.h"
+#include "storage/base/limits.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
@@ -275,7 +275,7 @@ absl::Status Registry::Do(const v1::ResumeMovesRequest& request, Transaction& tx
   for (const LeaseTable::Lease& lease : leases_.Braked(zone)) {
     const Node* node = nodes_.FindByUid(lease.node);
     if (node == nullptr) continue;
-    if (reply.nodes_size() < static_cast<int>(kMaxItemsPerCall)) reply.add_nodes(node->row.name());
+    if (reply.nodes_size() < kMaxItemsPerCall) reply.add_nodes(node->row.name());
     if (!request.validate_only()) tx.Follow(ReleaseNode{lease.node, lease.epoch});
   }
   return absl::OkStatus();

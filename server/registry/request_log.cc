@@ -11,6 +11,7 @@
 #include "server/registry/limits.h"
 #include "server/registry/row_keys.h"
 #include "storage/base/error_info.h"
+#include "storage/base/limits.h"
 #include "storage/base/md5.h"
 
 namespace muster {

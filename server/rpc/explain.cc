@@ -6,8 +6,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/placement/explain.h"
-#include "server/registry/limits.h"
 #include "storage/base/error_info.h"
+#include "storage/base/limits.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
 

@@ -13,6 +13,7 @@
 #include "server/rpc/list_page.h"
 #include "server/rpc/stored_lists.h"
 #include "storage/base/error_info.h"
+#include "storage/base/limits.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
 

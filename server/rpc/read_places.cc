@@ -11,11 +11,11 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/registry/index_runs.h"
-#include "server/registry/limits.h"
 #include "server/registry/node_errors.h"
 #include "server/registry/timestamps.h"
 #include "server/registry/validation.h"
 #include "storage/base/error_info.h"
+#include "storage/base/limits.h"
 #include "storage/base/mutex.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
@@ -24,9 +24,6 @@ namespace muster {
 namespace {
 
 using Places = ReaderTable;
-
-// What is looked at of a version's suspect shards for one answer.
-constexpr size_t kMaxSuspectShards = 1'000;
 
 absl::Status LocationUnknown(absl::string_view shard, const std::string& uri) {
   return MakeError(absl::StatusCode::kNotFound, "LOCATION_UNKNOWN",
@@ -245,7 +242,7 @@ void ShowOrigins(const Registry& registry, const Assembly& assembly, v1::GetAsse
               waiting.begin()->first, list, shown);
   }
   const std::vector<uint32_t> suspect =
-      Unready(assembly, registry.catalogue().health().SuspectShards(version, kMaxSuspectShards));
+      Unready(assembly, registry.catalogue().health().SuspectShards(version, kMaxReasonShards));
   if (!suspect.empty()) {
     AddReason(v1::AssemblyReason::LOCATION_SUSPECT,
               absl::StrCat("nodes found a location of shard ", RunsToText(suspect, 200),

@@ -15,11 +15,11 @@
 #include "server/rpc/model_service.h"
 #include "server/rpc/node_service.h"
 #include "storage/base/error_info.h"
+#include "storage/base/limits.h"
 
 namespace muster {
 namespace {
 
-constexpr int kMaxMessageBytes = 4 << 20;
 // Below the clients' 20 s, so that their pings on a quiet connection are no offence.
 constexpr int kMinPingIntervalMs = 5'000;
 constexpr size_t kReaderThreads = 2;
@@ -54,8 +54,8 @@ class GrpcServer final : public RpcServer {
     builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
                                kMinPingIntervalMs);
     builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
-    builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
-    builder.SetMaxSendMessageSize(kMaxMessageBytes);
+    builder.SetMaxReceiveMessageSize(kMaxGrpcMessageBytes);
+    builder.SetMaxSendMessageSize(kMaxGrpcMessageBytes);
     builder.RegisterService(models_.get());
     builder.RegisterService(nodes_.get());
     builder.RegisterService(assemblies_.get());

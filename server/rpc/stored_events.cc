@@ -10,12 +10,12 @@
 #include "absl/strings/str_split.h"
 #include "muster/store/rows.pb.h"
 #include "server/registry/event_rows.h"
-#include "server/registry/limits.h"
 #include "server/registry/paging.h"
 #include "server/registry/row_keys.h"
 #include "server/registry/validation.h"
 #include "server/watch/event_filter.h"
 #include "storage/base/error_info.h"
+#include "storage/base/limits.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {

@@ -5,9 +5,9 @@
 #include <vector>
 
 #include "server/registry/event_rows.h"
-#include "server/registry/limits.h"
 #include "server/registry/validation.h"
 #include "server/watch/event_filter.h"
+#include "storage/base/limits.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
@@ -61,7 +61,7 @@ absl::StatusOr<CursorStep> EventsCursor::Next(const Registry&, const Feed& feed,
     return step.value_or(CursorStep::kWait);
   }
   size_t bytes = 0;
-  while (!pending_.empty() && message.events_size() < static_cast<int>(kMaxItemsPerCall)) {
+  while (!pending_.empty() && message.events_size() < kMaxItemsPerCall) {
     bytes += pending_.front().ByteSizeLong() + 8;
     if (bytes > kMaxPageBytes && message.events_size() > 0) break;
     message.add_events()->Swap(&pending_.front());

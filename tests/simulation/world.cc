@@ -11,6 +11,7 @@
 #include "server/registry/limits.h"
 #include "server/registry/row_keys.h"
 #include "storage/base/error_info.h"
+#include "storage/base/limits.h"
 #include "storage/metadata/memory_metadata_store.h"
 #include "tests/simulation/checks.h"
 #include "tests/simulation/description.h"

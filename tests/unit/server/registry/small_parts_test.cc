@@ -6,9 +6,9 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "server/registry/index_runs.h"
-#include "server/registry/limits.h"
 #include "server/registry/paging.h"
 #include "server/registry/row_keys.h"
+#include "storage/base/limits.h"
 #include "tests/support/status_matchers.h"
 
 namespace muster {
