@@ -5,6 +5,7 @@
 
 #include "client/sdk/pages.h"
 #include "storage/base/error_info.h"
+#include "storage/base/reasons.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
@@ -18,7 +19,7 @@ absl::StatusOr<std::vector<v1::AssignedShard>> PresentAssignments(Client& client
   v1::GetNodeRequest get;
   get.set_name(node);
   const absl::StatusOr<v1::GetNodeResponse> found = client.GetNode(get, call);
-  if (ReasonOf(found.status()) == "NODE_UNKNOWN") return assigned;
+  if (ReasonOf(found.status()) == reasons::kNodeUnknown) return assigned;
   MUSTER_RETURN_IF_ERROR(found.status());
   v1::WatchAssignmentsRequest watch;
   watch.set_node(node);
@@ -40,7 +41,7 @@ absl::StatusOr<v1::Assembly> AssemblyOf(Client& client, const Membership& member
   get.set_name(membership.assembly);
   absl::StatusOr<v1::GetAssemblyResponse> found = client.GetAssembly(get, call);
   if (found.ok()) return std::move(*found->mutable_assembly());
-  if (ReasonOf(found.status()) == "ASSEMBLY_UNKNOWN" && membership.create.has_value()) {
+  if (ReasonOf(found.status()) == reasons::kAssemblyUnknown && membership.create.has_value()) {
     return *membership.create;
   }
   return found.status();

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "storage/base/error_info.h"
 #include "storage/base/limits.h"
+#include "storage/base/reasons.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
@@ -25,8 +26,8 @@ constexpr absl::Duration kMinHeartbeatTimeout = absl::Seconds(1);
 
 Verdict JudgeError(const absl::Status& status) {
   const std::string reason = ReasonOf(status);
-  if (reason == "NODE_UNKNOWN") return Verdict::kRegister;
-  if (reason == "NODE_FENCED") return Verdict::kFatal;
+  if (reason == reasons::kNodeUnknown) return Verdict::kRegister;
+  if (reason == reasons::kNodeFenced) return Verdict::kFatal;
   switch (status.code()) {
     case absl::StatusCode::kInvalidArgument:
     case absl::StatusCode::kFailedPrecondition:
@@ -257,7 +258,8 @@ absl::Status Session::ReportOnce(const AssignmentTable::Batch& batch) {
   // Where an assignment or its assembly is gone the watch says so too; the report has nothing left
   // to be about.
   const std::string reason = ReasonOf(status);
-  if (!status.ok() && reason != "ASSIGNMENT_GONE" && reason != "ASSEMBLY_UNKNOWN") return status;
+  if (!status.ok() && reason != reasons::kAssignmentGone && reason != reasons::kAssemblyUnknown)
+    return status;
   MutexLock lock(state_.mutex);
   state_.table.Reported(batch);
   return absl::OkStatus();

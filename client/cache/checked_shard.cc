@@ -9,6 +9,7 @@
 #include "absl/strings/strip.h"
 #include "storage/base/error_info.h"
 #include "storage/base/limits.h"
+#include "storage/base/reasons.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
@@ -26,7 +27,7 @@ std::string QuotedName(absl::string_view name) {
 }
 
 absl::Status Refuse(absl::string_view name, absl::string_view what) {
-  return MakeError(absl::StatusCode::kInvalidArgument, "INVALID_SHARD",
+  return MakeError(absl::StatusCode::kInvalidArgument, reasons::kInvalidShard,
                    absl::StrCat(name, ": ", what, "; the server's description of it can't be used"),
                    {{"shard", std::string(name)}});
 }

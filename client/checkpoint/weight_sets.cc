@@ -17,6 +17,7 @@
 #include "storage/base/error_info.h"
 #include "storage/base/limits.h"
 #include "storage/base/quote.h"
+#include "storage/base/reasons.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
@@ -156,7 +157,7 @@ class SetChoice {
           [&](const FoundFile& file) { return MatchesAny(file.relative_path, {glob}); });
       if (!found) {
         return MakeError(
-            absl::StatusCode::kInvalidArgument, "INCLUDE_MATCHES_NOTHING",
+            absl::StatusCode::kInvalidArgument, reasons::kIncludeMatchesNothing,
             absl::StrCat("--include ", QuoteForMessage(glob), " matches no weight file of ",
                          QuoteForMessage(src_), "; `muster inspect` lists them"),
             {{"include", glob}});
@@ -498,7 +499,7 @@ class SetChoice {
           "), so names repeat between ranks; publish them with --in-place, as they lie"));
     }
     return MakeError(
-        absl::StatusCode::kInvalidArgument, kOtherFormatReason,
+        absl::StatusCode::kInvalidArgument, reasons::kOtherFormat,
         absl::StrCat(QuoteForMessage(src_), ": holds no safetensors or PyTorch files, but ",
                      QuoteForMessage(result.sets.front().files.front().relative_path), "; ",
                      kListRawAdvice));

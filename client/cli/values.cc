@@ -14,6 +14,7 @@
 #include "absl/strings/str_split.h"
 #include "storage/base/error_info.h"
 #include "storage/base/limits.h"
+#include "storage/base/reasons.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
 #include "storage/object/uri.h"
@@ -66,7 +67,7 @@ std::vector<uint32_t> Sorted(const google::protobuf::RepeatedField<uint32_t>& in
 }  // namespace
 
 absl::Status UsageError(absl::string_view message) {
-  return MakeError(absl::StatusCode::kInvalidArgument, "USAGE", message);
+  return MakeError(absl::StatusCode::kInvalidArgument, reasons::kUsage, message);
 }
 
 absl::StatusOr<int64_t> ParseSize(absl::string_view text) {

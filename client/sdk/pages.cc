@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "storage/base/error_info.h"
 #include "storage/base/limits.h"
+#include "storage/base/reasons.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
@@ -20,7 +21,7 @@ absl::Status ForEach(Request request, ListPage list, ItemsOf items_of, OnEach on
     for (const auto& item : items_of(page)) MUSTER_RETURN_IF_ERROR(on_item(item));
     if (page.next_page_token().empty()) return absl::OkStatus();
     if (page.next_page_token() == request.page_token()) {
-      return MakeError(absl::StatusCode::kInternal, "PAGING_STUCK",
+      return MakeError(absl::StatusCode::kInternal, reasons::kPagingStuck,
                        absl::StrCat("the server answers ", request.GetTypeName(),
                                     " with the page token that it was asked with"));
     }

@@ -7,13 +7,14 @@
 #include "absl/strings/str_cat.h"
 #include "storage/base/error_info.h"
 #include "storage/base/limits.h"
+#include "storage/base/reasons.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
 namespace {
 
 absl::Status PiecesDiffer(const v1::Shard& shard, absl::string_view what) {
-  return MakeError(absl::StatusCode::kDataLoss, "PIECES_DIFFER",
+  return MakeError(absl::StatusCode::kDataLoss, reasons::kPiecesDiffer,
                    absl::StrCat("the piece list of ", shard.name(), " can't be used: ", what),
                    {{"shard", shard.name()}});
 }

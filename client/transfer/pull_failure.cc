@@ -5,6 +5,7 @@
 #include "absl/strings/string_view.h"
 #include "storage/base/error_info.h"
 #include "storage/base/limits.h"
+#include "storage/base/reasons.h"
 
 namespace muster {
 namespace {
@@ -14,17 +15,17 @@ using muster::v1::ShardFailure;
 absl::string_view ReasonFor(ShardFailure::Code code) {
   switch (code) {
     case ShardFailure::CORRUPT:
-      return "SHARD_CORRUPT";
+      return reasons::kShardCorrupt;
     case ShardFailure::MISSING:
-      return "SHARD_MISSING";
+      return reasons::kShardMissing;
     case ShardFailure::SLOW:
-      return "SHARD_SLOW";
+      return reasons::kShardSlow;
     case ShardFailure::UNREADABLE:
-      return "SHARD_UNREADABLE";
+      return reasons::kShardUnreadable;
     case ShardFailure::NO_SPACE:
-      return "NODE_NO_SPACE";
+      return reasons::kNodeNoSpace;
     default:
-      return "NODE_ERROR";
+      return reasons::kNodeError;
   }
 }
 

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "storage/base/error_info.h"
+#include "storage/base/reasons.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
@@ -13,11 +14,11 @@ absl::Status QueueFull(size_t limit) {
   return WithDetail(
       absl::ResourceExhaustedError(
           absl::StrCat("the server is overloaded: ", limit, " calls wait already")),
-      ErrorDetail{"QUEUE_FULL", {{"limit", absl::StrCat(limit)}}, absl::Milliseconds(200)});
+      ErrorDetail{reasons::kQueueFull, {{"limit", absl::StrCat(limit)}}, absl::Milliseconds(200)});
 }
 
 absl::Status ShuttingDown() {
-  return MakeError(absl::StatusCode::kUnavailable, "SHUTTING_DOWN",
+  return MakeError(absl::StatusCode::kUnavailable, reasons::kShuttingDown,
                    "the server is shutting down: try again, or another server");
 }
 

@@ -11,6 +11,7 @@
 #include "server/registry/row_keys.h"
 #include "server/registry/validation.h"
 #include "storage/base/error_info.h"
+#include "storage/base/reasons.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
 
@@ -98,7 +99,7 @@ absl::Status CheckRanks(const Version& version) {
   }
   if (missing.empty()) return absl::OkStatus();
   const std::string list = RunsToText(missing, 1'000);
-  return MakeError(absl::StatusCode::kFailedPrecondition, "SHARDS_WITHOUT_RANK",
+  return MakeError(absl::StatusCode::kFailedPrecondition, reasons::kShardsWithoutRank,
                    absl::StrCat(missing.size(), " of ", version.shards.size(), " shards of ",
                                 version.row.name(), " have no rank (", RunsToText(missing, 200),
                                 "): use another policy, or publish with ranks"),
@@ -119,12 +120,12 @@ std::vector<uint32_t> CachedShards(const Version& version, const std::vector<uin
 }
 
 absl::Status PlanOutdated(absl::string_view assembly) {
-  return MakeError(absl::StatusCode::kAborted, "PLAN_OUTDATED",
+  return MakeError(absl::StatusCode::kAborted, reasons::kPlanOutdated,
                    absl::StrCat("the plan of ", assembly, " was made from a state that is past"));
 }
 
 absl::Status ReportSuperseded(const v1::ReportShardsRequest& request) {
-  return MakeError(absl::StatusCode::kAborted, "REPORT_SUPERSEDED",
+  return MakeError(absl::StatusCode::kAborted, reasons::kReportSuperseded,
                    absl::StrCat("report ", request.sequence(), " of ", request.node(), " on ",
                                 request.assembly(), " came after a later one"),
                    {{"node", request.node()},
@@ -139,7 +140,7 @@ absl::StatusOr<const Assembly*> AssemblyTable::Find(absl::string_view name) cons
   if (found == by_name_.end()) {
     // What is there has a name of the right form.
     MUSTER_RETURN_IF_ERROR(ParseAssemblyName(name).status());
-    return MakeError(absl::StatusCode::kNotFound, "ASSEMBLY_UNKNOWN",
+    return MakeError(absl::StatusCode::kNotFound, reasons::kAssemblyUnknown,
                      absl::StrCat("there is no ", name, ": create it first"),
                      {{"assembly", std::string(name)}});
   }
@@ -219,7 +220,7 @@ absl::Status AssemblyTable::Create(const v1::CreateAssemblyRequest& request, Tra
   if (present != by_name_.end()) {
     const v1::Assembly there = Describe(*present->second);
     return MakeError(
-        absl::StatusCode::kAlreadyExists, "ASSEMBLY_EXISTS",
+        absl::StatusCode::kAlreadyExists, reasons::kAssemblyExists,
         absl::StrCat(wanted.name(), " exists, of ", there.model_version(), " under ",
                      v1::Assembly::Policy_Name(there.policy())),
         {{"assembly", wanted.name()},
@@ -233,7 +234,7 @@ absl::Status AssemblyTable::Create(const v1::CreateAssemblyRequest& request, Tra
   }
   MUSTER_ASSIGN_OR_RETURN(const Version* version, catalogue_.Find(wanted.model_version()));
   if (version->draft != nullptr) {
-    return MakeError(absl::StatusCode::kFailedPrecondition, "VERSION_NOT_COMMITTED",
+    return MakeError(absl::StatusCode::kFailedPrecondition, reasons::kVersionNotCommitted,
                      absl::StrCat(version->row.name(), " is a DRAFT: commit it first"),
                      {{"name", version->row.name()}});
   }
@@ -273,7 +274,7 @@ absl::Status AssemblyTable::Join(const v1::JoinAssemblyRequest& request, Transac
   v1::Claim claim = Normalised(request.claim());
   if (const Assembly::Member* present = assembly->FindMember(request.node()); present != nullptr) {
     if (!SameClaim(present->claim, claim)) {
-      return MakeError(absl::StatusCode::kFailedPrecondition, "CLAIM_DIFFERS",
+      return MakeError(absl::StatusCode::kFailedPrecondition, reasons::kClaimDiffers,
                        absl::StrCat(request.node(), " is in ", request.name(),
                                     " with another claim: leave the assembly first"),
                        {{"node", request.node()}, {"assembly", request.name()}});
@@ -419,7 +420,7 @@ absl::Status AssemblyTable::Report(const v1::ReportShardsRequest& request, Trans
     std::sort(shards.begin(), shards.end());
     const std::string list = RunsToText(shards, 1'000);
     return MakeError(
-        absl::StatusCode::kAborted, "ASSIGNMENT_GONE",
+        absl::StatusCode::kAborted, reasons::kAssignmentGone,
         absl::StrCat(request.node(), " does not hold shard ", list, " of ", request.assembly(),
                      " under the generation that it reports"),
         {{"node", request.node()}, {"assembly", request.assembly()}, {"shards", list}});

@@ -12,6 +12,7 @@
 #include "server/registry/validation.h"
 #include "storage/base/error_info.h"
 #include "storage/base/limits.h"
+#include "storage/base/reasons.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
 
@@ -80,7 +81,7 @@ absl::StatusOr<bool> MergeLocation(absl::string_view shard_name, const v1::Locat
     return true;
   }
   if (row.locations_size() >= kMaxLocationsPerShard) {
-    return MakeError(absl::StatusCode::kResourceExhausted, "TOO_MANY_ITEMS",
+    return MakeError(absl::StatusCode::kResourceExhausted, reasons::kTooManyItems,
                      absl::StrCat(shard_name, " has ", row.locations_size(),
                                   " locations already: remove one first"),
                      {{"field", "locations"}, {"limit", absl::StrCat(kMaxLocationsPerShard)}});
@@ -92,7 +93,7 @@ absl::StatusOr<bool> MergeLocation(absl::string_view shard_name, const v1::Locat
 
 absl::Status NotDraft(const Version& version) {
   const std::string state = v1::ModelVersion::State_Name(version.row.state());
-  return MakeError(absl::StatusCode::kFailedPrecondition, "VERSION_NOT_DRAFT",
+  return MakeError(absl::StatusCode::kFailedPrecondition, reasons::kVersionNotDraft,
                    absl::StrCat(version.row.name(), " is ", state,
                                 " and its content never changes: publish under another version"),
                    {{"name", version.row.name()}, {"state", state}});
@@ -133,7 +134,7 @@ absl::StatusOr<const Version*> Catalogue::Find(absl::string_view name) const {
   if (found == by_name_.end()) {
     // What is there has a name of the right form.
     MUSTER_RETURN_IF_ERROR(ParseModelVersionName(name).status());
-    return MakeError(absl::StatusCode::kNotFound, "VERSION_UNKNOWN",
+    return MakeError(absl::StatusCode::kNotFound, reasons::kVersionUnknown,
                      absl::StrCat("there is no ", name), {{"name", std::string(name)}});
   }
   return found->second.get();
@@ -153,7 +154,7 @@ absl::StatusOr<Version*> Catalogue::FindDraft(absl::string_view name) {
 absl::Status Catalogue::CheckShardExists(const Version& version, uint32_t index) const {
   if (index < version.shards.size() && !version.shards[index].row.empty()) return absl::OkStatus();
   return MakeError(
-      absl::StatusCode::kNotFound, "SHARD_UNKNOWN",
+      absl::StatusCode::kNotFound, reasons::kShardUnknown,
       absl::StrCat(version.row.name(), " has no shard ", index, " (", version.shards_added, " of ",
                    version.row.shard_count(), " are there)"),
       {{"name", version.row.name()},
@@ -178,7 +179,7 @@ absl::Status Catalogue::Create(const v1::CreateModelVersionRequest& request, Tra
   const auto present = by_name_.find(wanted.name());
   if (present != by_name_.end()) {
     const std::string state = v1::ModelVersion::State_Name(present->second->row.state());
-    return MakeError(absl::StatusCode::kAlreadyExists, "VERSION_EXISTS",
+    return MakeError(absl::StatusCode::kAlreadyExists, reasons::kVersionExists,
                      absl::StrCat(wanted.name(), " exists and is ", state,
                                   ": publish under another version, or delete it first"),
                      {{"name", wanted.name()}, {"state", state}});
@@ -262,7 +263,7 @@ absl::Status Catalogue::Add(const AddShard& command, Transaction& tx) {
     store::ShardRow present = UnpackShard(*version, index);
     if (!SameContent(present, row)) {
       if (version->draft == nullptr) return NotDraft(*version);
-      return MakeError(absl::StatusCode::kAlreadyExists, "SHARD_EXISTS",
+      return MakeError(absl::StatusCode::kAlreadyExists, reasons::kShardExists,
                        absl::StrCat(version->row.name(), " has a shard ", index,
                                     " with other content: delete the draft to start anew"),
                        {{"name", version->row.name()}, {"shard", absl::StrCat(index)}});
@@ -348,7 +349,7 @@ absl::Status Catalogue::Add(const AddCompanion& command, Transaction& tx) {
   if (present != version->companions.end() && present->second == content) return absl::OkStatus();
   if (version->draft == nullptr) return NotDraft(*version);
   if (present != version->companions.end()) {
-    return MakeError(absl::StatusCode::kAlreadyExists, "COMPANION_EXISTS",
+    return MakeError(absl::StatusCode::kAlreadyExists, reasons::kCompanionExists,
                      absl::StrCat(version->row.name(), " has a companion '", companion.path(),
                                   "' with other content: delete the draft to start anew"),
                      {{"name", version->row.name()}, {"path", companion.path()}});
@@ -393,7 +394,7 @@ absl::Status Catalogue::Remove(const RemoveLocation& command, Transaction& tx) {
     if (locations[i].uri() != command.entry.uri()) continue;
     if (locations.size() == 1) {
       return MakeError(
-          absl::StatusCode::kFailedPrecondition, "LAST_LOCATION",
+          absl::StatusCode::kFailedPrecondition, reasons::kLastLocation,
           absl::StrCat(version->row.name(), "/shards/", index, " has only the location ",
                        command.entry.uri(), ": add another one first"),
           {{"name", version->row.name()},
@@ -448,7 +449,7 @@ absl::Status Catalogue::CheckComplete(const Version& version) const {
   }
   if (problems.empty()) return absl::OkStatus();
   return MakeError(
-      absl::StatusCode::kFailedPrecondition, "VERSION_INCOMPLETE",
+      absl::StatusCode::kFailedPrecondition, reasons::kVersionIncomplete,
       absl::StrCat(version.row.name(), " is incomplete: ", absl::StrJoin(problems, "; ")),
       metadata);
 }
@@ -479,7 +480,7 @@ absl::Status Catalogue::Delete(const v1::DeleteModelVersionRequest& request, Tra
   if (!version->assemblies.empty()) {
     const std::string list = absl::StrJoin(version->assemblies, ",");
     return MakeError(
-        absl::StatusCode::kFailedPrecondition, "VERSION_IN_USE",
+        absl::StatusCode::kFailedPrecondition, reasons::kVersionInUse,
         absl::StrCat(version->row.name(), " is used by ", list.substr(0, 500),
                      ": delete these assemblies first"),
         {{"name", version->row.name()}, {"assemblies", list.substr(0, kMaxListBytes)}});

@@ -11,6 +11,8 @@
 #include "server/registry/validation.h"
 #include "storage/base/error_info.h"
 #include "storage/base/limits.h"
+#include "storage/base/md5.h"
+#include "storage/base/reasons.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
 
@@ -19,14 +21,14 @@ namespace muster {
 namespace v1 = muster::v1;
 
 absl::Status NodeUnknown(absl::string_view name) {
-  return MakeError(absl::StatusCode::kNotFound, "NODE_UNKNOWN",
+  return MakeError(absl::StatusCode::kNotFound, reasons::kNodeUnknown,
                    absl::StrCat("there is no ", name, ": register it"),
                    {{"node", std::string(name)}});
 }
 
 absl::Status NodeFenced(absl::string_view name, Epoch sent, Epoch present) {
   return MakeError(
-      absl::StatusCode::kAborted, "NODE_FENCED",
+      absl::StatusCode::kAborted, reasons::kNodeFenced,
       absl::StrCat("stale epoch: ", name, " sent ", sent.value, ", now ", present.value,
                    "; another process registered under this name, or it was stopped "
                    "and registered anew"),

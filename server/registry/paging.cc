@@ -10,6 +10,7 @@
 #include "storage/base/error_info.h"
 #include "storage/base/limits.h"
 #include "storage/base/md5.h"
+#include "storage/base/reasons.h"
 
 namespace muster {
 namespace {
@@ -20,7 +21,7 @@ std::string Checksum(absl::string_view list, absl::string_view body) {
 }
 
 absl::Status BadToken(absl::string_view token) {
-  return MakeError(absl::StatusCode::kInvalidArgument, "INVALID_PAGE_TOKEN",
+  return MakeError(absl::StatusCode::kInvalidArgument, reasons::kInvalidPageToken,
                    absl::StrCat("page_token '", absl::CHexEscape(token.substr(0, 100)),
                                 "' is not one of this list: start without a token"),
                    {{"page_token", absl::CHexEscape(token.substr(0, 100))}});

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "server/registry/node_errors.h"
 #include "storage/base/error_info.h"
+#include "storage/base/reasons.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
@@ -20,22 +21,22 @@ constexpr absl::Duration kFullRetryDelay = absl::Seconds(5);
 absl::Status NodeLost(const std::string& node) {
   return WithDetail(absl::UnavailableError(absl::StrCat(
                         node, " is LOST: its places are gone until its next heartbeat")),
-                    ErrorDetail{"NODE_LOST", {{"node", node}}, kLostRetryDelay});
+                    ErrorDetail{reasons::kNodeLost, {{"node", node}}, kLostRetryDelay});
 }
 
 absl::Status ShuttingDown() {
-  return MakeError(absl::StatusCode::kUnavailable, "SHUTTING_DOWN",
+  return MakeError(absl::StatusCode::kUnavailable, reasons::kShuttingDown,
                    "the server is shutting down: try again, or another server");
 }
 
 absl::Status AssignmentGone(const std::string& node, uint32_t shard) {
-  return MakeError(absl::StatusCode::kAborted, "ASSIGNMENT_GONE",
+  return MakeError(absl::StatusCode::kAborted, reasons::kAssignmentGone,
                    absl::StrCat(node, " does not hold shard ", shard, " any more"),
                    {{"node", node}, {"shard", absl::StrCat(shard)}});
 }
 
 absl::Status TooManyWait(const std::string& node, size_t limit) {
-  return MakeError(absl::StatusCode::kResourceExhausted, "TOO_MANY_ITEMS",
+  return MakeError(absl::StatusCode::kResourceExhausted, reasons::kTooManyItems,
                    absl::StrCat(limit, " calls of ", node, " wait for a place already"),
                    {{"node", node}, {"limit", absl::StrCat(limit)}});
 }
@@ -44,7 +45,7 @@ absl::Status TooManyWaitInAll(size_t limit) {
   return WithDetail(
       absl::ResourceExhaustedError(
           absl::StrCat(limit, " calls wait for a place at a location already")),
-      ErrorDetail{"TOO_MANY_ITEMS", {{"limit", absl::StrCat(limit)}}, kFullRetryDelay});
+      ErrorDetail{reasons::kTooManyItems, {{"limit", absl::StrCat(limit)}}, kFullRetryDelay});
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include "server/registry/validation.h"
 #include "storage/base/error_info.h"
 #include "storage/base/limits.h"
+#include "storage/base/reasons.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
@@ -117,7 +118,7 @@ absl::Status Registry::CheckSpace() const {
   return WithDetail(absl::ResourceExhaustedError(absl::StrCat(
                         "the server's store has ", *free_bytes_, " bytes left, below its floor of ",
                         options_.min_free_bytes, ": free space on the device of its --data-dir")),
-                    ErrorDetail{"STORE_FULL",
+                    ErrorDetail{reasons::kStoreFull,
                                 {{"free_bytes", absl::StrCat(*free_bytes_)},
                                  {"floor_bytes", absl::StrCat(options_.min_free_bytes)}},
                                 absl::Seconds(5)});

@@ -13,6 +13,7 @@
 #include "storage/base/error_info.h"
 #include "storage/base/limits.h"
 #include "storage/base/md5.h"
+#include "storage/base/reasons.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
 
@@ -153,7 +154,7 @@ absl::Status CheckText(absl::string_view field, absl::string_view text, size_t m
 absl::Status InvalidField(absl::string_view field, absl::string_view value,
                           absl::string_view rule) {
   const std::string shown = absl::CHexEscape(value.substr(0, 200));
-  return MakeError(absl::StatusCode::kInvalidArgument, "INVALID_FIELD",
+  return MakeError(absl::StatusCode::kInvalidArgument, reasons::kInvalidField,
                    absl::StrCat(field, " is '", shown, "': expected ", rule),
                    {{"field", std::string(field)}, {"value", shown}, {"rule", std::string(rule)}});
 }
@@ -161,7 +162,7 @@ absl::Status InvalidField(absl::string_view field, absl::string_view value,
 absl::Status CheckItemCount(absl::string_view field, size_t count) {
   if (count == 0) return InvalidField(field, "", "at least one");
   if (count <= kMaxItemsPerCall) return absl::OkStatus();
-  return MakeError(absl::StatusCode::kResourceExhausted, "TOO_MANY_ITEMS",
+  return MakeError(absl::StatusCode::kResourceExhausted, reasons::kTooManyItems,
                    absl::StrCat(count, " ", field, " in one call: send at most ", kMaxItemsPerCall),
                    {{"field", std::string(field)},
                     {"count", absl::StrCat(count)},
@@ -245,7 +246,7 @@ absl::Status CheckTensorBatch(const v1::AddTensorsRequest& request, uint64_t sha
   if (!request.has_start()) return InvalidField("start", "", "required (0 is valid)");
   MUSTER_RETURN_IF_ERROR(CheckItemCount("tensors", request.tensors_size()));
   if (request.ByteSizeLong() > kMaxTensorBatchBytes) {
-    return MakeError(absl::StatusCode::kResourceExhausted, "TOO_MANY_ITEMS",
+    return MakeError(absl::StatusCode::kResourceExhausted, reasons::kTooManyItems,
                      absl::StrCat("a batch of tensors has ", request.ByteSizeLong(),
                                   " bytes: send at most ", kMaxTensorBatchBytes),
                      {{"field", "tensors"}, {"limit", absl::StrCat(kMaxTensorBatchBytes)}});
@@ -334,7 +335,7 @@ absl::Status CheckClaim(const v1::Claim& claim, uint32_t shard_count) {
       if (missing.empty()) return absl::OkStatus();
       const std::string list = absl::StrJoin(missing, ",");
       return MakeError(
-          absl::StatusCode::kInvalidArgument, "SHARD_OUT_OF_RANGE",
+          absl::StatusCode::kInvalidArgument, reasons::kShardOutOfRange,
           absl::StrCat("claimed shard ", list, " does not exist: the model version has ",
                        shard_count, " shards, 0 to ", shard_count - 1),
           {{"shards", list}, {"shard_count", absl::StrCat(shard_count)}});

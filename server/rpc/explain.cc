@@ -8,6 +8,7 @@
 #include "server/placement/explain.h"
 #include "storage/base/error_info.h"
 #include "storage/base/limits.h"
+#include "storage/base/reasons.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
 
@@ -130,7 +131,7 @@ absl::StatusOr<ExplainTask> TakeExplainTask(const Registry& registry,
   if (!request.node().empty()) {
     MUSTER_ASSIGN_OR_RETURN(const Node* node, registry.nodes().Find(request.node()));
     if (assembly->FindMember(request.node()) == nullptr) {
-      return MakeError(absl::StatusCode::kNotFound, "MEMBER_UNKNOWN",
+      return MakeError(absl::StatusCode::kNotFound, reasons::kMemberUnknown,
                        absl::StrCat(request.node(), " has not joined ", request.name()),
                        {{"node", request.node()}, {"name", request.name()}});
     }

@@ -17,6 +17,7 @@
 #include "storage/base/error_info.h"
 #include "storage/base/limits.h"
 #include "storage/base/mutex.h"
+#include "storage/base/reasons.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
 
@@ -26,13 +27,13 @@ namespace {
 using Places = ReaderTable;
 
 absl::Status LocationUnknown(absl::string_view shard, const std::string& uri) {
-  return MakeError(absl::StatusCode::kNotFound, "LOCATION_UNKNOWN",
+  return MakeError(absl::StatusCode::kNotFound, reasons::kLocationUnknown,
                    absl::StrCat(shard, " has no location ", uri),
                    {{"shard", std::string(shard)}, {"uri", uri}});
 }
 
 absl::Status NotAssigned(const std::string& node, absl::string_view shard) {
-  return MakeError(absl::StatusCode::kAborted, "ASSIGNMENT_GONE",
+  return MakeError(absl::StatusCode::kAborted, reasons::kAssignmentGone,
                    absl::StrCat(node, " does not hold ", shard, " in any assembly"),
                    {{"node", node}, {"shard", std::string(shard)}});
 }

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "storage/base/error_info.h"
+#include "storage/base/reasons.h"
 
 namespace muster {
 
@@ -23,11 +24,11 @@ ReaderPool::~ReaderPool() {
 absl::Status ReaderPool::Submit(std::function<void()> work) {
   MutexLock lock(mutex_);
   if (queue_.size() >= queue_limit_) {
-    return WithDetail(
-        absl::ResourceExhaustedError(
-            absl::StrCat("the server is overloaded: ", queue_limit_, " reads wait already")),
-        ErrorDetail{
-            "READERS_BUSY", {{"limit", absl::StrCat(queue_limit_)}}, absl::Milliseconds(200)});
+    return WithDetail(absl::ResourceExhaustedError(absl::StrCat(
+                          "the server is overloaded: ", queue_limit_, " reads wait already")),
+                      ErrorDetail{reasons::kReadersBusy,
+                                  {{"limit", absl::StrCat(queue_limit_)}},
+                                  absl::Milliseconds(200)});
   }
   queue_.push_back(std::move(work));
   changed_.NotifyOne();

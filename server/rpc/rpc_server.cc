@@ -16,6 +16,7 @@
 #include "server/rpc/node_service.h"
 #include "storage/base/error_info.h"
 #include "storage/base/limits.h"
+#include "storage/base/reasons.h"
 
 namespace muster {
 namespace {
@@ -73,7 +74,7 @@ class GrpcServer final : public RpcServer {
 
   void Stop(absl::Duration grace) override {
     server_->GetHealthCheckService()->Shutdown();
-    hub_.EndAll(MakeError(absl::StatusCode::kUnavailable, "SHUTTING_DOWN",
+    hub_.EndAll(MakeError(absl::StatusCode::kUnavailable, reasons::kShuttingDown,
                           "the server is shutting down: try again, or another server"));
     context_.places.Stop();
     server_->Shutdown(absl::ToChronoTime(clock_.Now() + grace));
@@ -103,7 +104,7 @@ absl::StatusOr<std::unique_ptr<RpcServer>> StartRpcServer(const RpcOptions& opti
       std::make_unique<GrpcServer>(options, clock, committer, feed, leases, places, store, stats);
   const std::string& listen = options.listen;
   if (!server->Start(listen)) {
-    return MakeError(absl::StatusCode::kUnavailable, "LISTEN_FAILED",
+    return MakeError(absl::StatusCode::kUnavailable, reasons::kListenFailed,
                      absl::StrCat("can't listen on ", listen,
                                   ": is the port in use by another process, or the address not "
                                   "this machine's? Choose another with --listen"),

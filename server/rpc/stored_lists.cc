@@ -13,6 +13,8 @@
 #include "server/registry/row_keys.h"
 #include "storage/base/error_info.h"
 #include "storage/base/limits.h"
+#include "storage/base/md5.h"
+#include "storage/base/reasons.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
@@ -22,7 +24,7 @@ namespace {
 constexpr size_t kTensorRowsPerScan = 4;
 
 absl::Status Damaged(absl::string_view what) {
-  return MakeError(absl::StatusCode::kDataLoss, "ROW_DAMAGED",
+  return MakeError(absl::StatusCode::kDataLoss, reasons::kRowDamaged,
                    absl::StrCat("the server's store has no readable row for ", what,
                                 ": restore its data directory"),
                    {{"row", std::string(what)}});

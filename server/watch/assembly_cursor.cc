@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "server/registry/validation.h"
 #include "storage/base/error_info.h"
+#include "storage/base/reasons.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
 
@@ -43,7 +44,7 @@ v1::WatchAssemblyResponse AssemblyMessage::Parsed() const {
 }
 
 absl::Status AssemblyCursor::Deleted() const {
-  return MakeError(absl::StatusCode::kNotFound, "ASSEMBLY_UNKNOWN",
+  return MakeError(absl::StatusCode::kNotFound, reasons::kAssemblyUnknown,
                    absl::StrCat(request_.name(), " was deleted"), {{"assembly", request_.name()}});
 }
 

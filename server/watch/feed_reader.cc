@@ -9,6 +9,7 @@
 #include "server/registry/event_rows.h"
 #include "server/registry/row_keys.h"
 #include "storage/base/error_info.h"
+#include "storage/base/reasons.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
@@ -23,7 +24,7 @@ constexpr size_t kEventsPerPart = 32;
 
 absl::Status Compacted(Revision after, Revision compacted) {
   return MakeError(
-      absl::StatusCode::kOutOfRange, "REVISION_COMPACTED",
+      absl::StatusCode::kOutOfRange, reasons::kRevisionCompacted,
       absl::StrCat("revision ", after.value, " is too old to resume from: the oldest is ",
                    compacted.value, "; start from a snapshot"),
       {{"revision", absl::StrCat(after.value)},
@@ -111,7 +112,7 @@ absl::StatusOr<LogPart> ReadLog(MetadataStore& store, const LogSpan& span) {
 absl::Status CheckResume(Revision start, Revision newest) {
   if (start <= newest) return absl::OkStatus();
   return MakeError(
-      absl::StatusCode::kOutOfRange, "REVISION_COMPACTED",
+      absl::StatusCode::kOutOfRange, reasons::kRevisionCompacted,
       absl::StrCat("revision ", start.value, " is beyond the newest, ", newest.value,
                    "; start from a snapshot"),
       {{"revision", absl::StrCat(start.value)}, {"compact_revision", absl::StrCat(newest.value)}});
