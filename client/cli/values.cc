@@ -14,6 +14,7 @@
 #include "absl/strings/str_split.h"
 #include "storage/base/error_info.h"
 #include "storage/base/limits.h"
+#include "storage/base/placement_policy.h"
 #include "storage/base/reasons.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
@@ -166,11 +167,26 @@ absl::StatusOr<v1::Claim> ParseClaim(absl::string_view text) {
   return claim;
 }
 
+namespace {
+
+// "full, balanced … or ranked".
+std::string PolicyNames() {
+  std::string names;
+  const absl::Span<const PolicyTraits> policies = PlacementPolicies();
+  for (size_t i = 0; i < policies.size(); ++i) {
+    const absl::string_view before = i == 0 ? "" : i + 1 == policies.size() ? " or " : ", ";
+    absl::StrAppend(&names, before, absl::AsciiStrToLower(policies[i].name));
+  }
+  return names;
+}
+
+}  // namespace
+
 absl::StatusOr<v1::Assembly::Policy> ParsePolicy(absl::string_view text) {
   v1::Assembly::Policy policy = v1::Assembly::POLICY_UNSPECIFIED;
   if (!v1::Assembly::Policy_Parse(absl::AsciiStrToUpper(text), &policy) ||
       policy == v1::Assembly::POLICY_UNSPECIFIED) {
-    return RefuseValue(text, "no policy", "write full, balanced, contiguous, declared or ranked");
+    return RefuseValue(text, "no policy", absl::StrCat("write ", PolicyNames()));
   }
   return policy;
 }

@@ -15,10 +15,9 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "storage/base/numbers.h"
+#include "storage/base/placement_policy.h"
 
 namespace muster {
-
-enum class PlacementPolicy : uint8_t { kDeclared, kFull, kBalanced, kContiguous, kRanked };
 
 // 128 bits that are equal for shards of equal bytes: an MD5, say. They break ties between nodes.
 struct ContentId {
@@ -35,9 +34,9 @@ struct PlanShard {
   uint32_t location_zones = 0;
 };
 
-// What a node asks for. It counts under DECLARED; FULL and BALANCED treat all members alike.
+// What a node asks for; MeaningOf says what that means under the policy.
 struct PlanClaim {
-  enum class Kind : uint8_t { kAny, kAll, kShards, kRanks };
+  using Kind = ClaimKind;
   Kind kind = Kind::kAny;
   // For kShards, in any order, repeats allowed.
   std::vector<ShardIndex> shards;
@@ -105,8 +104,7 @@ struct PlanInput {
   std::vector<std::vector<std::string>> location_zones;
   // The members, in any order.
   std::vector<PlanNode> nodes;
-  // Nodes that are to hold each shard under BALANCED and CONTIGUOUS, and each shard that no claim
-  // covers under DECLARED; 0 means 1.
+  // Nodes that are to hold each shard that no claim covers, where the policy has replicas; 0 means 1.
   uint32_t replicas = 1;
   // How many bytes of replicas may be on the move at once to even out the loads, those included
   // that present assignments are moving already; 0 moves nothing. Moves off draining nodes are not
@@ -127,7 +125,7 @@ struct NodePlan {
 // Shards that a plan leaves with fewer replicas than wanted, all for one cause.
 struct Unplaced {
   enum class Cause : uint8_t {
-    // DECLARED: nobody claims these shards.
+    // Nobody claims these shards, which is what the policy goes by.
     kUnclaimed,
     // No node has room, or the one that claims them has none.
     kNoRoom,
@@ -173,8 +171,8 @@ struct Plan {
 // Makes a plan.
 //
 // kInvalidArgument for an input that contradicts itself: a node uid or a present shard twice, a
-// shard index out of range, a present assignment of kNewGeneration, RANKED with a shard that has no
-// rank.
+// shard index out of range, a present assignment of kNewGeneration, a shard without a rank where the
+// policy needs it.
 absl::StatusOr<Plan> MakePlan(const PlanInput& input);
 
 }  // namespace muster

@@ -11,6 +11,7 @@
 #include "server/registry/row_keys.h"
 #include "server/registry/validation.h"
 #include "storage/base/error_info.h"
+#include "storage/base/placement_policy.h"
 #include "storage/base/reasons.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
@@ -91,7 +92,7 @@ std::string ReasonsOf(const v1::Assembly& shown) {
   return out;
 }
 
-// RANKED gives shards by their rank, so that each needs one.
+// For a policy that goes by ranks.
 absl::Status CheckRanks(const Version& version) {
   std::vector<uint32_t> missing;
   for (uint32_t shard = 0; shard < version.shards.size(); ++shard) {
@@ -238,7 +239,7 @@ absl::Status AssemblyTable::Create(const v1::CreateAssemblyRequest& request, Tra
                      absl::StrCat(version->row.name(), " is a DRAFT: commit it first"),
                      {{"name", version->row.name()}});
   }
-  if (wanted.policy() == v1::Assembly::RANKED) MUSTER_RETURN_IF_ERROR(CheckRanks(*version));
+  if (TraitsOf(PolicyOf(wanted.policy())).needs_rank) MUSTER_RETURN_IF_ERROR(CheckRanks(*version));
   store::AssemblyRow row;
   row.set_name(wanted.name());
   row.set_version_uid(version->uid.value);

@@ -1,6 +1,7 @@
 #include "server/registry/validation.h"
 
 #include <cstring>
+#include <map>
 #include <set>
 #include <vector>
 
@@ -13,6 +14,7 @@
 #include "storage/base/error_info.h"
 #include "storage/base/limits.h"
 #include "storage/base/md5.h"
+#include "storage/base/placement_policy.h"
 #include "storage/base/reasons.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
@@ -127,6 +129,17 @@ absl::Status CheckLabels(absl::string_view field,
     MUSTER_RETURN_IF_ERROR(CheckText("label", value, kMaxShortTextBytes));
   }
   return absl::OkStatus();
+}
+
+// "DECLARED, FULL, BALANCED, CONTIGUOUS or RANKED": in the order of their numbers.
+std::string PolicyNames() {
+  std::map<PlacementPolicy, absl::string_view> names;
+  for (const PolicyTraits& traits : PlacementPolicies()) names[traits.policy] = traits.name;
+  std::string out;
+  for (const auto& [policy, name] : names) {
+    absl::StrAppend(&out, out.empty() ? "" : policy == names.rbegin()->first ? " or " : ", ", name);
+  }
+  return out;
 }
 
 absl::Status CheckDuration(absl::string_view field, const google::protobuf::Duration& duration,
@@ -306,8 +319,7 @@ absl::Status CheckAssembly(const v1::Assembly& assembly) {
   MUSTER_RETURN_IF_ERROR(ParseModelVersionName(assembly.model_version()).status());
   if (!v1::Assembly::Policy_IsValid(assembly.policy()) ||
       assembly.policy() == v1::Assembly::POLICY_UNSPECIFIED) {
-    return InvalidField("policy", absl::StrCat(assembly.policy()),
-                        "DECLARED, FULL, BALANCED, CONTIGUOUS or RANKED");
+    return InvalidField("policy", absl::StrCat(assembly.policy()), PolicyNames());
   }
   MUSTER_RETURN_IF_ERROR(CheckRange("min_nodes", assembly.min_nodes(), 0, kMaxMinNodes));
   MUSTER_RETURN_IF_ERROR(
