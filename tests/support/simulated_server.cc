@@ -1,5 +1,6 @@
 #include "tests/support/simulated_server.h"
 
+#include <memory>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -52,14 +53,15 @@ StoreContent ContentOf(MetadataStore& store) {
 struct SimulatedServer::Process {
   Process(SimulatedServer& server, const Options& options)
       : faults(*server.inner_),
-        store(faults, [&server] { server.before_commit_(); }),
+        store(
+            std::make_unique<HookedMetadataStore>(faults, [&server] { server.before_commit_(); })),
         registry(RegistryOptions()),
         feed(options.feed),
-        committer(store, registry, feed, {},
+        committer(*store, registry, feed, {},
                   [&server](AssemblyUid assembly) { server.plans_wanted_.insert(assembly); }) {}
 
   FaultInjectingMetadataStore faults;
-  HookedMetadataStore store;
+  std::unique_ptr<MetadataStore> store;
   Registry registry;
   Feed feed;
   Committer committer;
@@ -106,7 +108,7 @@ std::shared_ptr<SimulatedServer::Ticket> SimulatedServer::Submit(std::vector<Com
 
 void SimulatedServer::SubmitTick() {
   process_->committer.SubmitInternal(
-      TickThread::MakeTick(clock_, process_->registry, process_->store));
+      TickThread::MakeTick(clock_, process_->registry, *process_->store));
 }
 
 absl::Status SimulatedServer::Run() {
