@@ -19,7 +19,7 @@
 #include "muster/v1/assembly.pb.h"
 #include "muster/v1/node.pb.h"
 #include "server/registry/catalogue.h"
-#include "server/registry/event.h"
+#include "server/registry/change.h"
 #include "server/registry/planned_assembly.h"
 #include "server/registry/uid.h"
 #include "storage/base/numbers.h"

@@ -15,7 +15,7 @@
 #include "absl/strings/string_view.h"
 #include "muster/store/rows.pb.h"
 #include "muster/v1/event.pb.h"
-#include "server/registry/event.h"
+#include "server/registry/change.h"
 #include "storage/base/numbers.h"
 
 namespace muster {

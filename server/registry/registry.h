@@ -24,7 +24,7 @@
 #include "server/registry/event_log.h"
 #include "server/registry/lease_table.h"
 #include "server/registry/node_table.h"
-#include "server/registry/reader_table.h"
+#include "server/registry/read_place_table.h"
 #include "server/registry/request_log.h"
 #include "server/registry/transaction.h"
 #include "storage/metadata/metadata_store.h"

@@ -10,8 +10,8 @@
 #include "absl/strings/string_view.h"
 #include "google/protobuf/message_lite.h"
 #include "muster/v1/event.pb.h"
+#include "server/registry/change.h"
 #include "server/registry/command.h"
-#include "server/registry/event.h"
 #include "storage/base/numbers.h"
 #include "storage/metadata/metadata_store.h"
 

@@ -15,8 +15,8 @@
 #include "server/commit/committer.h"
 #include "server/registry/registry.h"
 #include "server/rpc/call_stats.h"
-#include "server/rpc/reader_pool.h"
 #include "server/rpc/status_to_grpc.h"
+#include "server/rpc/store_readers.h"
 #include "storage/metadata/metadata_store.h"
 
 namespace muster {

@@ -1,7 +1,7 @@
 // What a transaction changed, for those who watch. Immutable once made. What people are told of it
 // goes through Transaction::Tell, and comes back as StoredEvents (event_log.h).
-#ifndef MUSTER_SERVER_REGISTRY_EVENT_H_
-#define MUSTER_SERVER_REGISTRY_EVENT_H_
+#ifndef MUSTER_SERVER_REGISTRY_CHANGE_H_
+#define MUSTER_SERVER_REGISTRY_CHANGE_H_
 
 #include <cstdint>
 #include <memory>
@@ -92,4 +92,4 @@ struct Event {
 
 }  // namespace muster
 
-#endif  // MUSTER_SERVER_REGISTRY_EVENT_H_
+#endif  // MUSTER_SERVER_REGISTRY_CHANGE_H_

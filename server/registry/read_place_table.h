@@ -2,8 +2,8 @@
 //
 // Stands beside the registry with a lock of its own, as the lease table does: it learns of nodes
 // and assignments only from committed transactions, and of the time by ticks.
-#ifndef MUSTER_SERVER_REGISTRY_READER_TABLE_H_
-#define MUSTER_SERVER_REGISTRY_READER_TABLE_H_
+#ifndef MUSTER_SERVER_REGISTRY_READ_PLACE_TABLE_H_
+#define MUSTER_SERVER_REGISTRY_READ_PLACE_TABLE_H_
 
 #include <compare>
 #include <cstdint>
@@ -19,7 +19,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "server/registry/event.h"
+#include "server/registry/change.h"
 #include "server/registry/uid.h"
 #include "storage/base/mutex.h"
 #include "storage/base/numbers.h"
@@ -159,4 +159,4 @@ class ReaderTable {
 
 }  // namespace muster
 
-#endif  // MUSTER_SERVER_REGISTRY_READER_TABLE_H_
+#endif  // MUSTER_SERVER_REGISTRY_READ_PLACE_TABLE_H_

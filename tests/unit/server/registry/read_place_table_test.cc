@@ -1,4 +1,4 @@
-#include "server/registry/reader_table.h"
+#include "server/registry/read_place_table.h"
 
 #include <algorithm>
 #include <deque>

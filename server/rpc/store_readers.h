@@ -1,6 +1,6 @@
 // A few threads for reads that need the store, so that no RPC thread blocks on it.
-#ifndef MUSTER_SERVER_RPC_READER_POOL_H_
-#define MUSTER_SERVER_RPC_READER_POOL_H_
+#ifndef MUSTER_SERVER_RPC_STORE_READERS_H_
+#define MUSTER_SERVER_RPC_STORE_READERS_H_
 
 #include <cstddef>
 #include <deque>
@@ -38,4 +38,4 @@ class ReaderPool {
 
 }  // namespace muster
 
-#endif  // MUSTER_SERVER_RPC_READER_POOL_H_
+#endif  // MUSTER_SERVER_RPC_STORE_READERS_H_

@@ -1,4 +1,4 @@
-#include "server/rpc/reader_pool.h"
+#include "server/rpc/store_readers.h"
 
 #include <atomic>
 #include <memory>
