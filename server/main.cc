@@ -124,7 +124,7 @@ int Serve(const ServerOptions& options, int signals, MetadataStore& store,
   registry_options.event_log.max_age_us = static_cast<int64_t>(options.event_log_age_s * 1e6);
   registry_options.event_log.max_events = options.event_log_max;
   registry_options.leases.guard = absl::Seconds(options.lease_ttl_s);
-  registry_options.readers.guard = absl::Seconds(options.lease_ttl_s);
+  registry_options.read_places.guard = absl::Seconds(options.lease_ttl_s);
   registry_options.min_free_bytes = static_cast<int64_t>(options.min_free_bytes);
   Registry registry(registry_options);
   Feed feed({});
@@ -146,7 +146,7 @@ int Serve(const ServerOptions& options, int signals, MetadataStore& store,
   rpc_options.listen = options.listen;
   rpc_options.watches.progress_interval = absl::Seconds(options.progress_interval_s);
   auto server = StartRpcServer(rpc_options, clock, committer, feed, registry.leases(),
-                               registry.readers(), store, stats);
+                               registry.read_places(), store, stats);
   int exit_code = kOk;
   if (!server.ok()) {
     LogFatal("can't serve", server.status());

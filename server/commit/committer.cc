@@ -176,7 +176,7 @@ absl::Status Committer::AddToGroup(Applied& applied) {
   for (auto& operation : applied.operations) {
     group_.batch.operations.push_back(std::move(operation));
   }
-  for (Event& event : applied.events) group_.events.push_back(std::move(event));
+  for (Change& change : applied.changes) group_.changes.push_back(std::move(change));
   for (const AssemblyUid uid : applied.plans_wanted) group_.plans_wanted.push_back(uid);
   return absl::OkStatus();
 }
@@ -193,8 +193,8 @@ absl::Status Committer::Flush() {
   }
   if (!group.answers.empty()) MUSTER_RETURN_IF_ERROR(store_.CheckLeadership());
   // The lease table first: a node that is told its epoch may send a heartbeat at once.
-  for (const Event& event : group.events) registry_.Committed(event);
-  feed_.Publish(std::move(group.events), revision);
+  for (const Change& change : group.changes) registry_.Committed(change);
+  feed_.Publish(std::move(group.changes), revision);
   for (auto& answer : group.answers) answer(revision);
   ReleaseReads(revision);
   for (const AssemblyUid assembly : group.plans_wanted) plan_wanted_(assembly);

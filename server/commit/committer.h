@@ -6,7 +6,7 @@
 //    collects the rows.
 // 3. The rows of the group are committed as one synced batch (or several, where the store's limits
 //    ask for it).
-// 4. Then, and only then, the events are published and the jobs are answered; so are the reads that
+// 4. Then, and only then, the changes are published and the jobs are answered; so are the reads that
 //    saw the state.
 //
 // Reads run under the shared lock at any time. They may see what is not durable yet, and so are
@@ -100,7 +100,7 @@ class Committer {
     Revision revision;
     MetadataBatch batch;
     size_t batch_bytes = 0;
-    std::vector<Event> events;
+    std::vector<Change> changes;
     std::vector<AssemblyUid> plans_wanted;
     std::vector<std::function<void(Revision)>> answers;
   };

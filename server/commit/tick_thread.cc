@@ -30,7 +30,7 @@ Job TickThread::MakeTick(Clock& clock, const Registry& registry, MetadataStore& 
   Job job;
   job.commands.push_back(tick);
   const absl::Duration now = clock.Monotonic();
-  registry.readers().Tick(now);
+  registry.read_places().Tick(now);
   const LeaseTable::Due due = registry.leases().Tick(now);
   for (const LeaseTable::Lease& lease : due.expired) {
     job.commands.push_back(ExpireLease{lease.node, lease.epoch});

@@ -234,12 +234,12 @@ void Assembly::ResetReports(const std::string& node, Epoch epoch) {
   TouchInputs();
 }
 
-AssignmentEvent Assembly::SetAssignments(const std::string& node,
-                                         std::vector<Assignment> assignments,
-                                         Replacements replaces) {
+AssignmentChange Assembly::SetAssignments(const std::string& node,
+                                          std::vector<Assignment> assignments,
+                                          Replacements replaces) {
   Member& member = At(node);
-  AssignmentEvent event{member.node, row_.name(), uid(), version_.uid,
-                        {},          {},          node,  version_.row.name()};
+  AssignmentChange change{member.node, row_.name(), uid(), version_.uid,
+                          {},          {},          node,  version_.row.name()};
   CountMember(member, -1);
   CountAssignments(member, -1);
   std::vector<uint8_t> states(assignments.size(), State::PENDING);
@@ -254,7 +254,7 @@ AssignmentEvent Assembly::SetAssignments(const std::string& node,
            (end || member.assignments[old].shard < assignments[i].shard);
          ++old) {
       forget(old);
-      event.unassigned.push_back(member.assignments[old].shard);
+      change.unassigned.push_back(member.assignments[old].shard);
     }
     if (end) break;
     if (old < member.assignments.size() && member.assignments[old].shard == assignments[i].shard) {
@@ -262,11 +262,11 @@ AssignmentEvent Assembly::SetAssignments(const std::string& node,
         states[i] = member.states[old];
       } else {
         forget(old);
-        event.assigned.push_back(assignments[i]);
+        change.assigned.push_back(assignments[i]);
       }
       ++old;
     } else {
-      event.assigned.push_back(assignments[i]);
+      change.assigned.push_back(assignments[i]);
     }
   }
   member.assignments = std::move(assignments);
@@ -274,7 +274,7 @@ AssignmentEvent Assembly::SetAssignments(const std::string& node,
   member.replaces = std::move(replaces);
   CountAssignments(member, 1);
   CountMember(member, 1);
-  return event;
+  return change;
 }
 
 bool Assembly::TakeReport(Member& member, size_t position, const v1::ShardReport& report) {

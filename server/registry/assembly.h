@@ -117,8 +117,8 @@ class Assembly {
   void ResetReports(const std::string& node, Epoch epoch);
   // Replaces a member's assignments; those that stay keep their state. Returns the difference for
   // the node.
-  AssignmentEvent SetAssignments(const std::string& node, std::vector<Assignment> assignments,
-                                 Replacements replaces);
+  AssignmentChange SetAssignments(const std::string& node, std::vector<Assignment> assignments,
+                                  Replacements replaces);
   // Notes the number of a report; false when a later one has come. 0 says nothing.
   bool TakeReportSequence(const std::string& node, uint64_t sequence);
   ReportResult Report(const std::string& node, const muster::v1::ShardReport& report,

@@ -200,7 +200,7 @@ absl::Status Catalogue::Create(const v1::CreateModelVersionRequest& request, Tra
     *response.mutable_model_version() = Describe(*version);
     return absl::OkStatus();
   }
-  row.set_revision(tx.Change().value);
+  row.set_revision(tx.MarkChanged().value);
   version->uid = VersionUid(row.revision());
   row.set_uid(row.revision());
   version->shards.resize(row.shard_count());
@@ -289,7 +289,7 @@ absl::Status Catalogue::Add(const AddShard& command, Transaction& tx) {
         absl::StrCat("at most ", kMaxVersionBytes, " bytes over all shards, of which ",
                      version->size_bytes, " are there"));
   }
-  row.set_revision(tx.Change().value);
+  row.set_revision(tx.MarkChanged().value);
   std::string packed = row.SerializeAsString();
   SetShard(*version, index, row, packed);
   tx.Put(ShardKey(version->uid, ShardIndex(index)), std::move(packed));
@@ -306,7 +306,7 @@ absl::Status Catalogue::Add(const AddShard& command, Transaction& tx) {
 
 absl::Status Catalogue::ReplaceLocations(Version& version, uint32_t index, store::ShardRow row,
                                          Transaction& tx) {
-  row.set_revision(tx.Change().value);
+  row.set_revision(tx.MarkChanged().value);
   std::string packed = row.SerializeAsString();
   SetShard(version, index, row, packed);
   tx.Put(ShardKey(version.uid, ShardIndex(index)), std::move(packed));
@@ -332,7 +332,7 @@ absl::Status Catalogue::Add(const v1::AddTensorsRequest& request, Transaction& t
     store::TensorsRow row;
     *row.mutable_tensors() = request.tensors();
     for (v1::Tensor& tensor : *row.mutable_tensors()) tensor.clear_shard();
-    tx.Change();
+    tx.MarkChanged();
     tx.Put(TensorsKey(version->uid, name.index, request.start()), row);
     version->draft->AddTensors(index, rank, request.start(), request.tensors());
     version->draft->Touch(tx.now_us());
@@ -359,7 +359,7 @@ absl::Status Catalogue::Add(const AddCompanion& command, Transaction& tx) {
                         absl::StrCat("at most the ", version->row.companion_count(),
                                      " that the model version announced"));
   }
-  tx.Change();
+  tx.MarkChanged();
   store::CompanionRow row;
   *row.mutable_companion() = companion;
   for (v1::Location& location : *row.mutable_companion()->mutable_locations()) {
@@ -463,7 +463,7 @@ absl::Status Catalogue::Commit(const v1::CommitModelVersionRequest& request, Tra
       store::VersionRow& row = version->row;
       row.set_state(v1::ModelVersion::COMMITTED);
       row.set_commit_time_us(tx.now_us());
-      row.set_revision(tx.Change().value);
+      row.set_revision(tx.MarkChanged().value);
       row.set_size_bytes(version->size_bytes);
       row.set_tensors_added(version->draft->tensors_added());
       tx.Put(VersionKey(version->uid), row);
@@ -514,7 +514,7 @@ void Catalogue::Tick(Transaction& tx) {
     }
     if (version->draft != nullptr &&
         tx.now_us() - version->draft->last_addition_us() > kDraftTtlUs) {
-      tx.Follow(ExpireDraft{version->uid});
+      tx.Then(ExpireDraft{version->uid});
     }
   }
 }

@@ -136,31 +136,31 @@ bool LeaseTable::HasExpired(NodeUid node, Epoch epoch) {
   return entry != nullptr && entry->epoch == epoch && entry->deadline < now_;
 }
 
-void LeaseTable::Apply(const NodeEvent& event) {
+void LeaseTable::Apply(const NodeChange& change) {
   MutexLock lock(mutex_);
-  if (event.removed) {
-    if (names_.erase(event.uid) == 0) return;
-    CountInZone(by_name_.at(event.name), -1);
-    by_name_.erase(event.name);
+  if (change.removed) {
+    if (names_.erase(change.uid) == 0) return;
+    CountInZone(by_name_.at(change.name), -1);
+    by_name_.erase(change.name);
     return;
   }
-  const bool known = by_name_.contains(event.name);
-  Entry& entry = by_name_[event.name];
+  const bool known = by_name_.contains(change.name);
+  Entry& entry = by_name_[change.name];
   if (known) CountInZone(entry, -1);
-  const bool registered = entry.uid != event.uid || entry.epoch != event.epoch;
+  const bool registered = entry.uid != change.uid || entry.epoch != change.epoch;
   if (registered) {
     names_.erase(entry.uid);
-    names_[event.uid] = event.name;
+    names_[change.uid] = change.name;
     entry = Entry{};
-    entry.uid = event.uid;
-    entry.epoch = event.epoch;
-    entry.ttl = absl::Microseconds(event.lease_ttl_us);
+    entry.uid = change.uid;
+    entry.epoch = change.epoch;
+    entry.ttl = absl::Microseconds(change.lease_ttl_us);
     entry.deadline = now_ + entry.ttl;
   }
-  if (event.lost && !entry.lost) entry.release_at = now_ + options_.move_grace;
-  entry.lost = event.lost;
-  entry.released = event.released;
-  entry.zone = event.zone;
+  if (change.lost && !entry.lost) entry.release_at = now_ + options_.move_grace;
+  entry.lost = change.lost;
+  entry.released = change.released;
+  entry.zone = change.zone;
   CountInZone(entry, 1);
 }
 

@@ -84,7 +84,7 @@ class LeaseTable {
   void NoteGuardEnd() MUSTER_EXCLUDES(mutex_);
 
   // Takes over what a committed transaction says of a node.
-  void Apply(const NodeEvent& event) MUSTER_EXCLUDES(mutex_);
+  void Apply(const NodeChange& change) MUSTER_EXCLUDES(mutex_);
 
   // The last revision of its assignments that the node says it has acted on; 0 while it has said
   // nothing.

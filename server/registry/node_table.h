@@ -74,7 +74,7 @@ class NodeTable {
   absl::Status Load(muster::store::NodeRow row);
   absl::Status LoadInventory(NodeUid uid, const muster::store::InventoryRow& row);
   // What the lease table has to know of a node.
-  static NodeEvent EventOf(const Node& node);
+  static NodeChange ChangeOf(const Node& node);
 
  private:
   std::string uid_prefix_;

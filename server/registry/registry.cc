@@ -95,14 +95,14 @@ Registry::Registry(const Options& options)
       assemblies_(uid_prefix_, options.leases.move_grace, catalogue_, nodes_),
       event_log_(options.event_log),
       leases_(options.leases),
-      readers_(options.readers) {}
+      read_places_(options.read_places) {}
 
-void Registry::Committed(const Event& event) const {
-  if (const auto* node = std::get_if<NodeEvent>(&event.what)) {
+void Registry::Committed(const Change& change) const {
+  if (const auto* node = std::get_if<NodeChange>(&change.what)) {
     leases_.Apply(*node);
-    readers_.Apply(*node);
-  } else if (const auto* assignment = std::get_if<AssignmentEvent>(&event.what)) {
-    readers_.Apply(*assignment);
+    read_places_.Apply(*node);
+  } else if (const auto* assignment = std::get_if<AssignmentChange>(&change.what)) {
+    read_places_.Apply(*assignment);
   }
 }
 
@@ -170,7 +170,7 @@ Applied Registry::Apply(const Command& command) {
   applied.changed = tx.changed();
   applied.revision = revision_;
   applied.operations = tx.TakeOperations();
-  applied.events = tx.TakeEvents();
+  applied.changes = tx.TakeChanges();
   applied.follow_ups = tx.TakeFollowUps();
   applied.plans_wanted = tx.TakePlansWanted();
   return applied;
@@ -277,7 +277,7 @@ absl::Status Registry::Do(const v1::ResumeMovesRequest& request, Transaction& tx
     const Node* node = nodes_.FindByUid(lease.node);
     if (node == nullptr) continue;
     if (reply.nodes_size() < kMaxItemsPerCall) reply.add_nodes(node->row.name());
-    if (!request.validate_only()) tx.Follow(ReleaseNode{lease.node, lease.epoch});
+    if (!request.validate_only()) tx.Then(ReleaseNode{lease.node, lease.epoch});
   }
   return absl::OkStatus();
 }

@@ -1,4 +1,4 @@
-// The core: commands in; replies, row changes and events out.
+// The core: commands in; replies, rows and changes out.
 //
 // Pure: no I/O, no clock, no gRPC. Time comes in as Tick commands. The committer applies commands
 // one after the other and makes their rows durable; reads run beside that under a shared lock
@@ -43,14 +43,14 @@ struct Applied {
   // To be committed as one, in order with those of other commands.
   std::vector<MetadataBatch::Operation> operations;
   // To be published once the operations are durable.
-  std::vector<Event> events;
+  std::vector<Change> changes;
   // To be applied next, each in a transaction of its own.
   std::vector<Command> follow_ups;
   // Assemblies to be planned.
   std::vector<AssemblyUid> plans_wanted;
 };
 
-// Not thread-safe but for leases() and readers(): Apply under an exclusive lock, the rest under a
+// Not thread-safe but for leases() and read_places(): Apply under an exclusive lock, the rest under a
 // shared one.
 class Registry {
  public:
@@ -62,13 +62,13 @@ class Registry {
     int64_t min_free_bytes = int64_t{256} << 20;
     LeaseTable::Options leases;
     EventLog::Options event_log;
-    ReaderTable::Options readers;
+    ReadPlaceTable::Options read_places;
   };
 
   explicit Registry(const Options& options);
 
   // Reads the whole state back. Once, before anything else; the result holds follow-ups and plans
-  // wanted, and node events for the lease table were applied already. kDataLoss: a row that can't
+  // wanted, and the tables in memory know of the nodes already. kDataLoss: a row that can't
   // be read or fits nothing.
   absl::StatusOr<Applied> Load(MetadataStore& store);
 
@@ -86,9 +86,9 @@ class Registry {
   // Has a lock of its own.
   LeaseTable& leases() const { return leases_; }
   // Has a lock of its own.
-  ReaderTable& readers() const { return readers_; }
+  ReadPlaceTable& read_places() const { return read_places_; }
   // Takes over into both what a committed transaction says.
-  void Committed(const Event& event) const;
+  void Committed(const Change& change) const;
 
   // As the tables describe them, with what is in memory only: what blocks a drain, and what the
   // brake holds back. The latter changes with time and without a revision, so that a watch shows it
@@ -162,7 +162,7 @@ class Registry {
   RequestLog requests_;
   EventLog event_log_;
   mutable LeaseTable leases_;
-  mutable ReaderTable readers_;
+  mutable ReadPlaceTable read_places_;
 };
 
 }  // namespace muster

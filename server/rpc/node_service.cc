@@ -35,7 +35,7 @@ class NodeServiceRpc final : public v1::NodeService::CallbackService {
   ServerUnaryReactor* AcquireRead(CallbackServerContext* context,
                                   const v1::AcquireReadRequest* request,
                                   v1::AcquireReadResponse* response) override {
-    return AcquirePlace(services_, context, *request, response);
+    return AcquireReadPlace(services_, context, *request, response);
   }
 
   ServerUnaryReactor* ReleaseRead(CallbackServerContext* context,
@@ -44,7 +44,7 @@ class NodeServiceRpc final : public v1::NodeService::CallbackService {
     return Read<v1::ReleaseReadResponse>(
         services_, context, "ReleaseRead", response,
         [request](const Registry& registry, v1::ReleaseReadResponse&) {
-          return ReleasePlace(registry, *request);
+          return ReleaseReadPlace(registry, *request);
         });
   }
 

@@ -23,19 +23,20 @@ namespace {
 
 // Below the clients' 20 s, so that their pings on a quiet connection are no offence.
 constexpr int kMinPingIntervalMs = 5'000;
-constexpr size_t kReaderThreads = 2;
-constexpr size_t kReaderQueueLimit = 1'024;
+constexpr size_t kStoreReaders = 2;
+constexpr size_t kStoreReadersQueueLimit = 1'024;
 constexpr const char* kServices[] = {"muster.v1.ModelService", "muster.v1.NodeService",
                                      "muster.v1.AssemblyService", "muster.v1.EventService"};
 
 class GrpcServer final : public RpcServer {
  public:
   GrpcServer(const RpcOptions& options, Clock& clock, Committer& committer, Feed& feed,
-             LeaseTable& leases, ReaderTable& places, MetadataStore& store, CallStats& stats)
+             LeaseTable& leases, ReadPlaceTable& read_places, MetadataStore& store,
+             CallStats& stats)
       : clock_(clock),
         hub_(clock, feed, options.watches),
-        readers_(kReaderThreads, kReaderQueueLimit),
-        context_{committer, feed, leases, places, store, readers_, stats},
+        store_readers_(kStoreReaders, kStoreReadersQueueLimit),
+        context_{committer, feed, leases, read_places, store, store_readers_, stats},
         models_(NewModelService(context_)),
         nodes_(NewNodeService(context_)),
         assemblies_(NewAssemblyService(context_, hub_)),
@@ -76,14 +77,14 @@ class GrpcServer final : public RpcServer {
     server_->GetHealthCheckService()->Shutdown();
     hub_.EndAll(MakeError(absl::StatusCode::kUnavailable, reasons::kShuttingDown,
                           "the server is shutting down: try again, or another server"));
-    context_.places.Stop();
+    context_.read_places.Stop();
     server_->Shutdown(absl::ToChronoTime(clock_.Now() + grace));
   }
 
  private:
   Clock& clock_;
   WatchHub hub_;
-  ReaderPool readers_;
+  StoreReaders store_readers_;
   ServiceContext context_;
   std::unique_ptr<grpc::Service> models_;
   std::unique_ptr<grpc::Service> nodes_;
@@ -98,10 +99,11 @@ class GrpcServer final : public RpcServer {
 
 absl::StatusOr<std::unique_ptr<RpcServer>> StartRpcServer(const RpcOptions& options, Clock& clock,
                                                           Committer& committer, Feed& feed,
-                                                          LeaseTable& leases, ReaderTable& places,
+                                                          LeaseTable& leases,
+                                                          ReadPlaceTable& read_places,
                                                           MetadataStore& store, CallStats& stats) {
-  auto server =
-      std::make_unique<GrpcServer>(options, clock, committer, feed, leases, places, store, stats);
+  auto server = std::make_unique<GrpcServer>(options, clock, committer, feed, leases, read_places,
+                                             store, stats);
   const std::string& listen = options.listen;
   if (!server->Start(listen)) {
     return MakeError(absl::StatusCode::kUnavailable, reasons::kListenFailed,

@@ -39,7 +39,8 @@ struct RpcOptions {
 // bound.
 absl::StatusOr<std::unique_ptr<RpcServer>> StartRpcServer(const RpcOptions& options, Clock& clock,
                                                           Committer& committer, Feed& feed,
-                                                          LeaseTable& leases, ReaderTable& places,
+                                                          LeaseTable& leases,
+                                                          ReadPlaceTable& read_places,
                                                           MetadataStore& store, CallStats& stats);
 
 }  // namespace muster

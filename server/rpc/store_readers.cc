@@ -8,11 +8,11 @@
 
 namespace muster {
 
-ReaderPool::ReaderPool(size_t threads, size_t queue_limit) : queue_limit_(queue_limit) {
+StoreReaders::StoreReaders(size_t threads, size_t queue_limit) : queue_limit_(queue_limit) {
   for (size_t i = 0; i < threads; ++i) threads_.emplace_back([this] { Run(); });
 }
 
-ReaderPool::~ReaderPool() {
+StoreReaders::~StoreReaders() {
   {
     MutexLock lock(mutex_);
     stopped_ = true;
@@ -21,7 +21,7 @@ ReaderPool::~ReaderPool() {
   for (std::thread& thread : threads_) thread.join();
 }
 
-absl::Status ReaderPool::Submit(std::function<void()> work) {
+absl::Status StoreReaders::Submit(std::function<void()> work) {
   MutexLock lock(mutex_);
   if (queue_.size() >= queue_limit_) {
     return WithDetail(absl::ResourceExhaustedError(absl::StrCat(
@@ -35,7 +35,7 @@ absl::Status ReaderPool::Submit(std::function<void()> work) {
   return absl::OkStatus();
 }
 
-void ReaderPool::Run() {
+void StoreReaders::Run() {
   while (true) {
     std::function<void()> work;
     {

@@ -14,13 +14,13 @@
 namespace muster {
 
 // Thread-safe.
-class ReaderPool {
+class StoreReaders {
  public:
-  ReaderPool(size_t threads, size_t queue_limit);
+  StoreReaders(size_t threads, size_t queue_limit);
   // Runs what is queued, then ends.
-  ~ReaderPool();
-  ReaderPool(const ReaderPool&) = delete;
-  ReaderPool& operator=(const ReaderPool&) = delete;
+  ~StoreReaders();
+  StoreReaders(const StoreReaders&) = delete;
+  StoreReaders& operator=(const StoreReaders&) = delete;
 
   // RESOURCE_EXHAUSTED READERS_BUSY when the queue is full; `work` is dropped then.
   absl::Status Submit(std::function<void()> work) MUSTER_EXCLUDES(mutex_);

@@ -31,10 +31,10 @@ absl::StatusOr<EventsCursor> EventsCursor::Open(const v1::WatchEventsRequest& re
   return cursor;
 }
 
-absl::Status EventsCursor::TakeEvents(const std::vector<Feed::EventPtr>& events) {
-  for (const Feed::EventPtr& event : events) {
+absl::Status EventsCursor::TakeChanges(const std::vector<Feed::ChangePtr>& changes) {
+  for (const Feed::ChangePtr& change : changes) {
     MUSTER_ASSIGN_OR_RETURN(std::vector<v1::Event> told,
-                            UnpackTold(event->revision, std::get<StoredEvents>(event->what).row));
+                            UnpackTold(change->revision, std::get<StoredEvents>(change->what).row));
     for (v1::Event& one : told) {
       if (Matches(filter_, one)) pending_.push_back(std::move(one));
     }
@@ -50,11 +50,11 @@ absl::StatusOr<CursorStep> EventsCursor::Next(const Registry&, const Feed& feed,
     return CursorStep::kMessage;
   }
   std::optional<CursorStep> step;
-  std::vector<Feed::EventPtr> events;
+  std::vector<Feed::ChangePtr> changes;
   for (int i = 0; i < kRevisionsPerStep && pending_.size() < kMaxItemsPerCall; ++i) {
-    step = reader_.Next(feed, events);
+    step = reader_.Next(feed, changes);
     if (step.has_value()) break;
-    MUSTER_RETURN_IF_ERROR(TakeEvents(events));
+    MUSTER_RETURN_IF_ERROR(TakeChanges(changes));
   }
   if (pending_.empty()) {
     // Nothing of what was looked at matches, and there is more: others have their turn first.

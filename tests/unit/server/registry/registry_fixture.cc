@@ -227,9 +227,9 @@ Applied RegistryFixture::Apply(const Command& command) {
   batch.operations.push_back(registry_->RevisionRow(applied.revision));
   EXPECT_LE(batch.operations.size(), 50u) << "more rows than one command may have";
   MUSTER_EXPECT_OK(store_->Commit(batch));
-  for (const Event& event : applied.events) {
-    events_.push_back(event);
-    registry_->Committed(event);
+  for (const Change& change : applied.changes) {
+    changes_.push_back(change);
+    registry_->Committed(change);
   }
   for (const AssemblyUid uid : applied.plans_wanted) plans_wanted_.push_back(uid);
   for (const Command& next : applied.follow_ups) MUSTER_EXPECT_OK(Apply(next).status);
