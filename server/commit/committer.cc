@@ -38,10 +38,11 @@ constexpr size_t kRevisionRowBytes = 64;
 
 }  // namespace
 
-Committer::Committer(MetadataStore& store, Registry& registry, Feed& feed, const Options& options,
-                     std::function<void(AssemblyUid)> plan_wanted)
+Committer::Committer(MetadataStore& store, Registry& registry, LiveTables& live, Feed& feed,
+                     const Options& options, std::function<void(AssemblyUid)> plan_wanted)
     : store_(store),
       registry_(registry),
+      live_(live),
       feed_(feed),
       options_(options),
       plan_wanted_(std::move(plan_wanted)) {}
@@ -193,7 +194,7 @@ absl::Status Committer::Flush() {
   }
   if (!group.answers.empty()) MUSTER_RETURN_IF_ERROR(store_.CheckLeadership());
   // The lease table first: a node that is told its epoch may send a heartbeat at once.
-  for (const Change& change : group.changes) registry_.Committed(change);
+  for (const Change& change : group.changes) live_.Apply(change);
   feed_.Publish(std::move(group.changes), revision);
   for (auto& answer : group.answers) answer(revision);
   ReleaseReads(revision);

@@ -26,6 +26,7 @@
 #include "absl/status/statusor.h"
 #include "google/protobuf/message.h"
 #include "server/registry/command.h"
+#include "server/registry/live_tables.h"
 #include "server/registry/registry.h"
 #include "server/watch/feed.h"
 #include "storage/base/mutex.h"
@@ -62,8 +63,8 @@ class Committer {
 
   // All outlive the committer. `plan_wanted` is called on the committer's thread, after the group
   // is durable.
-  Committer(MetadataStore& store, Registry& registry, Feed& feed, const Options& options,
-            std::function<void(AssemblyUid)> plan_wanted);
+  Committer(MetadataStore& store, Registry& registry, LiveTables& live, Feed& feed,
+            const Options& options, std::function<void(AssemblyUid)> plan_wanted);
 
   // Reads the state from the store and starts the feed behind it.
   absl::Status Load();
@@ -115,6 +116,7 @@ class Committer {
 
   MetadataStore& store_;
   Registry& registry_;
+  LiveTables& live_;
   Feed& feed_;
   const Options options_;
   const std::function<void(AssemblyUid)> plan_wanted_;

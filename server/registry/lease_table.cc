@@ -61,13 +61,13 @@ bool LeaseTable::IsBraked(const Entry& entry) const {
          static_cast<double>(zone.lost) >= options_.brake_share * static_cast<double>(zone.nodes);
 }
 
-bool LeaseTable::IsBraked(NodeUid node) {
+bool LeaseTable::IsBraked(NodeUid node) const {
   MutexLock lock(mutex_);
   const Entry* entry = Find(node);
   return entry != nullptr && IsBraked(*entry);
 }
 
-std::vector<LeaseTable::Lease> LeaseTable::Braked(const std::optional<std::string>& zone) {
+std::vector<LeaseTable::Lease> LeaseTable::Braked(const std::optional<std::string>& zone) const {
   MutexLock lock(mutex_);
   std::vector<Lease> leases;
   for (const auto& [name, entry] : by_name_) {
@@ -78,7 +78,7 @@ std::vector<LeaseTable::Lease> LeaseTable::Braked(const std::optional<std::strin
   return leases;
 }
 
-bool LeaseTable::IsGuarded() {
+bool LeaseTable::IsGuarded() const {
   MutexLock lock(mutex_);
   return guarded_;
 }
@@ -125,12 +125,12 @@ LeaseTable::Due LeaseTable::Tick(absl::Duration monotonic) {
   return due;
 }
 
-LeaseTable::Entry* LeaseTable::Find(NodeUid node) {
+const LeaseTable::Entry* LeaseTable::Find(NodeUid node) const {
   const auto name = names_.find(node);
   return name == names_.end() ? nullptr : &by_name_.at(name->second);
 }
 
-bool LeaseTable::HasExpired(NodeUid node, Epoch epoch) {
+bool LeaseTable::HasExpired(NodeUid node, Epoch epoch) const {
   MutexLock lock(mutex_);
   const Entry* entry = Find(node);
   return entry != nullptr && entry->epoch == epoch && entry->deadline < now_;
@@ -164,13 +164,13 @@ void LeaseTable::Apply(const NodeChange& change) {
   CountInZone(entry, 1);
 }
 
-Revision LeaseTable::AppliedBy(NodeUid node) {
+Revision LeaseTable::AppliedBy(NodeUid node) const {
   MutexLock lock(mutex_);
   const Entry* entry = Find(node);
   return entry == nullptr ? Revision(0) : entry->applied;
 }
 
-uint64_t LeaseTable::ProgressOf(NodeUid node, absl::string_view assembly, uint32_t shard) {
+uint64_t LeaseTable::ProgressOf(NodeUid node, absl::string_view assembly, uint32_t shard) const {
   MutexLock lock(mutex_);
   const Entry* entry = Find(node);
   if (entry == nullptr) return 0;
@@ -180,7 +180,7 @@ uint64_t LeaseTable::ProgressOf(NodeUid node, absl::string_view assembly, uint32
   return 0;
 }
 
-uint64_t LeaseTable::ProgressOf(NodeUid node, absl::string_view assembly) {
+uint64_t LeaseTable::ProgressOf(NodeUid node, absl::string_view assembly) const {
   MutexLock lock(mutex_);
   const Entry* entry = Find(node);
   uint64_t total = 0;

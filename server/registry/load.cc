@@ -166,10 +166,10 @@ absl::StatusOr<Applied> Registry::Load(MetadataStore& store) {
   assemblies_.FinishLoad(revision_, tx);
   for (const auto& [name, node] : nodes_.by_name()) {
     const NodeChange change = NodeTable::ChangeOf(*node);
-    leases_.Apply(change);
-    read_places_.Apply(change);
+    live_.leases.Apply(change);
+    live_.read_places.Apply(change);
   }
-  if (!nodes_.by_name().empty()) read_places_.BeginGuard();
+  if (!nodes_.by_name().empty()) live_.read_places.BeginGuard();
   applied.revision = revision_;
   applied.follow_ups = tx.TakeFollowUps();
   applied.plans_wanted = tx.TakePlansWanted();

@@ -181,8 +181,8 @@ bool NodeTable::Drain(Node& node, const v1::DrainNodeRequest& request, Transacti
   return true;
 }
 
-void NodeTable::NoteDrain(NodeUid uid, Transaction& tx) {
-  Node* node = FindByUid(uid);
+void NodeTable::Note(const NoteDrain& command, Transaction& tx) {
+  Node* node = FindByUid(command.node);
   if (node == nullptr || node->row.drain_state() == node->DrainState(tx.now_us())) return;
   PutDrainState(*node, tx);
 }
@@ -190,7 +190,7 @@ void NodeTable::NoteDrain(NodeUid uid, Transaction& tx) {
 void NodeTable::Tick(Transaction& tx) const {
   for (const NodeUid uid : draining_) {
     const Node& node = *FindByUid(uid);
-    if (node.row.drain_state() != node.DrainState(tx.now_us())) tx.Then(muster::NoteDrain{uid});
+    if (node.row.drain_state() != node.DrainState(tx.now_us())) tx.Then(NoteDrain{uid});
   }
 }
 

@@ -310,8 +310,8 @@ void ReadPlaceTable::Stop() {
   Run(answers);
 }
 
-std::vector<ReadPlaceTable::Waiting> ReadPlaceTable::WaitingFor(VersionUid version,
-                                                                std::optional<uint32_t> shard) {
+std::vector<ReadPlaceTable::Waiting> ReadPlaceTable::WaitingFor(
+    VersionUid version, std::optional<uint32_t> shard) const {
   MutexLock lock(mutex_);
   std::vector<Waiting> waiting;
   for (auto it = queues_.lower_bound(Location{version, shard.value_or(0), ""}); it != queues_.end();

@@ -99,7 +99,7 @@ class ReadPlaceTable {
   void Stop() MUSTER_EXCLUDES(mutex_);
 
   // Who waits for a shard of the version, or for one shard of it.
-  std::vector<Waiting> WaitingFor(VersionUid version, std::optional<uint32_t> shard)
+  std::vector<Waiting> WaitingFor(VersionUid version, std::optional<uint32_t> shard) const
       MUSTER_EXCLUDES(mutex_);
 
  private:
@@ -144,7 +144,7 @@ class ReadPlaceTable {
   static void Run(const Answers& answers);
 
   const Options options_;
-  Mutex mutex_;
+  mutable Mutex mutex_;
   absl::Duration now_ MUSTER_GUARDED_BY(mutex_);
   bool ticked_ MUSTER_GUARDED_BY(mutex_) = false;
   bool guarded_ MUSTER_GUARDED_BY(mutex_) = false;

@@ -28,10 +28,8 @@ absl::Status VersionDeleted();
 struct ServiceContext {
   Committer& committer;
   Feed& feed;
-  // Has a lock of its own.
-  LeaseTable& leases;
-  // Has a lock of its own.
-  ReadPlaceTable& read_places;
+  // Has locks of its own.
+  LiveTables& live;
   // For store readers only.
   MetadataStore& store;
   StoreReaders& store_readers;

@@ -194,25 +194,26 @@ grpc::ServerUnaryReactor* AcquireReadPlace(ServiceContext& services,
         } else if (wanted->max_readers == 0) {
           place->Answered(ReadPlaceTable::Answer{.granted = true});
         } else {
-          services.read_places.Acquire(*std::move(wanted),
-                                       [place](absl::StatusOr<ReadPlaceTable::Answer> answer) {
-                                         place->Answered(std::move(answer));
-                                       });
+          services.live.read_places.Acquire(*std::move(wanted),
+                                            [place](absl::StatusOr<ReadPlaceTable::Answer> answer) {
+                                              place->Answered(std::move(answer));
+                                            });
         }
       },
       [place](Revision) { place->Durable(); });
   return call.reactor();
 }
 
-absl::Status ReleaseReadPlace(const Registry& registry, const v1::ReleaseReadRequest& request) {
+absl::Status ReleaseReadPlace(const Registry& registry, ReadPlaceTable& read_places,
+                              const v1::ReleaseReadRequest& request) {
   if (!request.has_epoch()) return InvalidField("epoch", "", "required");
   MUSTER_RETURN_IF_ERROR(ParseNodeName(request.name()).status());
   MUSTER_ASSIGN_OR_RETURN(const ShardName name, ParseShardName(request.shard()));
   const auto version = registry.catalogue().Find(name.version.ToString());
   // With the version all of its places went.
   const VersionUid uid = version.ok() ? (*version)->uid : VersionUid(0);
-  return registry.read_places().Release(request.name(), Epoch(request.epoch()),
-                                        {uid, name.index.value, request.uri()});
+  return read_places.Release(request.name(), Epoch(request.epoch()),
+                             {uid, name.index.value, request.uri()});
 }
 
 void ShowOrigins(const Registry& registry, const Assembly& assembly, v1::GetAssemblyResponse& out) {

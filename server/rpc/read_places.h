@@ -20,7 +20,8 @@ grpc::ServerUnaryReactor* AcquireReadPlace(ServiceContext& services,
                                            v1::AcquireReadResponse* response);
 
 // Carries ReleaseRead out. Under the shared lock, as all that follow.
-absl::Status ReleaseReadPlace(const Registry& registry, const v1::ReleaseReadRequest& request);
+absl::Status ReleaseReadPlace(const Registry& registry, ReadPlaceTable& read_places,
+                              const v1::ReleaseReadRequest& request);
 
 // Adds to an assembly that is not READY who waits for a place, and which shards have a suspect
 // location.

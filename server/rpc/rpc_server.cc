@@ -31,12 +31,11 @@ constexpr const char* kServices[] = {"muster.v1.ModelService", "muster.v1.NodeSe
 class GrpcServer final : public RpcServer {
  public:
   GrpcServer(const RpcOptions& options, Clock& clock, Committer& committer, Feed& feed,
-             LeaseTable& leases, ReadPlaceTable& read_places, MetadataStore& store,
-             CallStats& stats)
+             LiveTables& live, MetadataStore& store, CallStats& stats)
       : clock_(clock),
         hub_(clock, feed, options.watches),
         store_readers_(kStoreReaders, kStoreReadersQueueLimit),
-        context_{committer, feed, leases, read_places, store, store_readers_, stats},
+        context_{committer, feed, live, store, store_readers_, stats},
         models_(NewModelService(context_)),
         nodes_(NewNodeService(context_)),
         assemblies_(NewAssemblyService(context_, hub_)),
@@ -77,7 +76,7 @@ class GrpcServer final : public RpcServer {
     server_->GetHealthCheckService()->Shutdown();
     hub_.EndAll(MakeError(absl::StatusCode::kUnavailable, reasons::kShuttingDown,
                           "the server is shutting down: try again, or another server"));
-    context_.read_places.Stop();
+    context_.live.read_places.Stop();
     server_->Shutdown(absl::ToChronoTime(clock_.Now() + grace));
   }
 
@@ -99,11 +98,9 @@ class GrpcServer final : public RpcServer {
 
 absl::StatusOr<std::unique_ptr<RpcServer>> StartRpcServer(const RpcOptions& options, Clock& clock,
                                                           Committer& committer, Feed& feed,
-                                                          LeaseTable& leases,
-                                                          ReadPlaceTable& read_places,
-                                                          MetadataStore& store, CallStats& stats) {
-  auto server = std::make_unique<GrpcServer>(options, clock, committer, feed, leases, read_places,
-                                             store, stats);
+                                                          LiveTables& live, MetadataStore& store,
+                                                          CallStats& stats) {
+  auto server = std::make_unique<GrpcServer>(options, clock, committer, feed, live, store, stats);
   const std::string& listen = options.listen;
   if (!server->Start(listen)) {
     return MakeError(absl::StatusCode::kUnavailable, reasons::kListenFailed,

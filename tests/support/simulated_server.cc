@@ -55,13 +55,15 @@ struct SimulatedServer::Process {
       : faults(*server.inner_),
         store(
             std::make_unique<HookedMetadataStore>(faults, [&server] { server.before_commit_(); })),
-        registry(RegistryOptions()),
+        live(LiveOptions()),
+        registry(RegistryOptions(), live),
         feed(options.feed),
-        committer(*store, registry, feed, {},
+        committer(*store, registry, live, feed, {},
                   [&server](AssemblyUid assembly) { server.plans_wanted_.insert(assembly); }) {}
 
   FaultInjectingMetadataStore faults;
   std::unique_ptr<MetadataStore> store;
+  LiveTables live;
   Registry registry;
   Feed feed;
   Committer committer;
@@ -77,6 +79,11 @@ Registry::Options SimulatedServer::RegistryOptions() {
   options.cluster_id = "simulation";
   // So little that watches fall behind it.
   options.event_log.max_events = 300;
+  return options;
+}
+
+LiveTables::Options SimulatedServer::LiveOptions() {
+  LiveTables::Options options;
   // So short that a run gets beyond it.
   options.leases.move_grace = absl::Seconds(4);
   return options;
@@ -108,7 +115,7 @@ std::shared_ptr<SimulatedServer::Ticket> SimulatedServer::Submit(std::vector<Com
 
 void SimulatedServer::SubmitTick() {
   process_->committer.SubmitInternal(
-      TickThread::MakeTick(clock_, process_->registry, *process_->store));
+      TickThread::MakeTick(clock_, process_->live, *process_->store));
 }
 
 absl::Status SimulatedServer::Run() {
@@ -123,7 +130,7 @@ bool SimulatedServer::has_failed() const { return process_->faults.has_failed();
 const Registry& SimulatedServer::registry() const { return process_->registry; }
 Feed& SimulatedServer::feed() { return process_->feed; }
 Committer& SimulatedServer::committer() { return process_->committer; }
-LeaseTable& SimulatedServer::leases() { return process_->registry.leases(); }
+LeaseTable& SimulatedServer::leases() { return process_->live.leases; }
 
 Revision SimulatedServer::stored_revision() const {
   const auto packed = inner_->Get(RevisionKey());

@@ -110,6 +110,7 @@ class RegistryFixture {
   static Registry::Options MakeOptions();
 
   std::unique_ptr<MetadataStore> store_;
+  std::unique_ptr<LiveTables> live_;
   std::unique_ptr<Registry> registry_;
   std::vector<Change> changes_;
   std::vector<AssemblyUid> plans_wanted_;
