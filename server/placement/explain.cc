@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
+#include "server/placement/placement.h"
 #include "server/placement/plan_state.h"
 #include "storage/base/status_macros.h"
 

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "server/placement/placement.h"
+#include "server/placement/plan.h"
 
 namespace muster {
 

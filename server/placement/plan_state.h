@@ -15,7 +15,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
-#include "server/placement/placement.h"
+#include "server/placement/plan.h"
 
 namespace muster {
 

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/strings/strip.h"
+#include "server/placement/placement.h"
 #include "server/registry/limits.h"
 #include "storage/base/limits.h"
 #include "storage/base/placement_policy.h"
