@@ -117,20 +117,22 @@ bool WriteAddressFile(const std::string& path, const std::string& address) {
 int Serve(const ServerOptions& options, int signals, MetadataStore& store,
           const std::string& cluster_id) {
   Clock& clock = SystemClock();
+  LiveTables::Options live_options;
   Registry::Options registry_options;
   registry_options.cluster_id = cluster_id;
   registry_options.default_lease_ttl_us = static_cast<int64_t>(options.lease_ttl_s * 1e6);
-  registry_options.leases.move_grace = absl::Seconds(options.move_grace_s);
+  live_options.leases.move_grace = absl::Seconds(options.move_grace_s);
   registry_options.event_log.max_age_us = static_cast<int64_t>(options.event_log_age_s * 1e6);
   registry_options.event_log.max_events = options.event_log_max;
-  registry_options.leases.guard = absl::Seconds(options.lease_ttl_s);
-  registry_options.readers.guard = absl::Seconds(options.lease_ttl_s);
+  live_options.leases.guard = absl::Seconds(options.lease_ttl_s);
+  live_options.read_places.guard = absl::Seconds(options.lease_ttl_s);
   registry_options.min_free_bytes = static_cast<int64_t>(options.min_free_bytes);
-  Registry registry(registry_options);
+  LiveTables live(live_options);
+  Registry registry(registry_options, live);
   Feed feed({});
   CallStats stats(clock);
   PlannerThread planner(clock, kPlanInterval);
-  Committer committer(store, registry, feed, {options.queue_limit},
+  Committer committer(store, registry, live, feed, {options.queue_limit},
                       [&planner](AssemblyUid assembly) { planner.Want(assembly); });
   const absl::Duration begin = clock.Monotonic();
   if (const absl::Status loaded = committer.Load(); !loaded.ok()) {
@@ -138,15 +140,14 @@ int Serve(const ServerOptions& options, int signals, MetadataStore& store,
     return kBadDataDir;
   }
   // The time before the first call.
-  committer.SubmitInternal(TickThread::MakeTick(clock, registry, store));
+  committer.SubmitInternal(TickThread::MakeTick(clock, live, store));
   auto commit_thread = std::make_unique<CommitThread>(committer, StopRatherThanLie);
   planner.Start(committer, [](const absl::Status& status) { LogFatal("planning failed", status); });
-  auto ticker = std::make_unique<TickThread>(clock, registry, store, committer, kTickInterval);
+  auto ticker = std::make_unique<TickThread>(clock, live, store, committer, kTickInterval);
   RpcOptions rpc_options;
   rpc_options.listen = options.listen;
   rpc_options.watches.progress_interval = absl::Seconds(options.progress_interval_s);
-  auto server = StartRpcServer(rpc_options, clock, committer, feed, registry.leases(),
-                               registry.readers(), store, stats);
+  auto server = StartRpcServer(rpc_options, clock, committer, feed, live, store, stats);
   int exit_code = kOk;
   if (!server.ok()) {
     LogFatal("can't serve", server.status());

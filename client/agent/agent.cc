@@ -34,6 +34,7 @@
 #include "absl/strings/str_cat.h"
 #include "client/agent/fetch_pool.h"
 #include "storage/base/error_info.h"
+#include "storage/base/reasons.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
@@ -183,13 +184,13 @@ absl::Status Agent::Explain(const absl::Status& status) const {
   const std::string reason = ReasonOf(status);
   const std::string& node = options_.node.name();
   std::string way_out;
-  if (reason == "NODE_FENCED") {
+  if (reason == reasons::kNodeFenced) {
     way_out = absl::StrCat("another process registered as ", node,
                            "; this agent stops. Give each agent a node name of its own");
-  } else if (reason == "CLAIM_DIFFERS") {
+  } else if (reason == reasons::kClaimDiffers) {
     way_out = absl::StrCat(
         node, " is a member with another claim; use that claim, or leave the assembly first");
-  } else if (reason == "ASSEMBLY_UNKNOWN") {
+  } else if (reason == reasons::kAssemblyUnknown) {
     way_out = "create the assembly first, or give the agent its model version and policy";
   } else {
     return status;

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/cache/checked_shard.h"
+#include "storage/base/limits.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
@@ -311,7 +312,7 @@ AssignmentTable::Batch AssignmentTable::NextReports() const {
   Batch batch;
   for (const ShardKey& key : unreported_) {
     if (batch.reports.empty()) batch.assembly = key.assembly;
-    if (key.assembly != batch.assembly || batch.reports.size() == kMaxReports) break;
+    if (key.assembly != batch.assembly || batch.reports.size() == kMaxItemsPerCall) break;
     const Entry& entry = entries_.at(key);
     v1::ShardReport& report = batch.reports.emplace_back();
     report.set_shard(key.index);

@@ -42,8 +42,6 @@ class AssignmentTable {
  public:
   // More assignments than this are an error of the server: 10 model versions of 100,000 shards.
   static constexpr size_t kMaxAssignments = 1'000'000;
-  // Most reports in one call, by the contract.
-  static constexpr size_t kMaxReports = 1'000;
 
   // One attempt to get one shard, from TakeWork to Finish or Abandon.
   struct Work {
@@ -117,7 +115,7 @@ class AssignmentTable {
   int Recheck(const std::string& content_key);
 
   bool HasReports() const { return !unreported_.empty(); }
-  // Reports of one assembly, at most kMaxReports; empty when there is nothing to tell. Nothing
+  // Reports of one assembly, at most kMaxItemsPerCall; empty when there is nothing to tell. Nothing
   // changes before Reported.
   Batch NextReports() const;
   // The server has taken the batch, or has said that the assignments are gone: it is not told

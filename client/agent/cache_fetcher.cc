@@ -14,14 +14,13 @@
 #include "client/cache/checked_shard.h"
 #include "client/sdk/pieces.h"
 #include "client/transfer/pull_failure.h"
+#include "storage/base/limits.h"
 #include "storage/base/mutex.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
 namespace {
 
-// What the server takes at most.
-constexpr size_t kMaxInventory = 10'000;
 // Digests of 16 bytes: 32 MiB of them at most, which is 16 TiB of shards at 8 MiB a piece.
 constexpr size_t kMaxRememberedPieces = 2'000'000;
 
@@ -88,7 +87,7 @@ class CacheFetcher final : public ShardFetcher {
     return absl::OkStatus();
   }
 
-  std::string Inventory() override { return PackPieces(cache_.Inventory(kMaxInventory)); }
+  std::string Inventory() override { return PackPieces(cache_.Inventory(kMaxInventoryDigests)); }
 
  private:
   using Pieces = std::vector<Md5Digest>;

@@ -1,10 +1,14 @@
 #include "client/agent/expected_shards.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
+#include <vector>
 
 #include "client/sdk/pages.h"
 #include "storage/base/error_info.h"
+#include "storage/base/placement_policy.h"
+#include "storage/base/reasons.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
@@ -18,7 +22,7 @@ absl::StatusOr<std::vector<v1::AssignedShard>> PresentAssignments(Client& client
   v1::GetNodeRequest get;
   get.set_name(node);
   const absl::StatusOr<v1::GetNodeResponse> found = client.GetNode(get, call);
-  if (ReasonOf(found.status()) == "NODE_UNKNOWN") return assigned;
+  if (ReasonOf(found.status()) == reasons::kNodeUnknown) return assigned;
   MUSTER_RETURN_IF_ERROR(found.status());
   v1::WatchAssignmentsRequest watch;
   watch.set_node(node);
@@ -40,31 +44,35 @@ absl::StatusOr<v1::Assembly> AssemblyOf(Client& client, const Membership& member
   get.set_name(membership.assembly);
   absl::StatusOr<v1::GetAssemblyResponse> found = client.GetAssembly(get, call);
   if (found.ok()) return std::move(*found->mutable_assembly());
-  if (ReasonOf(found.status()) == "ASSEMBLY_UNKNOWN" && membership.create.has_value()) {
+  if (ReasonOf(found.status()) == reasons::kAssemblyUnknown && membership.create.has_value()) {
     return *membership.create;
   }
   return found.status();
 }
 
-template <typename Values>
-bool Contains(const Values& values, uint32_t value) {
-  return std::find(values.begin(), values.end(), value) != values.end();
-}
+// What a node gets by its claim, for one assembly.
+class ClaimedShards {
+ public:
+  ClaimedShards(v1::Assembly::Policy policy, const v1::Claim& claim)
+      : meaning_(MeaningOf(PolicyOf(policy), ClaimKindOf(claim.kind()))) {
+    const auto& numbers = meaning_ == ClaimKind::kRanks ? claim.ranks() : claim.shards();
+    numbers_.assign(numbers.begin(), numbers.end());
+    std::sort(numbers_.begin(), numbers_.end());
+  }
 
-// Whether the node gets the shard; `decided` becomes false where the claim does not say so.
-bool Gets(v1::Assembly::Policy policy, const v1::Claim& claim, const v1::Shard& shard,
-          bool& decided) {
-  if (policy == v1::Assembly::FULL) return true;
-  if (policy == v1::Assembly::DECLARED && claim.kind() == v1::Claim::ALL) return true;
-  if (policy == v1::Assembly::DECLARED && claim.kind() == v1::Claim::SHARDS) {
-    return Contains(claim.shards(), shard.index());
+  // False where the server chooses, so that any shard may come.
+  bool decided() const { return meaning_ != ClaimKind::kAny; }
+
+  bool MayHave(const v1::Shard& shard) const {
+    const std::optional<uint32_t> rank =
+        shard.has_rank() ? std::optional(shard.rank()) : std::nullopt;
+    return !decided() || Covers(meaning_, numbers_, shard.index(), rank);
   }
-  if (policy == v1::Assembly::RANKED && claim.kind() == v1::Claim::RANKS) {
-    return shard.has_rank() && Contains(claim.ranks(), shard.rank());
-  }
-  decided = false;
-  return true;
-}
+
+ private:
+  ClaimKind meaning_;
+  std::vector<uint32_t> numbers_;
+};
 
 }  // namespace
 
@@ -79,17 +87,15 @@ absl::StatusOr<ExpectedShards> ExpectShards(Client& client, const AgentOptions& 
       return shard.assembly() == membership.assembly;
     });
     if (has_some) continue;
-    bool decided = true;
+    const ClaimedShards claimed(assembly.policy(), membership.claim);
     MUSTER_RETURN_IF_ERROR(ForEachShard(
         client, assembly.model_version(),
         [&](const v1::Shard& shard) {
-          if (Gets(assembly.policy(), membership.claim, shard, decided)) {
-            expected.shards.push_back(shard);
-          }
+          if (claimed.MayHave(shard)) expected.shards.push_back(shard);
           return absl::OkStatus();
         },
         call));
-    if (!decided) expected.at_most = true;
+    if (!claimed.decided()) expected.at_most = true;
   }
   for (v1::AssignedShard& shard : assigned) {
     expected.shards.push_back(std::move(*shard.mutable_shard()));

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "storage/base/error_info.h"
+#include "storage/base/reasons.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
@@ -23,7 +24,7 @@ absl::Status CheckSame(const v1::Assembly& asked, const v1::Assembly& found) {
   const std::string found_text = Describe(found);
   if (asked_text == found_text) return absl::OkStatus();
   return MakeError(
-      absl::StatusCode::kFailedPrecondition, "ASSEMBLY_DIFFERS",
+      absl::StatusCode::kFailedPrecondition, reasons::kAssemblyDiffers,
       absl::StrCat(found.name(), " is there with ", found_text, ", but ", asked_text,
                    " was asked for; join it without these options, or choose another name"),
       {{"assembly", found.name()}, {"asked", asked_text}, {"found", found_text}});
@@ -31,7 +32,7 @@ absl::Status CheckSame(const v1::Assembly& asked, const v1::Assembly& found) {
 
 // The session finds out by itself that the server or the node's registration is gone, and says so.
 bool IsOfTheSession(const absl::Status& status) {
-  if (ReasonOf(status) == "NODE_UNKNOWN") return true;
+  if (ReasonOf(status) == reasons::kNodeUnknown) return true;
   switch (status.code()) {
     case absl::StatusCode::kUnavailable:
     case absl::StatusCode::kDeadlineExceeded:
@@ -198,14 +199,14 @@ absl::StatusOr<bool> Memberships::Ensure(const Membership& membership, const Cal
   absl::StatusOr<v1::GetAssemblyResponse> found = client_.GetAssembly(get, call);
   if (!membership.create.has_value())
     return found.ok() ? absl::StatusOr<bool>(false) : found.status();
-  if (ReasonOf(found.status()) == "ASSEMBLY_UNKNOWN") {
+  if (ReasonOf(found.status()) == reasons::kAssemblyUnknown) {
     v1::CreateAssemblyRequest create;
     *create.mutable_assembly() = *membership.create;
     create.mutable_assembly()->set_name(membership.assembly);
     const absl::Status created = client_.CreateAssembly(create, call).status();
     if (created.ok()) return true;
     // Another agent, started with the same options, may have been quicker.
-    if (ReasonOf(created) != "ASSEMBLY_EXISTS") return created;
+    if (ReasonOf(created) != reasons::kAssemblyExists) return created;
     found = client_.GetAssembly(get, call);
   }
   MUSTER_RETURN_IF_ERROR(found.status());
@@ -233,7 +234,7 @@ absl::Status Memberships::Leave(const std::string& assembly, uint64_t epoch,
   request.set_node(node_);
   request.set_epoch(epoch);
   const absl::Status status = client_.LeaveAssembly(request, call).status();
-  if (!status.ok() && ReasonOf(status) != "ASSEMBLY_UNKNOWN") return status;
+  if (!status.ok() && ReasonOf(status) != reasons::kAssemblyUnknown) return status;
   observer_.OnLeft(assembly);
   return absl::OkStatus();
 }

@@ -3,6 +3,7 @@
 #include "absl/strings/str_cat.h"
 #include "client/agent/session.h"
 #include "storage/base/error_info.h"
+#include "storage/base/reasons.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
@@ -18,9 +19,9 @@ constexpr absl::Duration kRetryWait = absl::Milliseconds(500);
 // Whether a later call may bring a place.
 bool MayRetry(const absl::Status& status) {
   const std::string reason = ReasonOf(status);
-  if (reason == "NODE_UNKNOWN" || reason == "NODE_FENCED") return true;
+  if (reason == reasons::kNodeUnknown || reason == reasons::kNodeFenced) return true;
   return JudgeError(status) == Verdict::kRetry && !absl::IsNotFound(status) &&
-         reason != "ASSIGNMENT_GONE";
+         reason != reasons::kAssignmentGone;
 }
 
 }  // namespace

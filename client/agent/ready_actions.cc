@@ -4,6 +4,7 @@
 
 #include "client/sdk/wait.h"
 #include "client/shell/shell_command.h"
+#include "storage/base/placement_policy.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
 
@@ -123,7 +124,7 @@ absl::Status ReadyActions::Act(const std::string& assembly, const std::stop_toke
 absl::Status ReadyActions::AwaitAssembly(const v1::Assembly& assembly,
                                          const std::stop_token& stop) {
   const bool node_suffices = options_.when == ReadyOptions::When::kByPolicy
-                                 ? assembly.policy() == v1::Assembly::FULL
+                                 ? TraitsOf(PolicyOf(assembly.policy())).holds_all
                                  : options_.when == ReadyOptions::When::kNode;
   if (node_suffices || assembly.state() == v1::Assembly::READY) return absl::OkStatus();
   WaitOptions wait;

@@ -7,6 +7,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "storage/base/error_info.h"
+#include "storage/base/limits.h"
+#include "storage/base/reasons.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
@@ -19,15 +21,13 @@ constexpr absl::Duration kMaxHeartbeatInterval = absl::Minutes(20);
 constexpr absl::Duration kHeartbeatRetry = absl::Milliseconds(500);
 // A heartbeat is of no use after the next one is due; but a slow network needs some time.
 constexpr absl::Duration kMinHeartbeatTimeout = absl::Seconds(1);
-// Most progress entries in a heartbeat, by the contract.
-constexpr size_t kMaxProgress = 1'000;
 
 }  // namespace
 
 Verdict JudgeError(const absl::Status& status) {
   const std::string reason = ReasonOf(status);
-  if (reason == "NODE_UNKNOWN") return Verdict::kRegister;
-  if (reason == "NODE_FENCED") return Verdict::kFatal;
+  if (reason == reasons::kNodeUnknown) return Verdict::kRegister;
+  if (reason == reasons::kNodeFenced) return Verdict::kFatal;
   switch (status.code()) {
     case absl::StatusCode::kInvalidArgument:
     case absl::StatusCode::kFailedPrecondition:
@@ -192,7 +192,7 @@ absl::StatusOr<absl::Duration> Session::HeartbeatOnce(absl::Duration interval) {
   {
     MutexLock lock(state_.mutex);
     request.set_applied_revision(state_.table.applied_revision());
-    for (v1::ShardProgress& progress : state_.table.Progress(kMaxProgress)) {
+    for (v1::ShardProgress& progress : state_.table.Progress(kMaxItemsPerCall)) {
       *request.add_progress() = std::move(progress);
     }
   }
@@ -228,8 +228,7 @@ std::optional<AssignmentTable::Batch> Session::AwaitReports(const AssignmentTabl
   std::optional<absl::Duration> send_at;
   if (!last.reports.empty() && !stop_.stop_requested()) {
     AssignmentTable::Batch rest = state_.table.NextReports();
-    const bool gathered =
-        last.reports.size() == AssignmentTable::kMaxReports || rest.assembly > last.assembly;
+    const bool gathered = last.reports.size() == kMaxItemsPerCall || rest.assembly > last.assembly;
     if (gathered && !rest.reports.empty()) return rest;
   }
   while (!stop_.stop_requested()) {
@@ -259,7 +258,8 @@ absl::Status Session::ReportOnce(const AssignmentTable::Batch& batch) {
   // Where an assignment or its assembly is gone the watch says so too; the report has nothing left
   // to be about.
   const std::string reason = ReasonOf(status);
-  if (!status.ok() && reason != "ASSIGNMENT_GONE" && reason != "ASSEMBLY_UNKNOWN") return status;
+  if (!status.ok() && reason != reasons::kAssignmentGone && reason != reasons::kAssemblyUnknown)
+    return status;
   MutexLock lock(state_.mutex);
   state_.table.Reported(batch);
   return absl::OkStatus();

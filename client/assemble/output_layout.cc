@@ -10,7 +10,9 @@
 #include "client/format/file_names.h"
 #include "client/format/index_json.h"
 #include "storage/base/error_info.h"
+#include "storage/base/limits.h"
 #include "storage/base/quote.h"
+#include "storage/base/reasons.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
 
@@ -18,21 +20,21 @@ namespace muster {
 namespace {
 
 absl::Status BadDescription(const v1::ModelVersion& version, absl::string_view what) {
-  return MakeError(absl::StatusCode::kDataLoss, "DESCRIPTION_BROKEN",
+  return MakeError(absl::StatusCode::kDataLoss, reasons::kDescriptionBroken,
                    absl::StrCat(ShortModelVersionName(version.name()), ": ", what,
                                 "; the server's description of it can't be used"));
 }
 
 absl::Status CheckPath(absl::string_view path) {
   if (IsSafeRelativePath(path)) return absl::OkStatus();
-  return MakeError(absl::StatusCode::kInvalidArgument, "UNSAFE_PATH",
+  return MakeError(absl::StatusCode::kInvalidArgument, reasons::kUnsafePath,
                    absl::StrCat("the server names a file ", QuoteForMessage(path),
                                 ", which is no path inside the output directory"));
 }
 
 absl::Status CheckShards(const v1::ModelVersion& version, const std::vector<v1::Shard>& shards) {
   if (version.state() != v1::ModelVersion::COMMITTED) {
-    return MakeError(absl::StatusCode::kFailedPrecondition, "VERSION_NOT_COMMITTED",
+    return MakeError(absl::StatusCode::kFailedPrecondition, reasons::kVersionNotCommitted,
                      absl::StrCat(ShortModelVersionName(version.name()),
                                   " is not committed: it is still being published"),
                      {{"state", v1::ModelVersion::State_Name(version.state())}});
@@ -153,7 +155,7 @@ absl::Status CheckCompanionPaths(const OutputLayout& layout,
   std::set<std::string> taken;
   const auto take = [&taken](const std::string& path) {
     if (taken.insert(path).second) return absl::OkStatus();
-    return MakeError(absl::StatusCode::kInvalidArgument, "UNSAFE_PATH",
+    return MakeError(absl::StatusCode::kInvalidArgument, reasons::kUnsafePath,
                      absl::StrCat("the server names the file ", QuoteForMessage(path), " twice"));
   };
   for (const OutputLayout::File& file : layout.files) MUSTER_RETURN_IF_ERROR(take(file.path));
@@ -166,7 +168,7 @@ absl::Status CheckCompanionPaths(const OutputLayout& layout,
     for (size_t slash = path.find('/'); slash != std::string::npos;
          slash = path.find('/', slash + 1)) {
       if (!taken.contains(path.substr(0, slash))) continue;
-      return MakeError(absl::StatusCode::kInvalidArgument, "UNSAFE_PATH",
+      return MakeError(absl::StatusCode::kInvalidArgument, reasons::kUnsafePath,
                        absl::StrCat("the server names ", QuoteForMessage(path.substr(0, slash)),
                                     " as a file and as a folder"));
     }

@@ -10,6 +10,7 @@
 #include "client/sdk/pieces.h"
 #include "storage/base/error_info.h"
 #include "storage/base/md5.h"
+#include "storage/base/reasons.h"
 #include "storage/base/status_macros.h"
 #include "storage/files/spool_file.h"
 #include "storage/object/io_buffer.h"
@@ -177,7 +178,7 @@ absl::Status ShardCopier::CopyCompanion(const v1::Companion& companion, PieceSin
                                         const std::stop_token& stop) {
   if (companion.size_bytes() == 0) {
     if (companion.md5() == Md5ToHex(Md5Of(""))) return absl::OkStatus();
-    return MakeError(absl::StatusCode::kDataLoss, "COMPANION_CORRUPT",
+    return MakeError(absl::StatusCode::kDataLoss, reasons::kCompanionCorrupt,
                      absl::StrCat(companion.path(),
                                   ": is registered as empty, with an MD5 of "
                                   "something else"));

@@ -12,6 +12,7 @@
 #include "client/sdk/pieces.h"
 #include "storage/base/error_info.h"
 #include "storage/base/quote.h"
+#include "storage/base/reasons.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
 #include "storage/files/staged_file.h"
@@ -86,7 +87,7 @@ absl::StatusOr<std::vector<v1::Shard>> ChooseShards(
   for (const uint32_t index : *indices) {
     if (index >= count) {
       return MakeError(
-          absl::StatusCode::kInvalidArgument, "SHARD_OUT_OF_RANGE",
+          absl::StatusCode::kInvalidArgument, reasons::kShardOutOfRange,
           absl::StrCat(ShortModelVersionName(model_version), " has ", count, " shards, from 0 to ",
                        count - 1, "; there is no shard ", index),
           {{"shards", absl::StrCat(index)}, {"shard_count", absl::StrCat(count)}});

@@ -16,15 +16,17 @@
 #include "client/format/safetensors_header.h"
 #include "client/sdk/pages.h"
 #include "storage/base/error_info.h"
+#include "storage/base/limits.h"
 #include "storage/base/numbers.h"
 #include "storage/base/quote.h"
+#include "storage/base/reasons.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
 namespace {
 
 absl::Status Differs(absl::string_view what) {
-  return MakeError(absl::StatusCode::kDataLoss, "TENSORS_DIFFER", what);
+  return MakeError(absl::StatusCode::kDataLoss, reasons::kTensorsDiffer, what);
 }
 
 std::string Describe(absl::string_view name, absl::string_view dtype,

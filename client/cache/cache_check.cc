@@ -12,6 +12,7 @@
 #include "client/cache/cache_pieces.h"
 #include "client/cache/piece_check.h"
 #include "storage/base/error_info.h"
+#include "storage/base/reasons.h"
 #include "storage/base/status_macros.h"
 #include "storage/object/io_buffer.h"
 
@@ -50,7 +51,7 @@ absl::Status HashEntry(const CheckedShard& shard, const CheckedFile& file,
   const absl::Status status = CheckFile(shard, file, stop);
   if (absl::IsInternal(status) || absl::IsOutOfRange(status)) {
     return MakeError(
-        absl::StatusCode::kDataLoss, "CACHE_ENTRY_CORRUPT",
+        absl::StatusCode::kDataLoss, reasons::kCacheEntryCorrupt,
         absl::StrCat(file.path, ": ", status.message(), "; the cache entry was removed"));
   }
   return status;

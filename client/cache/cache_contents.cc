@@ -17,6 +17,7 @@
 #include "client/cache/cache_use.h"
 #include "client/cache/checked_shard.h"
 #include "storage/base/error_info.h"
+#include "storage/base/reasons.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
@@ -155,7 +156,7 @@ absl::Status NoRoomError(const CacheDomain& domain, const CacheRoom& room) {
                     " bytes)");
   }
   return MakeError(
-      absl::StatusCode::kResourceExhausted, "CACHE_FULL",
+      absl::StatusCode::kResourceExhausted, reasons::kCacheFull,
       absl::StrCat(domain.path, ": no space: ", DescribeRoom(room),
                    owners.empty() ? "" : absl::StrCat("; pinned by ", owners),
                    "; raise --cache-budget, free disk space, use another --cache, or let go of "

@@ -23,6 +23,8 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "storage/base/error_info.h"
+#include "storage/base/limits.h"
+#include "storage/base/reasons.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
 
@@ -127,7 +129,7 @@ absl::Status CheckLocal(int dir_fd, const std::string& path) {
   if (fstatfs(dir_fd, &state) != 0) return PathError(errno, "ask for the file system of", path);
   const absl::string_view name = NetworkFileSystemName(static_cast<int64_t>(state.f_type));
   if (name.empty()) return absl::OkStatus();
-  return MakeError(absl::StatusCode::kFailedPrecondition, "CACHE_ON_NETWORK",
+  return MakeError(absl::StatusCode::kFailedPrecondition, reasons::kCacheOnNetwork,
                    absl::StrCat(path, ": is on a network file system (", name,
                                 "), where a cache is slow and its locks and file times can't be "
                                 "relied on; use a local disk, or --allow-network-cache"),

@@ -15,6 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "storage/base/limits.h"
 #include "storage/base/md5.h"
 #include "storage/base/status_macros.h"
 

@@ -8,6 +8,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "storage/base/error_info.h"
+#include "storage/base/limits.h"
+#include "storage/base/reasons.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
@@ -25,7 +27,7 @@ std::string QuotedName(absl::string_view name) {
 }
 
 absl::Status Refuse(absl::string_view name, absl::string_view what) {
-  return MakeError(absl::StatusCode::kInvalidArgument, "INVALID_SHARD",
+  return MakeError(absl::StatusCode::kInvalidArgument, reasons::kInvalidShard,
                    absl::StrCat(name, ": ", what, "; the server's description of it can't be used"),
                    {{"shard", std::string(name)}});
 }
@@ -46,7 +48,7 @@ absl::StatusOr<CheckedShard> CheckedShard::Make(const PullShard& input) {
   const muster::v1::Shard& shard = input.shard;
   CheckedShard checked;
   checked.name_ = QuotedName(shard.name());
-  if (shard.size_bytes() < 1 || shard.size_bytes() > static_cast<uint64_t>(kMaxShardSizeBytes)) {
+  if (shard.size_bytes() < 1 || shard.size_bytes() > kMaxShardSizeBytes) {
     return Refuse(checked.name_, absl::StrCat("size ", shard.size_bytes(), " is not in 1 to ",
                                               kMaxShardSizeBytes, " bytes"));
   }
@@ -61,7 +63,7 @@ absl::StatusOr<CheckedShard> CheckedShard::Make(const PullShard& input) {
   }
   if (!shard.encoding().empty()) {
     const uint64_t size = shard.content_size_bytes();
-    if (size < 1 || size > static_cast<uint64_t>(kMaxShardSizeBytes)) {
+    if (size < 1 || size > kMaxShardSizeBytes) {
       return Refuse(checked.name_, absl::StrCat("a content of ", size, " bytes is not in 1 to ",
                                                 kMaxShardSizeBytes, " bytes"));
     }

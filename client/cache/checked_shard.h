@@ -12,15 +12,9 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "muster/v1/model.pb.h"
-#include "storage/base/limits.h"
 #include "storage/base/md5.h"
 
 namespace muster {
-
-// 100,000 pieces of 64 MiB. Shards without pieces have the same bound.
-inline constexpr int64_t kMaxShardSizeBytes =
-    kMaxPiecesPerShard * kMaxPieceSizeBytes;
-inline constexpr int kMaxLocationsPerShard = 16;
 
 // A shard as the server describes it, with the piece digests that ListPieces returned for it.
 // Nothing in it is trusted before CheckedShard::Make accepted it.

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "client/hash/md5_lanes.h"
 #include "storage/base/error_info.h"
+#include "storage/base/reasons.h"
 #include "storage/base/status_macros.h"
 #include "storage/files/posix_file.h"
 #include "storage/object/io_buffer.h"
@@ -21,7 +22,7 @@ constexpr int64_t kChunkBytes = int64_t{1} << 20;
 
 absl::Status Corrupt(const std::string& path, absl::string_view what, const Md5Digest& expected,
                      const Md5Digest& found) {
-  return MakeError(absl::StatusCode::kDataLoss, "CACHE_ENTRY_CORRUPT",
+  return MakeError(absl::StatusCode::kDataLoss, reasons::kCacheEntryCorrupt,
                    absl::StrCat(path, ": ", what, " has MD5 ", Md5ToHex(found), ", expected ",
                                 Md5ToHex(expected), "; the cache entry was removed"),
                    {{"expected_md5", Md5ToHex(expected)}, {"found_md5", Md5ToHex(found)}});
@@ -87,7 +88,7 @@ absl::Status HashPieces(
 absl::Status CheckFileSize(const CheckedShard& shard, const std::string& path,
                            int64_t found_bytes) {
   if (found_bytes == shard.size_bytes()) return absl::OkStatus();
-  return MakeError(absl::StatusCode::kDataLoss, "CACHE_ENTRY_CORRUPT",
+  return MakeError(absl::StatusCode::kDataLoss, reasons::kCacheEntryCorrupt,
                    absl::StrCat(path, ": has ", found_bytes, " bytes, expected ",
                                 shard.size_bytes(), "; the cache entry was removed"));
 }

@@ -16,7 +16,9 @@
 #include "client/format/index_json.h"
 #include "client/torch/torch_file.h"
 #include "storage/base/error_info.h"
+#include "storage/base/limits.h"
 #include "storage/base/quote.h"
+#include "storage/base/reasons.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
@@ -47,7 +49,7 @@ absl::Status CheckFormat(const SourceFile& file) {
   // A damaged safetensors file gets its own, more precise error from the header's reader.
   if (format.empty() && IsSafetensorsPath(file.relative_path)) return absl::OkStatus();
   return MakeError(
-      absl::StatusCode::kInvalidArgument, kOtherFormatReason,
+      absl::StatusCode::kInvalidArgument, reasons::kOtherFormat,
       absl::StrCat(QuoteForMessage(file.bytes->name()), ": is ",
                    format.empty() ? "of a format that Muster can't read tensors from" : format,
                    ", not a safetensors or PyTorch file; ", kRawAdvice));
@@ -319,7 +321,7 @@ absl::Status CheckFoldedPaths(const Checkpoint& checkpoint) {
     const auto [other, added] = seen.emplace(FoldCase(path), path);
     if (added) return absl::OkStatus();
     return MakeError(
-        absl::StatusCode::kInvalidArgument, "PATHS_DIFFER_IN_CASE",
+        absl::StatusCode::kInvalidArgument, reasons::kPathsDifferInCase,
         absl::StrCat(QuoteForMessage(other->second), " and ", QuoteForMessage(path),
                      " differ in letter case only, so a directory on many file systems can't hold "
                      "both; leave one of them out with --exclude"),

@@ -12,6 +12,7 @@
 #include "client/checkpoint/tied_tensors.h"
 #include "client/format/file_names.h"
 #include "client/format/safetensors_writer.h"
+#include "storage/base/limits.h"
 #include "storage/base/quote.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
@@ -177,8 +178,7 @@ absl::StatusOr<ShardCut> FinishShard(absl::Span<const SourceTensor> tensors,
 
 bool AllFit(const CutPlan& plan, int64_t limit_bytes) {
   return std::all_of(plan.shards.begin(), plan.shards.end(), [&](const ShardCut& shard) {
-    return shard.size_bytes <= limit_bytes &&
-           static_cast<int64_t>(shard.tensors.size()) <= kMaxTensorsPerShard;
+    return shard.size_bytes <= limit_bytes && shard.tensors.size() <= kMaxTensorsPerShard;
   });
 }
 
@@ -193,10 +193,9 @@ absl::Status CheckOptions(const CutOptions& options) {
                                                    " shards are asked for, at most ",
                                                    kMaxShardsPerVersion, " are possible"));
   }
-  constexpr int64_t kMaxPieceBytes = int64_t{64} << 20;
-  if (options.piece_size_bytes < 1 || options.piece_size_bytes > kMaxPieceBytes) {
+  if (options.piece_size_bytes < 1 || options.piece_size_bytes > kMaxPieceSizeBytes) {
     return absl::InvalidArgumentError(absl::StrCat("a piece size of ", options.piece_size_bytes,
-                                                   " bytes is not from 1 to ", kMaxPieceBytes));
+                                                   " bytes is not from 1 to ", kMaxPieceSizeBytes));
   }
   return absl::OkStatus();
 }
@@ -499,7 +498,7 @@ absl::StatusOr<CutPlan> CutCheckpoint(const Checkpoint& checkpoint, CutStrategy 
 absl::StatusOr<CutPlan> CutAsFiles(const Checkpoint& checkpoint, const CutOptions& options) {
   MUSTER_RETURN_IF_ERROR(CheckOptions(options));
   CutPlan plan{checkpoint.tensors.empty() ? CutStrategy::kRaw : CutStrategy::kAsFiles, {}, {}};
-  const int64_t limit = kMaxPiecesPerRegisteredShard * options.piece_size_bytes;
+  const int64_t limit = kMaxPiecesPerShard * options.piece_size_bytes;
   uint32_t next = 0;
   for (uint32_t i = 0; i < checkpoint.files.size(); ++i) {
     const SourceFile& file = checkpoint.files[i];
@@ -520,12 +519,11 @@ absl::StatusOr<CutPlan> CutAsFiles(const Checkpoint& checkpoint, const CutOption
     for (; next < checkpoint.tensors.size() && checkpoint.tensors[next].file == i; ++next) {
       shard.tensors.push_back(next);
     }
-    if (shard.size_bytes > limit ||
-        static_cast<int64_t>(shard.tensors.size()) > kMaxTensorsPerShard) {
+    if (shard.size_bytes > limit || shard.tensors.size() > kMaxTensorsPerShard) {
       return absl::InvalidArgumentError(absl::StrCat(
           QuoteForMessage(file.bytes->name()), ": has ", shard.size_bytes, " bytes and ",
           shard.tensors.size(), " tensors; a file that is registered as it is has at most ",
-          kMaxPiecesPerRegisteredShard, " pieces of ", options.piece_size_bytes, " bytes and ",
+          kMaxPiecesPerShard, " pieces of ", options.piece_size_bytes, " bytes and ",
           kMaxTensorsPerShard, " tensors"));
     }
     if (shard.tensors.empty() && !checkpoint.tensors.empty()) {

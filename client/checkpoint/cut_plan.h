@@ -15,10 +15,6 @@
 
 namespace muster {
 
-// The catalogue's limits; proto/muster/v1/model.proto says the same.
-inline constexpr int64_t kMaxPiecesPerPublishedShard = 10'000;
-inline constexpr int64_t kMaxPiecesPerRegisteredShard = 100'000;
-inline constexpr int64_t kMaxTensorsPerShard = 1'000'000;
 // Without a count asked for, shards have about this size: big enough to be few, small enough to
 // spread over nodes.
 inline constexpr int64_t kDefaultShardBytes = int64_t{4} << 30;

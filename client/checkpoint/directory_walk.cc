@@ -14,6 +14,7 @@
 #include "absl/strings/str_split.h"
 #include "client/format/file_names.h"
 #include "client/format/index_json.h"
+#include "storage/base/limits.h"
 #include "storage/base/quote.h"
 #include "storage/base/status_macros.h"
 
@@ -243,10 +244,10 @@ void OrderLists(DirectoryContent& content) {
 absl::Status CheckCompanions(const std::vector<FoundFile>& companions) {
   for (size_t i = 0; i < companions.size(); ++i) {
     const FoundFile& file = companions[i];
-    if (i == kMaxCompanions) {
+    if (i == kMaxCompanionsPerVersion) {
       return absl::InvalidArgumentError(absl::StrCat(
           QuoteForMessage(file.path), ": there are ", companions.size(),
-          " files beside the weights, at most ", kMaxCompanions,
+          " files beside the weights, at most ", kMaxCompanionsPerVersion,
           " can be published with a model; leave out with --exclude what does not belong to it"));
     }
     if (file.size_bytes > kMaxCompanionBytes) {

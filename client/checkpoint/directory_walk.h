@@ -13,10 +13,6 @@
 
 namespace muster {
 
-// The catalogue's limits; proto/muster/v1/model.proto says the same.
-inline constexpr int64_t kMaxCompanionBytes = int64_t{64} << 20;
-inline constexpr size_t kMaxCompanions = 1'000;
-
 // Bounds on the walk itself, so that a wrong SRC (a home directory, say) ends it soon.
 inline constexpr int kMaxDirectoryDepth = 32;
 inline constexpr size_t kMaxDirectoryEntries = 200'000;

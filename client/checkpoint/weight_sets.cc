@@ -15,7 +15,9 @@
 #include "client/format/file_names.h"
 #include "client/format/json_reader.h"
 #include "storage/base/error_info.h"
+#include "storage/base/limits.h"
 #include "storage/base/quote.h"
+#include "storage/base/reasons.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
@@ -25,7 +27,6 @@ constexpr absl::string_view kPipelineIndex = "model_index.json";
 constexpr absl::string_view kModulesList = "modules.json";
 // Both files are a few hundred bytes; a bigger one is something else.
 constexpr int64_t kMaxListBytes = int64_t{1} << 20;
-constexpr size_t kMaxNameBytes = 1'024;
 constexpr absl::string_view kListRawAdvice =
     "publish it with --strategy raw, which cuts any file as bytes";
 
@@ -85,7 +86,7 @@ absl::StatusOr<std::set<std::string>> ReadPipeline(const SourceFiles& files,
     MUSTER_ASSIGN_OR_RETURN(const bool more, reader.NextElement('}', first));
     if (!more) return names;
     std::string key;
-    MUSTER_RETURN_IF_ERROR(reader.AppendString(kMaxNameBytes, key));
+    MUSTER_RETURN_IF_ERROR(reader.AppendString(kMaxPathBytes, key));
     MUSTER_RETURN_IF_ERROR(reader.Expect(':'));
     MUSTER_RETURN_IF_ERROR(reader.SkipValue());
     if (!absl::StartsWith(key, "_")) names.insert(std::move(key));
@@ -107,14 +108,14 @@ absl::StatusOr<std::set<std::string>> ReadModules(const SourceFiles& files, cons
       MUSTER_ASSIGN_OR_RETURN(const bool another, reader.NextElement('}', first_field));
       if (!another) break;
       std::string key;
-      MUSTER_RETURN_IF_ERROR(reader.AppendString(kMaxNameBytes, key));
+      MUSTER_RETURN_IF_ERROR(reader.AppendString(kMaxPathBytes, key));
       MUSTER_RETURN_IF_ERROR(reader.Expect(':'));
       if (key != "path") {
         MUSTER_RETURN_IF_ERROR(reader.SkipValue());
         continue;
       }
       std::string path;
-      MUSTER_RETURN_IF_ERROR(reader.AppendString(kMaxNameBytes, path));
+      MUSTER_RETURN_IF_ERROR(reader.AppendString(kMaxPathBytes, path));
       paths.insert(std::move(path));
     }
   }
@@ -156,7 +157,7 @@ class SetChoice {
           [&](const FoundFile& file) { return MatchesAny(file.relative_path, {glob}); });
       if (!found) {
         return MakeError(
-            absl::StatusCode::kInvalidArgument, "INCLUDE_MATCHES_NOTHING",
+            absl::StatusCode::kInvalidArgument, reasons::kIncludeMatchesNothing,
             absl::StrCat("--include ", QuoteForMessage(glob), " matches no weight file of ",
                          QuoteForMessage(src_), "; `muster inspect` lists them"),
             {{"include", glob}});
@@ -498,7 +499,7 @@ class SetChoice {
           "), so names repeat between ranks; publish them with --in-place, as they lie"));
     }
     return MakeError(
-        absl::StatusCode::kInvalidArgument, kOtherFormatReason,
+        absl::StatusCode::kInvalidArgument, reasons::kOtherFormat,
         absl::StrCat(QuoteForMessage(src_), ": holds no safetensors or PyTorch files, but ",
                      QuoteForMessage(result.sets.front().files.front().relative_path), "; ",
                      kListRawAdvice));

@@ -17,7 +17,6 @@
 namespace muster {
 
 // The reason of an error about files that only a cut by bytes can publish.
-inline constexpr char kOtherFormatReason[] = "OTHER_FORMAT";
 
 // Files of one folder that belong together.
 struct WeightSet {
@@ -90,7 +89,7 @@ struct WeightSets {
 //    PyTorch files count only where no folder but `original` has safetensors files.
 // 3. With options.include only what it names counts, and all of that.
 //
-// kInvalidArgument: the choice is not clear or empty (kOtherFormatReason where other formats are all
+// kInvalidArgument: the choice is not clear or empty (OTHER_FORMAT where other formats are all
 // there is), an include matches nothing, or a chosen index is broken. kNotFound: a chosen index names a file that is not there.
 absl::StatusOr<WeightSets> ChooseWeightSets(absl::string_view src, const DirectoryContent& content,
                                             const SetOptions& options);

@@ -1,27 +1,40 @@
 #include "client/cli/assembly_flags.h"
 
 #include <CLI/CLI.hpp>
+#include <string>
 
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
 #include "client/cli/values.h"
+#include "storage/base/limits.h"
+#include "storage/base/placement_policy.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
+namespace {
+
+// "full: every node gets all; balanced: …".
+std::string PolicyHelp() {
+  std::string help;
+  for (const PolicyTraits& traits : PlacementPolicies()) {
+    absl::StrAppend(&help, help.empty() ? "" : "; ", absl::AsciiStrToLower(traits.name), ": ",
+                    traits.summary);
+  }
+  return help;
+}
+
+}  // namespace
 
 void AddAssemblyFlags(CLI::App& command, AssemblyFlags& flags, bool required) {
   command.add_option("--model", flags.model, "MODEL@VERSION that it loads")->required(required);
-  command
-      .add_option("--policy", flags.policy,
-                  "full: every node gets all; balanced: split by bytes within the capacities; "
-                  "contiguous: each gets a run of consecutive shards; declared: each gets what it "
-                  "claims; ranked: each gets the shards of the ranks that it claims")
-      ->required(required);
+  command.add_option("--policy", flags.policy, PolicyHelp())->required(required);
   command
       .add_option("--min-nodes", flags.min_nodes,
                   "Nothing is assigned before this many nodes joined (default: 1)")
-      ->check(CLI::Range(1u, 10'000u));
+      ->check(CLI::Range(1u, uint32_t{kMaxMinNodes}));
   command.add_option("--replicas", flags.replicas, "Nodes that hold each shard (default: 1)")
-      ->check(CLI::Range(1u, 100u));
+      ->check(CLI::Range(1u, uint32_t{kMaxReplicas}));
   command
       .add_option("--select", flags.select,
                   "Only nodes with these labels get shards: key=value, several as a comma list or "

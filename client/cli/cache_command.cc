@@ -11,6 +11,7 @@
 #include "client/cli/table.h"
 #include "client/cli/values.h"
 #include "storage/base/error_info.h"
+#include "storage/base/reasons.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
@@ -144,7 +145,7 @@ absl::Status Verify(Invocation& invocation, const CacheArguments& options) {
         absl::StrCat(result.good, " good, ", FormatSize(result.good_bytes), " read from the disk"));
   }
   if (result.bad.empty()) return absl::OkStatus();
-  return MakeError(absl::StatusCode::kDataLoss, "CACHE_ENTRY_CORRUPT",
+  return MakeError(absl::StatusCode::kDataLoss, reasons::kCacheEntryCorrupt,
                    absl::StrCat(options.directory, ": ", result.bad.size(),
                                 " bad entries were removed; agents fetch them again when they "
                                 "start or scrub"),
@@ -162,7 +163,7 @@ absl::Status CheckGone(ShardCache& cache, const CacheArguments& options,
     for (const CacheItem& item : items) {
       if (item.key != key) continue;
       return MakeError(
-          absl::StatusCode::kFailedPrecondition, "CACHE_ENTRY_PINNED",
+          absl::StatusCode::kFailedPrecondition, reasons::kCacheEntryPinned,
           absl::StrCat(
               key, ": stays, ",
               item.in_use ? "since a process uses it now; try again later"
@@ -170,7 +171,7 @@ absl::Status CheckGone(ShardCache& cache, const CacheArguments& options,
                                          "; `muster cache unpin`, or --force")),
           {{"key", key}, {"owners", absl::StrJoin(item.owners, ",")}});
     }
-    return MakeError(absl::StatusCode::kNotFound, "CACHE_ENTRY_UNKNOWN",
+    return MakeError(absl::StatusCode::kNotFound, reasons::kCacheEntryUnknown,
                      absl::StrCat(key, ": no such entry; `muster cache list` shows the keys"),
                      {{"key", key}});
   }
@@ -245,7 +246,7 @@ absl::Status Unpin(Invocation& invocation, const CacheArguments& options) {
   }
   if (owners.empty()) {
     return MakeError(
-        absl::StatusCode::kNotFound, "PIN_UNKNOWN",
+        absl::StatusCode::kNotFound, reasons::kPinUnknown,
         absl::StrCat("\"", options.owner,
                      "\" pins nothing in this cache; `muster cache pins` shows who does"),
         {{"owner", options.owner}});

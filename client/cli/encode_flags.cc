@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "client/cli/values.h"
 #include "client/encoding/frame_table.h"
+#include "storage/base/limits.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {

@@ -9,14 +9,13 @@
 #include "client/cli/values.h"
 #include "client/sdk/follow_events.h"
 #include "client/sdk/pages.h"
+#include "storage/base/limits.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
 namespace {
 
-// What a call of ListEvents may ask for.
-constexpr uint32_t kMaxTail = 1'000;
 // So many lines are written at once while a long list is read.
 constexpr size_t kRowsAtOnce = 1'000;
 
@@ -145,7 +144,7 @@ void AddEventsCommand(CLI::App& app, Command& chosen) {
                                                  "All after this revision; 0: all that is kept");
   CLI::Option* const tail =
       command->add_option("--tail", options->tail, "The last so many; 0 with --follow: none")
-          ->check(CLI::Range(0u, kMaxTail))
+          ->check(CLI::Range(0u, uint32_t{kMaxPageSize}))
           ->capture_default_str();
   since->excludes(tail);
   command->footer(

@@ -5,6 +5,7 @@
 #include "client/cli/json_output.h"
 #include "client/cli/values.h"
 #include "storage/base/error_info.h"
+#include "storage/base/reasons.h"
 #include "storage/base/resource_name.h"
 
 namespace muster {
@@ -33,19 +34,22 @@ ExitCode ExitCodeOf(const absl::Status& status) {
     case absl::StatusCode::kCancelled:
       return kExitInterrupted;
     case absl::StatusCode::kInvalidArgument:
-      return reason == "USAGE" || reason == "INVALID_NAME" || reason == "INVALID_SERVER"
+      return reason == reasons::kUsage || reason == reasons::kInvalidName ||
+                     reason == reasons::kInvalidServer
                  ? kExitUsage
                  : kExitFailed;
     case absl::StatusCode::kDeadlineExceeded:
-      if (reason == "WAIT_TIMED_OUT" || reason == "DRAIN_OVERDUE") return kExitTimedOut;
+      if (reason == reasons::kWaitTimedOut || reason == reasons::kDrainOverdue)
+        return kExitTimedOut;
       // Others are about storage.
-      return reason == "SERVER_TIMED_OUT" ? kExitUnreachable : kExitFailed;
+      return reason == reasons::kServerTimedOut ? kExitUnreachable : kExitFailed;
     case absl::StatusCode::kUnavailable:
       // Those of pulls are about storage.
-      return reason == "SERVER_UNREACHABLE" || reason == "SHUTTING_DOWN" ? kExitUnreachable
-                                                                         : kExitFailed;
+      return reason == reasons::kServerUnreachable || reason == reasons::kShuttingDown
+                 ? kExitUnreachable
+                 : kExitFailed;
     case absl::StatusCode::kAborted:
-      return reason == "NODE_FENCED" ? kExitFenced : kExitFailed;
+      return reason == reasons::kNodeFenced ? kExitFenced : kExitFailed;
     default:
       return kExitFailed;
   }
@@ -54,43 +58,43 @@ ExitCode ExitCodeOf(const absl::Status& status) {
 std::string HintFor(const absl::Status& status) {
   const ErrorDetail detail = DetailOf(status);
   const std::string& reason = detail.reason;
-  if (reason == "USAGE" || reason == "INVALID_SERVER")
+  if (reason == reasons::kUsage || reason == reasons::kInvalidServer)
     return "`muster --help` and `muster COMMAND --help` show examples";
-  if (reason == "SERVER_UNREACHABLE")
+  if (reason == reasons::kServerUnreachable)
     return "start musterd, or name its address with --server or MUSTER_SERVER";
-  if (reason == "VERSION_EXISTS") return VersionHint(detail);
-  if (reason == "DRAFT_DIFFERS" || reason == "SHARD_DIFFERS") {
+  if (reason == reasons::kVersionExists) return VersionHint(detail);
+  if (reason == reasons::kDraftDiffers || reason == reasons::kShardDiffers) {
     return "publish what the draft was made from, or begin anew with --restart once its publisher "
            "is known to be dead";
   }
-  if (reason == "VERSION_UNKNOWN") return "`muster models` lists what there is";
-  if (reason == "ASSEMBLY_UNKNOWN")
+  if (reason == reasons::kVersionUnknown) return "`muster models` lists what there is";
+  if (reason == reasons::kAssemblyUnknown)
     return "`muster assemblies` lists what there is; `muster assemblies create` makes one";
-  if (reason == "NODE_UNKNOWN") return "`muster nodes` lists what there is";
-  if (reason == "CLAIM_DIFFERS")
+  if (reason == reasons::kNodeUnknown) return "`muster nodes` lists what there is";
+  if (reason == reasons::kClaimDiffers)
     return "first end the membership with `muster assemblies leave ASSEMBLY --node NODE`";
-  if (reason == "VERSION_IN_USE")
+  if (reason == reasons::kVersionInUse)
     return "first delete those assemblies with `muster assemblies delete`";
-  if (reason == "ASSEMBLY_EXISTS" || reason == "ASSEMBLY_DIFFERS") {
+  if (reason == reasons::kAssemblyExists || reason == reasons::kAssemblyDiffers) {
     return "an assembly never changes; choose another name, or delete it with `muster assemblies "
            "delete`";
   }
-  if (reason == "SHARD_CORRUPT" || reason == "SHARD_MISSING") {
+  if (reason == reasons::kShardCorrupt || reason == reasons::kShardMissing) {
     return "`muster verify MODEL@VERSION` finds every bad copy; publish the model again to replace "
            "it";
   }
-  if (reason == "STORAGE_STALLED") {
+  if (reason == reasons::kStorageStalled) {
     return "the storage does not answer, or its network passes nothing on; run the command again "
            "once it does";
   }
-  if (reason == "WAIT_TIMED_OUT" && detail.metadata.contains("assembly")) {
+  if (reason == reasons::kWaitTimedOut && detail.metadata.contains("assembly")) {
     return "`muster explain ASSEMBLY` says what is missing, and what can be done about it";
   }
-  if (reason == "DRAIN_OVERDUE") {
+  if (reason == reasons::kDrainOverdue) {
     return "nothing was dropped; make room elsewhere and drain again with another --deadline, or "
            "give up with --cancel";
   }
-  if (reason == "REVISION_COMPACTED") {
+  if (reason == reasons::kRevisionCompacted) {
     return "those events are no longer kept; without --since, `muster events` shows what is";
   }
   return "";

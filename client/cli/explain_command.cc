@@ -13,6 +13,7 @@
 #include "client/cli/reason_advice.h"
 #include "client/cli/values.h"
 #include "client/sdk/pages.h"
+#include "storage/base/limits.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
 
@@ -196,7 +197,7 @@ void AddExplainCommand(CLI::App& app, Command& chosen) {
   auto options = std::make_shared<ExplainArguments>();
   command->add_option("ASSEMBLY", options->assembly, "The assembly")->required();
   CLI::Option* const shard = command->add_option("SHARD", options->shard, "A shard's index, from 0")
-                                 ->check(CLI::Range(0u, kMaxShardsPerVersion - 1));
+                                 ->check(CLI::Range(0u, uint32_t{kMaxShardsPerVersion - 1}));
   command->add_option("--node", options->node, "With SHARD: only this node")->needs(shard);
   command->footer(
       "Without SHARD: the assembly's state, what to do about each reason, and its last events. "

@@ -15,6 +15,7 @@
 #include "client/format/file_names.h"
 #include "client/publish/source_plan.h"
 #include "storage/base/error_info.h"
+#include "storage/base/reasons.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
@@ -49,7 +50,7 @@ absl::StatusOr<Inspection> Inspect(const SourceFlags& flags, const ObjectStoreRe
   const absl::Status status = plan.status();
   // Files that have no tensors to look at can be cut by bytes, if that was not what was asked for.
   const bool wants_raw = options.strategy == CutStrategy::kRaw;
-  if (!status.ok() && flags.strategy.empty() && ReasonOf(status) == kOtherFormatReason) {
+  if (!status.ok() && flags.strategy.empty() && ReasonOf(status) == reasons::kOtherFormat) {
     plan = PlanSource(raw, *files);
   }
   if (!plan.ok()) return status;

@@ -8,6 +8,7 @@
 #include "client/cli/table.h"
 #include "client/cli/values.h"
 #include "client/sdk/pages.h"
+#include "storage/base/limits.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
 
@@ -188,7 +189,7 @@ void AddShardsCommand(CLI::App& app, Command& chosen) {
   show->add_option("MODEL@VERSION", options->model, "The model version")->required();
   show->add_option("INDEX", options->shard, "The shard's index, from 0")
       ->required()
-      ->check(CLI::Range(0u, kMaxShardsPerVersion - 1));
+      ->check(CLI::Range(0u, uint32_t{kMaxShardsPerVersion - 1}));
   show->callback([choose] { choose(ShowShard); });
   shards->callback([shards, model, choose] {
     if (!shards->get_subcommands().empty()) return;

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "client/cli/values.h"
 #include "client/format/file_names.h"
+#include "storage/base/limits.h"
 #include "storage/base/quote.h"
 #include "storage/base/status_macros.h"
 #include "storage/object/uri.h"
@@ -27,7 +28,7 @@ void AddSourceFlags(CLI::App& command, const std::shared_ptr<SourceFlags>& flags
           "bytes; raw: any file as byte ranges")
       ->check(CLI::IsMember({"layer", "type", "uniform", "raw"}));
   command.add_option("--shards", flags->shards, "Number of shards (default: one per 4 GiB)")
-      ->check(CLI::Range(1u, 100'000u));
+      ->check(CLI::Range(1u, uint32_t{kMaxShardsPerVersion}));
   command
       .add_option("--piece-size", flags->piece_size,
                   "Unit of fetch, check and retry: a power of two from 1MiB to 64MiB")

@@ -17,6 +17,7 @@
 #include "client/tune/plot.h"
 #include "client/tune/tuner.h"
 #include "storage/base/error_info.h"
+#include "storage/base/limits.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
@@ -221,7 +222,7 @@ void AddRanges(CLI::App& command, TuneArguments& options) {
   command.add_option("--shards", options.shards, "Numbers of shards to try")
       ->delimiter(',')
       ->allow_extra_args(false)
-      ->check(CLI::Range(1u, 100'000u))
+      ->check(CLI::Range(1u, uint32_t{kMaxShardsPerVersion}))
       ->capture_default_str();
   command.add_option("--piece-sizes", options.piece_sizes, "Piece sizes to try")
       ->delimiter(',')

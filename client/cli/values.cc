@@ -13,6 +13,9 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "storage/base/error_info.h"
+#include "storage/base/limits.h"
+#include "storage/base/placement_policy.h"
+#include "storage/base/reasons.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
 #include "storage/object/uri.h"
@@ -65,7 +68,7 @@ std::vector<uint32_t> Sorted(const google::protobuf::RepeatedField<uint32_t>& in
 }  // namespace
 
 absl::Status UsageError(absl::string_view message) {
-  return MakeError(absl::StatusCode::kInvalidArgument, "USAGE", message);
+  return MakeError(absl::StatusCode::kInvalidArgument, reasons::kUsage, message);
 }
 
 absl::StatusOr<int64_t> ParseSize(absl::string_view text) {
@@ -87,9 +90,9 @@ absl::StatusOr<int64_t> ParseSize(absl::string_view text) {
 
 absl::StatusOr<int64_t> ParsePieceSize(absl::string_view text) {
   MUSTER_ASSIGN_OR_RETURN(const int64_t bytes, ParseSize(text));
-  constexpr int64_t kMin = int64_t{1} << 20;
-  constexpr int64_t kMax = int64_t{64} << 20;
-  if (bytes >= kMin && bytes <= kMax && (bytes & (bytes - 1)) == 0) return bytes;
+  if (bytes >= kMinPieceSizeBytes && bytes <= kMaxPieceSizeBytes && (bytes & (bytes - 1)) == 0) {
+    return bytes;
+  }
   return UsageError(absl::StrCat("piece size ", text,
                                  " is not one of 1MiB, 2MiB, 4MiB, 8MiB, 16MiB, 32MiB or 64MiB"));
 }
@@ -164,11 +167,26 @@ absl::StatusOr<v1::Claim> ParseClaim(absl::string_view text) {
   return claim;
 }
 
+namespace {
+
+// "full, balanced … or ranked".
+std::string PolicyNames() {
+  std::string names;
+  const absl::Span<const PolicyTraits> policies = PlacementPolicies();
+  for (size_t i = 0; i < policies.size(); ++i) {
+    const absl::string_view before = i == 0 ? "" : i + 1 == policies.size() ? " or " : ", ";
+    absl::StrAppend(&names, before, absl::AsciiStrToLower(policies[i].name));
+  }
+  return names;
+}
+
+}  // namespace
+
 absl::StatusOr<v1::Assembly::Policy> ParsePolicy(absl::string_view text) {
   v1::Assembly::Policy policy = v1::Assembly::POLICY_UNSPECIFIED;
   if (!v1::Assembly::Policy_Parse(absl::AsciiStrToUpper(text), &policy) ||
       policy == v1::Assembly::POLICY_UNSPECIFIED) {
-    return RefuseValue(text, "no policy", "write full, balanced, contiguous, declared or ranked");
+    return RefuseValue(text, "no policy", absl::StrCat("write ", PolicyNames()));
   }
   return policy;
 }

@@ -41,7 +41,7 @@ absl::StatusOr<uint64_t> ParseRevision(absl::string_view text);
 // "any", "all", a list as ParseShardList takes it, or one of ranks: "ranks:0-7".
 absl::StatusOr<v1::Claim> ParseClaim(absl::string_view text);
 
-// "full", "declared", "balanced", "contiguous" or "ranked".
+// A name of storage/base/placement_policy.h, in letters of either case.
 absl::StatusOr<v1::Assembly::Policy> ParsePolicy(absl::string_view text);
 
 // Labels, each "key=value", by key. No key has two values.

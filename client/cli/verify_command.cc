@@ -12,6 +12,7 @@
 #include "client/cli/values.h"
 #include "client/hash/md5_lanes.h"
 #include "storage/base/error_info.h"
+#include "storage/base/reasons.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
 
@@ -98,7 +99,7 @@ absl::Status RunVerify(Invocation& invocation, const VerifyArguments& options) {
     PrintVerified(invocation, verify.model_version, summary);
   }
   if (summary.fault_count == 0) return absl::OkStatus();
-  return MakeError(absl::StatusCode::kDataLoss, "VERIFY_FAILED",
+  return MakeError(absl::StatusCode::kDataLoss, reasons::kVerifyFailed,
                    absl::StrCat(ShortModelVersionName(verify.model_version), ": ",
                                 CountOf(summary.fault_count, "fault"), " in ",
                                 CountOf(summary.objects, "object")),

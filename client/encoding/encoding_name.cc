@@ -3,6 +3,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "storage/base/error_info.h"
+#include "storage/base/reasons.h"
 
 namespace muster {
 namespace {
@@ -40,7 +41,7 @@ absl::StatusOr<Encoding> ParseEncoding(absl::string_view name) {
   }
   const std::string quoted = absl::CHexEscape(name.substr(0, kMaxQuotedBytes));
   return MakeError(
-      absl::StatusCode::kUnimplemented, "UNKNOWN_ENCODING",
+      absl::StatusCode::kUnimplemented, reasons::kUnknownEncoding,
       absl::StrCat("is encoded as \"", quoted, "\", which this program can't decode; update it"),
       {{"encoding", quoted}});
 }

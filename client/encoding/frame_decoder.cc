@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "client/encoding/frame_codec.h"
 #include "storage/base/error_info.h"
+#include "storage/base/reasons.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
@@ -14,7 +15,7 @@ namespace {
 
 absl::Status KeyMissing(absl::string_view key_id) {
   const std::string named = key_id.empty() ? "" : absl::StrCat(" with key \"", key_id, "\"");
-  return MakeError(absl::StatusCode::kFailedPrecondition, "KEY_MISSING",
+  return MakeError(absl::StatusCode::kFailedPrecondition, reasons::kKeyMissing,
                    absl::StrCat("is encrypted", named,
                                 ", and no key was given; name it with --key-file, --key-env or "
                                 "--key-command"),
@@ -27,7 +28,7 @@ absl::Status CheckAgreement(const DecodeRequest& request, const Trailer& trailer
     return absl::OkStatus();
   }
   return MakeError(
-      absl::StatusCode::kDataLoss, "ENCODING_DIFFERS",
+      absl::StatusCode::kDataLoss, reasons::kEncodingDiffers,
       absl::StrCat("the stored object is ", trailer.plain_bytes, " bytes encoded as \"", found,
                    "\", and registered as ", request.plain_bytes, " bytes encoded as \"",
                    request.encoding, "\""));
@@ -42,7 +43,7 @@ absl::StatusOr<std::shared_ptr<const FrameCipher>> CipherFor(const DecodeRequest
   if (CRYPTO_memcmp(check.data(), trailer.key_check.data(), check.size()) != 0) {
     const std::string named =
         trailer.key_id.empty() ? "" : absl::StrCat(" (its key id is \"", trailer.key_id, "\")");
-    return MakeError(absl::StatusCode::kFailedPrecondition, "WRONG_KEY",
+    return MakeError(absl::StatusCode::kFailedPrecondition, reasons::kWrongKey,
                      absl::StrCat("is encrypted with another key than the one that was given",
                                   named, "; give the key that it was published with"),
                      {{"key_id", trailer.key_id}});
@@ -53,7 +54,7 @@ absl::StatusOr<std::shared_ptr<const FrameCipher>> CipherFor(const DecodeRequest
 }  // namespace
 
 absl::Status FrameCorrupt(absl::string_view shard_name, size_t frame, absl::string_view what) {
-  return MakeError(absl::StatusCode::kDataLoss, "FRAME_CORRUPT",
+  return MakeError(absl::StatusCode::kDataLoss, reasons::kFrameCorrupt,
                    absl::StrCat(shard_name, ": frame ", frame, " can't be decoded: ", what),
                    {{"frame", absl::StrCat(frame)}});
 }
@@ -82,7 +83,7 @@ absl::StatusOr<FrameDecoder> FrameDecoder::Open(const DecodeRequest& request, Re
   if (decoder.cipher_ != nullptr) {
     std::string opened(static_cast<size_t>(known.table_plain_bytes()), '\0');
     if (!decoder.cipher_->OpenTable(bytes, absl::MakeSpan(opened))) {
-      return MakeError(absl::StatusCode::kDataLoss, "FRAME_TABLE_BROKEN",
+      return MakeError(absl::StatusCode::kDataLoss, reasons::kFrameTableBroken,
                        absl::StrCat(request.shard_name,
                                     ": the frame table was changed since it was encrypted, or "
                                     "belongs to another shard"));

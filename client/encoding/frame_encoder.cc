@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "client/encoding/frame_codec.h"
 #include "storage/base/error_info.h"
+#include "storage/base/limits.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {

@@ -7,6 +7,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "storage/base/error_info.h"
+#include "storage/base/limits.h"
+#include "storage/base/reasons.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
@@ -19,7 +21,7 @@ constexpr int64_t kRunEntryBytes = 16;
 constexpr size_t kKeyIdFieldBytes = kMaxKeyIdBytes + 1;
 
 absl::Status Broken(absl::string_view what) {
-  return MakeError(absl::StatusCode::kDataLoss, "FRAME_TABLE_BROKEN",
+  return MakeError(absl::StatusCode::kDataLoss, reasons::kFrameTableBroken,
                    absl::StrCat("the stored object can't be decoded: ", what));
 }
 

@@ -39,7 +39,6 @@ inline constexpr size_t kMaxFrames = 100'000;
 // Behind each encrypted frame.
 inline constexpr int64_t kSealTagBytes = 16;
 inline constexpr int64_t kTrailerBytes = 168;
-inline constexpr size_t kMaxKeyIdBytes = 63;
 inline constexpr uint32_t kFrameFormatVersion = 1;
 
 using Salt = std::array<uint8_t, 32>;

@@ -14,6 +14,7 @@
 #include "client/shell/shell_command.h"
 #include "storage/base/error_info.h"
 #include "storage/base/mutex.h"
+#include "storage/base/reasons.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
@@ -64,7 +65,7 @@ class CommandKeys final : public KeySource {
     if (const auto known = keys_.find(id); known != keys_.end()) return known->second;
     absl::StatusOr<SecretKey> key = Run(id);
     if (!key.ok()) {
-      return MakeError(absl::StatusCode::kFailedPrecondition, "KEY_COMMAND_FAILED",
+      return MakeError(absl::StatusCode::kFailedPrecondition, reasons::kKeyCommandFailed,
                        absl::StrCat("the key command gave no key for key id \"", id,
                                     "\": ", key.status().message()),
                        {{"key_id", id}});
@@ -113,7 +114,7 @@ absl::StatusOr<std::shared_ptr<KeySource>> ReadKeyFile(const std::string& path) 
   const absl::Status read = ReadText(fd, text);
   close(fd);
   if (known && S_ISREG(state.st_mode) && (state.st_mode & 0077) != 0) {
-    return MakeError(absl::StatusCode::kFailedPrecondition, "KEY_FILE_EXPOSED",
+    return MakeError(absl::StatusCode::kFailedPrecondition, reasons::kKeyFileExposed,
                      absl::StrCat(path,
                                   ": others than its owner may open the key file; `chmod "
                                   "600` it"),

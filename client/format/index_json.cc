@@ -10,13 +10,13 @@
 #include "client/format/safetensors_header.h"
 #include "client/format/safetensors_writer.h"
 #include "storage/base/error_info.h"
+#include "storage/base/limits.h"
 #include "storage/base/quote.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
 namespace {
 
-constexpr size_t kMaxPathBytes = 1'024;
 
 }  // namespace
 

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "client/format/json_reader.h"
 #include "storage/base/error_info.h"
+#include "storage/base/limits.h"
 #include "storage/base/quote.h"
 #include "storage/base/status_macros.h"
 

@@ -24,10 +24,6 @@ namespace muster {
 // The format's own cap on the header, without the 8 bytes before it.
 inline constexpr int64_t kMaxSafetensorsHeaderBytes = 100'000'000;
 inline constexpr int64_t kSafetensorsLengthBytes = 8;
-// What the catalogue can hold; proto/muster/v1/model.proto says the same.
-inline constexpr size_t kMaxTensorNameBytes = 1'024;
-inline constexpr size_t kMaxDtypeBytes = 32;
-inline constexpr size_t kMaxTensorDimensions = 32;
 
 // One tensor; the views are good as long as the header that they came from is neither moved nor
 // destroyed.

@@ -16,6 +16,7 @@
 #include "client/sdk/pieces.h"
 #include "storage/base/error_info.h"
 #include "storage/base/md5.h"
+#include "storage/base/reasons.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
 #include "storage/files/posix_file.h"
@@ -27,7 +28,7 @@ namespace {
 constexpr size_t kPiecesAtOnce = 16;
 
 absl::Status Differs(absl::string_view what, const Md5Digest& expected, const Md5Digest& found) {
-  return MakeError(absl::StatusCode::kDataLoss, "SHARD_CORRUPT",
+  return MakeError(absl::StatusCode::kDataLoss, reasons::kShardCorrupt,
                    absl::StrCat("shared memory: ", what, " has MD5 ", Md5ToHex(found),
                                 ", expected ", Md5ToHex(expected)),
                    {{"expected_md5", Md5ToHex(expected)}, {"found_md5", Md5ToHex(found)}});
@@ -36,7 +37,7 @@ absl::Status Differs(absl::string_view what, const Md5Digest& expected, const Md
 absl::Status Verify(const CheckedShard& shard, absl::string_view bytes,
                     const std::stop_token& stop) {
   if (static_cast<int64_t>(bytes.size()) != shard.size_bytes()) {
-    return MakeError(absl::StatusCode::kDataLoss, "SHARD_CORRUPT",
+    return MakeError(absl::StatusCode::kDataLoss, reasons::kShardCorrupt,
                      absl::StrCat("shared memory has ", bytes.size(), " bytes, the shard has ",
                                   shard.size_bytes()));
   }

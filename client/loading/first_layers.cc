@@ -4,6 +4,7 @@
 
 #include "client/sdk/pages.h"
 #include "storage/base/error_info.h"
+#include "storage/base/reasons.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
 
@@ -31,7 +32,7 @@ absl::StatusOr<std::vector<uint32_t>> LayerIndex::ShardsOfFirst(uint32_t layers)
     chosen.insert(shards.begin(), shards.end());
   }
   if (found == 0) {
-    return MakeError(absl::StatusCode::kFailedPrecondition, "NO_LAYERS",
+    return MakeError(absl::StatusCode::kFailedPrecondition, reasons::kNoLayers,
                      "no tensor is named like a part of a layer (\"model.layers.0.…\", "
                      "\"h.0.…\"); name the shards instead");
   }

@@ -14,6 +14,7 @@
 #include "client/format/file_names.h"
 #include "client/format/safetensors_header.h"
 #include "storage/base/error_info.h"
+#include "storage/base/reasons.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
@@ -46,7 +47,7 @@ class MemoryView final : public ByteSource {
 };
 
 absl::Status HeaderBroken(const v1::Shard& shard, absl::string_view what) {
-  return MakeError(absl::StatusCode::kDataLoss, "SHARD_HEADER_BROKEN",
+  return MakeError(absl::StatusCode::kDataLoss, reasons::kShardHeaderBroken,
                    absl::StrCat("its bytes are those that were published, but ", what),
                    {{"shard", shard.name()}});
 }

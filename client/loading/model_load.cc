@@ -14,8 +14,10 @@
 #include "client/hash/parallel.h"
 #include "client/sdk/pieces.h"
 #include "storage/base/error_info.h"
+#include "storage/base/limits.h"
 #include "storage/base/mutex.h"
 #include "storage/base/quote.h"
+#include "storage/base/reasons.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
 
@@ -25,7 +27,7 @@ namespace {
 absl::Status CheckCommitted(const v1::ModelVersion& version) {
   if (version.state() == v1::ModelVersion::COMMITTED) return absl::OkStatus();
   return MakeError(
-      absl::StatusCode::kFailedPrecondition, "VERSION_NOT_COMMITTED",
+      absl::StatusCode::kFailedPrecondition, reasons::kVersionNotCommitted,
       absl::StrCat(ShortModelVersionName(version.name()), " is not committed and can't be loaded"),
       {{"state", v1::ModelVersion::State_Name(version.state())}});
 }
@@ -34,10 +36,10 @@ absl::Status CheckCommitted(const v1::ModelVersion& version) {
 absl::Status CheckShard(const v1::Shard& shard, uint32_t index) {
   const auto size = shard.size_bytes();
   const int64_t content = ContentBytesOf(shard);
-  if (shard.index() != index || size < 1 || size > static_cast<uint64_t>(kMaxShardSizeBytes) ||
-      content < 1 || content > kMaxShardSizeBytes) {
+  if (shard.index() != index || size < 1 || size > kMaxShardSizeBytes || content < 1 ||
+      content > kMaxShardSizeBytes) {
     return MakeError(
-        absl::StatusCode::kDataLoss, "DESCRIPTION_BROKEN",
+        absl::StatusCode::kDataLoss, reasons::kDescriptionBroken,
         absl::StrCat("shard ", index, " is described as shard ", shard.index(), " with ", size,
                      " bytes; the server's description of it can't "
                      "be used"));
@@ -175,7 +177,7 @@ absl::StatusOr<std::vector<v1::Shard>> ModelLoad::Run::Choose() {
                           ChooseShards(client_, model_version_, indices, call));
   const size_t expected = indices.has_value() ? indices->size() : version.shard_count();
   if (shards.size() != expected) {
-    return MakeError(absl::StatusCode::kDataLoss, "DESCRIPTION_BROKEN",
+    return MakeError(absl::StatusCode::kDataLoss, reasons::kDescriptionBroken,
                      absl::StrCat(ShortModelVersionName(model_version_), " has ", expected,
                                   " shards and ", shards.size(), " are listed"));
   }
@@ -296,7 +298,7 @@ absl::StatusOr<ShardMemory> ModelLoad::Run::IntoCache(const PullShard& shard,
   MUSTER_RETURN_IF_ERROR(result.pull.status);
   if (result.entry->content().ContentKey() != ContentKeyOf(shard.shard)) {
     return MakeError(
-        absl::StatusCode::kFailedPrecondition, "CACHE_KEEPS_STORED",
+        absl::StatusCode::kFailedPrecondition, reasons::kCacheKeepsStored,
         absl::StrCat(options_.cache->place().path,
                      ": keeps encoded shards as they are stored; open it to keep their "
                      "content, or load into memory"));
@@ -386,7 +388,7 @@ absl::StatusOr<LoadedShard> ModelLoad::Run::AwaitShard(uint32_t index) {
   if (!planned_) return *ended_;
   const auto item = item_of_shard_.find(index);
   if (item == item_of_shard_.end()) {
-    return MakeError(absl::StatusCode::kNotFound, "SHARD_NOT_LOADED",
+    return MakeError(absl::StatusCode::kNotFound, reasons::kShardNotLoaded,
                      absl::StrCat("shard ", index, " of ", ShortModelVersionName(model_version_),
                                   " is not among the ", items_.size(), " that are loaded"),
                      {{"shard", absl::StrCat(index)}});
@@ -408,7 +410,7 @@ absl::StatusOr<LoadedTensor> ModelLoad::Run::AwaitTensor(absl::string_view name)
   }
   MUSTER_RETURN_IF_ERROR(*ended_);
   return MakeError(
-      absl::StatusCode::kNotFound, "TENSOR_UNKNOWN",
+      absl::StatusCode::kNotFound, reasons::kTensorUnknown,
       absl::StrCat("none of the ", items_.size(), " loaded shards of ",
                    ShortModelVersionName(model_version_), " has a tensor ", QuoteForMessage(name)));
 }

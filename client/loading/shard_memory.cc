@@ -11,6 +11,7 @@
 #include "absl/memory/memory.h"
 #include "absl/strings/str_cat.h"
 #include "storage/base/error_info.h"
+#include "storage/base/reasons.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
@@ -57,7 +58,7 @@ absl::StatusOr<ShardMemory> ShardMemory::Map(CachedShard entry) {
 absl::StatusOr<ShardMemory> ShardMemory::MapSealed(UniqueFd fd) {
   const int seals = fcntl(fd.get(), F_GET_SEALS);
   if (seals < 0 || (seals & kSeals) != kSeals) {
-    return MakeError(absl::StatusCode::kFailedPrecondition, "NOT_SEALED",
+    return MakeError(absl::StatusCode::kFailedPrecondition, reasons::kNotSealed,
                      "this is no shared memory that is sealed against writing, shrinking and "
                      "growing, so it could change while it is used");
   }

@@ -39,6 +39,7 @@
 #include "storage/base/error_info.h"
 #include "storage/base/md5.h"
 #include "storage/base/quote.h"
+#include "storage/base/reasons.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
 #include "storage/object/uri.h"
@@ -225,7 +226,7 @@ absl::Status Publication::Resume(const absl::Status& taken) {
   };
   if (value(kPlanKey) != fingerprint_) {
     return MakeError(
-        absl::StatusCode::kAlreadyExists, "DRAFT_DIFFERS",
+        absl::StatusCode::kAlreadyExists, reasons::kDraftDiffers,
         absl::StrCat(ShortModelVersionName(options_.model_version),
                      " is a draft of another source or with other options, so it can't be gone on "
                      "with"),
@@ -454,7 +455,7 @@ absl::StatusOr<ShardDigests> Publication::StoreBytes(const ShardStream& stream,
   if (registered->size_bytes() != static_cast<uint64_t>(digests->size_bytes) ||
       registered->root() != Md5ToHex(digests->root)) {
     return MakeError(
-        absl::StatusCode::kAborted, "SHARD_DIFFERS",
+        absl::StatusCode::kAborted, reasons::kShardDiffers,
         "the draft has it with other bytes: the source was changed since, or its object "
         "was encrypted and is gone; publish with --restart to begin anew",
         {{"uri", uri}});

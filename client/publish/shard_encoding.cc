@@ -18,6 +18,7 @@
 #include "client/publish/snapshot_digests.h"
 #include "storage/base/error_info.h"
 #include "storage/base/md5.h"
+#include "storage/base/reasons.h"
 #include "storage/base/status_macros.h"
 #include "storage/files/spool_file.h"
 #include "storage/object/io_buffer.h"
@@ -245,7 +246,7 @@ absl::Status CheckEncodedObject(const ObjectStoreRegistry& stores, const std::st
                                 const EncodeOptions& options, const ShardReading& reading) {
   MUSTER_ASSIGN_OR_RETURN(const ObjectRef object, stores.Open(uri));
   const absl::Status differs = MakeError(
-      absl::StatusCode::kAborted, "SHARD_DIFFERS",
+      absl::StatusCode::kAborted, reasons::kShardDiffers,
       "the draft has it with another content: the source was changed since", {{"uri", uri}});
   if (registered.content_size_bytes() != static_cast<uint64_t>(stream.size_bytes())) {
     return differs;

@@ -5,16 +5,15 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "storage/base/limits.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
 namespace {
 
-// proto/muster/v1/model.proto allows 1,000 items, 3 MiB of shards and 192 KiB of tensors; names and
-// framing need a little of that.
-constexpr size_t kMaxItems = 1'000;
-constexpr size_t kMaxShardBytes = (size_t{3} << 20) - (size_t{16} << 10);
-constexpr size_t kMaxTensorBytes = size_t{184} << 10;
+// Names and framing need a little of what a request may have.
+constexpr size_t kMaxShardBytes = kMaxAddShardsBytes - (16 << 10);
+constexpr size_t kMaxTensorBytes = kMaxTensorBatchBytes - (8 << 10);
 // 1 tag byte and a length of at most 3 bytes per item, rounded up.
 constexpr size_t kItemFrameBytes = 8;
 
@@ -46,7 +45,7 @@ std::vector<v1::Shard> ShardRegistrar::TakeBatch() {
   MutexLock lock(mutex_);
   size_t count = 0;
   size_t bytes = 0;
-  while (count < std::min(pending_.size(), kMaxItems)) {
+  while (count < std::min<size_t>(pending_.size(), kMaxItemsPerCall)) {
     bytes += pending_[count].ByteSizeLong() + kItemFrameBytes;
     if (count > 0 && bytes > kMaxShardBytes) break;
     ++count;
@@ -79,7 +78,7 @@ absl::Status ShardRegistrar::RegisterTensors(uint32_t index) {
     request.set_name(absl::StrCat(model_version_, "/shards/", index));
     request.set_start(static_cast<uint32_t>(next));
     size_t bytes = 0;
-    while (next < tensors.size() && static_cast<size_t>(request.tensors_size()) < kMaxItems) {
+    while (next < tensors.size() && request.tensors_size() < kMaxItemsPerCall) {
       bytes += tensors[next].ByteSizeLong() + kItemFrameBytes;
       if (request.tensors_size() > 0 && bytes > kMaxTensorBytes) break;
       *request.add_tensors() = std::move(tensors[next]);
@@ -98,7 +97,7 @@ absl::Status RegisterCompanions(Client& client, const std::string& model_version
     v1::AddCompanionsRequest request;
     request.set_name(model_version);
     size_t bytes = 0;
-    while (next < companions.size() && static_cast<size_t>(request.companions_size()) < kMaxItems) {
+    while (next < companions.size() && request.companions_size() < kMaxItemsPerCall) {
       bytes += companions[next].ByteSizeLong() + kItemFrameBytes;
       if (request.companions_size() > 0 && bytes > kMaxShardBytes) break;
       *request.add_companions() = companions[next];

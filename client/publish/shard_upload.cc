@@ -9,6 +9,7 @@
 #include "absl/types/span.h"
 #include "client/hash/sha256.h"
 #include "client/publish/snapshot_digests.h"
+#include "storage/base/limits.h"
 #include "storage/base/md5.h"
 #include "storage/base/quote.h"
 #include "storage/base/status_macros.h"

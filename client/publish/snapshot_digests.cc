@@ -9,6 +9,7 @@
 #include "client/hash/sha256.h"
 #include "storage/base/error_info.h"
 #include "storage/base/quote.h"
+#include "storage/base/reasons.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
@@ -22,7 +23,7 @@ absl::Status CompareSha256(absl::string_view file, absl::string_view expected,
                            absl::string_view found) {
   if (expected == found) return absl::OkStatus();
   return MakeError(
-      absl::StatusCode::kDataLoss, "BLOB_CORRUPT",
+      absl::StatusCode::kDataLoss, reasons::kBlobCorrupt,
       absl::StrCat(QuoteForMessage(file), ": has SHA-256 ", found, ", but its blob is named ",
                    expected, "; the download is damaged: remove the blob and download it again"),
       {{"file", std::string(file)},

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "client/sdk/follow_events.h"
 #include "storage/base/error_info.h"
+#include "storage/base/reasons.h"
 
 namespace muster {
 namespace {
@@ -26,7 +27,7 @@ class DrainWaiter {
       if (followed.ok()) break;
       // The server no longer keeps the events in between; the node's state says what they led to.
       if (absl::IsOutOfRange(followed)) continue;
-      if (ReasonOf(followed) != "WAIT_TIMED_OUT") {
+      if (ReasonOf(followed) != reasons::kWaitTimedOut) {
         result_ = std::move(followed);
       } else if (Look()) {
         // Blockers may have changed without an event of this node.
@@ -71,12 +72,12 @@ class DrainWaiter {
   // What the present state means for a wait that ends here.
   absl::Status Outcome() const {
     if (!last_.has_drain()) {
-      return MakeError(absl::StatusCode::kFailedPrecondition, "NOT_DRAINING",
+      return MakeError(absl::StatusCode::kFailedPrecondition, reasons::kNotDraining,
                        absl::StrCat(last_.name(), " is not being drained any more"),
                        {{"node", last_.name()}});
     }
     if (last_.drain().state() != v1::Drain::OVERDUE) return absl::OkStatus();
-    return MakeError(absl::StatusCode::kDeadlineExceeded, "DRAIN_OVERDUE",
+    return MakeError(absl::StatusCode::kDeadlineExceeded, reasons::kDrainOverdue,
                      absl::StrCat(last_.name(), " is not drained, and the deadline of its drain ",
                                   "has passed: ", DescribeDrain(last_.drain())),
                      {{"node", last_.name()}});
@@ -84,7 +85,7 @@ class DrainWaiter {
 
   absl::Status TimedOut() const {
     const std::string timeout = absl::FormatDuration(options_.retry.timeout);
-    return MakeError(absl::StatusCode::kDeadlineExceeded, "WAIT_TIMED_OUT",
+    return MakeError(absl::StatusCode::kDeadlineExceeded, reasons::kWaitTimedOut,
                      absl::StrCat(last_.name(), " is not drained after ", timeout, ": ",
                                   DescribeDrain(last_.drain())),
                      {{"node", last_.name()}, {"timeout", timeout}});

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "storage/base/error_info.h"
+#include "storage/base/reasons.h"
 
 namespace muster {
 namespace {
@@ -30,7 +31,7 @@ class Follower {
         case WatchRetry::Next::kStopped:
           return absl::CancelledError("following events was stopped");
         case WatchRetry::Next::kTimedOut:
-          return MakeError(absl::StatusCode::kDeadlineExceeded, "WAIT_TIMED_OUT",
+          return MakeError(absl::StatusCode::kDeadlineExceeded, reasons::kWaitTimedOut,
                            absl::StrCat("following events ended after ",
                                         absl::FormatDuration(options_.retry.timeout)));
         default:

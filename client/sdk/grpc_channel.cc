@@ -14,13 +14,13 @@
 #include "absl/strings/str_join.h"
 #include "client/sdk/status_from_wire.h"
 #include "storage/base/error_info.h"
+#include "storage/base/limits.h"
+#include "storage/base/reasons.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
 namespace {
 
-// The contract's message limit; the server sets the same.
-constexpr int kMaxMessageBytes = 4 << 20;
 // A server that vanished without closing its connections is noticed after the sum of both. The
 // server allows pings from every 5 s on; oftener would make it cut the connection.
 constexpr int kKeepaliveTimeMs = 20'000;
@@ -42,8 +42,8 @@ using google::protobuf::MessageLite;
 grpc::ChannelArguments Arguments() {
   grpc::ChannelArguments arguments;
   arguments.SetUserAgentPrefix("muster/" MUSTER_VERSION);
-  arguments.SetMaxReceiveMessageSize(kMaxMessageBytes);
-  arguments.SetMaxSendMessageSize(kMaxMessageBytes);
+  arguments.SetMaxReceiveMessageSize(kMaxGrpcMessageBytes);
+  arguments.SetMaxSendMessageSize(kMaxGrpcMessageBytes);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveTimeMs);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
@@ -216,7 +216,7 @@ class GrpcChannel final : public Channel {
       current_.store((too_slow ? server + 1 : server) % channels_.size(),
                      std::memory_order_relaxed);
       if (!too_slow || !ReasonOf(last).empty()) return last;
-      return MakeError(absl::StatusCode::kDeadlineExceeded, "SERVER_TIMED_OUT",
+      return MakeError(absl::StatusCode::kDeadlineExceeded, reasons::kServerTimedOut,
                        absl::StrCat("the Muster server at ", servers_[server],
                                     " gave no answer in time; it may be overloaded or stopped. "
                                     "--timeout waits longer"),
@@ -225,7 +225,7 @@ class GrpcChannel final : public Channel {
     // With a reason the error is a server's own word, and says more than we could.
     if (!ReasonOf(last).empty()) return last;
     const std::string all = absl::StrJoin(servers_, ", ");
-    return MakeError(absl::StatusCode::kUnavailable, "SERVER_UNREACHABLE",
+    return MakeError(absl::StatusCode::kUnavailable, reasons::kServerUnreachable,
                      absl::StrCat("no Muster server answers at ", all, " (", last.message(),
                                   "). Is musterd running there? --server names another address"),
                      {{"servers", all}});
@@ -241,7 +241,7 @@ absl::Status CheckServer(const std::string& server) {
   uint32_t port = 0;
   if (colon == std::string::npos || colon == 0 ||
       !absl::SimpleAtoi(server.substr(colon + 1), &port) || port == 0 || port > 65'535) {
-    return MakeError(absl::StatusCode::kInvalidArgument, "INVALID_SERVER",
+    return MakeError(absl::StatusCode::kInvalidArgument, reasons::kInvalidServer,
                      absl::StrCat("server \"", server, "\" is not host:port, as in 127.0.0.1:7070"),
                      {{"server", server}});
   }

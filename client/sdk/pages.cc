@@ -5,24 +5,23 @@
 
 #include "absl/strings/str_cat.h"
 #include "storage/base/error_info.h"
+#include "storage/base/limits.h"
+#include "storage/base/reasons.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
 namespace {
 
-// The most that the server puts on a page.
-constexpr uint32_t kPageSize = 1'000;
-
 // Calls `list` for page after page and `on_item` for each of `items_of(page)`.
 template <typename Request, typename ListPage, typename ItemsOf, typename OnEach>
 absl::Status ForEach(Request request, ListPage list, ItemsOf items_of, OnEach on_item) {
-  request.set_page_size(kPageSize);
+  request.set_page_size(kMaxPageSize);
   while (true) {
     MUSTER_ASSIGN_OR_RETURN(const auto page, list(request));
     for (const auto& item : items_of(page)) MUSTER_RETURN_IF_ERROR(on_item(item));
     if (page.next_page_token().empty()) return absl::OkStatus();
     if (page.next_page_token() == request.page_token()) {
-      return MakeError(absl::StatusCode::kInternal, "PAGING_STUCK",
+      return MakeError(absl::StatusCode::kInternal, reasons::kPagingStuck,
                        absl::StrCat("the server answers ", request.GetTypeName(),
                                     " with the page token that it was asked with"));
     }

@@ -6,16 +6,15 @@
 
 #include "absl/strings/str_cat.h"
 #include "storage/base/error_info.h"
+#include "storage/base/limits.h"
+#include "storage/base/reasons.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
 namespace {
 
-// The contract's limit; more would be a server that we can't trust with our memory.
-constexpr uint32_t kMaxPieces = 100'000;
-
 absl::Status PiecesDiffer(const v1::Shard& shard, absl::string_view what) {
-  return MakeError(absl::StatusCode::kDataLoss, "PIECES_DIFFER",
+  return MakeError(absl::StatusCode::kDataLoss, reasons::kPiecesDiffer,
                    absl::StrCat("the piece list of ", shard.name(), " can't be used: ", what),
                    {{"shard", shard.name()}});
 }
@@ -23,7 +22,8 @@ absl::Status PiecesDiffer(const v1::Shard& shard, absl::string_view what) {
 absl::Status CheckShape(const v1::Shard& shard) {
   if (shard.piece_size_bytes() == 0) return PiecesDiffer(shard, "its piece size is 0");
   const uint64_t pieces = (shard.size_bytes() - 1) / shard.piece_size_bytes() + 1;
-  if (shard.size_bytes() == 0 || pieces != shard.piece_count() || pieces > kMaxPieces) {
+  // More would be a server that we can't trust with our memory.
+  if (shard.size_bytes() == 0 || pieces != shard.piece_count() || pieces > kMaxPiecesPerShard) {
     return PiecesDiffer(shard,
                         absl::StrCat(shard.piece_count(), " pieces of ", shard.piece_size_bytes(),
                                      " bytes don't make its ", shard.size_bytes(), " bytes"));

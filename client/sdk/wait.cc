@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "storage/base/error_info.h"
+#include "storage/base/reasons.h"
 
 namespace muster {
 namespace {
@@ -100,7 +101,7 @@ class Waiter {
     const std::string what = options_.node.empty()
                                  ? options_.assembly
                                  : absl::StrCat(options_.node, " in ", options_.assembly);
-    return MakeError(absl::StatusCode::kDeadlineExceeded, "WAIT_TIMED_OUT",
+    return MakeError(absl::StatusCode::kDeadlineExceeded, reasons::kWaitTimedOut,
                      absl::StrCat(what, " is not READY after ",
                                   absl::FormatDuration(options_.retry.timeout), ": ", LastState()),
                      {{"assembly", options_.assembly},

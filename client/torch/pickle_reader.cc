@@ -11,6 +11,7 @@
 #include "absl/strings/str_format.h"
 #include "storage/base/error_info.h"
 #include "storage/base/quote.h"
+#include "storage/base/reasons.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
@@ -23,12 +24,12 @@ using Role = TorchGlobal::Role;
 constexpr size_t kMaxLineBytes = 1'024;
 
 absl::Status BrokenPickle(absl::string_view what) {
-  return MakeError(absl::StatusCode::kInvalidArgument, "PICKLE_BROKEN",
+  return MakeError(absl::StatusCode::kInvalidArgument, reasons::kPickleBroken,
                    absl::StrCat(what, "; the file is damaged, or torch did not write it"));
 }
 
 absl::Status Refused(absl::string_view name, absl::string_view what) {
-  return MakeError(absl::StatusCode::kInvalidArgument, "PICKLE_REFUSED",
+  return MakeError(absl::StatusCode::kInvalidArgument, reasons::kPickleRefused,
                    absl::StrCat(what,
                                 "; Muster runs nothing of a pickle and reads dicts of tensors "
                                 "only: save model.state_dict() with torch"),

@@ -9,6 +9,7 @@
 #include "absl/types/span.h"
 #include "storage/base/error_info.h"
 #include "storage/base/quote.h"
+#include "storage/base/reasons.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
@@ -20,7 +21,7 @@ constexpr absl::string_view kKeys[] = {"state_dict", "model", "module", "model_s
 constexpr size_t kMaxListed = 10;
 
 absl::Status NoStateDict(absl::string_view what) {
-  return MakeError(absl::StatusCode::kInvalidArgument, "TORCH_NO_STATE_DICT",
+  return MakeError(absl::StatusCode::kInvalidArgument, reasons::kTorchNoStateDict,
                    absl::StrCat(what, "; save the model's state_dict() alone"));
 }
 

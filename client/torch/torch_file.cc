@@ -19,6 +19,7 @@
 #include "client/torch/zip_directory.h"
 #include "storage/base/error_info.h"
 #include "storage/base/quote.h"
+#include "storage/base/reasons.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
@@ -28,7 +29,7 @@ constexpr absl::string_view kPickleName = "data.pkl";
 constexpr size_t kMaxNamesListed = 5;
 
 absl::Status Unsupported(absl::string_view what) {
-  return MakeError(absl::StatusCode::kInvalidArgument, "TORCH_UNSUPPORTED", what);
+  return MakeError(absl::StatusCode::kInvalidArgument, reasons::kTorchUnsupported, what);
 }
 
 // The bytes of a safetensors file: a header, then tensors of another file.

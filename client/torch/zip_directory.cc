@@ -9,6 +9,7 @@
 #include "absl/types/span.h"
 #include "storage/base/error_info.h"
 #include "storage/base/quote.h"
+#include "storage/base/reasons.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
@@ -35,7 +36,7 @@ constexpr uint64_t kSizesFollow = 8;
 
 absl::Status BrokenZip(absl::string_view what) {
   return MakeError(
-      absl::StatusCode::kInvalidArgument, "ZIP_BROKEN",
+      absl::StatusCode::kInvalidArgument, reasons::kZipBroken,
       absl::StrCat(what, "; the file is damaged, was cut short, or is no PyTorch file"));
 }
 
@@ -222,7 +223,7 @@ class Reader {
   static absl::Status CheckStored(const Found& found, uint64_t method) {
     if (method == 0 && (found.flags & kEncrypted) == 0) return absl::OkStatus();
     return MakeError(
-        absl::StatusCode::kInvalidArgument, "ZIP_COMPRESSED",
+        absl::StatusCode::kInvalidArgument, reasons::kZipCompressed,
         absl::StrCat("entry ", QuoteForMessage(found.entry.name), " is ",
                      method == 0 ? "encrypted" : absl::StrCat("compressed (method ", method, ")"),
                      ", but torch.save stores entries as they are; save it again with torch, of a "
@@ -344,7 +345,7 @@ absl::StatusOr<std::string> ReadZipEntry(const ByteSource& source, const ZipEntr
   MUSTER_ASSIGN_OR_RETURN(std::string bytes,
                           ReadBytes(source, entry.offset_bytes, entry.size_bytes));
   if (Crc32(bytes) == entry.crc32) return bytes;
-  return MakeError(absl::StatusCode::kDataLoss, "ZIP_CRC_DIFFERS",
+  return MakeError(absl::StatusCode::kDataLoss, reasons::kZipCrcDiffers,
                    absl::StrCat(what, " does not match its CRC-32; the file is damaged"),
                    {{"file", source.name()}, {"entry", entry.name}});
 }

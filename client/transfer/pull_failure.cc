@@ -4,29 +4,28 @@
 
 #include "absl/strings/string_view.h"
 #include "storage/base/error_info.h"
+#include "storage/base/limits.h"
+#include "storage/base/reasons.h"
 
 namespace muster {
 namespace {
 
 using muster::v1::ShardFailure;
 
-// The server's limit for ShardFailure.message.
-constexpr size_t kMaxMessageBytes = 1024;
-
 absl::string_view ReasonFor(ShardFailure::Code code) {
   switch (code) {
     case ShardFailure::CORRUPT:
-      return "SHARD_CORRUPT";
+      return reasons::kShardCorrupt;
     case ShardFailure::MISSING:
-      return "SHARD_MISSING";
+      return reasons::kShardMissing;
     case ShardFailure::SLOW:
-      return "SHARD_SLOW";
+      return reasons::kShardSlow;
     case ShardFailure::UNREADABLE:
-      return "SHARD_UNREADABLE";
+      return reasons::kShardUnreadable;
     case ShardFailure::NO_SPACE:
-      return "NODE_NO_SPACE";
+      return reasons::kNodeNoSpace;
     default:
-      return "NODE_ERROR";
+      return reasons::kNodeError;
   }
 }
 
@@ -51,8 +50,8 @@ bool IsContinuationByte(char byte) { return (static_cast<unsigned char>(byte) & 
 
 ShardFailure ToProto(const PullFailure& failure) {
   size_t length = failure.message.size();
-  if (length > kMaxMessageBytes) {
-    length = kMaxMessageBytes;
+  if (length > kMaxFailureMessageBytes) {
+    length = kMaxFailureMessageBytes;
     while (length > 0 && IsContinuationByte(failure.message[length])) --length;
   }
   ShardFailure proto;

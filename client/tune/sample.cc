@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "storage/base/limits.h"
 #include "storage/base/quote.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"

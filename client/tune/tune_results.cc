@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "client/checkpoint/cut_plan.h"
+#include "storage/base/limits.h"
 
 namespace muster {
 namespace {

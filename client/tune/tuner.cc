@@ -17,6 +17,7 @@
 #include "client/transfer/puller.h"
 #include "storage/base/error_info.h"
 #include "storage/base/md5.h"
+#include "storage/base/reasons.h"
 #include "storage/base/status_macros.h"
 #include "storage/object/local_file.h"
 #include "storage/object/uri.h"
@@ -68,7 +69,7 @@ class Tuning {
     if (!cleaned.ok()) results_.notes.emplace_back(cleaned.message());
     if (results_.load.empty()) {
       return MakeError(
-          absl::StatusCode::kFailedPrecondition, "NOT_MEASURED",
+          absl::StatusCode::kFailedPrecondition, reasons::kNotMeasured,
           absl::StrCat("nothing could be measured within ", absl::FormatDuration(options_.max_time),
                        "; give it more time, or a smaller sample"));
     }

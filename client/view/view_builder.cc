@@ -41,6 +41,7 @@
 #include "storage/base/md5.h"
 #include "storage/base/mutex.h"
 #include "storage/base/quote.h"
+#include "storage/base/reasons.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
 #include "storage/files/disk_room.h"
@@ -60,7 +61,7 @@ constexpr size_t kMaxShardsNamed = 20;
 
 absl::Status LinksImpossible(int error, const std::string& from, const std::string& to) {
   return MakeError(
-      absl::StatusCode::kFailedPrecondition, "VIEW_LINKS_IMPOSSIBLE",
+      absl::StatusCode::kFailedPrecondition, reasons::kViewLinksImpossible,
       absl::StrCat(QuoteForMessage(from), " can't be linked to ", QuoteForMessage(to), ": ",
                    std::generic_category().message(error),
                    "; hard links need cache and view on one file system: leave --view-links out, "
@@ -104,7 +105,7 @@ class ViewBuild {
     if (!kept) {
       plan_ = Plan(options_.links.value_or(ViewLinks::kHard));
       absl::Status built = Build();
-      if (ReasonOf(built) == "VIEW_LINKS_IMPOSSIBLE" && !options_.links.has_value()) {
+      if (ReasonOf(built) == reasons::kViewLinksImpossible && !options_.links.has_value()) {
         RemoveStaging();
         plan_ = Plan(ViewLinks::kSymlink);
         built = Build();
@@ -171,7 +172,7 @@ class ViewBuild {
       if (whole[file.index]) files_.push_back(std::move(file));
     }
     if (!files_.empty()) return absl::OkStatus();
-    return MakeError(absl::StatusCode::kFailedPrecondition, "VIEW_INCOMPLETE",
+    return MakeError(absl::StatusCode::kFailedPrecondition, reasons::kViewIncomplete,
                      absl::StrCat(version_,
                                   ": this node holds no whole file of it, so there is "
                                   "nothing to make a view of"));
@@ -220,7 +221,7 @@ class ViewBuild {
       const ViewRecord plan = Plan(old_->links);
       if (!old_is_there_ || old_->content == plan.content) return absl::OkStatus();
       return MakeError(
-          absl::StatusCode::kFailedPrecondition, "VIEW_VERSION_DIFFERS",
+          absl::StatusCode::kFailedPrecondition, reasons::kViewVersionDiffers,
           absl::StrCat(QuoteForMessage(place_.PathOf(version_)), ": holds another ", version_,
                        " than the server has now, which engines may have open; publish under "
                        "another version, or remove this one with `muster view remove`"),
@@ -228,7 +229,7 @@ class ViewBuild {
     }
     if (!absl::IsNotFound(old.status())) return old.status();
     if (!old_is_there_) return absl::OkStatus();
-    return MakeError(absl::StatusCode::kFailedPrecondition, "VIEW_NOT_OURS",
+    return MakeError(absl::StatusCode::kFailedPrecondition, reasons::kViewNotOurs,
                      absl::StrCat(QuoteForMessage(place_.PathOf(version_)),
                                   ": no view made it; move it away, or name another directory for "
                                   "the view"),
@@ -341,7 +342,7 @@ class ViewBuild {
     MUSTER_ASSIGN_OR_RETURN(const CheckedShard checked, CheckedShard::Make(pull));
     MUSTER_ASSIGN_OR_RETURN(CachedShard entry, cache_.Lookup(checked, stop));
     if (entry.content().ContentKey() == checked.ContentKey()) return entry;
-    return MakeError(absl::StatusCode::kFailedPrecondition, "CACHE_KEEPS_STORED",
+    return MakeError(absl::StatusCode::kFailedPrecondition, reasons::kCacheKeepsStored,
                      absl::StrCat(cache_place_.path,
                                   ": keeps encoded shards as they are stored, which no engine can "
                                   "read; use --cache-form plain or both"),
@@ -371,7 +372,7 @@ class ViewBuild {
     }
     if (missing.size() > kMaxShardsNamed) absl::StrAppend(&named, ",…");
     return MakeError(
-        absl::StatusCode::kFailedPrecondition, "VIEW_INCOMPLETE",
+        absl::StatusCode::kFailedPrecondition, reasons::kViewIncomplete,
         absl::StrCat(
             version_, ": the cache lacks ", missing.size(), " of ", shards_.size(), " shards (",
             named,

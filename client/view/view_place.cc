@@ -23,6 +23,7 @@
 #include "absl/strings/strip.h"
 #include "storage/base/error_info.h"
 #include "storage/base/quote.h"
+#include "storage/base/reasons.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
 #include "storage/files/staged_file.h"
@@ -39,14 +40,14 @@ constexpr char kViewRecordSuffix[] = ".record";
 constexpr int kMaxViewStartsOver = 1000;
 
 absl::Status NotOurs(const std::string& path, absl::string_view what) {
-  return MakeError(absl::StatusCode::kFailedPrecondition, "VIEW_NOT_OURS",
+  return MakeError(absl::StatusCode::kFailedPrecondition, reasons::kViewNotOurs,
                    absl::StrCat(QuoteForMessage(path), ": ", what,
                                 "; move it away, or name another directory for the view"),
                    {{"path", path}});
 }
 
 absl::Status AtMountPoint(const std::string& path) {
-  return MakeError(absl::StatusCode::kFailedPrecondition, "VIEW_AT_MOUNT_POINT",
+  return MakeError(absl::StatusCode::kFailedPrecondition, reasons::kViewAtMountPoint,
                    absl::StrCat(QuoteForMessage(path),
                                 ": is a mount point, and a view is a link that is replaced; name a "
                                 "directory below it"),
@@ -78,7 +79,7 @@ bool IsVersionName(absl::string_view name) {
 
 absl::StatusOr<ViewPlace> ViewPlace::At(absl::string_view directory) {
   const auto refuse = [&](absl::string_view why) {
-    return MakeError(absl::StatusCode::kInvalidArgument, "VIEW_PATH",
+    return MakeError(absl::StatusCode::kInvalidArgument, reasons::kViewPath,
                      absl::StrCat("a view can't be at ", QuoteForMessage(directory), ": ", why),
                      {{"path", std::string(directory)}});
   };
@@ -182,7 +183,7 @@ absl::StatusOr<UniqueFd> ViewPlace::LockExisting(const std::stop_token& stop) co
   MUSTER_RETURN_IF_ERROR(Check());
   std::error_code error;
   if (fs::exists(fs::symlink_status(MarkerPath(), error))) return Lock(stop);
-  return MakeError(absl::StatusCode::kNotFound, "VIEW_UNKNOWN",
+  return MakeError(absl::StatusCode::kNotFound, reasons::kViewUnknown,
                    absl::StrCat(QuoteForMessage(link_), ": there is no view; an agent with --view ",
                                 "makes one"),
                    {{"path", link_}});

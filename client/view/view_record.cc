@@ -27,6 +27,7 @@
 #include "client/format/index_json.h"
 #include "storage/base/error_info.h"
 #include "storage/base/quote.h"
+#include "storage/base/reasons.h"
 #include "storage/base/status_macros.h"
 #include "storage/files/staged_file.h"
 
@@ -126,7 +127,7 @@ std::optional<ViewRecord> ParseRecord(const std::string& text) {
 }
 
 absl::Status Broken(const std::string& path, absl::string_view what) {
-  return MakeError(absl::StatusCode::kDataLoss, "VIEW_BROKEN",
+  return MakeError(absl::StatusCode::kDataLoss, reasons::kViewBroken,
                    absl::StrCat(QuoteForMessage(path), ": ", what), {{"path", path}});
 }
 
@@ -170,7 +171,7 @@ absl::StatusOr<ViewRecord> ReadViewRecord(const ViewPlace& place, absl::string_v
   std::optional<ViewRecord> record = ParseRecord(text.str());
   if (record.has_value()) return *std::move(record);
   return MakeError(
-      absl::StatusCode::kDataLoss, "VIEW_RECORD_BROKEN",
+      absl::StatusCode::kDataLoss, reasons::kViewRecordBroken,
       absl::StrCat(QuoteForMessage(path), ": can't be understood; `muster view remove` ",
                    "with --force takes the version away"),
       {{"path", path}});

@@ -14,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "storage/base/error_info.h"
 #include "storage/base/quote.h"
+#include "storage/base/reasons.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
 
@@ -24,7 +25,7 @@ namespace fs = std::filesystem;
 
 absl::Status UnknownVersion(const ViewPlace& place, const std::string& version) {
   return MakeError(
-      absl::StatusCode::kNotFound, "VIEW_VERSION_UNKNOWN",
+      absl::StatusCode::kNotFound, reasons::kViewVersionUnknown,
       absl::StrCat(QuoteForMessage(place.link()), ": has no version ", QuoteForMessage(version),
                    "; `muster view list ", place.link(), "` shows those that it has"),
       {{"path", place.link()}, {"version", version}});
@@ -89,7 +90,7 @@ absl::Status RemoveVersion(const ViewPlace& place, const std::string& version) {
 absl::Status HealthOf(const ViewPlace& place, const std::string& version,
                       const ViewRecord& record) {
   if (record.state != ViewRecord::State::kBuilding) return CheckViewFiles(place, version, record);
-  return MakeError(absl::StatusCode::kUnavailable, "VIEW_INCOMPLETE",
+  return MakeError(absl::StatusCode::kUnavailable, reasons::kViewIncomplete,
                    absl::StrCat(QuoteForMessage(place.PathOf(version)),
                                 ": is being made, or its making was broken off"));
 }
@@ -130,7 +131,7 @@ absl::StatusOr<std::vector<ViewVersion>> ListViewVersions(const ViewPlace& place
   MUSTER_RETURN_IF_ERROR(place.Check());
   const absl::StatusOr<std::vector<std::string>> names = place.Versions();
   if (absl::IsNotFound(names.status())) {
-    return MakeError(absl::StatusCode::kNotFound, "VIEW_UNKNOWN",
+    return MakeError(absl::StatusCode::kNotFound, reasons::kViewUnknown,
                      absl::StrCat(QuoteForMessage(place.link()),
                                   ": there is no view; an agent with --view makes one"),
                      {{"path", place.link()}});
@@ -176,7 +177,7 @@ absl::StatusOr<std::vector<std::string>> RemoveViewVersions(const ViewPlace& pla
     }
     versions = {removal.version};
     if (current == removal.version && !removal.force) {
-      return MakeError(absl::StatusCode::kFailedPrecondition, "VIEW_VERSION_CURRENT",
+      return MakeError(absl::StatusCode::kFailedPrecondition, reasons::kViewVersionCurrent,
                        absl::StrCat(QuoteForMessage(place.link()), ": leads to ", removal.version,
                                     "; switch to another version first, or say --force"),
                        {{"path", place.link()}, {"version", removal.version}});

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "storage/base/error_info.h"
+#include "storage/base/reasons.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
@@ -13,11 +14,11 @@ absl::Status QueueFull(size_t limit) {
   return WithDetail(
       absl::ResourceExhaustedError(
           absl::StrCat("the server is overloaded: ", limit, " calls wait already")),
-      ErrorDetail{"QUEUE_FULL", {{"limit", absl::StrCat(limit)}}, absl::Milliseconds(200)});
+      ErrorDetail{reasons::kQueueFull, {{"limit", absl::StrCat(limit)}}, absl::Milliseconds(200)});
 }
 
 absl::Status ShuttingDown() {
-  return MakeError(absl::StatusCode::kUnavailable, "SHUTTING_DOWN",
+  return MakeError(absl::StatusCode::kUnavailable, reasons::kShuttingDown,
                    "the server is shutting down: try again, or another server");
 }
 
@@ -37,10 +38,11 @@ constexpr size_t kRevisionRowBytes = 64;
 
 }  // namespace
 
-Committer::Committer(MetadataStore& store, Registry& registry, Feed& feed, const Options& options,
-                     std::function<void(AssemblyUid)> plan_wanted)
+Committer::Committer(MetadataStore& store, Registry& registry, LiveTables& live, Feed& feed,
+                     const Options& options, std::function<void(AssemblyUid)> plan_wanted)
     : store_(store),
       registry_(registry),
+      live_(live),
       feed_(feed),
       options_(options),
       plan_wanted_(std::move(plan_wanted)) {}
@@ -175,7 +177,7 @@ absl::Status Committer::AddToGroup(Applied& applied) {
   for (auto& operation : applied.operations) {
     group_.batch.operations.push_back(std::move(operation));
   }
-  for (Event& event : applied.events) group_.events.push_back(std::move(event));
+  for (Change& change : applied.changes) group_.changes.push_back(std::move(change));
   for (const AssemblyUid uid : applied.plans_wanted) group_.plans_wanted.push_back(uid);
   return absl::OkStatus();
 }
@@ -192,8 +194,8 @@ absl::Status Committer::Flush() {
   }
   if (!group.answers.empty()) MUSTER_RETURN_IF_ERROR(store_.CheckLeadership());
   // The lease table first: a node that is told its epoch may send a heartbeat at once.
-  for (const Event& event : group.events) registry_.Committed(event);
-  feed_.Publish(std::move(group.events), revision);
+  for (const Change& change : group.changes) live_.Apply(change);
+  feed_.Publish(std::move(group.changes), revision);
   for (auto& answer : group.answers) answer(revision);
   ReleaseReads(revision);
   for (const AssemblyUid assembly : group.plans_wanted) plan_wanted_(assembly);

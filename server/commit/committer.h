@@ -6,7 +6,7 @@
 //    collects the rows.
 // 3. The rows of the group are committed as one synced batch (or several, where the store's limits
 //    ask for it).
-// 4. Then, and only then, the events are published and the jobs are answered; so are the reads that
+// 4. Then, and only then, the changes are published and the jobs are answered; so are the reads that
 //    saw the state.
 //
 // Reads run under the shared lock at any time. They may see what is not durable yet, and so are
@@ -26,6 +26,7 @@
 #include "absl/status/statusor.h"
 #include "google/protobuf/message.h"
 #include "server/registry/command.h"
+#include "server/registry/live_tables.h"
 #include "server/registry/registry.h"
 #include "server/watch/feed.h"
 #include "storage/base/mutex.h"
@@ -62,8 +63,8 @@ class Committer {
 
   // All outlive the committer. `plan_wanted` is called on the committer's thread, after the group
   // is durable.
-  Committer(MetadataStore& store, Registry& registry, Feed& feed, const Options& options,
-            std::function<void(AssemblyUid)> plan_wanted);
+  Committer(MetadataStore& store, Registry& registry, LiveTables& live, Feed& feed,
+            const Options& options, std::function<void(AssemblyUid)> plan_wanted);
 
   // Reads the state from the store and starts the feed behind it.
   absl::Status Load();
@@ -100,7 +101,7 @@ class Committer {
     Revision revision;
     MetadataBatch batch;
     size_t batch_bytes = 0;
-    std::vector<Event> events;
+    std::vector<Change> changes;
     std::vector<AssemblyUid> plans_wanted;
     std::vector<std::function<void(Revision)>> answers;
   };
@@ -115,6 +116,7 @@ class Committer {
 
   MetadataStore& store_;
   Registry& registry_;
+  LiveTables& live_;
   Feed& feed_;
   const Options options_;
   const std::function<void(AssemblyUid)> plan_wanted_;

@@ -4,13 +4,11 @@
 
 namespace muster {
 
-TickThread::TickThread(Clock& clock, const Registry& registry, MetadataStore& store,
-                       Committer& committer, absl::Duration interval)
-    : clock_(clock),
-      registry_(registry),
-      store_(store),
-      committer_(committer),
-      thread_([this, interval] { Run(interval); }) {}
+TickThread::TickThread(Clock& clock, LiveTables& live, MetadataStore& store, Committer& committer,
+                       absl::Duration interval)
+    : clock_(clock), live_(live), store_(store), committer_(committer), thread_([this, interval] {
+        Run(interval);
+      }) {}
 
 TickThread::~TickThread() {
   {
@@ -21,7 +19,7 @@ TickThread::~TickThread() {
   thread_.join();
 }
 
-Job TickThread::MakeTick(Clock& clock, const Registry& registry, MetadataStore& store) {
+Job TickThread::MakeTick(Clock& clock, LiveTables& live, MetadataStore& store) {
   Tick tick;
   tick.time_us = absl::ToUnixMicros(clock.Now());
   // A device that can't be asked is treated as one without a bound; writing to it will tell.
@@ -30,8 +28,8 @@ Job TickThread::MakeTick(Clock& clock, const Registry& registry, MetadataStore& 
   Job job;
   job.commands.push_back(tick);
   const absl::Duration now = clock.Monotonic();
-  registry.readers().Tick(now);
-  const LeaseTable::Due due = registry.leases().Tick(now);
+  live.read_places.Tick(now);
+  const LeaseTable::Due due = live.leases.Tick(now);
   for (const LeaseTable::Lease& lease : due.expired) {
     job.commands.push_back(ExpireLease{lease.node, lease.epoch});
   }
@@ -45,7 +43,7 @@ Job TickThread::MakeTick(Clock& clock, const Registry& registry, MetadataStore& 
 void TickThread::Run(absl::Duration interval) {
   while (true) {
     // The lease table needs every tick; the committer takes the next one when it has done the last.
-    Job job = MakeTick(clock_, registry_, store_);
+    Job job = MakeTick(clock_, live_, store_);
     if (!pending_->exchange(true)) {
       job.done = [pending = pending_](JobResult) { *pending = false; };
       committer_.SubmitInternal(std::move(job));

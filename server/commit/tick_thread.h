@@ -8,7 +8,7 @@
 
 #include "absl/time/time.h"
 #include "server/commit/committer.h"
-#include "server/registry/registry.h"
+#include "server/registry/live_tables.h"
 #include "storage/base/clock.h"
 #include "storage/base/mutex.h"
 #include "storage/metadata/metadata_store.h"
@@ -18,7 +18,7 @@ namespace muster {
 class TickThread {
  public:
   // All outlive it.
-  TickThread(Clock& clock, const Registry& registry, MetadataStore& store, Committer& committer,
+  TickThread(Clock& clock, LiveTables& live, MetadataStore& store, Committer& committer,
              absl::Duration interval);
   ~TickThread();
   TickThread(const TickThread&) = delete;
@@ -26,13 +26,13 @@ class TickThread {
 
   // Tells the tables beside the registry the time, and makes the job of one tick: the time, and
   // what the lease table declares expired by it.
-  static Job MakeTick(Clock& clock, const Registry& registry, MetadataStore& store);
+  static Job MakeTick(Clock& clock, LiveTables& live, MetadataStore& store);
 
  private:
   void Run(absl::Duration interval);
 
   Clock& clock_;
-  const Registry& registry_;
+  LiveTables& live_;
   MetadataStore& store_;
   Committer& committer_;
   // A tick is under way; another one would only queue up behind it. Shared with the job, which may

@@ -128,7 +128,7 @@ void PlanDeclared(PlanState& state) {
   std::vector<NodeIndex> pool_members;
   bool any_members = false;
   for (const NodeIndex node : state.order()) {
-    const bool any = state.input().nodes[node].claim.kind == PlanClaim::Kind::kAny;
+    const bool any = state.ClaimOf(node) == ClaimKind::kAny;
     any_members |= any;
     if (any || state.node(node).leaving) pool_members.push_back(node);
   }

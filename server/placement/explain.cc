@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
+#include "server/placement/placement.h"
 #include "server/placement/plan_state.h"
 #include "storage/base/status_macros.h"
 
@@ -19,7 +20,7 @@ namespace {
 class ShardAfterPlan {
  public:
   ShardAfterPlan(const PlanInput& input, const Plan& plan, const PlanState& after, uint32_t shard)
-      : input_(input), plan_(plan), after_(after), shard_(shard) {
+      : input_(input), policy_(TraitsOf(input.policy)), plan_(plan), after_(after), shard_(shard) {
     for (const NodeIndex node : after.order()) {
       if (after.node(node).open && Pooled(node)) open_zones_.insert(input.nodes[node].zone);
       const PlanAssignment* kept = after.FindKept(node, shard);
@@ -65,6 +66,7 @@ class ShardAfterPlan {
   uint32_t Wanted() const { return std::max<uint32_t>(1, input_.replicas); }
 
   const PlanInput& input_;
+  const PolicyTraits& policy_;
   const Plan& plan_;
   const PlanState& after_;
   uint32_t shard_;
@@ -97,15 +99,7 @@ NodeIndex ShardAfterPlan::Successor(NodeIndex node) const {
 
 // Whether the node gets shards by the planner's choice rather than by its claim.
 bool ShardAfterPlan::Pooled(NodeIndex node) const {
-  switch (input_.policy) {
-    case PlacementPolicy::kFull:
-      return false;
-    case PlacementPolicy::kBalanced:
-    case PlacementPolicy::kContiguous:
-      return true;
-    default:
-      return input_.nodes[node].claim.kind == PlanClaim::Kind::kAny;
-  }
+  return after_.ClaimOf(node) == ClaimKind::kAny;
 }
 
 bool ShardAfterPlan::AnyClaimHolds() const {
@@ -139,9 +133,10 @@ NodeVerdict ShardAfterPlan::JustAdded(NodeIndex node) const {
 
 NodeVerdict ShardAfterPlan::Stays(NodeIndex node) const {
   const std::string& name = Name(node);
-  if (input_.policy == PlacementPolicy::kFull) {
-    return Make(node, Outcome::kHolds, Rule::kEveryNode,
-                absl::StrCat("under FULL every member holds ", What(), ", ", name, " too"));
+  if (policy_.holds_all) {
+    return Make(
+        node, Outcome::kHolds, Rule::kEveryNode,
+        absl::StrCat("under ", policy_.name, " every member holds ", What(), ", ", name, " too"));
   }
   if (!Pooled(node)) {
     return Make(node, Outcome::kHolds, Rule::kClaimed, absl::StrCat(name, " claims ", What()));
@@ -209,15 +204,14 @@ std::optional<NodeVerdict> ShardAfterPlan::OutsideRun(NodeIndex node) const {
 std::optional<NodeVerdict> ShardAfterPlan::RefusedByPolicy(NodeIndex node) const {
   const PlanNode& from = input_.nodes[node];
   if (!Pooled(node)) {
-    if (input_.policy == PlacementPolicy::kFull || after_.Claims(node, shard_)) return std::nullopt;
+    if (after_.Claims(node, shard_)) return std::nullopt;
     return Make(node, Outcome::kRefused, Rule::kNotClaimed,
                 absl::StrCat(from.name, " does not claim shard ", shard_));
   }
   if (input_.policy == PlacementPolicy::kContiguous) return OutsideRun(node);
-  const bool balanced = input_.policy == PlacementPolicy::kBalanced || !AnyClaimHolds();
   // A single replica has no other one to keep away from.
-  const bool spread = Wanted() > 1 && open_zones_.size() >= Wanted();
-  if (balanced && input_.policy != PlacementPolicy::kRanked && spread) {
+  const bool spread = policy_.has_replicas && Wanted() > 1 && open_zones_.size() >= Wanted();
+  if (spread && !AnyClaimHolds()) {
     std::vector<NodeIndex> all = holders_;
     all.insert(all.end(), incoming_.begin(), incoming_.end());
     for (const NodeIndex other : all) {
@@ -272,6 +266,21 @@ NodeVerdict ShardAfterPlan::VerdictOf(NodeIndex node) const {
 }
 
 }  // namespace
+
+uint32_t CountClaimants(const PlanInput& input, ShardIndex shard) {
+  uint32_t count = 0;
+  for (const PlanNode& node : input.nodes) {
+    const ClaimKind meaning = MeaningOf(input.policy, node.claim.kind);
+    std::vector<uint32_t> numbers = node.claim.ranks;
+    if (meaning == ClaimKind::kShards) {
+      numbers.clear();
+      for (const ShardIndex claimed : node.claim.shards) numbers.push_back(claimed.value);
+    }
+    std::sort(numbers.begin(), numbers.end());
+    if (Covers(meaning, numbers, shard.value, input.shards[shard.value].rank)) ++count;
+  }
+  return count;
+}
 
 absl::StatusOr<std::vector<NodeVerdict>> ExplainShard(const PlanInput& input, ShardIndex shard) {
   MUSTER_ASSIGN_OR_RETURN(const Plan plan, MakePlan(input));

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "server/placement/placement.h"
+#include "server/placement/plan.h"
 
 namespace muster {
 
@@ -64,6 +64,10 @@ struct NodeVerdict {
 //
 // kInvalidArgument as MakePlan, and for a shard out of range.
 absl::StatusOr<std::vector<NodeVerdict>> ExplainShard(const PlanInput& input, ShardIndex shard);
+
+// How many nodes are to have the shard, which must be there, by their claims or by the policy, rather than by the planner's
+// choice.
+uint32_t CountClaimants(const PlanInput& input, ShardIndex shard);
 
 }  // namespace muster
 

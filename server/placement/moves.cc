@@ -131,8 +131,7 @@ void AddBlocked(PlanState& state, NodeIndex node, const std::vector<uint32_t>& s
   const NodeIndex holder = stays[largest].holder;
   const std::string what =
       absl::StrCat("shard ", largest, " (", FormatBytes(state.size_of(largest)), ")");
-  const bool claims = state.input().policy == PlacementPolicy::kDeclared ||
-                      state.input().policy == PlacementPolicy::kRanked;
+  const bool claims = TraitsOf(state.input().policy).claims_decide;
   blocked.message =
       holder == kNobody
           ? absl::StrCat(what, " can't leave ", name, ": no other live member that stays ",

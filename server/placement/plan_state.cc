@@ -58,11 +58,12 @@ absl::Status PlanState::CheckShards() const {
     return absl::InvalidArgumentError(
         absl::StrCat(input_->shards.size(), " shards are more than indices can name"));
   }
-  if (input_->policy == PlacementPolicy::kRanked) {
+  const PolicyTraits& policy = TraitsOf(input_->policy);
+  if (policy.needs_rank) {
     for (uint32_t shard = 0; shard < shard_count(); ++shard) {
       if (input_->shards[shard].rank) continue;
       return absl::InvalidArgumentError(
-          absl::StrCat("shard ", shard, " has no rank, which RANKED goes by"));
+          absl::StrCat("shard ", shard, " has no rank, which ", policy.name, " goes by"));
     }
   }
   uint64_t total = 0;
@@ -100,8 +101,10 @@ absl::Status PlanState::SortNodes() {
 
 absl::Status PlanState::SortClaims() {
   claimed_.resize(nodes_.size());
+  meanings_.resize(nodes_.size());
   for (NodeIndex index = 0; index < nodes_.size(); ++index) {
     const PlanNode& node = input_->nodes[index];
+    meanings_[index] = MeaningOf(input_->policy, node.claim.kind);
     MUSTER_ASSIGN_OR_RETURN(claimed_[index],
                             SortedShards(node.claim.shards, shard_count(),
                                          absl::StrCat("node ", node.name, " claims")));
@@ -165,10 +168,7 @@ absl::Status PlanState::KeepAssignments(NodeIndex index) {
     node.touched = !present.empty();
     return absl::OkStatus();
   }
-  const bool any = (input_->policy != PlacementPolicy::kDeclared &&
-                    input_->policy != PlacementPolicy::kRanked) ||
-                   from.claim.kind == PlanClaim::Kind::kAny;
-  if (!any) {
+  if (ClaimOf(index) != ClaimKind::kAny) {
     std::erase_if(present, [&](const PlanAssignment& assignment) {
       return !Claims(index, assignment.shard.value);
     });
@@ -182,26 +182,12 @@ absl::Status PlanState::KeepAssignments(NodeIndex index) {
 }
 
 bool PlanState::Claims(NodeIndex index, uint32_t shard) const {
-  const std::vector<uint32_t>& claimed = claimed_[index];
-  switch (input_->nodes[index].claim.kind) {
-    case PlanClaim::Kind::kAny:
-      return false;
-    case PlanClaim::Kind::kAll:
-      return true;
-    case PlanClaim::Kind::kShards:
-      return std::binary_search(claimed.begin(), claimed.end(), shard);
-    case PlanClaim::Kind::kRanks: {
-      const std::optional<uint32_t> rank = input_->shards[shard].rank;
-      return rank && std::binary_search(claimed.begin(), claimed.end(), *rank);
-    }
-  }
-  return false;
+  return Covers(meanings_[index], claimed_[index], shard, input_->shards[shard].rank);
 }
 
 std::vector<uint32_t> PlanState::ClaimedShards(NodeIndex index) const {
-  const PlanClaim::Kind kind = input_->nodes[index].claim.kind;
-  if (kind == PlanClaim::Kind::kAny) return {};
-  if (kind == PlanClaim::Kind::kShards) return claimed_[index];
+  if (ClaimOf(index) == ClaimKind::kAny) return {};
+  if (ClaimOf(index) == ClaimKind::kShards) return claimed_[index];
   std::vector<uint32_t> shards;
   for (uint32_t shard = 0; shard < shard_count(); ++shard) {
     if (Claims(index, shard)) shards.push_back(shard);

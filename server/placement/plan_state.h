@@ -15,7 +15,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
-#include "server/placement/placement.h"
+#include "server/placement/plan.h"
 
 namespace muster {
 
@@ -73,7 +73,9 @@ class PlanState {
   // Those under way: the present ones that were noted, and the added ones.
   const std::vector<Move>& moves() const { return moves_; }
 
-  // Whether the node's claim covers the shard; a claim "any" covers none.
+  // What the node's claim means under the policy.
+  ClaimKind ClaimOf(NodeIndex index) const { return meanings_[index]; }
+  // Whether the node is to have the shard by its claim or by the policy; a claim "any" covers none.
   bool Claims(NodeIndex index, uint32_t shard) const;
   // All shards that the claim covers, ascending.
   std::vector<uint32_t> ClaimedShards(NodeIndex index) const;
@@ -129,7 +131,8 @@ class PlanState {
   const PlanInput* input_;
   std::vector<Node> nodes_;
   std::vector<NodeIndex> order_;
-  // Per node the claimed shards or ranks, ascending, once each.
+  // Per node what its claim means, and the claimed shards or ranks, ascending, once each.
+  std::vector<ClaimKind> meanings_;
   std::vector<std::vector<uint32_t>> claimed_;
   std::vector<Move> moves_;
   std::vector<Unplaced> unplaced_;

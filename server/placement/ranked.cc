@@ -266,7 +266,7 @@ void PlanRanked(PlanState& state) {
   std::vector<NodeIndex> anyone;
   std::vector<NodeIndex> holders;
   for (const NodeIndex node : state.order()) {
-    const bool any = state.input().nodes[node].claim.kind == PlanClaim::Kind::kAny;
+    const bool any = state.ClaimOf(node) == ClaimKind::kAny;
     if (any) anyone.push_back(node);
     if (any || state.node(node).leaving) holders.push_back(node);
   }

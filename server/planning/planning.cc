@@ -7,7 +7,10 @@
 #include <utility>
 
 #include "absl/strings/strip.h"
+#include "server/placement/placement.h"
 #include "server/registry/limits.h"
+#include "storage/base/limits.h"
+#include "storage/base/placement_policy.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
@@ -20,36 +23,9 @@ constexpr size_t kMembersPerCommand = kMaxRowsPerCommand - 8;
 // An assignment takes at most about this many bytes of its row: two numbers of a run.
 constexpr size_t kBytesPerAssignment = 6;
 
-PlacementPolicy PolicyOf(v1::Assembly::Policy policy) {
-  switch (policy) {
-    case v1::Assembly::DECLARED:
-      return PlacementPolicy::kDeclared;
-    case v1::Assembly::FULL:
-      return PlacementPolicy::kFull;
-    case v1::Assembly::CONTIGUOUS:
-      return PlacementPolicy::kContiguous;
-    case v1::Assembly::RANKED:
-      return PlacementPolicy::kRanked;
-    default:
-      return PlacementPolicy::kBalanced;
-  }
-}
-
-PlanClaim ClaimOf(const v1::Claim& claim) {
+PlanClaim PlanClaimOf(const v1::Claim& claim) {
   PlanClaim out;
-  switch (claim.kind()) {
-    case v1::Claim::ALL:
-      out.kind = PlanClaim::Kind::kAll;
-      break;
-    case v1::Claim::SHARDS:
-      out.kind = PlanClaim::Kind::kShards;
-      break;
-    case v1::Claim::RANKS:
-      out.kind = PlanClaim::Kind::kRanks;
-      break;
-    default:
-      out.kind = PlanClaim::Kind::kAny;
-  }
+  out.kind = ClaimKindOf(claim.kind());
   for (const uint32_t shard : claim.shards()) out.shards.push_back(ShardIndex(shard));
   out.ranks.assign(claim.ranks().begin(), claim.ranks().end());
   return out;
@@ -107,7 +83,7 @@ PlanNode PlanNodeOf(const Registry& registry, const Assembly& assembly, const No
   out.keeps_assignments = guarded || !node.row.released();
   out.cached = IndicesOf(member.cached);
   for (const auto& [shard, given_up] : member.given_up) out.unfit.push_back(ShardIndex(shard));
-  out.claim = ClaimOf(member.claim);
+  out.claim = PlanClaimOf(member.claim);
   out.present.reserve(member.assignments.size());
   for (size_t i = 0; i < member.assignments.size(); ++i) {
     const Assignment& assignment = member.assignments[i];
@@ -354,7 +330,7 @@ absl::StatusOr<v1::PlanPreview> PreviewOf(const PlanTask& task) {
     return task.input.nodes[a].name < task.input.nodes[b].name;
   });
   for (const size_t i : changed) {
-    if (out.nodes_size() == static_cast<int>(kMaxItemsPerCall)) break;
+    if (out.nodes_size() == kMaxItemsPerCall) break;
     *out.add_nodes() = ChangeOf(task, task.input.nodes[i], plan.nodes[i]);
   }
   out.set_added_bytes(plan.added_bytes);

@@ -14,7 +14,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "server/commit/committer.h"
-#include "server/placement/placement.h"
+#include "server/placement/plan.h"
 #include "server/registry/registry.h"
 
 namespace muster {

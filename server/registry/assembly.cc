@@ -5,6 +5,7 @@
 
 #include "server/registry/limits.h"
 #include "server/registry/validation.h"
+#include "storage/base/limits.h"
 
 namespace muster {
 namespace {
@@ -70,7 +71,8 @@ uint64_t Assembly::move_budget_bytes() const {
 }
 
 void Assembly::AddMember(const std::string& node, Member member) {
-  member.own_shards = OwnShards(member.claim);
+  member.meaning = MeaningOf(PolicyOf(row_.policy()), ClaimKindOf(member.claim.kind()));
+  member.own_shards = OwnShards(member);
   CountMember(member, 1);
   if (member.leaving()) leaving_.insert(node);
   members_.emplace(node, std::move(member));
@@ -85,25 +87,22 @@ void Assembly::RemoveMember(const std::string& node) {
   TouchInputs();
 }
 
-uint32_t Assembly::OwnShards(const v1::Claim& claim) const {
-  const auto all = static_cast<uint32_t>(version_.shards.size());
-  const bool claims_count =
-      row_.policy() == v1::Assembly::DECLARED || row_.policy() == v1::Assembly::RANKED;
-  if (!claims_count) return row_.policy() == v1::Assembly::FULL ? all : 0;
-  switch (claim.kind()) {
-    case v1::Claim::ALL:
-      return all;
-    case v1::Claim::SHARDS:
+uint32_t Assembly::OwnShards(const Member& member) const {
+  const v1::Claim& claim = member.claim;
+  switch (member.meaning) {
+    case ClaimKind::kAny:
+      return 0;
+    case ClaimKind::kAll:
+      return static_cast<uint32_t>(version_.shards.size());
+    case ClaimKind::kShards:
       return static_cast<uint32_t>(claim.shards_size());
-    case v1::Claim::RANKS:
+    case ClaimKind::kRanks:
       return static_cast<uint32_t>(std::count_if(
           version_.shards.begin(), version_.shards.end(), [&](const Version::Shard& shard) {
-            return shard.rank.has_value() &&
-                   std::binary_search(claim.ranks().begin(), claim.ranks().end(), *shard.rank);
+            return Covers(ClaimKind::kRanks, claim.ranks(), 0, shard.rank);
           }));
-    default:
-      return 0;
   }
+  return 0;
 }
 
 bool Assembly::Lacks(const Member& member) const {
@@ -111,15 +110,7 @@ bool Assembly::Lacks(const Member& member) const {
 }
 
 bool Assembly::IsShort(uint32_t shard) const {
-  switch (row_.policy()) {
-    case v1::Assembly::FULL:
-      return holders_of_shard_[shard] == 0;
-    case v1::Assembly::DECLARED:
-    case v1::Assembly::RANKED:
-      return claim_holders_of_shard_[shard] == 0 && holders_of_shard_[shard] < row_.replicas();
-    default:
-      return holders_of_shard_[shard] < row_.replicas();
-  }
+  return claim_holders_of_shard_[shard] == 0 && holders_of_shard_[shard] < row_.replicas();
 }
 
 bool Assembly::IsLeaving(uint32_t shard) const {
@@ -132,7 +123,7 @@ bool Assembly::IsLeaving(uint32_t shard) const {
 void Assembly::CountHolder(const Member& member, uint32_t shard, int sign) {
   const bool was_short = IsShort(shard);
   holders_of_shard_[shard] += sign;
-  if (member.claim.kind() != v1::Claim::ANY) claim_holders_of_shard_[shard] += sign;
+  if (member.meaning != ClaimKind::kAny) claim_holders_of_shard_[shard] += sign;
   shards_short_ += static_cast<uint32_t>(IsShort(shard)) - static_cast<uint32_t>(was_short);
 }
 
@@ -243,12 +234,12 @@ void Assembly::ResetReports(const std::string& node, Epoch epoch) {
   TouchInputs();
 }
 
-AssignmentEvent Assembly::SetAssignments(const std::string& node,
-                                         std::vector<Assignment> assignments,
-                                         Replacements replaces) {
+AssignmentChange Assembly::SetAssignments(const std::string& node,
+                                          std::vector<Assignment> assignments,
+                                          Replacements replaces) {
   Member& member = At(node);
-  AssignmentEvent event{member.node, row_.name(), uid(), version_.uid,
-                        {},          {},          node,  version_.row.name()};
+  AssignmentChange change{member.node, row_.name(), uid(), version_.uid,
+                          {},          {},          node,  version_.row.name()};
   CountMember(member, -1);
   CountAssignments(member, -1);
   std::vector<uint8_t> states(assignments.size(), State::PENDING);
@@ -263,7 +254,7 @@ AssignmentEvent Assembly::SetAssignments(const std::string& node,
            (end || member.assignments[old].shard < assignments[i].shard);
          ++old) {
       forget(old);
-      event.unassigned.push_back(member.assignments[old].shard);
+      change.unassigned.push_back(member.assignments[old].shard);
     }
     if (end) break;
     if (old < member.assignments.size() && member.assignments[old].shard == assignments[i].shard) {
@@ -271,11 +262,11 @@ AssignmentEvent Assembly::SetAssignments(const std::string& node,
         states[i] = member.states[old];
       } else {
         forget(old);
-        event.assigned.push_back(assignments[i]);
+        change.assigned.push_back(assignments[i]);
       }
       ++old;
     } else {
-      event.assigned.push_back(assignments[i]);
+      change.assigned.push_back(assignments[i]);
     }
   }
   member.assignments = std::move(assignments);
@@ -283,7 +274,7 @@ AssignmentEvent Assembly::SetAssignments(const std::string& node,
   member.replaces = std::move(replaces);
   CountAssignments(member, 1);
   CountMember(member, 1);
-  return event;
+  return change;
 }
 
 bool Assembly::TakeReport(Member& member, size_t position, const v1::ShardReport& report) {

@@ -19,10 +19,11 @@
 #include "muster/v1/assembly.pb.h"
 #include "muster/v1/node.pb.h"
 #include "server/registry/catalogue.h"
-#include "server/registry/event.h"
+#include "server/registry/change.h"
 #include "server/registry/planned_assembly.h"
 #include "server/registry/uid.h"
 #include "storage/base/numbers.h"
+#include "storage/base/placement_policy.h"
 
 namespace muster {
 
@@ -59,7 +60,8 @@ class Assembly {
     std::map<uint32_t, muster::store::ReadinessRow::GivenUp> given_up;
     // Shards whose bytes the node's cache held when it registered, ascending.
     std::vector<uint32_t> cached;
-    // How many shards the policy or the claim gives the node by itself.
+    // What the claim means under the policy. AddMember sets it, and the number of shards that the node gets by it.
+    ClaimKind meaning = ClaimKind::kAny;
     uint32_t own_shards = 0;
     // Of the assignments that are not extra; `assigned_bytes` is of all, as each takes room.
     uint32_t ready = 0;
@@ -115,8 +117,8 @@ class Assembly {
   void ResetReports(const std::string& node, Epoch epoch);
   // Replaces a member's assignments; those that stay keep their state. Returns the difference for
   // the node.
-  AssignmentEvent SetAssignments(const std::string& node, std::vector<Assignment> assignments,
-                                 Replacements replaces);
+  AssignmentChange SetAssignments(const std::string& node, std::vector<Assignment> assignments,
+                                  Replacements replaces);
   // Notes the number of a report; false when a later one has come. 0 says nothing.
   bool TakeReportSequence(const std::string& node, uint64_t sequence);
   ReportResult Report(const std::string& node, const muster::v1::ShardReport& report,
@@ -174,7 +176,7 @@ class Assembly {
   bool TakeReport(Member& member, size_t position, const muster::v1::ShardReport& report);
   // Notes the failure where it is one too many; false otherwise.
   bool GiveUp(Member& member, const muster::v1::ShardReport& report, int64_t now_us);
-  uint32_t OwnShards(const muster::v1::Claim& claim) const;
+  uint32_t OwnShards(const Member& member) const;
   // Whether a member that may get shards lacks some that the policy or its claim gives it by itself.
   bool Lacks(const Member& member) const;
   // Whether the shard has fewer holders than the policy asks for.

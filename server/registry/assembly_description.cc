@@ -5,8 +5,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "server/registry/assembly.h"
-#include "server/registry/limits.h"
 #include "server/registry/timestamps.h"
+#include "storage/base/limits.h"
 
 namespace muster {
 namespace {

@@ -11,6 +11,8 @@
 #include "server/registry/row_keys.h"
 #include "server/registry/validation.h"
 #include "storage/base/error_info.h"
+#include "storage/base/placement_policy.h"
+#include "storage/base/reasons.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
 
@@ -56,13 +58,13 @@ v1::Event MemberEventOf(const Assembly& assembly, const std::string& node, v1::E
   return event;
 }
 
-// `events` holds what the plan changes for each node.
+// `changes` holds what the plan changes for each node.
 v1::Event PlanEventOf(const Assembly& assembly, Generation old_generation,
-                      const std::vector<Event>& events) {
+                      const std::vector<Change>& changes) {
   size_t given = 0, taken = 0, nodes = 0;
   uint64_t bytes = 0;
-  for (const Event& changed : events) {
-    const auto* change = std::get_if<AssignmentEvent>(&changed.what);
+  for (const Change& one : changes) {
+    const auto* change = std::get_if<AssignmentChange>(&one.what);
     if (change == nullptr) continue;
     ++nodes;
     given += change->assigned.size();
@@ -90,7 +92,7 @@ std::string ReasonsOf(const v1::Assembly& shown) {
   return out;
 }
 
-// RANKED gives shards by their rank, so that each needs one.
+// For a policy that goes by ranks.
 absl::Status CheckRanks(const Version& version) {
   std::vector<uint32_t> missing;
   for (uint32_t shard = 0; shard < version.shards.size(); ++shard) {
@@ -98,7 +100,7 @@ absl::Status CheckRanks(const Version& version) {
   }
   if (missing.empty()) return absl::OkStatus();
   const std::string list = RunsToText(missing, 1'000);
-  return MakeError(absl::StatusCode::kFailedPrecondition, "SHARDS_WITHOUT_RANK",
+  return MakeError(absl::StatusCode::kFailedPrecondition, reasons::kShardsWithoutRank,
                    absl::StrCat(missing.size(), " of ", version.shards.size(), " shards of ",
                                 version.row.name(), " have no rank (", RunsToText(missing, 200),
                                 "): use another policy, or publish with ranks"),
@@ -119,12 +121,12 @@ std::vector<uint32_t> CachedShards(const Version& version, const std::vector<uin
 }
 
 absl::Status PlanOutdated(absl::string_view assembly) {
-  return MakeError(absl::StatusCode::kAborted, "PLAN_OUTDATED",
+  return MakeError(absl::StatusCode::kAborted, reasons::kPlanOutdated,
                    absl::StrCat("the plan of ", assembly, " was made from a state that is past"));
 }
 
 absl::Status ReportSuperseded(const v1::ReportShardsRequest& request) {
-  return MakeError(absl::StatusCode::kAborted, "REPORT_SUPERSEDED",
+  return MakeError(absl::StatusCode::kAborted, reasons::kReportSuperseded,
                    absl::StrCat("report ", request.sequence(), " of ", request.node(), " on ",
                                 request.assembly(), " came after a later one"),
                    {{"node", request.node()},
@@ -139,7 +141,7 @@ absl::StatusOr<const Assembly*> AssemblyTable::Find(absl::string_view name) cons
   if (found == by_name_.end()) {
     // What is there has a name of the right form.
     MUSTER_RETURN_IF_ERROR(ParseAssemblyName(name).status());
-    return MakeError(absl::StatusCode::kNotFound, "ASSEMBLY_UNKNOWN",
+    return MakeError(absl::StatusCode::kNotFound, reasons::kAssemblyUnknown,
                      absl::StrCat("there is no ", name, ": create it first"),
                      {{"assembly", std::string(name)}});
   }
@@ -167,7 +169,7 @@ v1::Assembly AssemblyTable::Describe(const Assembly& assembly) const {
 
 void AssemblyTable::Announce(Assembly& assembly, const std::vector<std::string>& members,
                              bool plan_wanted, Transaction& tx) {
-  assembly.shown_revision = tx.Change();
+  assembly.shown_revision = tx.MarkChanged();
   if (!assembly.row().was_ready() && assembly.state() == v1::Assembly::READY) {
     // Kept in a row, so that a restart tells DEGRADED from LOADING.
     assembly.mutable_row().set_was_ready(true);
@@ -175,26 +177,26 @@ void AssemblyTable::Announce(Assembly& assembly, const std::vector<std::string>&
     if (tx.row_count() + 8 < kMaxRowsPerCommand) {
       tx.Put(AssemblyKey(assembly.uid()), assembly.row());
     } else {
-      tx.Follow(RememberReady{assembly.uid()});
+      tx.Then(RememberReady{assembly.uid()});
     }
   }
-  AssemblyEvent event;
-  event.uid = assembly.uid();
+  AssemblyChange change;
+  change.uid = assembly.uid();
   v1::WatchAssemblyResponse message;
   v1::Assembly& shown = *message.mutable_assembly();
   shown = Describe(assembly);
   message.set_revision(tx.revision().value);
-  event.state = shown.state();
-  event.message = std::make_shared<const std::string>(message.SerializeAsString());
+  change.state = shown.state();
+  change.message = std::make_shared<const std::string>(message.SerializeAsString());
   for (const std::string& node : members) {
     const Assembly::Member* member = assembly.FindMember(node);
     if (member != nullptr) {
-      event.members.push_back(assembly.DescribeMember(node, *member));
+      change.members.push_back(assembly.DescribeMember(node, *member));
     } else {
-      event.left.push_back(node);
+      change.left.push_back(node);
     }
   }
-  tx.Emit(std::move(event));
+  tx.Emit(std::move(change));
   TellState(assembly, shown, tx);
   if (plan_wanted && assembly.WantsPlan()) tx.WantPlan(assembly.uid());
 }
@@ -219,7 +221,7 @@ absl::Status AssemblyTable::Create(const v1::CreateAssemblyRequest& request, Tra
   if (present != by_name_.end()) {
     const v1::Assembly there = Describe(*present->second);
     return MakeError(
-        absl::StatusCode::kAlreadyExists, "ASSEMBLY_EXISTS",
+        absl::StatusCode::kAlreadyExists, reasons::kAssemblyExists,
         absl::StrCat(wanted.name(), " exists, of ", there.model_version(), " under ",
                      v1::Assembly::Policy_Name(there.policy())),
         {{"assembly", wanted.name()},
@@ -233,11 +235,11 @@ absl::Status AssemblyTable::Create(const v1::CreateAssemblyRequest& request, Tra
   }
   MUSTER_ASSIGN_OR_RETURN(const Version* version, catalogue_.Find(wanted.model_version()));
   if (version->draft != nullptr) {
-    return MakeError(absl::StatusCode::kFailedPrecondition, "VERSION_NOT_COMMITTED",
+    return MakeError(absl::StatusCode::kFailedPrecondition, reasons::kVersionNotCommitted,
                      absl::StrCat(version->row.name(), " is a DRAFT: commit it first"),
                      {{"name", version->row.name()}});
   }
-  if (wanted.policy() == v1::Assembly::RANKED) MUSTER_RETURN_IF_ERROR(CheckRanks(*version));
+  if (TraitsOf(PolicyOf(wanted.policy())).needs_rank) MUSTER_RETURN_IF_ERROR(CheckRanks(*version));
   store::AssemblyRow row;
   row.set_name(wanted.name());
   row.set_version_uid(version->uid.value);
@@ -251,7 +253,7 @@ absl::Status AssemblyTable::Create(const v1::CreateAssemblyRequest& request, Tra
     *response.mutable_assembly() = Describe(Assembly(row, *version, move_grace_));
     return absl::OkStatus();
   }
-  row.set_revision(tx.Change().value);
+  row.set_revision(tx.MarkChanged().value);
   row.set_uid(row.revision());
   tx.Put(AssemblyKey(AssemblyUid(row.uid())), row);
   auto assembly = std::make_unique<Assembly>(std::move(row), *version, move_grace_);
@@ -273,13 +275,13 @@ absl::Status AssemblyTable::Join(const v1::JoinAssemblyRequest& request, Transac
   v1::Claim claim = Normalised(request.claim());
   if (const Assembly::Member* present = assembly->FindMember(request.node()); present != nullptr) {
     if (!SameClaim(present->claim, claim)) {
-      return MakeError(absl::StatusCode::kFailedPrecondition, "CLAIM_DIFFERS",
+      return MakeError(absl::StatusCode::kFailedPrecondition, reasons::kClaimDiffers,
                        absl::StrCat(request.node(), " is in ", request.name(),
                                     " with another claim: leave the assembly first"),
                        {{"node", request.node()}, {"assembly", request.name()}});
     }
   } else if (!request.validate_only()) {
-    tx.Change();
+    tx.MarkChanged();
     store::MemberRow row;
     *row.mutable_claim() = claim;
     tx.Put(MemberKey(assembly->uid(), node->uid), row);
@@ -311,17 +313,17 @@ void AssemblyTable::SetAssignments(Assembly& assembly, const std::string& node,
   const Assembly::Member& member = *assembly.FindMember(node);
   const uint64_t bytes_before = member.assigned_bytes;
   const size_t shards_before = member.assignments.size();
-  AssignmentEvent event =
+  AssignmentChange change =
       assembly.SetAssignments(node, std::move(assignments), std::move(replaces));
   if (Node* entry = nodes_.FindByUid(member.node); entry != nullptr) {
     entry->assigned_bytes += member.assigned_bytes - bytes_before;
     entry->assigned_shards += member.assignments.size() - shards_before;
     if (member.assigned_bytes != bytes_before) NoteRoom(*entry, assembly.uid(), tx);
     if (entry->row.drain_state() != entry->DrainState(tx.now_us())) {
-      tx.Follow(NoteDrain{entry->uid});
+      tx.Then(NoteDrain{entry->uid});
     }
   }
-  if (!event.assigned.empty() || !event.unassigned.empty()) tx.Emit(std::move(event));
+  if (!change.assigned.empty() || !change.unassigned.empty()) tx.Emit(std::move(change));
 }
 
 void AssemblyTable::NoteRoom(const Node& node, AssemblyUid changed, Transaction& tx) const {
@@ -360,7 +362,7 @@ absl::Status AssemblyTable::Leave(const v1::LeaveAssemblyRequest& request, Trans
     MUSTER_RETURN_IF_ERROR(nodes_.Find(request.node(), request.epoch()).status());
   }
   if (request.validate_only()) return absl::OkStatus();
-  tx.Change();
+  tx.MarkChanged();
   DeleteMemberRows(*assembly, member->node, tx);
   RemoveMember(*assembly, request.node(), tx);
   Announce(*assembly, {request.node()}, true, tx);
@@ -370,14 +372,14 @@ absl::Status AssemblyTable::Leave(const v1::LeaveAssemblyRequest& request, Trans
 absl::Status AssemblyTable::Delete(const v1::DeleteAssemblyRequest& request, Transaction& tx) {
   MUSTER_ASSIGN_OR_RETURN(Assembly * assembly, FindMutable(request.name()));
   if (request.validate_only()) return absl::OkStatus();
-  tx.Change();
+  tx.MarkChanged();
   const AssemblyUid uid = assembly->uid();
   std::vector<std::string> members;
   for (const auto& [node, member] : assembly->members()) members.push_back(node);
   for (const std::string& node : members) RemoveMember(*assembly, node, tx);
   tx.Delete(AssemblyKey(uid));
   tx.DeletePrefix(AssemblyRowsPrefix(uid));
-  AssemblyEvent gone;
+  AssemblyChange gone;
   gone.uid = uid;
   tx.Emit(std::move(gone));
   v1::Event event = EventOf(*assembly, v1::Event::ASSEMBLY_DELETED);
@@ -419,7 +421,7 @@ absl::Status AssemblyTable::Report(const v1::ReportShardsRequest& request, Trans
     std::sort(shards.begin(), shards.end());
     const std::string list = RunsToText(shards, 1'000);
     return MakeError(
-        absl::StatusCode::kAborted, "ASSIGNMENT_GONE",
+        absl::StatusCode::kAborted, reasons::kAssignmentGone,
         absl::StrCat(request.node(), " does not hold shard ", list, " of ", request.assembly(),
                      " under the generation that it reports"),
         {{"node", request.node()}, {"assembly", request.assembly()}, {"shards", list}});
@@ -429,7 +431,7 @@ absl::Status AssemblyTable::Report(const v1::ReportShardsRequest& request, Trans
   events.Tell(tx);
   tx.Put(ReadinessKey(assembly->uid(), reporter.node), assembly->ReadinessRowOf(reporter));
   Announce(*assembly, {request.node()}, plan_wanted, tx);
-  LocationHealth::Follow(assembly->version().uid, node->uid, findings, tx);
+  LocationHealth::ThenNote(assembly->version().uid, node->uid, findings, tx);
   return absl::OkStatus();
 }
 
@@ -453,7 +455,7 @@ absl::Status AssemblyTable::Stage(const StagePlan& command, Transaction& tx) {
   if (assembly == nullptr || assembly->inputs_version() != plan.inputs_version) {
     return PlanOutdated(assembly == nullptr ? "an assembly that is gone" : assembly->name());
   }
-  if (command.begin == 0) staging_[plan.assembly] = Generation(tx.Change().value);
+  if (command.begin == 0) staging_[plan.assembly] = Generation(tx.MarkChanged().value);
   const auto staged = staging_.find(plan.assembly);
   if (staged == staging_.end()) return PlanOutdated(assembly->name());
   for (size_t i = command.begin; i < command.end && i < plan.members.size(); ++i) {
@@ -474,7 +476,7 @@ absl::Status AssemblyTable::Apply(const ApplyPlan& command, Transaction& tx) {
   }
   const auto staged = staging_.find(plan.assembly);
   if (command.staged && staged == staging_.end()) return PlanOutdated(assembly->name());
-  Generation generation(tx.Change().value);
+  Generation generation(tx.MarkChanged().value);
   store::AssemblyRow& row = assembly->mutable_row();
   const Generation old_directory(row.plan_directory());
   const Generation old_generation(row.generation());
@@ -505,7 +507,7 @@ absl::Status AssemblyTable::Apply(const ApplyPlan& command, Transaction& tx) {
              assembly->AssignmentRowOf(*assembly->FindMember(name)));
     }
   }
-  tx.Tell(PlanEventOf(*assembly, old_generation, tx.events()));
+  tx.Tell(PlanEventOf(*assembly, old_generation, tx.changes()));
   // Another plan that was made from the state before this one would give the same shards away
   // again.
   assembly->TouchInputs();
@@ -569,7 +571,7 @@ void AssemblyTable::AddBlockers(const Node& node, v1::Drain& drain) const {
 void AssemblyTable::Tick(Transaction& tx) {
   while (!given_up_.empty() && given_up_.begin()->first <= tx.now_us()) {
     const auto [assembly, node] = given_up_.begin()->second;
-    tx.Follow(ExpireGivenUp{assembly, node});
+    tx.Then(ExpireGivenUp{assembly, node});
     given_up_.erase(given_up_.begin());
   }
 }
@@ -578,7 +580,7 @@ void AssemblyTable::Expire(const ExpireGivenUp& command, Transaction& tx) {
   std::string name;
   Assembly* assembly = FindMemberOf(command.assembly, command.node, &name);
   if (assembly == nullptr || !assembly->ExpireGivenUp(name, tx.now_us())) return;
-  tx.Change();
+  tx.MarkChanged();
   tx.Put(ReadinessKey(command.assembly, command.node),
          assembly->ReadinessRowOf(*assembly->FindMember(name)));
   Announce(*assembly, {name}, true, tx);
@@ -597,7 +599,7 @@ void AssemblyTable::NodeRemoved(Node& node, Transaction& tx) {
   for (const AssemblyUid uid : memberships) {
     Assembly& assembly = *FindByUid(uid);
     RemoveMember(assembly, node.row.name(), tx);
-    tx.Follow(ForgetMember{uid, node.uid});
+    tx.Then(ForgetMember{uid, node.uid});
     Announce(assembly, {node.row.name()}, true, tx);
   }
 }

@@ -44,7 +44,7 @@ absl::Status AssemblyTable::LoadMember(AssemblyUid uid, NodeUid node_uid,
   }
   Node* node = nodes_.FindByUid(node_uid);
   if (node == nullptr) {
-    tx.Follow(ForgetMember{uid, node_uid});
+    tx.Then(ForgetMember{uid, node_uid});
     return absl::OkStatus();
   }
   Assembly::Member member;
@@ -61,7 +61,7 @@ absl::Status AssemblyTable::LoadAssignments(AssemblyUid uid, Generation director
   const Assembly* present = FindByUid(uid);
   if (present != nullptr && present->row().plan_directory() != directory.value) {
     if (orphaned_directories_.emplace(uid, directory).second) {
-      tx.Follow(ForgetPlanDirectory{uid, directory});
+      tx.Then(ForgetPlanDirectory{uid, directory});
     }
     return absl::OkStatus();
   }
@@ -109,7 +109,7 @@ void AssemblyTable::FinishLoad(Revision revision, Transaction& tx) {
     if (!assembly->row().was_ready() && assembly->state() == v1::Assembly::READY) {
       // The server stopped between the report that made it READY and the row that remembers it.
       assembly->mutable_row().set_was_ready(true);
-      tx.Follow(RememberReady{assembly->uid()});
+      tx.Then(RememberReady{assembly->uid()});
     }
     // A plan that was being made when the server stopped is made again; planning on its own output
     // changes nothing.
@@ -118,7 +118,7 @@ void AssemblyTable::FinishLoad(Revision revision, Transaction& tx) {
   orphaned_directories_.clear();
   for (const auto& [name, node] : nodes_.by_name()) {
     // The server stopped between the plan that emptied the node and the row that says so.
-    if (node->row.drain_state() != node->DrainState(tx.now_us())) tx.Follow(NoteDrain{node->uid});
+    if (node->row.drain_state() != node->DrainState(tx.now_us())) tx.Then(NoteDrain{node->uid});
   }
 }
 

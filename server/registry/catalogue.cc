@@ -7,11 +7,12 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "server/registry/index_runs.h"
-#include "server/registry/limits.h"
 #include "server/registry/row_keys.h"
 #include "server/registry/timestamps.h"
 #include "server/registry/validation.h"
 #include "storage/base/error_info.h"
+#include "storage/base/limits.h"
+#include "storage/base/reasons.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
 
@@ -79,11 +80,11 @@ absl::StatusOr<bool> MergeLocation(absl::string_view shard_name, const v1::Locat
     present.clear_suspect();
     return true;
   }
-  if (row.locations_size() >= kMaxLocations) {
-    return MakeError(absl::StatusCode::kResourceExhausted, "TOO_MANY_ITEMS",
+  if (row.locations_size() >= kMaxLocationsPerShard) {
+    return MakeError(absl::StatusCode::kResourceExhausted, reasons::kTooManyItems,
                      absl::StrCat(shard_name, " has ", row.locations_size(),
                                   " locations already: remove one first"),
-                     {{"field", "locations"}, {"limit", absl::StrCat(kMaxLocations)}});
+                     {{"field", "locations"}, {"limit", absl::StrCat(kMaxLocationsPerShard)}});
   }
   *row.add_locations() = location;
   row.mutable_locations()->rbegin()->clear_suspect();
@@ -92,7 +93,7 @@ absl::StatusOr<bool> MergeLocation(absl::string_view shard_name, const v1::Locat
 
 absl::Status NotDraft(const Version& version) {
   const std::string state = v1::ModelVersion::State_Name(version.row.state());
-  return MakeError(absl::StatusCode::kFailedPrecondition, "VERSION_NOT_DRAFT",
+  return MakeError(absl::StatusCode::kFailedPrecondition, reasons::kVersionNotDraft,
                    absl::StrCat(version.row.name(), " is ", state,
                                 " and its content never changes: publish under another version"),
                    {{"name", version.row.name()}, {"state", state}});
@@ -133,7 +134,7 @@ absl::StatusOr<const Version*> Catalogue::Find(absl::string_view name) const {
   if (found == by_name_.end()) {
     // What is there has a name of the right form.
     MUSTER_RETURN_IF_ERROR(ParseModelVersionName(name).status());
-    return MakeError(absl::StatusCode::kNotFound, "VERSION_UNKNOWN",
+    return MakeError(absl::StatusCode::kNotFound, reasons::kVersionUnknown,
                      absl::StrCat("there is no ", name), {{"name", std::string(name)}});
   }
   return found->second.get();
@@ -153,7 +154,7 @@ absl::StatusOr<Version*> Catalogue::FindDraft(absl::string_view name) {
 absl::Status Catalogue::CheckShardExists(const Version& version, uint32_t index) const {
   if (index < version.shards.size() && !version.shards[index].row.empty()) return absl::OkStatus();
   return MakeError(
-      absl::StatusCode::kNotFound, "SHARD_UNKNOWN",
+      absl::StatusCode::kNotFound, reasons::kShardUnknown,
       absl::StrCat(version.row.name(), " has no shard ", index, " (", version.shards_added, " of ",
                    version.row.shard_count(), " are there)"),
       {{"name", version.row.name()},
@@ -178,7 +179,7 @@ absl::Status Catalogue::Create(const v1::CreateModelVersionRequest& request, Tra
   const auto present = by_name_.find(wanted.name());
   if (present != by_name_.end()) {
     const std::string state = v1::ModelVersion::State_Name(present->second->row.state());
-    return MakeError(absl::StatusCode::kAlreadyExists, "VERSION_EXISTS",
+    return MakeError(absl::StatusCode::kAlreadyExists, reasons::kVersionExists,
                      absl::StrCat(wanted.name(), " exists and is ", state,
                                   ": publish under another version, or delete it first"),
                      {{"name", wanted.name()}, {"state", state}});
@@ -199,7 +200,7 @@ absl::Status Catalogue::Create(const v1::CreateModelVersionRequest& request, Tra
     *response.mutable_model_version() = Describe(*version);
     return absl::OkStatus();
   }
-  row.set_revision(tx.Change().value);
+  row.set_revision(tx.MarkChanged().value);
   version->uid = VersionUid(row.revision());
   row.set_uid(row.revision());
   version->shards.resize(row.shard_count());
@@ -262,7 +263,7 @@ absl::Status Catalogue::Add(const AddShard& command, Transaction& tx) {
     store::ShardRow present = UnpackShard(*version, index);
     if (!SameContent(present, row)) {
       if (version->draft == nullptr) return NotDraft(*version);
-      return MakeError(absl::StatusCode::kAlreadyExists, "SHARD_EXISTS",
+      return MakeError(absl::StatusCode::kAlreadyExists, reasons::kShardExists,
                        absl::StrCat(version->row.name(), " has a shard ", index,
                                     " with other content: delete the draft to start anew"),
                        {{"name", version->row.name()}, {"shard", absl::StrCat(index)}});
@@ -288,7 +289,7 @@ absl::Status Catalogue::Add(const AddShard& command, Transaction& tx) {
         absl::StrCat("at most ", kMaxVersionBytes, " bytes over all shards, of which ",
                      version->size_bytes, " are there"));
   }
-  row.set_revision(tx.Change().value);
+  row.set_revision(tx.MarkChanged().value);
   std::string packed = row.SerializeAsString();
   SetShard(*version, index, row, packed);
   tx.Put(ShardKey(version->uid, ShardIndex(index)), std::move(packed));
@@ -305,7 +306,7 @@ absl::Status Catalogue::Add(const AddShard& command, Transaction& tx) {
 
 absl::Status Catalogue::ReplaceLocations(Version& version, uint32_t index, store::ShardRow row,
                                          Transaction& tx) {
-  row.set_revision(tx.Change().value);
+  row.set_revision(tx.MarkChanged().value);
   std::string packed = row.SerializeAsString();
   SetShard(version, index, row, packed);
   tx.Put(ShardKey(version.uid, ShardIndex(index)), std::move(packed));
@@ -331,7 +332,7 @@ absl::Status Catalogue::Add(const v1::AddTensorsRequest& request, Transaction& t
     store::TensorsRow row;
     *row.mutable_tensors() = request.tensors();
     for (v1::Tensor& tensor : *row.mutable_tensors()) tensor.clear_shard();
-    tx.Change();
+    tx.MarkChanged();
     tx.Put(TensorsKey(version->uid, name.index, request.start()), row);
     version->draft->AddTensors(index, rank, request.start(), request.tensors());
     version->draft->Touch(tx.now_us());
@@ -348,7 +349,7 @@ absl::Status Catalogue::Add(const AddCompanion& command, Transaction& tx) {
   if (present != version->companions.end() && present->second == content) return absl::OkStatus();
   if (version->draft == nullptr) return NotDraft(*version);
   if (present != version->companions.end()) {
-    return MakeError(absl::StatusCode::kAlreadyExists, "COMPANION_EXISTS",
+    return MakeError(absl::StatusCode::kAlreadyExists, reasons::kCompanionExists,
                      absl::StrCat(version->row.name(), " has a companion '", companion.path(),
                                   "' with other content: delete the draft to start anew"),
                      {{"name", version->row.name()}, {"path", companion.path()}});
@@ -358,7 +359,7 @@ absl::Status Catalogue::Add(const AddCompanion& command, Transaction& tx) {
                         absl::StrCat("at most the ", version->row.companion_count(),
                                      " that the model version announced"));
   }
-  tx.Change();
+  tx.MarkChanged();
   store::CompanionRow row;
   *row.mutable_companion() = companion;
   for (v1::Location& location : *row.mutable_companion()->mutable_locations()) {
@@ -393,7 +394,7 @@ absl::Status Catalogue::Remove(const RemoveLocation& command, Transaction& tx) {
     if (locations[i].uri() != command.entry.uri()) continue;
     if (locations.size() == 1) {
       return MakeError(
-          absl::StatusCode::kFailedPrecondition, "LAST_LOCATION",
+          absl::StatusCode::kFailedPrecondition, reasons::kLastLocation,
           absl::StrCat(version->row.name(), "/shards/", index, " has only the location ",
                        command.entry.uri(), ": add another one first"),
           {{"name", version->row.name()},
@@ -448,7 +449,7 @@ absl::Status Catalogue::CheckComplete(const Version& version) const {
   }
   if (problems.empty()) return absl::OkStatus();
   return MakeError(
-      absl::StatusCode::kFailedPrecondition, "VERSION_INCOMPLETE",
+      absl::StatusCode::kFailedPrecondition, reasons::kVersionIncomplete,
       absl::StrCat(version.row.name(), " is incomplete: ", absl::StrJoin(problems, "; ")),
       metadata);
 }
@@ -462,7 +463,7 @@ absl::Status Catalogue::Commit(const v1::CommitModelVersionRequest& request, Tra
       store::VersionRow& row = version->row;
       row.set_state(v1::ModelVersion::COMMITTED);
       row.set_commit_time_us(tx.now_us());
-      row.set_revision(tx.Change().value);
+      row.set_revision(tx.MarkChanged().value);
       row.set_size_bytes(version->size_bytes);
       row.set_tensors_added(version->draft->tensors_added());
       tx.Put(VersionKey(version->uid), row);
@@ -479,7 +480,7 @@ absl::Status Catalogue::Delete(const v1::DeleteModelVersionRequest& request, Tra
   if (!version->assemblies.empty()) {
     const std::string list = absl::StrJoin(version->assemblies, ",");
     return MakeError(
-        absl::StatusCode::kFailedPrecondition, "VERSION_IN_USE",
+        absl::StatusCode::kFailedPrecondition, reasons::kVersionInUse,
         absl::StrCat(version->row.name(), " is used by ", list.substr(0, 500),
                      ": delete these assemblies first"),
         {{"name", version->row.name()}, {"assemblies", list.substr(0, kMaxListBytes)}});
@@ -513,7 +514,7 @@ void Catalogue::Tick(Transaction& tx) {
     }
     if (version->draft != nullptr &&
         tx.now_us() - version->draft->last_addition_us() > kDraftTtlUs) {
-      tx.Follow(ExpireDraft{version->uid});
+      tx.Then(ExpireDraft{version->uid});
     }
   }
 }

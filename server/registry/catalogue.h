@@ -18,7 +18,7 @@
 #include "absl/strings/string_view.h"
 #include "muster/store/rows.pb.h"
 #include "muster/v1/model.pb.h"
-#include "server/placement/placement.h"
+#include "server/placement/plan.h"
 #include "server/registry/command.h"
 #include "server/registry/draft.h"
 #include "server/registry/location_health.h"

@@ -143,15 +143,59 @@ struct RememberReady {
   AssemblyUid assembly;
 };
 
-using Command = std::variant<
-    muster::v1::CreateModelVersionRequest, StagePieces, AddShard, muster::v1::AddTensorsRequest,
-    AddCompanion, muster::v1::CommitModelVersionRequest, muster::v1::DeleteModelVersionRequest,
-    AddLocation, RemoveLocation, muster::v1::RegisterNodeRequest, muster::v1::DeregisterNodeRequest,
-    muster::v1::DrainNodeRequest, muster::v1::ResumeMovesRequest, muster::v1::CreateAssemblyRequest,
-    muster::v1::JoinAssemblyRequest, muster::v1::LeaveAssemblyRequest,
-    muster::v1::DeleteAssemblyRequest, muster::v1::ReportShardsRequest, Tick, ExpireLease,
-    ReleaseNode, ReviveNode, NoteDrain, ResumePlans, ExpireGivenUp, StagePlan, ApplyPlan,
-    NoteLocations, ExpireDraft, ForgetMember, ForgetPlanDirectory, RememberReady>;
+// A request that is one command, and its response.
+template <typename RequestType, typename ResponseType>
+struct Mutation {
+  using Request = RequestType;
+  using Response = ResponseType;
+};
+
+template <typename... Types>
+struct TypeList {};
+
+// All such requests: the one list of them.
+using RequestTypes = TypeList<
+    Mutation<muster::v1::CreateModelVersionRequest, muster::v1::CreateModelVersionResponse>,
+    Mutation<muster::v1::AddTensorsRequest, muster::v1::AddTensorsResponse>,
+    Mutation<muster::v1::CommitModelVersionRequest, muster::v1::CommitModelVersionResponse>,
+    Mutation<muster::v1::DeleteModelVersionRequest, muster::v1::DeleteModelVersionResponse>,
+    Mutation<muster::v1::RegisterNodeRequest, muster::v1::RegisterNodeResponse>,
+    Mutation<muster::v1::DeregisterNodeRequest, muster::v1::DeregisterNodeResponse>,
+    Mutation<muster::v1::DrainNodeRequest, muster::v1::DrainNodeResponse>,
+    Mutation<muster::v1::ResumeMovesRequest, muster::v1::ResumeMovesResponse>,
+    Mutation<muster::v1::CreateAssemblyRequest, muster::v1::CreateAssemblyResponse>,
+    Mutation<muster::v1::JoinAssemblyRequest, muster::v1::JoinAssemblyResponse>,
+    Mutation<muster::v1::LeaveAssemblyRequest, muster::v1::LeaveAssemblyResponse>,
+    Mutation<muster::v1::DeleteAssemblyRequest, muster::v1::DeleteAssemblyResponse>,
+    Mutation<muster::v1::ReportShardsRequest, muster::v1::ReportShardsResponse>>;
+
+// The others: entries of requests that are a command each, and what the server asks of itself.
+using OtherCommands =
+    TypeList<StagePieces, AddShard, AddCompanion, AddLocation, RemoveLocation, Tick, ExpireLease,
+             ReleaseNode, ReviveNode, NoteDrain, ResumePlans, ExpireGivenUp, StagePlan, ApplyPlan,
+             NoteLocations, ExpireDraft, ForgetMember, ForgetPlanDirectory, RememberReady>;
+
+template <typename Requests, typename Others>
+struct CommandFrom;
+template <typename... Mutations, typename... Others>
+struct CommandFrom<TypeList<Mutations...>, TypeList<Others...>> {
+  using Type = std::variant<typename Mutations::Request..., Others...>;
+};
+using Command = CommandFrom<RequestTypes, OtherCommands>::Type;
+
+template <typename What, typename Requests>
+struct ReplyFrom {
+  using Type = void;
+};
+template <typename Request, typename Response, typename... Rest>
+struct ReplyFrom<Request, TypeList<Mutation<Request, Response>, Rest...>> {
+  using Type = Response;
+};
+template <typename What, typename First, typename... Rest>
+struct ReplyFrom<What, TypeList<First, Rest...>> : ReplyFrom<What, TypeList<Rest...>> {};
+// The response of a command that is a request; void of others.
+template <typename What>
+using ReplyOf = typename ReplyFrom<What, RequestTypes>::Type;
 
 // What asks for the command, as events tell it: an RPC's name, or a rule of the server. Valid for
 // ever.

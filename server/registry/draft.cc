@@ -4,6 +4,7 @@
 #include "server/registry/validation.h"
 #include "storage/base/error_info.h"
 #include "storage/base/md5.h"
+#include "storage/base/reasons.h"
 
 namespace muster {
 
@@ -51,14 +52,14 @@ absl::Status Draft::CheckTensors(uint32_t shard, std::optional<uint32_t> rank, u
       *repeat = true;
       return absl::OkStatus();
     }
-    return MakeError(absl::StatusCode::kAlreadyExists, "TENSORS_EXIST",
+    return MakeError(absl::StatusCode::kAlreadyExists, reasons::kTensorsExist,
                      absl::StrCat(batch.name(), " has other tensors at ", batch.start(),
                                   ": continue at ", present.count),
                      {{"name", batch.name()}, {"tensors_added", absl::StrCat(present.count)}});
   }
   if (batch.start() > present.count) {
     return MakeError(
-        absl::StatusCode::kFailedPrecondition, "TENSORS_OUT_OF_ORDER",
+        absl::StatusCode::kFailedPrecondition, reasons::kTensorsOutOfOrder,
         absl::StrCat(batch.name(), " has ", present.count, " tensors, and a batch starts at ",
                      batch.start(), ": continue at ", present.count),
         {{"name", batch.name()}, {"tensors_added", absl::StrCat(present.count)}});
@@ -77,7 +78,7 @@ absl::Status Draft::CheckTensors(uint32_t shard, std::optional<uint32_t> rank, u
   for (const v1::Tensor& tensor : batch.tensors()) {
     const Fingerprint name = NameFingerprint(rank, tensor.name());
     if (names_.contains(name) || !in_batch.insert(name).second) {
-      return MakeError(absl::StatusCode::kAlreadyExists, "TENSOR_NAME_TAKEN",
+      return MakeError(absl::StatusCode::kAlreadyExists, reasons::kTensorNameTaken,
                        absl::StrCat("tensor '", tensor.name(), "' of ", batch.name(),
                                     " is in the model version already"),
                        {{"tensor", tensor.name()}, {"name", batch.name()}});

@@ -26,7 +26,7 @@ constexpr size_t kKeyBytes = 13;
 }  // namespace
 
 void EventLog::Append(Transaction& tx) {
-  if (tx.events().empty() && tx.told().empty()) return;
+  if (tx.changes().empty() && tx.told().empty()) return;
   if (!head_stored_) {
     store::EventLogRow head;
     head.set_compact_revision(compacted_.value);
@@ -39,7 +39,7 @@ void EventLog::Append(Transaction& tx) {
   const size_t bytes_max = bytes_used < kMaxBytesPerCommand ? kMaxBytesPerCommand - bytes_used : 0;
   uint32_t part = 0;
   for (PackedEvents& packed :
-       PackEvents(tx.TakeTold(), tx.events(), tx.now_us(), tx.cause(), rows_max, bytes_max)) {
+       PackEvents(tx.TakeTold(), tx.changes(), tx.now_us(), tx.cause(), rows_max, bytes_max)) {
     Count(tx.revision(), packed.told, kKeyBytes + packed.row.size(), tx.now_us());
     tx.Put(EventsKey(tx.revision(), part++), packed.row);
     if (packed.told > 0) tx.Emit(StoredEvents{std::move(packed.row)});

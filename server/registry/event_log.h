@@ -34,7 +34,7 @@ class EventLog {
 
   explicit EventLog(const Options& options) : options_(options) {}
 
-  // Stores what the transaction tells of, and adds it to the transaction's events as StoredEvents.
+  // Stores what the transaction tells of, and adds it to the transaction's changes as StoredEvents.
   void Append(Transaction& tx);
 
   // Drops what is too old or too much, a bounded part at a time.

@@ -7,8 +7,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/registry/index_runs.h"
-#include "server/registry/limits.h"
 #include "server/registry/timestamps.h"
+#include "storage/base/limits.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
 
@@ -26,7 +26,7 @@ absl::Status Damaged(Revision revision) {
                                           " can't be read: restore the data directory"));
 }
 
-void FillNames(const AssignmentEvent& change, v1::Event::Kind kind, size_t shards, EventRow& out) {
+void FillNames(const AssignmentChange& change, v1::Event::Kind kind, size_t shards, EventRow& out) {
   v1::Event& event = *out.mutable_event();
   event.set_kind(kind);
   event.set_node(change.node_name);
@@ -39,7 +39,7 @@ void FillNames(const AssignmentEvent& change, v1::Event::Kind kind, size_t shard
   out.set_version_uid(change.version.value);
 }
 
-void Pack(const AssignmentEvent& change, EventsRow& rows) {
+void Pack(const AssignmentChange& change, EventsRow& rows) {
   if (!change.unassigned.empty()) {
     EventRow& out = *rows.add_events();
     FillNames(change, v1::Event::SHARDS_UNASSIGNED, change.unassigned.size(), out);
@@ -59,7 +59,7 @@ void Pack(const AssignmentEvent& change, EventsRow& rows) {
   }
 }
 
-void Pack(const LocationEvent& location, EventsRow& rows) {
+void Pack(const LocationChange& location, EventsRow& rows) {
   v1::Event& event = *rows.add_events()->mutable_event();
   event.set_kind(location.suspect ? v1::Event::LOCATION_SUSPECT : v1::Event::LOCATION_TRUSTED);
   event.set_node(location.node);
@@ -74,7 +74,7 @@ void Pack(const LocationEvent& location, EventsRow& rows) {
                    " by ", location.node));
 }
 
-void Pack(const NodeEvent& node, EventsRow& rows) {
+void Pack(const NodeChange& node, EventsRow& rows) {
   EventRow& out = *rows.add_events();
   out.set_about(EventRow::NODE);
   out.set_node_uid(node.uid.value);
@@ -82,7 +82,7 @@ void Pack(const NodeEvent& node, EventsRow& rows) {
   out.set_gone(node.removed);
 }
 
-void Pack(AssemblyEvent& change, EventsRow& rows) {
+void Pack(AssemblyChange& change, EventsRow& rows) {
   EventRow& out = *rows.add_events();
   out.set_about(EventRow::ASSEMBLY);
   out.set_assembly_uid(change.uid.value);
@@ -178,15 +178,15 @@ absl::Status FillShards(const EventRow& row, v1::Event& event) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<AssignmentEvent> UnpackAssignments(const EventRow& row) {
-  AssignmentEvent change{NodeUid(row.node_uid()),
-                         row.event().assembly(),
-                         AssemblyUid(row.assembly_uid()),
-                         VersionUid(row.version_uid()),
-                         {},
-                         {},
-                         row.event().node(),
-                         row.event().model_version()};
+absl::StatusOr<AssignmentChange> UnpackAssignments(const EventRow& row) {
+  AssignmentChange change{NodeUid(row.node_uid()),
+                          row.event().assembly(),
+                          AssemblyUid(row.assembly_uid()),
+                          VersionUid(row.version_uid()),
+                          {},
+                          {},
+                          row.event().node(),
+                          row.event().model_version()};
   for (const auto& group : row.assigned()) {
     MUSTER_ASSIGN_OR_RETURN(const std::vector<uint32_t> shards,
                             UnpackRuns(group.shard_runs(), kShardLimit));
@@ -199,18 +199,18 @@ absl::StatusOr<AssignmentEvent> UnpackAssignments(const EventRow& row) {
   return change;
 }
 
-absl::StatusOr<Event> UnpackOne(Revision revision, EventRow& row) {
-  Event out;
+absl::StatusOr<Change> UnpackOne(Revision revision, EventRow& row) {
+  Change out;
   out.revision = revision;
   if (row.about() == EventRow::NODE) {
-    auto& node = out.what.emplace<NodeEvent>();
+    auto& node = out.what.emplace<NodeChange>();
     node.uid = NodeUid(row.node_uid());
     node.epoch = Epoch(row.epoch());
     node.removed = row.gone();
   } else if (row.about() == EventRow::ASSIGNMENTS) {
-    MUSTER_ASSIGN_OR_RETURN(out.what.emplace<AssignmentEvent>(), UnpackAssignments(row));
+    MUSTER_ASSIGN_OR_RETURN(out.what.emplace<AssignmentChange>(), UnpackAssignments(row));
   } else {
-    auto& change = out.what.emplace<AssemblyEvent>();
+    auto& change = out.what.emplace<AssemblyChange>();
     change.uid = AssemblyUid(row.assembly_uid());
     change.state = row.state();
     if (!row.gone()) {
@@ -225,21 +225,21 @@ absl::StatusOr<Event> UnpackOne(Revision revision, EventRow& row) {
 
 }  // namespace
 
-std::vector<PackedEvents> PackEvents(std::vector<v1::Event> told, std::vector<Event>& events,
+std::vector<PackedEvents> PackEvents(std::vector<v1::Event> told, std::vector<Change>& changes,
                                      int64_t time_us, absl::string_view cause, size_t rows_max,
                                      size_t bytes_max) {
   EventsRow all;
   all.set_time_us(time_us);
   all.set_cause(cause.data(), cause.size());
   for (v1::Event& event : told) all.add_events()->mutable_event()->Swap(&event);
-  for (const Event& event : events) {
-    if (const auto* change = std::get_if<AssignmentEvent>(&event.what)) Pack(*change, all);
-    if (const auto* location = std::get_if<LocationEvent>(&event.what)) Pack(*location, all);
+  for (const Change& change : changes) {
+    if (const auto* given = std::get_if<AssignmentChange>(&change.what)) Pack(*given, all);
+    if (const auto* location = std::get_if<LocationChange>(&change.what)) Pack(*location, all);
   }
   const auto visible = static_cast<uint32_t>(all.events_size());
-  for (Event& event : events) {
-    if (const auto* node = std::get_if<NodeEvent>(&event.what)) Pack(*node, all);
-    if (auto* change = std::get_if<AssemblyEvent>(&event.what)) Pack(*change, all);
+  for (Change& change : changes) {
+    if (const auto* node = std::get_if<NodeChange>(&change.what)) Pack(*node, all);
+    if (auto* assembly = std::get_if<AssemblyChange>(&change.what)) Pack(*assembly, all);
   }
   std::string row = all.SerializeAsString();
   std::vector<PackedEvents> out;
@@ -274,7 +274,7 @@ absl::StatusOr<std::vector<v1::Event>> UnpackTold(Revision revision, absl::strin
 
 absl::Status UnpackWatched(Revision revision, absl::string_view packed,
                            const std::function<bool(const EventRow&)>& wanted,
-                           std::vector<Event>& events) {
+                           std::vector<Change>& changes) {
   EventsRow rows;
   if (!rows.ParseFromArray(packed.data(), static_cast<int>(packed.size())))
     return Damaged(revision);
@@ -284,8 +284,8 @@ absl::Status UnpackWatched(Revision revision, absl::string_view packed,
   }
   for (EventRow& row : *rows.mutable_events()) {
     if (row.about() == EventRow::NOTHING || !wanted(row)) continue;
-    MUSTER_ASSIGN_OR_RETURN(Event event, UnpackOne(revision, row));
-    events.push_back(std::move(event));
+    MUSTER_ASSIGN_OR_RETURN(Change change, UnpackOne(revision, row));
+    changes.push_back(std::move(change));
   }
   return absl::OkStatus();
 }

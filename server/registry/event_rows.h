@@ -15,7 +15,7 @@
 #include "absl/strings/string_view.h"
 #include "muster/store/rows.pb.h"
 #include "muster/v1/event.pb.h"
-#include "server/registry/event.h"
+#include "server/registry/change.h"
 #include "storage/base/numbers.h"
 
 namespace muster {
@@ -30,23 +30,23 @@ struct PackedEvents {
   uint32_t told = 0;
 };
 
-// Packs what people are told of, and what watches of `events` have to know to resume behind the
-// server's memory, into rows: `told` first, then the assignments of `events`. What is too much for
+// Packs what people are told of, and what watches of `changes` have to know to resume behind the
+// server's memory, into rows: `told` first, then the assignments of `changes`. What is too much for
 // `rows_max` rows (at least 1) and `bytes_max` bytes is cut: first what watches need, then the
 // assignments.
 std::vector<PackedEvents> PackEvents(std::vector<muster::v1::Event> told,
-                                     std::vector<Event>& events, int64_t time_us,
+                                     std::vector<Change>& changes, int64_t time_us,
                                      absl::string_view cause, size_t rows_max, size_t bytes_max);
 
 // What a row tells of, with revision, sequence, time, cause and shards filled in. kDataLoss: the
 // row is damaged.
 absl::StatusOr<std::vector<muster::v1::Event>> UnpackTold(Revision revision, absl::string_view row);
 
-// Appends the events of a row that watches follow and that are `wanted`. kOutOfRange: they were
+// Appends the changes of a row that watches follow and that are `wanted`. kOutOfRange: they were
 // cut. kDataLoss: the row is damaged.
 absl::Status UnpackWatched(Revision revision, absl::string_view row,
                            const std::function<bool(const store::EventRow&)>& wanted,
-                           std::vector<Event>& events);
+                           std::vector<Change>& changes);
 
 }  // namespace muster
 

@@ -3,9 +3,9 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
-#include "server/registry/limits.h"
 #include "server/registry/node_errors.h"
 #include "server/registry/validation.h"
+#include "storage/base/limits.h"
 
 namespace muster {
 namespace {
@@ -21,7 +21,7 @@ void SortByNode(std::vector<LeaseTable::Lease>& leases) {
 absl::StatusOr<LeaseTable::HeartbeatResult> LeaseTable::Heartbeat(
     const muster::v1::HeartbeatRequest& request) {
   if (!request.has_epoch()) return InvalidField("epoch", "", "required");
-  if (request.progress_size() > static_cast<int>(kMaxItemsPerCall)) {
+  if (request.progress_size() > kMaxItemsPerCall) {
     return InvalidField("progress", absl::StrCat(request.progress_size(), " entries"),
                         absl::StrCat("at most ", kMaxItemsPerCall));
   }
@@ -61,13 +61,13 @@ bool LeaseTable::IsBraked(const Entry& entry) const {
          static_cast<double>(zone.lost) >= options_.brake_share * static_cast<double>(zone.nodes);
 }
 
-bool LeaseTable::IsBraked(NodeUid node) {
+bool LeaseTable::IsBraked(NodeUid node) const {
   MutexLock lock(mutex_);
   const Entry* entry = Find(node);
   return entry != nullptr && IsBraked(*entry);
 }
 
-std::vector<LeaseTable::Lease> LeaseTable::Braked(const std::optional<std::string>& zone) {
+std::vector<LeaseTable::Lease> LeaseTable::Braked(const std::optional<std::string>& zone) const {
   MutexLock lock(mutex_);
   std::vector<Lease> leases;
   for (const auto& [name, entry] : by_name_) {
@@ -78,7 +78,7 @@ std::vector<LeaseTable::Lease> LeaseTable::Braked(const std::optional<std::strin
   return leases;
 }
 
-bool LeaseTable::IsGuarded() {
+bool LeaseTable::IsGuarded() const {
   MutexLock lock(mutex_);
   return guarded_;
 }
@@ -125,52 +125,52 @@ LeaseTable::Due LeaseTable::Tick(absl::Duration monotonic) {
   return due;
 }
 
-LeaseTable::Entry* LeaseTable::Find(NodeUid node) {
+const LeaseTable::Entry* LeaseTable::Find(NodeUid node) const {
   const auto name = names_.find(node);
   return name == names_.end() ? nullptr : &by_name_.at(name->second);
 }
 
-bool LeaseTable::HasExpired(NodeUid node, Epoch epoch) {
+bool LeaseTable::HasExpired(NodeUid node, Epoch epoch) const {
   MutexLock lock(mutex_);
   const Entry* entry = Find(node);
   return entry != nullptr && entry->epoch == epoch && entry->deadline < now_;
 }
 
-void LeaseTable::Apply(const NodeEvent& event) {
+void LeaseTable::Apply(const NodeChange& change) {
   MutexLock lock(mutex_);
-  if (event.removed) {
-    if (names_.erase(event.uid) == 0) return;
-    CountInZone(by_name_.at(event.name), -1);
-    by_name_.erase(event.name);
+  if (change.removed) {
+    if (names_.erase(change.uid) == 0) return;
+    CountInZone(by_name_.at(change.name), -1);
+    by_name_.erase(change.name);
     return;
   }
-  const bool known = by_name_.contains(event.name);
-  Entry& entry = by_name_[event.name];
+  const bool known = by_name_.contains(change.name);
+  Entry& entry = by_name_[change.name];
   if (known) CountInZone(entry, -1);
-  const bool registered = entry.uid != event.uid || entry.epoch != event.epoch;
+  const bool registered = entry.uid != change.uid || entry.epoch != change.epoch;
   if (registered) {
     names_.erase(entry.uid);
-    names_[event.uid] = event.name;
+    names_[change.uid] = change.name;
     entry = Entry{};
-    entry.uid = event.uid;
-    entry.epoch = event.epoch;
-    entry.ttl = absl::Microseconds(event.lease_ttl_us);
+    entry.uid = change.uid;
+    entry.epoch = change.epoch;
+    entry.ttl = absl::Microseconds(change.lease_ttl_us);
     entry.deadline = now_ + entry.ttl;
   }
-  if (event.lost && !entry.lost) entry.release_at = now_ + options_.move_grace;
-  entry.lost = event.lost;
-  entry.released = event.released;
-  entry.zone = event.zone;
+  if (change.lost && !entry.lost) entry.release_at = now_ + options_.move_grace;
+  entry.lost = change.lost;
+  entry.released = change.released;
+  entry.zone = change.zone;
   CountInZone(entry, 1);
 }
 
-Revision LeaseTable::AppliedBy(NodeUid node) {
+Revision LeaseTable::AppliedBy(NodeUid node) const {
   MutexLock lock(mutex_);
   const Entry* entry = Find(node);
   return entry == nullptr ? Revision(0) : entry->applied;
 }
 
-uint64_t LeaseTable::ProgressOf(NodeUid node, absl::string_view assembly, uint32_t shard) {
+uint64_t LeaseTable::ProgressOf(NodeUid node, absl::string_view assembly, uint32_t shard) const {
   MutexLock lock(mutex_);
   const Entry* entry = Find(node);
   if (entry == nullptr) return 0;
@@ -180,7 +180,7 @@ uint64_t LeaseTable::ProgressOf(NodeUid node, absl::string_view assembly, uint32
   return 0;
 }
 
-uint64_t LeaseTable::ProgressOf(NodeUid node, absl::string_view assembly) {
+uint64_t LeaseTable::ProgressOf(NodeUid node, absl::string_view assembly) const {
   MutexLock lock(mutex_);
   const Entry* entry = Find(node);
   uint64_t total = 0;

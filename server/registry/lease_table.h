@@ -15,7 +15,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "muster/v1/node.pb.h"
-#include "server/registry/event.h"
+#include "server/registry/change.h"
 #include "server/registry/uid.h"
 #include "storage/base/mutex.h"
 #include "storage/base/numbers.h"
@@ -63,6 +63,8 @@ class LeaseTable {
 
   explicit LeaseTable(const Options& options) : options_(options) {}
 
+  absl::Duration move_grace() const { return options_.move_grace; }
+
   // Renews a lease. NOT_FOUND NODE_UNKNOWN; ABORTED NODE_FENCED; INVALID_ARGUMENT INVALID_FIELD.
   absl::StatusOr<HeartbeatResult> Heartbeat(const muster::v1::HeartbeatRequest& request)
       MUSTER_EXCLUDES(mutex_);
@@ -72,29 +74,29 @@ class LeaseTable {
   Due Tick(absl::Duration monotonic) MUSTER_EXCLUDES(mutex_);
 
   // Whether the lease has run out and was not renewed since.
-  bool HasExpired(NodeUid node, Epoch epoch) MUSTER_EXCLUDES(mutex_);
+  bool HasExpired(NodeUid node, Epoch epoch) const MUSTER_EXCLUDES(mutex_);
 
   // The lost nodes whose shards the brake holds back, in one zone or in all.
-  std::vector<Lease> Braked(const std::optional<std::string>& zone) MUSTER_EXCLUDES(mutex_);
-  bool IsBraked(NodeUid node) MUSTER_EXCLUDES(mutex_);
+  std::vector<Lease> Braked(const std::optional<std::string>& zone) const MUSTER_EXCLUDES(mutex_);
+  bool IsBraked(NodeUid node) const MUSTER_EXCLUDES(mutex_);
 
   // Since a start or a stall too few nodes were heard of to move anything but on request.
-  bool IsGuarded() MUSTER_EXCLUDES(mutex_);
+  bool IsGuarded() const MUSTER_EXCLUDES(mutex_);
   // The assemblies know that the guard has ended.
   void NoteGuardEnd() MUSTER_EXCLUDES(mutex_);
 
   // Takes over what a committed transaction says of a node.
-  void Apply(const NodeEvent& event) MUSTER_EXCLUDES(mutex_);
+  void Apply(const NodeChange& change) MUSTER_EXCLUDES(mutex_);
 
   // The last revision of its assignments that the node says it has acted on; 0 while it has said
   // nothing.
-  Revision AppliedBy(NodeUid node) MUSTER_EXCLUDES(mutex_);
+  Revision AppliedBy(NodeUid node) const MUSTER_EXCLUDES(mutex_);
 
   // Bytes that the node's last heartbeat told of one pull; 0 when it told nothing.
-  uint64_t ProgressOf(NodeUid node, absl::string_view assembly, uint32_t shard)
+  uint64_t ProgressOf(NodeUid node, absl::string_view assembly, uint32_t shard) const
       MUSTER_EXCLUDES(mutex_);
   // The same, summed over all the node's pulls of an assembly.
-  uint64_t ProgressOf(NodeUid node, absl::string_view assembly) MUSTER_EXCLUDES(mutex_);
+  uint64_t ProgressOf(NodeUid node, absl::string_view assembly) const MUSTER_EXCLUDES(mutex_);
 
  private:
   struct Entry {
@@ -118,7 +120,7 @@ class LeaseTable {
     size_t lost = 0;
   };
 
-  Entry* Find(NodeUid node) MUSTER_REQUIRES(mutex_);
+  const Entry* Find(NodeUid node) const MUSTER_REQUIRES(mutex_);
   // Lost for so long that its shards are to move, unless the brake is on.
   bool IsDue(const Entry& entry) const MUSTER_REQUIRES(mutex_);
   bool IsBraked(const Entry& entry) const MUSTER_REQUIRES(mutex_);
@@ -128,7 +130,7 @@ class LeaseTable {
   bool MayEndGuard() const MUSTER_REQUIRES(mutex_);
 
   const Options options_;
-  Mutex mutex_;
+  mutable Mutex mutex_;
   absl::Duration now_ MUSTER_GUARDED_BY(mutex_);
   bool ticked_ MUSTER_GUARDED_BY(mutex_) = false;
   bool guarded_ MUSTER_GUARDED_BY(mutex_) = true;

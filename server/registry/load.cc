@@ -165,11 +165,11 @@ absl::StatusOr<Applied> Registry::Load(MetadataStore& store) {
   MUSTER_RETURN_IF_ERROR(LoadEventLog(store, revision_, event_log_));
   assemblies_.FinishLoad(revision_, tx);
   for (const auto& [name, node] : nodes_.by_name()) {
-    const NodeEvent event = NodeTable::EventOf(*node);
-    leases_.Apply(event);
-    readers_.Apply(event);
+    const NodeChange change = NodeTable::ChangeOf(*node);
+    live_.leases.Apply(change);
+    live_.read_places.Apply(change);
   }
-  if (!nodes_.by_name().empty()) readers_.BeginGuard();
+  if (!nodes_.by_name().empty()) live_.read_places.BeginGuard();
   applied.revision = revision_;
   applied.follow_ups = tx.TakeFollowUps();
   applied.plans_wanted = tx.TakePlansWanted();

@@ -82,19 +82,20 @@ void LocationHealth::Note(const NoteLocations& command, const std::string& versi
       rows_.erase(key);
       tx.Delete(LocationHealthKey(key.version, ShardIndex(key.shard), key.uri));
     }
-    tx.Change();
+    tx.MarkChanged();
     if (suspect != was_suspect) {
-      tx.Emit(LocationEvent{key.version, version_name, key.shard, key.uri, suspect, node_name,
-                            finding.found});
+      tx.Emit(LocationChange{key.version, version_name, key.shard, key.uri, suspect, node_name,
+                             finding.found});
     }
   }
 }
 
-void LocationHealth::Follow(VersionUid version, NodeUid node,
-                            const std::vector<NoteLocations::Finding>& findings, Transaction& tx) {
+void LocationHealth::ThenNote(VersionUid version, NodeUid node,
+                              const std::vector<NoteLocations::Finding>& findings,
+                              Transaction& tx) {
   for (size_t begin = 0; begin < findings.size(); begin += kMaxFindingsPerCommand) {
     const size_t end = std::min(begin + kMaxFindingsPerCommand, findings.size());
-    tx.Follow(NoteLocations{version, node, {findings.begin() + begin, findings.begin() + end}});
+    tx.Then(NoteLocations{version, node, {findings.begin() + begin, findings.begin() + end}});
   }
 }
 

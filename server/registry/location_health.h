@@ -32,8 +32,8 @@ class LocationHealth {
             const std::string& node_name, Transaction& tx);
 
   // Makes Note follow the command at hand, in as many transactions as that takes.
-  static void Follow(VersionUid version, NodeUid node,
-                     const std::vector<NoteLocations::Finding>& findings, Transaction& tx);
+  static void ThenNote(VersionUid version, NodeUid node,
+                       const std::vector<NoteLocations::Finding>& findings, Transaction& tx);
 
   // Whether `found` would change anything of what is known.
   bool IsNews(VersionUid version, uint32_t shard, const std::string& uri, NodeUid node,

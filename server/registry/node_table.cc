@@ -5,12 +5,14 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/registry/catalogue.h"
-#include "server/registry/limits.h"
 #include "server/registry/node_errors.h"
 #include "server/registry/row_keys.h"
 #include "server/registry/timestamps.h"
 #include "server/registry/validation.h"
 #include "storage/base/error_info.h"
+#include "storage/base/limits.h"
+#include "storage/base/md5.h"
+#include "storage/base/reasons.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
 
@@ -19,14 +21,14 @@ namespace muster {
 namespace v1 = muster::v1;
 
 absl::Status NodeUnknown(absl::string_view name) {
-  return MakeError(absl::StatusCode::kNotFound, "NODE_UNKNOWN",
+  return MakeError(absl::StatusCode::kNotFound, reasons::kNodeUnknown,
                    absl::StrCat("there is no ", name, ": register it"),
                    {{"node", std::string(name)}});
 }
 
 absl::Status NodeFenced(absl::string_view name, Epoch sent, Epoch present) {
   return MakeError(
-      absl::StatusCode::kAborted, "NODE_FENCED",
+      absl::StatusCode::kAborted, reasons::kNodeFenced,
       absl::StrCat("stale epoch: ", name, " sent ", sent.value, ", now ", present.value,
                    "; another process registered under this name, or it was stopped "
                    "and registered anew"),
@@ -62,9 +64,9 @@ void PutDrainState(Node& node, Transaction& tx) {
   const v1::Drain::State before = node.row.drain_state();
   const v1::Drain::State state = node.DrainState(tx.now_us());
   node.row.set_drain_state(state);
-  node.row.set_revision(tx.Change().value);
+  node.row.set_revision(tx.MarkChanged().value);
   tx.Put(NodeKey(node.uid), node.row);
-  tx.Emit(NodeTable::EventOf(node));
+  tx.Emit(NodeTable::ChangeOf(node));
   v1::Event event;
   event.set_kind(v1::Event::NODE_DRAIN);
   event.set_node(node.row.name());
@@ -77,8 +79,8 @@ void PutDrainState(Node& node, Transaction& tx) {
 
 std::vector<uint64_t> InventoryOf(absl::string_view digests) {
   std::vector<uint64_t> inventory;
-  inventory.reserve(digests.size() / kInventoryDigestBytes);
-  for (size_t at = 0; at + kInventoryDigestBytes <= digests.size(); at += kInventoryDigestBytes) {
+  inventory.reserve(digests.size() / sizeof(Md5Digest));
+  for (size_t at = 0; at + sizeof(Md5Digest) <= digests.size(); at += sizeof(Md5Digest)) {
     inventory.push_back(ContentIdOf(digests.substr(at)).high);
   }
   std::sort(inventory.begin(), inventory.end());
@@ -97,7 +99,7 @@ absl::StatusOr<Node*> NodeTable::Register(const v1::RegisterNodeRequest& request
   MUSTER_RETURN_IF_ERROR(CheckRegistration(request));
   if (request.validate_only()) return nullptr;
   const v1::Node& wanted = request.node();
-  const Revision revision = tx.Change();
+  const Revision revision = tx.MarkChanged();
   std::unique_ptr<Node>& slot = by_name_[wanted.name()];
   const absl::string_view old_state = slot == nullptr ? "" : StateName(*slot);
   if (slot == nullptr) {
@@ -129,7 +131,7 @@ absl::StatusOr<Node*> NodeTable::Register(const v1::RegisterNodeRequest& request
     tx.Delete(InventoryKey(slot->uid));
   }
   slot->inventory = InventoryOf(request.cached_digests());
-  tx.Emit(EventOf(*slot));
+  tx.Emit(ChangeOf(*slot));
   TellOfNode(*slot, v1::Event::NODE_REGISTERED, old_state, tx);
   return slot.get();
 }
@@ -140,9 +142,9 @@ bool NodeTable::SetLost(NodeUid uid, Epoch epoch, bool lost, Transaction& tx) {
   const absl::string_view old_state = StateName(*node);
   node->row.set_lost(lost);
   node->row.set_released(false);
-  node->row.set_revision(tx.Change().value);
+  node->row.set_revision(tx.MarkChanged().value);
   tx.Put(NodeKey(uid), node->row);
-  tx.Emit(EventOf(*node));
+  tx.Emit(ChangeOf(*node));
   TellOfNode(*node, lost ? v1::Event::NODE_LOST : v1::Event::NODE_REVIVED, old_state, tx);
   return true;
 }
@@ -154,9 +156,9 @@ bool NodeTable::Release(NodeUid uid, Epoch epoch, Transaction& tx) {
   }
   const absl::string_view old_state = StateName(*node);
   node->row.set_released(true);
-  node->row.set_revision(tx.Change().value);
+  node->row.set_revision(tx.MarkChanged().value);
   tx.Put(NodeKey(uid), node->row);
-  tx.Emit(EventOf(*node));
+  tx.Emit(ChangeOf(*node));
   TellOfNode(*node, v1::Event::NODE_RELEASED, old_state, tx);
   return true;
 }
@@ -179,8 +181,8 @@ bool NodeTable::Drain(Node& node, const v1::DrainNodeRequest& request, Transacti
   return true;
 }
 
-void NodeTable::NoteDrain(NodeUid uid, Transaction& tx) {
-  Node* node = FindByUid(uid);
+void NodeTable::Note(const NoteDrain& command, Transaction& tx) {
+  Node* node = FindByUid(command.node);
   if (node == nullptr || node->row.drain_state() == node->DrainState(tx.now_us())) return;
   PutDrainState(*node, tx);
 }
@@ -188,16 +190,16 @@ void NodeTable::NoteDrain(NodeUid uid, Transaction& tx) {
 void NodeTable::Tick(Transaction& tx) const {
   for (const NodeUid uid : draining_) {
     const Node& node = *FindByUid(uid);
-    if (node.row.drain_state() != node.DrainState(tx.now_us())) tx.Follow(muster::NoteDrain{uid});
+    if (node.row.drain_state() != node.DrainState(tx.now_us())) tx.Then(NoteDrain{uid});
   }
 }
 
 void NodeTable::Erase(Node& node, Transaction& tx) {
-  NodeEvent event = EventOf(node);
-  event.removed = true;
+  NodeChange change = ChangeOf(node);
+  change.removed = true;
   tx.Delete(NodeKey(node.uid));
   if (!node.inventory.empty()) tx.Delete(InventoryKey(node.uid));
-  tx.Emit(std::move(event));
+  tx.Emit(std::move(change));
   v1::Event gone;
   gone.set_kind(v1::Event::NODE_REMOVED);
   gone.set_node(node.row.name());
@@ -282,17 +284,17 @@ absl::Status NodeTable::LoadInventory(NodeUid uid, const store::InventoryRow& ro
   return absl::OkStatus();
 }
 
-NodeEvent NodeTable::EventOf(const Node& node) {
-  NodeEvent event;
-  event.uid = node.uid;
-  event.name = node.row.name();
-  event.epoch = node.epoch();
-  event.lease_ttl_us = node.row.lease_ttl_us();
-  event.lost = node.row.lost();
-  event.released = node.row.released();
-  event.zone = node.row.zone();
-  event.drain = node.row.drain_state();
-  return event;
+NodeChange NodeTable::ChangeOf(const Node& node) {
+  NodeChange change;
+  change.uid = node.uid;
+  change.name = node.row.name();
+  change.epoch = node.epoch();
+  change.lease_ttl_us = node.row.lease_ttl_us();
+  change.lost = node.row.lost();
+  change.released = node.row.released();
+  change.zone = node.row.zone();
+  change.drain = node.row.drain_state();
+  return change;
 }
 
 }  // namespace muster

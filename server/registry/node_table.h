@@ -54,7 +54,7 @@ class NodeTable {
   // Begins a drain, sets another deadline, or ends it; false when nothing changes.
   bool Drain(Node& node, const muster::v1::DrainNodeRequest& request, Transaction& tx);
   // Stores and tells how far a drain is; nothing when that is known.
-  void NoteDrain(NodeUid uid, Transaction& tx);
+  void Note(const NoteDrain& command, Transaction& tx);
   // Asks for a NoteDrain of each drain whose deadline has passed.
   void Tick(Transaction& tx) const;
   // Removes its rows; the assemblies must have let go of it.
@@ -74,7 +74,7 @@ class NodeTable {
   absl::Status Load(muster::store::NodeRow row);
   absl::Status LoadInventory(NodeUid uid, const muster::store::InventoryRow& row);
   // What the lease table has to know of a node.
-  static NodeEvent EventOf(const Node& node);
+  static NodeChange ChangeOf(const Node& node);
 
  private:
   std::string uid_prefix_;

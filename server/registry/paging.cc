@@ -7,9 +7,10 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "server/registry/limits.h"
 #include "storage/base/error_info.h"
+#include "storage/base/limits.h"
 #include "storage/base/md5.h"
+#include "storage/base/reasons.h"
 
 namespace muster {
 namespace {
@@ -20,7 +21,7 @@ std::string Checksum(absl::string_view list, absl::string_view body) {
 }
 
 absl::Status BadToken(absl::string_view token) {
-  return MakeError(absl::StatusCode::kInvalidArgument, "INVALID_PAGE_TOKEN",
+  return MakeError(absl::StatusCode::kInvalidArgument, reasons::kInvalidPageToken,
                    absl::StrCat("page_token '", absl::CHexEscape(token.substr(0, 100)),
                                 "' is not one of this list: start without a token"),
                    {{"page_token", absl::CHexEscape(token.substr(0, 100))}});
@@ -29,7 +30,7 @@ absl::Status BadToken(absl::string_view token) {
 }  // namespace
 
 size_t PageSize(uint32_t asked) {
-  return asked == 0 ? kDefaultPageSize : std::min(asked, kMaxPageSize);
+  return asked == 0 ? kDefaultPageSize : std::min<uint32_t>(asked, kMaxPageSize);
 }
 
 std::string MakePageToken(absl::string_view list, const PageStart& start) {

@@ -8,7 +8,7 @@
 
 #include "muster/v1/assembly.pb.h"
 #include "muster/v1/node.pb.h"
-#include "server/registry/event.h"
+#include "server/registry/change.h"
 #include "server/registry/uid.h"
 
 namespace muster {

@@ -5,11 +5,12 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "server/registry/limits.h"
 #include "server/registry/row_keys.h"
 #include "server/registry/timestamps.h"
 #include "server/registry/validation.h"
 #include "storage/base/error_info.h"
+#include "storage/base/limits.h"
+#include "storage/base/reasons.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
@@ -17,93 +18,88 @@ namespace {
 
 namespace v1 = muster::v1;
 
-// The response message of each request; void for commands that have none.
-template <typename Request>
-struct ReplyOf {
-  using Type = void;
-};
-template <>
-struct ReplyOf<v1::CreateModelVersionRequest> {
-  using Type = v1::CreateModelVersionResponse;
-};
-template <>
-struct ReplyOf<v1::AddTensorsRequest> {
-  using Type = v1::AddTensorsResponse;
-};
-template <>
-struct ReplyOf<v1::CommitModelVersionRequest> {
-  using Type = v1::CommitModelVersionResponse;
-};
-template <>
-struct ReplyOf<v1::DeleteModelVersionRequest> {
-  using Type = v1::DeleteModelVersionResponse;
-};
-template <>
-struct ReplyOf<v1::RegisterNodeRequest> {
-  using Type = v1::RegisterNodeResponse;
-};
-template <>
-struct ReplyOf<v1::DeregisterNodeRequest> {
-  using Type = v1::DeregisterNodeResponse;
-};
-template <>
-struct ReplyOf<v1::DrainNodeRequest> {
-  using Type = v1::DrainNodeResponse;
-};
-template <>
-struct ReplyOf<v1::ResumeMovesRequest> {
-  using Type = v1::ResumeMovesResponse;
-};
-template <>
-struct ReplyOf<v1::CreateAssemblyRequest> {
-  using Type = v1::CreateAssemblyResponse;
-};
-template <>
-struct ReplyOf<v1::JoinAssemblyRequest> {
-  using Type = v1::JoinAssemblyResponse;
-};
-template <>
-struct ReplyOf<v1::LeaveAssemblyRequest> {
-  using Type = v1::LeaveAssemblyResponse;
-};
-template <>
-struct ReplyOf<v1::DeleteAssemblyRequest> {
-  using Type = v1::DeleteAssemblyResponse;
-};
-template <>
-struct ReplyOf<v1::ReportShardsRequest> {
-  using Type = v1::ReportShardsResponse;
-};
-
 template <typename Request>
 concept HasRequestId = requires(const Request& request) {
   request.request_id();
 };
-template <typename Request>
-concept HasValidateOnly = requires(const Request& request) {
-  request.validate_only();
+
+// A line of the switchboard: where a command of one type goes.
+template <typename What, typename Call>
+struct Line {
+  template <typename Reply>
+  absl::Status operator()(const What& what, Transaction& tx, Reply& reply) const {
+    return call(what, tx, reply);
+  }
+  Call call;
 };
+
+// All lines; the compiler refuses a command that has none.
+template <typename... Lines>
+struct Switchboard : Lines... {
+  using Lines::operator()...;
+};
+template <typename... Lines>
+Switchboard(Lines...) -> Switchboard<Lines...>;
+
+template <typename What, typename Call>
+Line<What, Call> MakeLine(Call call) {
+  return {std::move(call)};
+}
+
+// Calls a method that may leave out the reply, or have no error.
+template <typename Table, typename Method, typename What, typename Reply>
+absl::Status Invoke(Table& table, Method method, const What& what, Transaction& tx, Reply& reply) {
+  if constexpr (std::is_invocable_v<Method, Table&, const What&, Transaction&, Reply&>) {
+    return (table.*method)(what, tx, reply);
+  } else if constexpr (std::is_void_v<
+                           std::invoke_result_t<Method, Table&, const What&, Transaction&>>) {
+    (table.*method)(what, tx);
+    return absl::OkStatus();
+  } else {
+    return (table.*method)(what, tx);
+  }
+}
+
+// Commands of type What go to `method` of `table`. What has to be named, as it says which of the
+// overloads is meant.
+template <typename What, typename Table, typename Result, typename... Reply>
+auto To(Table& table, Result (Table::*method)(const What&, Transaction&, Reply&...)) {
+  return MakeLine<What>(
+      [&table, method](const What& what, Transaction& tx, auto& reply) -> absl::Status {
+        return Invoke(table, method, what, tx, reply);
+      });
+}
+template <typename What, typename Table, typename Result, typename... Reply>
+auto To(Table& table, Result (Table::*method)(const What&, Transaction&, Reply&...) const) {
+  return MakeLine<What>(
+      [&table, method](const What& what, Transaction& tx, auto& reply) -> absl::Status {
+        return Invoke(table, method, what, tx, reply);
+      });
+}
+
+// The same for a command that adds data, which a store without room refuses.
+template <typename What, typename Call>
+auto IfRoom(const absl::Status& room, Line<What, Call> line) {
+  return MakeLine<What>(
+      [&room, line](const What& what, Transaction& tx, auto& reply) -> absl::Status {
+        MUSTER_RETURN_IF_ERROR(room);
+        return line(what, tx, reply);
+      });
+}
+
+// What commands without a reply fill.
+struct NoReply {};
 
 }  // namespace
 
-Registry::Registry(const Options& options)
+Registry::Registry(const Options& options, LiveTables& live)
     : options_(options),
+      live_(live),
       uid_prefix_(options.cluster_id.substr(0, 12)),
       catalogue_(uid_prefix_),
       nodes_(uid_prefix_, options.default_lease_ttl_us),
-      assemblies_(uid_prefix_, options.leases.move_grace, catalogue_, nodes_),
-      event_log_(options.event_log),
-      leases_(options.leases),
-      readers_(options.readers) {}
-
-void Registry::Committed(const Event& event) const {
-  if (const auto* node = std::get_if<NodeEvent>(&event.what)) {
-    leases_.Apply(*node);
-    readers_.Apply(*node);
-  } else if (const auto* assignment = std::get_if<AssignmentEvent>(&event.what)) {
-    readers_.Apply(*assignment);
-  }
-}
+      assemblies_(uid_prefix_, live.leases.move_grace(), catalogue_, nodes_),
+      event_log_(options.event_log) {}
 
 MetadataBatch::Put Registry::RevisionRow(Revision revision) const {
   store::RevisionRow row;
@@ -117,16 +113,16 @@ absl::Status Registry::CheckSpace() const {
   return WithDetail(absl::ResourceExhaustedError(absl::StrCat(
                         "the server's store has ", *free_bytes_, " bytes left, below its floor of ",
                         options_.min_free_bytes, ": free space on the device of its --data-dir")),
-                    ErrorDetail{"STORE_FULL",
+                    ErrorDetail{reasons::kStoreFull,
                                 {{"free_bytes", absl::StrCat(*free_bytes_)},
                                  {"floor_bytes", absl::StrCat(options_.min_free_bytes)}},
                                 absl::Seconds(5)});
 }
 
-template <typename Reply, typename Request>
-absl::Status Registry::Answer(const Request& request, Transaction& tx,
+template <typename Lines, typename Request>
+absl::Status Registry::Answer(const Lines& lines, const Request& request, Transaction& tx,
                               std::unique_ptr<google::protobuf::Message>& reply) {
-  auto answer = std::make_unique<Reply>();
+  auto answer = std::make_unique<ReplyOf<Request>>();
   std::string digest;
   bool remember = false;
   if constexpr (HasRequestId<Request>) {
@@ -142,7 +138,7 @@ absl::Status Registry::Answer(const Request& request, Transaction& tx,
       }
     }
   }
-  MUSTER_RETURN_IF_ERROR(Do(request, tx, *answer));
+  MUSTER_RETURN_IF_ERROR(lines(request, tx, *answer));
   answer->set_revision(tx.revision().value);
   if constexpr (HasRequestId<Request>) {
     if (remember) requests_.Add(request.request_id(), std::move(digest), *answer, tx);
@@ -151,25 +147,65 @@ absl::Status Registry::Answer(const Request& request, Transaction& tx,
   return absl::OkStatus();
 }
 
-Applied Registry::Apply(const Command& command) {
-  Transaction tx(revision_, now_us_, CauseOf(command));
-  Applied applied;
-  applied.status = std::visit(
+absl::Status Registry::Dispatch(const Command& command, Transaction& tx,
+                                std::unique_ptr<google::protobuf::Message>& reply) {
+  const absl::Status room = CheckSpace();
+  const Switchboard lines{
+      IfRoom(room, To<v1::CreateModelVersionRequest>(catalogue_, &Catalogue::Create)),
+      IfRoom(room, To<v1::AddTensorsRequest>(catalogue_, &Catalogue::Add)),
+      To<v1::CommitModelVersionRequest>(catalogue_, &Catalogue::Commit),
+      To<v1::DeleteModelVersionRequest>(catalogue_, &Catalogue::Delete),
+      IfRoom(room, To<v1::RegisterNodeRequest>(*this, &Registry::RegisterNode)),
+      To<v1::DeregisterNodeRequest>(*this, &Registry::DeregisterNode),
+      To<v1::DrainNodeRequest>(*this, &Registry::DrainNode),
+      To<v1::ResumeMovesRequest>(*this, &Registry::ResumeMoves),
+      IfRoom(room, To<v1::CreateAssemblyRequest>(assemblies_, &AssemblyTable::Create)),
+      IfRoom(room, To<v1::JoinAssemblyRequest>(assemblies_, &AssemblyTable::Join)),
+      To<v1::LeaveAssemblyRequest>(assemblies_, &AssemblyTable::Leave),
+      To<v1::DeleteAssemblyRequest>(assemblies_, &AssemblyTable::Delete),
+      To<v1::ReportShardsRequest>(assemblies_, &AssemblyTable::Report),
+      IfRoom(room, To<StagePieces>(catalogue_, &Catalogue::Stage)),
+      IfRoom(room, To<AddShard>(catalogue_, &Catalogue::Add)),
+      IfRoom(room, To<AddCompanion>(catalogue_, &Catalogue::Add)),
+      IfRoom(room, To<AddLocation>(catalogue_, &Catalogue::Add)),
+      To<RemoveLocation>(catalogue_, &Catalogue::Remove),
+      To<Tick>(*this, &Registry::TakeTime),
+      To<ExpireLease>(*this, &Registry::LoseNode),
+      To<ReleaseNode>(*this, &Registry::ReleaseShards),
+      To<ReviveNode>(*this, &Registry::TakeNodeBack),
+      To<NoteDrain>(nodes_, &NodeTable::Note),
+      To<ResumePlans>(*this, &Registry::EndGuard),
+      To<ExpireGivenUp>(assemblies_, &AssemblyTable::Expire),
+      To<StagePlan>(assemblies_, &AssemblyTable::Stage),
+      To<ApplyPlan>(assemblies_, &AssemblyTable::Apply),
+      To<NoteLocations>(*this, &Registry::Note),
+      To<ExpireDraft>(catalogue_, &Catalogue::Expire),
+      To<ForgetMember>(assemblies_, &AssemblyTable::Forget),
+      To<ForgetPlanDirectory>(assemblies_, &AssemblyTable::Forget),
+      To<RememberReady>(assemblies_, &AssemblyTable::Remember),
+  };
+  return std::visit(
       [&](const auto& what) -> absl::Status {
-        using Reply = typename ReplyOf<std::decay_t<decltype(what)>>::Type;
-        if constexpr (std::is_void_v<Reply>) {
-          return Do(what, tx);
+        if constexpr (std::is_void_v<ReplyOf<std::decay_t<decltype(what)>>>) {
+          NoReply none;
+          return lines(what, tx, none);
         } else {
-          return Answer<Reply>(what, tx, applied.reply);
+          return Answer(lines, what, tx, reply);
         }
       },
       command);
+}
+
+Applied Registry::Apply(const Command& command) {
+  Transaction tx(revision_, now_us_, CauseOf(command));
+  Applied applied;
+  applied.status = Dispatch(command, tx, applied.reply);
   event_log_.Append(tx);
   revision_ = tx.revision();
   applied.changed = tx.changed();
   applied.revision = revision_;
   applied.operations = tx.TakeOperations();
-  applied.events = tx.TakeEvents();
+  applied.changes = tx.TakeChanges();
   applied.follow_ups = tx.TakeFollowUps();
   applied.plans_wanted = tx.TakePlansWanted();
   return applied;
@@ -178,8 +214,8 @@ Applied Registry::Apply(const Command& command) {
 v1::Node Registry::DescribeNode(const Node& node) const {
   v1::Node out = nodes_.Describe(node);
   if (out.has_drain()) assemblies_.AddBlockers(node, *out.mutable_drain());
-  out.set_applied_revision(leases_.AppliedBy(node.uid).value);
-  out.set_moves_braked(leases_.IsBraked(node.uid));
+  out.set_applied_revision(live_.leases.AppliedBy(node.uid).value);
+  out.set_moves_braked(live_.leases.IsBraked(node.uid));
   return out;
 }
 
@@ -188,7 +224,8 @@ v1::Assembly Registry::DescribeAssembly(const Assembly& assembly) const {
   std::vector<std::string> braked;
   for (const v1::AssemblyReason& reason : out.reasons()) {
     if (reason.code() != v1::AssemblyReason::NODE_LOST) continue;
-    if (leases_.IsBraked(assembly.FindMember(reason.node())->node)) braked.push_back(reason.node());
+    if (live_.leases.IsBraked(assembly.FindMember(reason.node())->node))
+      braked.push_back(reason.node());
   }
   if (braked.empty()) return out;
   v1::AssemblyReason* reason = out.add_reasons();
@@ -207,31 +244,8 @@ v1::Assembly Registry::DescribeAssembly(const Assembly& assembly) const {
   return out;
 }
 
-absl::Status Registry::Do(const v1::CreateModelVersionRequest& request, Transaction& tx,
-                          v1::CreateModelVersionResponse& reply) {
-  MUSTER_RETURN_IF_ERROR(CheckSpace());
-  return catalogue_.Create(request, tx, reply);
-}
-
-absl::Status Registry::Do(const v1::AddTensorsRequest& request, Transaction& tx,
-                          v1::AddTensorsResponse& reply) {
-  MUSTER_RETURN_IF_ERROR(CheckSpace());
-  return catalogue_.Add(request, tx, reply);
-}
-
-absl::Status Registry::Do(const v1::CommitModelVersionRequest& request, Transaction& tx,
-                          v1::CommitModelVersionResponse& reply) {
-  return catalogue_.Commit(request, tx, reply);
-}
-
-absl::Status Registry::Do(const v1::DeleteModelVersionRequest& request, Transaction& tx,
-                          v1::DeleteModelVersionResponse&) {
-  return catalogue_.Delete(request, tx);
-}
-
-absl::Status Registry::Do(const v1::RegisterNodeRequest& request, Transaction& tx,
-                          v1::RegisterNodeResponse& reply) {
-  MUSTER_RETURN_IF_ERROR(CheckSpace());
+absl::Status Registry::RegisterNode(const v1::RegisterNodeRequest& request, Transaction& tx,
+                                    v1::RegisterNodeResponse& reply) {
   MUSTER_ASSIGN_OR_RETURN(const Node* node, nodes_.Register(request, tx));
   if (node == nullptr) {
     *reply.mutable_node() = request.node();
@@ -244,8 +258,7 @@ absl::Status Registry::Do(const v1::RegisterNodeRequest& request, Transaction& t
   return absl::OkStatus();
 }
 
-absl::Status Registry::Do(const v1::DeregisterNodeRequest& request, Transaction& tx,
-                          v1::DeregisterNodeResponse&) {
+absl::Status Registry::DeregisterNode(const v1::DeregisterNodeRequest& request, Transaction& tx) {
   const auto epoch = request.has_epoch() ? std::optional<uint64_t>(request.epoch()) : std::nullopt;
   MUSTER_ASSIGN_OR_RETURN(Node * node, nodes_.Find(request.name(), epoch));
   if (request.validate_only()) return absl::OkStatus();
@@ -254,8 +267,8 @@ absl::Status Registry::Do(const v1::DeregisterNodeRequest& request, Transaction&
   return absl::OkStatus();
 }
 
-absl::Status Registry::Do(const v1::DrainNodeRequest& request, Transaction& tx,
-                          v1::DrainNodeResponse& reply) {
+absl::Status Registry::DrainNode(const v1::DrainNodeRequest& request, Transaction& tx,
+                                 v1::DrainNodeResponse& reply) {
   MUSTER_RETURN_IF_ERROR(CheckDrain(request));
   const auto epoch = request.has_epoch() ? std::optional<uint64_t>(request.epoch()) : std::nullopt;
   MUSTER_ASSIGN_OR_RETURN(Node * node, nodes_.Find(request.name(), epoch));
@@ -268,71 +281,20 @@ absl::Status Registry::Do(const v1::DrainNodeRequest& request, Transaction& tx,
   return absl::OkStatus();
 }
 
-absl::Status Registry::Do(const v1::ResumeMovesRequest& request, Transaction& tx,
-                          v1::ResumeMovesResponse& reply) {
+absl::Status Registry::ResumeMoves(const v1::ResumeMovesRequest& request, Transaction& tx,
+                                   v1::ResumeMovesResponse& reply) {
   MUSTER_RETURN_IF_ERROR(CheckText("zone", request.zone(), kMaxShortTextBytes));
   const auto zone = request.has_zone() ? std::optional<std::string>(request.zone()) : std::nullopt;
-  for (const LeaseTable::Lease& lease : leases_.Braked(zone)) {
+  for (const LeaseTable::Lease& lease : live_.leases.Braked(zone)) {
     const Node* node = nodes_.FindByUid(lease.node);
     if (node == nullptr) continue;
-    if (reply.nodes_size() < static_cast<int>(kMaxItemsPerCall)) reply.add_nodes(node->row.name());
-    if (!request.validate_only()) tx.Follow(ReleaseNode{lease.node, lease.epoch});
+    if (reply.nodes_size() < kMaxItemsPerCall) reply.add_nodes(node->row.name());
+    if (!request.validate_only()) tx.Then(ReleaseNode{lease.node, lease.epoch});
   }
   return absl::OkStatus();
 }
 
-absl::Status Registry::Do(const v1::CreateAssemblyRequest& request, Transaction& tx,
-                          v1::CreateAssemblyResponse& reply) {
-  MUSTER_RETURN_IF_ERROR(CheckSpace());
-  return assemblies_.Create(request, tx, reply);
-}
-
-absl::Status Registry::Do(const v1::JoinAssemblyRequest& request, Transaction& tx,
-                          v1::JoinAssemblyResponse& reply) {
-  MUSTER_RETURN_IF_ERROR(CheckSpace());
-  return assemblies_.Join(request, tx, reply);
-}
-
-absl::Status Registry::Do(const v1::LeaveAssemblyRequest& request, Transaction& tx,
-                          v1::LeaveAssemblyResponse&) {
-  return assemblies_.Leave(request, tx);
-}
-
-absl::Status Registry::Do(const v1::DeleteAssemblyRequest& request, Transaction& tx,
-                          v1::DeleteAssemblyResponse&) {
-  return assemblies_.Delete(request, tx);
-}
-
-absl::Status Registry::Do(const v1::ReportShardsRequest& request, Transaction& tx,
-                          v1::ReportShardsResponse& reply) {
-  return assemblies_.Report(request, tx, reply);
-}
-
-absl::Status Registry::Do(const StagePieces& command, Transaction& tx) {
-  MUSTER_RETURN_IF_ERROR(CheckSpace());
-  return catalogue_.Stage(command, tx);
-}
-
-absl::Status Registry::Do(const AddShard& command, Transaction& tx) {
-  MUSTER_RETURN_IF_ERROR(CheckSpace());
-  return catalogue_.Add(command, tx);
-}
-
-absl::Status Registry::Do(const AddCompanion& command, Transaction& tx) {
-  MUSTER_RETURN_IF_ERROR(CheckSpace());
-  return catalogue_.Add(command, tx);
-}
-
-absl::Status Registry::Do(const AddLocation& command, Transaction& tx) {
-  MUSTER_RETURN_IF_ERROR(CheckSpace());
-  return catalogue_.Add(command, tx);
-}
-
-absl::Status Registry::Do(const RemoveLocation& command, Transaction& tx) {
-  return catalogue_.Remove(command, tx);
-}
-
-absl::Status Registry::Do(const Tick& command, Transaction& tx) {
+void Registry::TakeTime(const Tick& command, Transaction& tx) {
   // Records show the time of day as it is told, but it never goes back, so that what follows is not
   // older.
   now_us_ = std::max(now_us_, command.time_us);
@@ -344,78 +306,36 @@ absl::Status Registry::Do(const Tick& command, Transaction& tx) {
   nodes_.Tick(at_now);
   assemblies_.Tick(at_now);
   tx = std::move(at_now);
-  return absl::OkStatus();
 }
 
-absl::Status Registry::Do(const ExpireLease& command, Transaction& tx) {
-  if (!leases_.HasExpired(command.node, command.epoch)) return absl::OkStatus();
+void Registry::LoseNode(const ExpireLease& command, Transaction& tx) {
+  if (!live_.leases.HasExpired(command.node, command.epoch)) return;
   if (nodes_.SetLost(command.node, command.epoch, true, tx)) {
     assemblies_.NodeLostOrRevived(*nodes_.FindByUid(command.node), tx);
   }
-  return absl::OkStatus();
 }
 
-absl::Status Registry::Do(const ReleaseNode& command, Transaction& tx) {
-  if (!leases_.HasExpired(command.node, command.epoch)) return absl::OkStatus();
+void Registry::ReleaseShards(const ReleaseNode& command, Transaction& tx) {
+  if (!live_.leases.HasExpired(command.node, command.epoch)) return;
   if (nodes_.Release(command.node, command.epoch, tx)) {
     assemblies_.NodeReleased(*nodes_.FindByUid(command.node), tx);
   }
-  return absl::OkStatus();
 }
 
-absl::Status Registry::Do(const ReviveNode& command, Transaction& tx) {
+void Registry::TakeNodeBack(const ReviveNode& command, Transaction& tx) {
   if (nodes_.SetLost(command.node, command.epoch, false, tx)) {
     assemblies_.NodeLostOrRevived(*nodes_.FindByUid(command.node), tx);
   }
-  return absl::OkStatus();
 }
 
-absl::Status Registry::Do(const NoteDrain& command, Transaction& tx) {
-  nodes_.NoteDrain(command.node, tx);
-  return absl::OkStatus();
-}
-
-absl::Status Registry::Do(const ResumePlans&, Transaction& tx) {
-  leases_.NoteGuardEnd();
+void Registry::EndGuard(const ResumePlans&, Transaction& tx) {
+  live_.leases.NoteGuardEnd();
   assemblies_.WantPlans(tx);
-  return absl::OkStatus();
 }
 
-absl::Status Registry::Do(const ExpireGivenUp& command, Transaction& tx) {
-  assemblies_.Expire(command, tx);
-  return absl::OkStatus();
-}
-
-absl::Status Registry::Do(const StagePlan& command, Transaction& tx) {
-  return assemblies_.Stage(command, tx);
-}
-
-absl::Status Registry::Do(const ApplyPlan& command, Transaction& tx) {
-  return assemblies_.Apply(command, tx);
-}
-
-absl::Status Registry::Do(const NoteLocations& command, Transaction& tx) {
+absl::Status Registry::Note(const NoteLocations& command, Transaction& tx) {
   const Node* node = nodes_.FindByUid(command.node);
   return node == nullptr ? absl::OkStatus() : catalogue_.Note(command, node->row.name(), tx);
-}
-
-absl::Status Registry::Do(const ExpireDraft& command, Transaction& tx) {
-  return catalogue_.Expire(command, tx);
-}
-
-absl::Status Registry::Do(const ForgetMember& command, Transaction& tx) {
-  assemblies_.Forget(command, tx);
-  return absl::OkStatus();
-}
-
-absl::Status Registry::Do(const ForgetPlanDirectory& command, Transaction& tx) {
-  assemblies_.Forget(command, tx);
-  return absl::OkStatus();
-}
-
-absl::Status Registry::Do(const RememberReady& command, Transaction& tx) {
-  assemblies_.Remember(command, tx);
-  return absl::OkStatus();
 }
 
 }  // namespace muster

@@ -1,4 +1,4 @@
-// The core: commands in; replies, row changes and events out.
+// The core: commands in; replies, rows and changes out.
 //
 // Pure: no I/O, no clock, no gRPC. Time comes in as Tick commands. The committer applies commands
 // one after the other and makes their rows durable; reads run beside that under a shared lock
@@ -22,9 +22,8 @@
 #include "server/registry/catalogue.h"
 #include "server/registry/command.h"
 #include "server/registry/event_log.h"
-#include "server/registry/lease_table.h"
+#include "server/registry/live_tables.h"
 #include "server/registry/node_table.h"
-#include "server/registry/reader_table.h"
 #include "server/registry/request_log.h"
 #include "server/registry/transaction.h"
 #include "storage/metadata/metadata_store.h"
@@ -43,14 +42,14 @@ struct Applied {
   // To be committed as one, in order with those of other commands.
   std::vector<MetadataBatch::Operation> operations;
   // To be published once the operations are durable.
-  std::vector<Event> events;
+  std::vector<Change> changes;
   // To be applied next, each in a transaction of its own.
   std::vector<Command> follow_ups;
   // Assemblies to be planned.
   std::vector<AssemblyUid> plans_wanted;
 };
 
-// Not thread-safe but for leases() and readers(): Apply under an exclusive lock, the rest under a
+// Not thread-safe: Load and Apply under an exclusive lock, the rest, which writes nothing, under a
 // shared one.
 class Registry {
  public:
@@ -60,15 +59,14 @@ class Registry {
     int64_t default_lease_ttl_us = 10'000'000;
     // Mutations that add data are refused while the store's device has less than this left.
     int64_t min_free_bytes = int64_t{256} << 20;
-    LeaseTable::Options leases;
     EventLog::Options event_log;
-    ReaderTable::Options readers;
   };
 
-  explicit Registry(const Options& options);
+  // `live` outlives the registry, which tells it of nodes when it loads, and asks it who is alive.
+  Registry(const Options& options, LiveTables& live);
 
   // Reads the whole state back. Once, before anything else; the result holds follow-ups and plans
-  // wanted, and node events for the lease table were applied already. kDataLoss: a row that can't
+  // wanted, and the tables in memory know of the nodes already. kDataLoss: a row that can't
   // be read or fits nothing.
   absl::StatusOr<Applied> Load(MetadataStore& store);
 
@@ -83,12 +81,9 @@ class Registry {
   const NodeTable& nodes() const { return nodes_; }
   const AssemblyTable& assemblies() const { return assemblies_; }
   const EventLog& event_log() const { return event_log_; }
-  // Has a lock of its own.
-  LeaseTable& leases() const { return leases_; }
-  // Has a lock of its own.
-  ReaderTable& readers() const { return readers_; }
-  // Takes over into both what a committed transaction says.
-  void Committed(const Event& event) const;
+  // Beside the registry; each has a lock of its own.
+  const LeaseTable& leases() const { return live_.leases; }
+  const ReadPlaceTable& read_places() const { return live_.read_places; }
 
   // As the tables describe them, with what is in memory only: what blocks a drain, and what the
   // brake holds back. The latter changes with time and without a revision, so that a watch shows it
@@ -97,61 +92,34 @@ class Registry {
   muster::v1::Assembly DescribeAssembly(const Assembly& assembly) const;
 
  private:
-  // One overload a command, in command order; a request's fills its reply.
-  absl::Status Do(const muster::v1::CreateModelVersionRequest& request, Transaction& tx,
-                  muster::v1::CreateModelVersionResponse& reply);
-  absl::Status Do(const muster::v1::AddTensorsRequest& request, Transaction& tx,
-                  muster::v1::AddTensorsResponse& reply);
-  absl::Status Do(const muster::v1::CommitModelVersionRequest& request, Transaction& tx,
-                  muster::v1::CommitModelVersionResponse& reply);
-  absl::Status Do(const muster::v1::DeleteModelVersionRequest& request, Transaction& tx,
-                  muster::v1::DeleteModelVersionResponse& reply);
-  absl::Status Do(const muster::v1::RegisterNodeRequest& request, Transaction& tx,
-                  muster::v1::RegisterNodeResponse& reply);
-  absl::Status Do(const muster::v1::DeregisterNodeRequest& request, Transaction& tx,
-                  muster::v1::DeregisterNodeResponse& reply);
-  absl::Status Do(const muster::v1::DrainNodeRequest& request, Transaction& tx,
-                  muster::v1::DrainNodeResponse& reply);
-  absl::Status Do(const muster::v1::ResumeMovesRequest& request, Transaction& tx,
-                  muster::v1::ResumeMovesResponse& reply);
-  absl::Status Do(const muster::v1::CreateAssemblyRequest& request, Transaction& tx,
-                  muster::v1::CreateAssemblyResponse& reply);
-  absl::Status Do(const muster::v1::JoinAssemblyRequest& request, Transaction& tx,
-                  muster::v1::JoinAssemblyResponse& reply);
-  absl::Status Do(const muster::v1::LeaveAssemblyRequest& request, Transaction& tx,
-                  muster::v1::LeaveAssemblyResponse& reply);
-  absl::Status Do(const muster::v1::DeleteAssemblyRequest& request, Transaction& tx,
-                  muster::v1::DeleteAssemblyResponse& reply);
-  absl::Status Do(const muster::v1::ReportShardsRequest& request, Transaction& tx,
-                  muster::v1::ReportShardsResponse& reply);
-  absl::Status Do(const StagePieces& command, Transaction& tx);
-  absl::Status Do(const AddShard& command, Transaction& tx);
-  absl::Status Do(const AddCompanion& command, Transaction& tx);
-  absl::Status Do(const AddLocation& command, Transaction& tx);
-  absl::Status Do(const RemoveLocation& command, Transaction& tx);
-  absl::Status Do(const Tick& command, Transaction& tx);
-  absl::Status Do(const ExpireLease& command, Transaction& tx);
-  absl::Status Do(const ReleaseNode& command, Transaction& tx);
-  absl::Status Do(const ReviveNode& command, Transaction& tx);
-  absl::Status Do(const NoteDrain& command, Transaction& tx);
-  absl::Status Do(const ResumePlans& command, Transaction& tx);
-  absl::Status Do(const ExpireGivenUp& command, Transaction& tx);
-  absl::Status Do(const StagePlan& command, Transaction& tx);
-  absl::Status Do(const ApplyPlan& command, Transaction& tx);
-  absl::Status Do(const NoteLocations& command, Transaction& tx);
-  absl::Status Do(const ExpireDraft& command, Transaction& tx);
-  absl::Status Do(const ForgetMember& command, Transaction& tx);
-  absl::Status Do(const ForgetPlanDirectory& command, Transaction& tx);
-  absl::Status Do(const RememberReady& command, Transaction& tx);
-
+  // Carries a command out by its line of the switchboard; a request fills `reply`.
+  absl::Status Dispatch(const Command& command, Transaction& tx,
+                        std::unique_ptr<google::protobuf::Message>& reply);
   // A request: looks its request id up, carries it out, and remembers the reply.
-  template <typename Reply, typename Request>
-  absl::Status Answer(const Request& request, Transaction& tx,
+  template <typename Lines, typename Request>
+  absl::Status Answer(const Lines& lines, const Request& request, Transaction& tx,
                       std::unique_ptr<google::protobuf::Message>& reply);
+
+  // The lines that concern more than one table.
+  absl::Status RegisterNode(const muster::v1::RegisterNodeRequest& request, Transaction& tx,
+                            muster::v1::RegisterNodeResponse& reply);
+  absl::Status DeregisterNode(const muster::v1::DeregisterNodeRequest& request, Transaction& tx);
+  absl::Status DrainNode(const muster::v1::DrainNodeRequest& request, Transaction& tx,
+                         muster::v1::DrainNodeResponse& reply);
+  absl::Status ResumeMoves(const muster::v1::ResumeMovesRequest& request, Transaction& tx,
+                           muster::v1::ResumeMovesResponse& reply);
+  void TakeTime(const Tick& command, Transaction& tx);
+  void LoseNode(const ExpireLease& command, Transaction& tx);
+  void ReleaseShards(const ReleaseNode& command, Transaction& tx);
+  void TakeNodeBack(const ReviveNode& command, Transaction& tx);
+  void EndGuard(const ResumePlans& command, Transaction& tx);
+  absl::Status Note(const NoteLocations& command, Transaction& tx);
+
   // RESOURCE_EXHAUSTED STORE_FULL below the floor of free space.
   absl::Status CheckSpace() const;
 
   const Options options_;
+  LiveTables& live_;
   const std::string uid_prefix_;
   Revision revision_;
   int64_t now_us_ = 0;
@@ -161,8 +129,6 @@ class Registry {
   AssemblyTable assemblies_;
   RequestLog requests_;
   EventLog event_log_;
-  mutable LeaseTable leases_;
-  mutable ReaderTable readers_;
 };
 
 }  // namespace muster

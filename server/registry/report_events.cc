@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "server/registry/limits.h"
 #include "server/registry/validation.h"
+#include "storage/base/limits.h"
 
 namespace muster {
 

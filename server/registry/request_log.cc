@@ -11,7 +11,9 @@
 #include "server/registry/limits.h"
 #include "server/registry/row_keys.h"
 #include "storage/base/error_info.h"
+#include "storage/base/limits.h"
 #include "storage/base/md5.h"
+#include "storage/base/reasons.h"
 
 namespace muster {
 namespace {
@@ -47,11 +49,12 @@ absl::StatusOr<bool> RequestLog::Find(absl::string_view request_id, absl::string
     return WithDetail(
         absl::ResourceExhaustedError(absl::StrCat("the server remembers ", rows_.size(),
                                                   " request ids, and has no room for another")),
-        ErrorDetail{
-            "TOO_MANY_REQUEST_IDS", {{"limit", absl::StrCat(kMaxRequestIds)}}, absl::Seconds(1)});
+        ErrorDetail{reasons::kTooManyRequestIds,
+                    {{"limit", absl::StrCat(kMaxRequestIds)}},
+                    absl::Seconds(1)});
   }
   if (found->second.digest() != digest) {
-    return MakeError(absl::StatusCode::kInvalidArgument, "REQUEST_ID_REUSED",
+    return MakeError(absl::StatusCode::kInvalidArgument, reasons::kRequestIdReused,
                      absl::StrCat("request_id '", request_id,
                                   "' was used with another call: use an id for one call only"),
                      {{"request_id", std::string(request_id)}});

@@ -1,4 +1,4 @@
-// Collects what one command changes: rows, events, and what has to follow.
+// Collects what one command changes: rows, what watches see of it, what people are told, and what comes then.
 #ifndef MUSTER_SERVER_REGISTRY_TRANSACTION_H_
 #define MUSTER_SERVER_REGISTRY_TRANSACTION_H_
 
@@ -10,8 +10,8 @@
 #include "absl/strings/string_view.h"
 #include "google/protobuf/message_lite.h"
 #include "muster/v1/event.pb.h"
+#include "server/registry/change.h"
 #include "server/registry/command.h"
-#include "server/registry/event.h"
 #include "storage/base/numbers.h"
 #include "storage/metadata/metadata_store.h"
 
@@ -25,7 +25,7 @@ class Transaction {
       : revision_(current), now_us_(now_us), cause_(cause) {}
 
   // Marks the command as one that changes something, and returns its revision: the next one.
-  Revision Change() {
+  Revision MarkChanged() {
     if (!changed_) ++revision_.value;
     changed_ = true;
     return revision_;
@@ -56,25 +56,25 @@ class Transaction {
     operations_.push_back(MetadataBatch::DeleteRange{std::move(begin), std::move(end)});
   }
 
-  // What watches of nodes and assemblies follow. The event is of this command's revision.
+  // What watches of nodes and assemblies see. The change is of this command's revision.
   template <typename What>
   void Emit(What what) {
     // In place: GCC 12 takes the move of a variant for one of uninitialised memory.
-    Event& event = events_.emplace_back();
-    event.revision = Change();
-    event.what.emplace<What>(std::move(what));
+    Change& change = changes_.emplace_back();
+    change.revision = MarkChanged();
+    change.what.emplace<What>(std::move(what));
   }
 
   // Has the event log tell of it. Kind, names, shards (at most 1,000), states and message are the
   // caller's; what the transaction knows is filled in. Assignments are told of by their
-  // AssignmentEvent.
+  // AssignmentChange.
   void Tell(muster::v1::Event event) {
-    Change();
+    MarkChanged();
     told_.push_back(std::move(event));
   }
 
   // A command to be carried out after this one, in a transaction of its own.
-  void Follow(Command command) { follow_ups_.push_back(std::move(command)); }
+  void Then(Command command) { follow_ups_.push_back(std::move(command)); }
 
   // Asks the planner for a plan of the assembly.
   void WantPlan(AssemblyUid assembly) {
@@ -85,12 +85,12 @@ class Transaction {
   size_t row_count() const { return operations_.size(); }
   // Keys and values so far.
   size_t bytes() const { return bytes_; }
-  std::vector<Event>& events() { return events_; }
+  std::vector<Change>& changes() { return changes_; }
   const std::vector<muster::v1::Event>& told() const { return told_; }
 
   std::vector<MetadataBatch::Operation> TakeOperations() { return std::move(operations_); }
   std::vector<muster::v1::Event> TakeTold() { return std::move(told_); }
-  std::vector<Event> TakeEvents() { return std::move(events_); }
+  std::vector<Change> TakeChanges() { return std::move(changes_); }
   std::vector<Command> TakeFollowUps() { return std::move(follow_ups_); }
   std::vector<AssemblyUid> TakePlansWanted() { return std::move(plans_wanted_); }
 
@@ -101,7 +101,7 @@ class Transaction {
   bool changed_ = false;
   size_t bytes_ = 0;
   std::vector<MetadataBatch::Operation> operations_;
-  std::vector<Event> events_;
+  std::vector<Change> changes_;
   std::vector<muster::v1::Event> told_;
   std::vector<Command> follow_ups_;
   std::vector<AssemblyUid> plans_wanted_;

@@ -1,6 +1,7 @@
 #include "server/registry/validation.h"
 
 #include <cstring>
+#include <map>
 #include <set>
 #include <vector>
 
@@ -10,9 +11,11 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
-#include "server/registry/limits.h"
 #include "storage/base/error_info.h"
+#include "storage/base/limits.h"
 #include "storage/base/md5.h"
+#include "storage/base/placement_policy.h"
+#include "storage/base/reasons.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
 
@@ -70,12 +73,15 @@ absl::Status CheckPieces(const v1::Shard& shard) {
 }
 
 absl::Status CheckTensor(const v1::Tensor& tensor, uint64_t shard_size_bytes) {
-  if (tensor.name().empty()) return InvalidField("tensor name", "", "1 to 1024 bytes");
+  if (tensor.name().empty())
+    return InvalidField("tensor name", "", absl::StrCat("1 to ", kMaxTensorNameBytes, " bytes"));
   MUSTER_RETURN_IF_ERROR(CheckText("tensor name", tensor.name(), kMaxTensorNameBytes));
-  if (tensor.dtype().empty()) return InvalidField("dtype", "", "1 to 32 bytes");
+  if (tensor.dtype().empty())
+    return InvalidField("dtype", "", absl::StrCat("1 to ", kMaxDtypeBytes, " bytes"));
   MUSTER_RETURN_IF_ERROR(CheckText("dtype", tensor.dtype(), kMaxDtypeBytes));
-  if (tensor.shape_size() > kMaxDimensions) {
-    return InvalidField("shape", absl::StrCat(tensor.shape_size(), " dimensions"), "at most 32");
+  if (tensor.shape_size() > kMaxTensorDimensions) {
+    return InvalidField("shape", absl::StrCat(tensor.shape_size(), " dimensions"),
+                        absl::StrCat("at most ", kMaxTensorDimensions));
   }
   for (const int64_t size : tensor.shape()) {
     if (size < 0) return InvalidField("shape", absl::StrCat(size), "at least 0");
@@ -92,7 +98,7 @@ template <typename Map>
 absl::Status CheckMap(absl::string_view field, const Map& map, size_t max_total_bytes) {
   size_t total = 0;
   for (const auto& [key, value] : map) total += key.size() + value.size();
-  if (map.size() > static_cast<size_t>(kMaxMapEntries) || total > max_total_bytes) {
+  if (map.size() > kMaxMapEntries || total > max_total_bytes) {
     return InvalidField(
         field, absl::StrCat(map.size(), " entries, ", total, " bytes"),
         absl::StrCat("at most ", kMaxMapEntries, " entries and ", max_total_bytes, " bytes"));
@@ -101,8 +107,9 @@ absl::Status CheckMap(absl::string_view field, const Map& map, size_t max_total_
 }
 
 absl::Status CheckLocations(const google::protobuf::RepeatedPtrField<v1::Location>& locations) {
-  if (locations.empty() || locations.size() > kMaxLocations) {
-    return InvalidField("locations", absl::StrCat(locations.size()), "1 to 16");
+  if (locations.empty() || locations.size() > kMaxLocationsPerShard) {
+    return InvalidField("locations", absl::StrCat(locations.size()),
+                        absl::StrCat("1 to ", kMaxLocationsPerShard));
   }
   std::set<std::string> uris;
   for (const auto& location : locations) {
@@ -122,6 +129,17 @@ absl::Status CheckLabels(absl::string_view field,
     MUSTER_RETURN_IF_ERROR(CheckText("label", value, kMaxShortTextBytes));
   }
   return absl::OkStatus();
+}
+
+// "DECLARED, FULL, BALANCED, CONTIGUOUS or RANKED": in the order of their numbers.
+std::string PolicyNames() {
+  std::map<PlacementPolicy, absl::string_view> names;
+  for (const PolicyTraits& traits : PlacementPolicies()) names[traits.policy] = traits.name;
+  std::string out;
+  for (const auto& [policy, name] : names) {
+    absl::StrAppend(&out, out.empty() ? "" : policy == names.rbegin()->first ? " or " : ", ", name);
+  }
+  return out;
 }
 
 absl::Status CheckDuration(absl::string_view field, const google::protobuf::Duration& duration,
@@ -149,7 +167,7 @@ absl::Status CheckText(absl::string_view field, absl::string_view text, size_t m
 absl::Status InvalidField(absl::string_view field, absl::string_view value,
                           absl::string_view rule) {
   const std::string shown = absl::CHexEscape(value.substr(0, 200));
-  return MakeError(absl::StatusCode::kInvalidArgument, "INVALID_FIELD",
+  return MakeError(absl::StatusCode::kInvalidArgument, reasons::kInvalidField,
                    absl::StrCat(field, " is '", shown, "': expected ", rule),
                    {{"field", std::string(field)}, {"value", shown}, {"rule", std::string(rule)}});
 }
@@ -157,7 +175,7 @@ absl::Status InvalidField(absl::string_view field, absl::string_view value,
 absl::Status CheckItemCount(absl::string_view field, size_t count) {
   if (count == 0) return InvalidField(field, "", "at least one");
   if (count <= kMaxItemsPerCall) return absl::OkStatus();
-  return MakeError(absl::StatusCode::kResourceExhausted, "TOO_MANY_ITEMS",
+  return MakeError(absl::StatusCode::kResourceExhausted, reasons::kTooManyItems,
                    absl::StrCat(count, " ", field, " in one call: send at most ", kMaxItemsPerCall),
                    {{"field", std::string(field)},
                     {"count", absl::StrCat(count)},
@@ -193,7 +211,8 @@ absl::Status CheckLocation(const v1::Location& location) {
                       c == '.');
   }
   if (!valid) {
-    return InvalidField("uri", uri, "scheme://…, percent-encoded, at most 4096 bytes");
+    return InvalidField(
+        "uri", uri, absl::StrCat("scheme://…, percent-encoded, at most ", kMaxUriBytes, " bytes"));
   }
   MUSTER_RETURN_IF_ERROR(CheckText("zone", location.zone(), kMaxShortTextBytes));
   MUSTER_RETURN_IF_ERROR(CheckRange("priority", location.priority(), 0, kMaxLocationPriority));
@@ -205,7 +224,7 @@ namespace {
 
 absl::Status CheckEncoding(const v1::Shard& shard) {
   MUSTER_RETURN_IF_ERROR(CheckText("encoding", shard.encoding(), kMaxShortTextBytes));
-  MUSTER_RETURN_IF_ERROR(CheckText("key_id", shard.key_id(), kMaxShortTextBytes));
+  MUSTER_RETURN_IF_ERROR(CheckText("key_id", shard.key_id(), kMaxKeyIdBytes));
   if (shard.encoding().empty()) {
     MUSTER_RETURN_IF_ERROR(CheckRange("content_size_bytes", shard.content_size_bytes(), 0, 0));
     if (shard.key_id().empty()) return absl::OkStatus();
@@ -240,7 +259,7 @@ absl::Status CheckTensorBatch(const v1::AddTensorsRequest& request, uint64_t sha
   if (!request.has_start()) return InvalidField("start", "", "required (0 is valid)");
   MUSTER_RETURN_IF_ERROR(CheckItemCount("tensors", request.tensors_size()));
   if (request.ByteSizeLong() > kMaxTensorBatchBytes) {
-    return MakeError(absl::StatusCode::kResourceExhausted, "TOO_MANY_ITEMS",
+    return MakeError(absl::StatusCode::kResourceExhausted, reasons::kTooManyItems,
                      absl::StrCat("a batch of tensors has ", request.ByteSizeLong(),
                                   " bytes: send at most ", kMaxTensorBatchBytes),
                      {{"field", "tensors"}, {"limit", absl::StrCat(kMaxTensorBatchBytes)}});
@@ -280,10 +299,10 @@ absl::Status CheckRegistration(const v1::RegisterNodeRequest& request) {
   MUSTER_RETURN_IF_ERROR(CheckLabels("labels", node.labels()));
   MUSTER_RETURN_IF_ERROR(CheckRange("capacity_bytes", node.capacity_bytes(), 0, INT64_MAX));
   const std::string& digests = request.cached_digests();
-  if (digests.size() % kInventoryDigestBytes != 0 ||
-      digests.size() > kMaxInventoryDigests * kInventoryDigestBytes) {
+  if (digests.size() % sizeof(Md5Digest) != 0 ||
+      digests.size() > kMaxInventoryDigests * sizeof(Md5Digest)) {
     return InvalidField("cached_digests", absl::StrCat(digests.size(), " bytes"),
-                        absl::StrCat(kInventoryDigestBytes, " bytes a shard, at most ",
+                        absl::StrCat(sizeof(Md5Digest), " bytes a shard, at most ",
                                      kMaxInventoryDigests, " shards"));
   }
   if (!request.has_lease_ttl()) return absl::OkStatus();
@@ -300,8 +319,7 @@ absl::Status CheckAssembly(const v1::Assembly& assembly) {
   MUSTER_RETURN_IF_ERROR(ParseModelVersionName(assembly.model_version()).status());
   if (!v1::Assembly::Policy_IsValid(assembly.policy()) ||
       assembly.policy() == v1::Assembly::POLICY_UNSPECIFIED) {
-    return InvalidField("policy", absl::StrCat(assembly.policy()),
-                        "DECLARED, FULL, BALANCED, CONTIGUOUS or RANKED");
+    return InvalidField("policy", absl::StrCat(assembly.policy()), PolicyNames());
   }
   MUSTER_RETURN_IF_ERROR(CheckRange("min_nodes", assembly.min_nodes(), 0, kMaxMinNodes));
   MUSTER_RETURN_IF_ERROR(
@@ -329,7 +347,7 @@ absl::Status CheckClaim(const v1::Claim& claim, uint32_t shard_count) {
       if (missing.empty()) return absl::OkStatus();
       const std::string list = absl::StrJoin(missing, ",");
       return MakeError(
-          absl::StatusCode::kInvalidArgument, "SHARD_OUT_OF_RANGE",
+          absl::StatusCode::kInvalidArgument, reasons::kShardOutOfRange,
           absl::StrCat("claimed shard ", list, " does not exist: the model version has ",
                        shard_count, " shards, 0 to ", shard_count - 1),
           {{"shards", list}, {"shard_count", absl::StrCat(shard_count)}});
@@ -345,7 +363,7 @@ absl::Status CheckClaim(const v1::Claim& claim, uint32_t shard_count) {
 }
 
 absl::Status CheckReports(const v1::ReportShardsRequest& request) {
-  if (request.reports().empty() || request.reports_size() > static_cast<int>(kMaxItemsPerCall)) {
+  if (request.reports().empty() || request.reports_size() > kMaxItemsPerCall) {
     return InvalidField("reports", absl::StrCat(request.reports_size(), " reports"),
                         absl::StrCat("1 to ", kMaxItemsPerCall, " a call"));
   }
@@ -359,9 +377,9 @@ absl::Status CheckReports(const v1::ReportShardsRequest& request) {
       return InvalidField("state", absl::StrCat(report.state()),
                           "PENDING, FETCHING, READY or FAILED");
     }
-    if (report.locations_size() > kMaxLocations) {
+    if (report.locations_size() > kMaxLocationsPerShard) {
       return InvalidField("locations", absl::StrCat(report.locations_size()),
-                          "at most 16 a report");
+                          absl::StrCat("at most ", kMaxLocationsPerShard, " a report"));
     }
     if (!seen.insert(report.shard()).second) {
       return InvalidField("shard", absl::StrCat(report.shard()), "each shard at most once a call");

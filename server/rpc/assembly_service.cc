@@ -2,7 +2,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "muster/v1/assembly.grpc.pb.h"
-#include "server/registry/limits.h"
 #include "server/registry/validation.h"
 #include "server/rpc/explain.h"
 #include "server/rpc/list_page.h"
@@ -11,6 +10,7 @@
 #include "server/rpc/watch_stream.h"
 #include "server/watch/assembly_cursor.h"
 #include "server/watch/assignment_cursor.h"
+#include "storage/base/limits.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {

@@ -15,8 +15,8 @@
 #include "server/commit/committer.h"
 #include "server/registry/registry.h"
 #include "server/rpc/call_stats.h"
-#include "server/rpc/reader_pool.h"
 #include "server/rpc/status_to_grpc.h"
+#include "server/rpc/store_readers.h"
 #include "storage/metadata/metadata_store.h"
 
 namespace muster {
@@ -28,13 +28,11 @@ absl::Status VersionDeleted();
 struct ServiceContext {
   Committer& committer;
   Feed& feed;
-  // Has a lock of its own.
-  LeaseTable& leases;
-  // Has a lock of its own.
-  ReaderTable& places;
-  // For reader threads only.
+  // Has locks of its own.
+  LiveTables& live;
+  // For store readers only.
   MetadataStore& store;
-  ReaderPool& readers;
+  StoreReaders& store_readers;
   CallStats& stats;
 };
 
@@ -119,7 +117,7 @@ grpc::ServerUnaryReactor* Read(
 }
 
 // A read whose answer takes long to work out: `take` runs under the shared lock and returns what
-// the work needs; once what it saw is durable, `work` runs on a reader thread.
+// the work needs; once what it saw is durable, a store reader runs `work`.
 template <typename Task, typename Response>
 grpc::ServerUnaryReactor* ReadAndWork(
     ServiceContext& services, grpc::CallbackServerContext* context, const char* method,
@@ -135,7 +133,7 @@ grpc::ServerUnaryReactor* ReadAndWork(
       [&services, call, task, response, work = std::move(work)](Revision) {
         absl::Status status = task->status();
         if (status.ok()) {
-          status = services.readers.Submit(
+          status = services.store_readers.Submit(
               [call, task, response, work] { call.Finish(work(**task, *response)); });
         }
         if (!status.ok()) call.Finish(status);
@@ -144,7 +142,7 @@ grpc::ServerUnaryReactor* ReadAndWork(
 }
 
 // A read that needs rows of a model version: `find` runs under the shared lock and says which
-// version; once that is durable, `fetch` runs on a reader thread. A version that was deleted
+// version; once that is durable, a store reader runs `fetch`. A version that was deleted
 // meanwhile is NOT_FOUND VERSION_UNKNOWN.
 template <typename Response>
 grpc::ServerUnaryReactor* ReadStore(
@@ -166,7 +164,7 @@ grpc::ServerUnaryReactor* ReadStore(
   services.committer.Read([&](const Registry& registry) { *version = find(registry, *response); },
                           [&services, call, version, work = std::move(work)](Revision) {
                             absl::Status status = version->status();
-                            if (status.ok()) status = services.readers.Submit(work);
+                            if (status.ok()) status = services.store_readers.Submit(work);
                             if (!status.ok()) call.Finish(status);
                           });
   return call.reactor();

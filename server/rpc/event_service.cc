@@ -30,7 +30,7 @@ class EventServiceRpc final : public v1::EventService::CallbackService {
         [this, call, list, response](Revision) {
           absl::Status status = list->status();
           if (status.ok()) {
-            status = services_.readers.Submit([this, call, list, response] {
+            status = services_.store_readers.Submit([this, call, list, response] {
               call.Finish(FetchEvents(services_.store, **std::move(list), *response));
             });
           }

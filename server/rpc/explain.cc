@@ -6,8 +6,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/placement/explain.h"
-#include "server/registry/limits.h"
 #include "storage/base/error_info.h"
+#include "storage/base/limits.h"
+#include "storage/base/placement_policy.h"
+#include "storage/base/reasons.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
 
@@ -47,37 +49,13 @@ bool Holds(Verdict::Outcome outcome) {
   return outcome == Verdict::HOLDS || outcome == Verdict::INCOMING || outcome == Verdict::LEAVING;
 }
 
-// Whether the node asks for this very shard.
-bool ClaimsShard(const PlanClaim& claim, const PlanShard& shard, ShardIndex index) {
-  switch (claim.kind) {
-    case PlanClaim::Kind::kAll:
-      return true;
-    case PlanClaim::Kind::kShards:
-      return std::find(claim.shards.begin(), claim.shards.end(), index) != claim.shards.end();
-    case PlanClaim::Kind::kRanks:
-      return shard.rank.has_value() &&
-             std::find(claim.ranks.begin(), claim.ranks.end(), *shard.rank) != claim.ranks.end();
-    default:
-      return false;
-  }
-}
-
 // How many nodes the policy wants to hold the shard.
 uint32_t ReplicasWanted(const ExplainTask& task) {
   const uint32_t replicas = std::max(task.replicas, 1u);
   if (!task.plan.has_value()) return replicas;
   const PlanInput& input = task.plan->input;
-  const bool claims =
-      input.policy == PlacementPolicy::kDeclared || input.policy == PlacementPolicy::kRanked;
-  if (input.policy == PlacementPolicy::kFull) return static_cast<uint32_t>(input.nodes.size());
-  if (!claims) return replicas;
-  const ShardIndex shard(task.status.shard());
-  const auto claimed =
-      std::count_if(input.nodes.begin(), input.nodes.end(), [&](const PlanNode& node) {
-        return ClaimsShard(node.claim, input.shards[shard.value], shard);
-      });
-  if (claimed == 0 && input.policy == PlacementPolicy::kDeclared) return replicas;
-  return static_cast<uint32_t>(claimed);
+  const uint32_t claimants = CountClaimants(input, ShardIndex(task.status.shard()));
+  return claimants == 0 && TraitsOf(input.policy).has_replicas ? replicas : claimants;
 }
 
 // Why there is no plan, as the assembly says it.
@@ -130,7 +108,7 @@ absl::StatusOr<ExplainTask> TakeExplainTask(const Registry& registry,
   if (!request.node().empty()) {
     MUSTER_ASSIGN_OR_RETURN(const Node* node, registry.nodes().Find(request.node()));
     if (assembly->FindMember(request.node()) == nullptr) {
-      return MakeError(absl::StatusCode::kNotFound, "MEMBER_UNKNOWN",
+      return MakeError(absl::StatusCode::kNotFound, reasons::kMemberUnknown,
                        absl::StrCat(request.node(), " has not joined ", request.name()),
                        {{"node", request.node()}, {"name", request.name()}});
     }

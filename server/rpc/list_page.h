@@ -6,8 +6,8 @@
 #include <string>
 
 #include "absl/status/status.h"
-#include "server/registry/limits.h"
 #include "server/registry/paging.h"
+#include "storage/base/limits.h"
 #include "storage/base/numbers.h"
 #include "storage/base/status_macros.h"
 

@@ -13,13 +13,15 @@
 #include "server/rpc/list_page.h"
 #include "server/rpc/stored_lists.h"
 #include "storage/base/error_info.h"
+#include "storage/base/limits.h"
+#include "storage/base/reasons.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
 
 absl::Status VersionDeleted() {
-  return MakeError(absl::StatusCode::kNotFound, "VERSION_UNKNOWN",
+  return MakeError(absl::StatusCode::kNotFound, reasons::kVersionUnknown,
                    "the model version was deleted while it was read");
 }
 
@@ -52,7 +54,7 @@ absl::StatusOr<std::vector<Command>> AddShardsCommands(v1::AddShardsRequest requ
   MUSTER_RETURN_IF_ERROR(ParseModelVersionName(request.name()).status());
   MUSTER_RETURN_IF_ERROR(CheckItemCount("shards", request.shards_size()));
   if (request.ByteSizeLong() > kMaxAddShardsBytes) {
-    return MakeError(absl::StatusCode::kResourceExhausted, "TOO_MANY_ITEMS",
+    return MakeError(absl::StatusCode::kResourceExhausted, reasons::kTooManyItems,
                      absl::StrCat("AddShards has ", request.ByteSizeLong(), " bytes: send at most ",
                                   kMaxAddShardsBytes, " a call"),
                      {{"limit", absl::StrCat(kMaxAddShardsBytes)}});

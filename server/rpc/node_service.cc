@@ -35,7 +35,7 @@ class NodeServiceRpc final : public v1::NodeService::CallbackService {
   ServerUnaryReactor* AcquireRead(CallbackServerContext* context,
                                   const v1::AcquireReadRequest* request,
                                   v1::AcquireReadResponse* response) override {
-    return AcquirePlace(services_, context, *request, response);
+    return AcquireReadPlace(services_, context, *request, response);
   }
 
   ServerUnaryReactor* ReleaseRead(CallbackServerContext* context,
@@ -43,8 +43,8 @@ class NodeServiceRpc final : public v1::NodeService::CallbackService {
                                   v1::ReleaseReadResponse* response) override {
     return Read<v1::ReleaseReadResponse>(
         services_, context, "ReleaseRead", response,
-        [request](const Registry& registry, v1::ReleaseReadResponse&) {
-          return ReleasePlace(registry, *request);
+        [this, request](const Registry& registry, v1::ReleaseReadResponse&) {
+          return ReleaseReadPlace(registry, services_.live.read_places, *request);
         });
   }
 
@@ -129,7 +129,7 @@ class NodeServiceRpc final : public v1::NodeService::CallbackService {
   absl::Status Renew(const v1::HeartbeatRequest& request, v1::HeartbeatResponse& response) {
     MUSTER_RETURN_IF_ERROR(ParseNodeName(request.name()).status());
     MUSTER_ASSIGN_OR_RETURN(const LeaseTable::HeartbeatResult result,
-                            services_.leases.Heartbeat(request));
+                            services_.live.leases.Heartbeat(request));
     if (result.revive.has_value()) {
       services_.committer.SubmitInternal(
           Job{.commands = {ReviveNode{result.revive->node, result.revive->epoch}}});

@@ -5,7 +5,7 @@
 #include <optional>
 #include <set>
 
-#include "server/registry/limits.h"
+#include "storage/base/limits.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {

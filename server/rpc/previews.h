@@ -25,7 +25,7 @@ struct Supposed {
 // The plans of all assemblies that the nodes are members of; of the first 100.
 Supposed SupposeForNodes(const Registry& registry, std::vector<WhatIf> changes);
 
-// Makes the plans, and calls `add` for each. On a reader thread: takes the shared lock once per
+// Makes the plans, and calls `add` for each. By a store reader: takes the shared lock once per
 // assembly, for its input only.
 absl::Status MakePreviews(Committer& committer, const Supposed& supposed,
                           const std::function<void(muster::v1::PlanPreview)>& add);
@@ -59,7 +59,7 @@ grpc::ServerUnaryReactor* MutateOrPreview(
             absl::Status status = result.status;
             if (status.ok()) {
               response->Swap(static_cast<Response*>(result.reply.get()));
-              status = services.readers.Submit(work);
+              status = services.store_readers.Submit(work);
             }
             if (!status.ok()) call.Finish(status);
           }});

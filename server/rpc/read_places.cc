@@ -11,31 +11,27 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/registry/index_runs.h"
-#include "server/registry/limits.h"
 #include "server/registry/node_errors.h"
 #include "server/registry/timestamps.h"
 #include "server/registry/validation.h"
 #include "storage/base/error_info.h"
+#include "storage/base/limits.h"
 #include "storage/base/mutex.h"
+#include "storage/base/reasons.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
 namespace {
 
-using Places = ReaderTable;
-
-// What is looked at of a version's suspect shards for one answer.
-constexpr size_t kMaxSuspectShards = 1'000;
-
 absl::Status LocationUnknown(absl::string_view shard, const std::string& uri) {
-  return MakeError(absl::StatusCode::kNotFound, "LOCATION_UNKNOWN",
+  return MakeError(absl::StatusCode::kNotFound, reasons::kLocationUnknown,
                    absl::StrCat(shard, " has no location ", uri),
                    {{"shard", std::string(shard)}, {"uri", uri}});
 }
 
 absl::Status NotAssigned(const std::string& node, absl::string_view shard) {
-  return MakeError(absl::StatusCode::kAborted, "ASSIGNMENT_GONE",
+  return MakeError(absl::StatusCode::kAborted, reasons::kAssignmentGone,
                    absl::StrCat(node, " does not hold ", shard, " in any assembly"),
                    {{"node", node}, {"shard", std::string(shard)}});
 }
@@ -69,8 +65,8 @@ absl::Status CheckWait(const v1::AcquireReadRequest& request) {
 }
 
 // What to ask the table for; a bound of 0 needs no place.
-absl::StatusOr<Places::Request> Resolve(const Registry& registry,
-                                        const v1::AcquireReadRequest& request) {
+absl::StatusOr<ReadPlaceTable::Request> Resolve(const Registry& registry,
+                                                const v1::AcquireReadRequest& request) {
   MUSTER_RETURN_IF_ERROR(CheckWait(request));
   MUSTER_ASSIGN_OR_RETURN(const Node* node, registry.nodes().Find(request.name()));
   if (node->epoch() != Epoch(request.epoch())) {
@@ -88,7 +84,7 @@ absl::StatusOr<Places::Request> Resolve(const Registry& registry,
   if (location == described.locations().end()) {
     return LocationUnknown(request.shard(), request.uri());
   }
-  Places::Request place;
+  ReadPlaceTable::Request place;
   place.node = request.name();
   place.epoch = node->epoch();
   place.location = {version->uid, shard, request.uri()};
@@ -104,12 +100,12 @@ absl::StatusOr<Places::Request> Resolve(const Registry& registry,
 
 // An AcquireRead on its way: it ends once there is an answer and the state that it was asked under
 // is durable, whichever comes last.
-class PlaceCall {
+class ReadPlaceCall {
  public:
-  PlaceCall(const UnaryCall& call, Committer& committer, v1::AcquireReadResponse* response)
+  ReadPlaceCall(const UnaryCall& call, Committer& committer, v1::AcquireReadResponse* response)
       : call_(call), committer_(committer), response_(response) {}
 
-  void Answered(absl::StatusOr<Places::Answer> answer) {
+  void Answered(absl::StatusOr<ReadPlaceTable::Answer> answer) {
     {
       MutexLock lock(mutex_);
       answer_ = std::move(answer);
@@ -130,7 +126,7 @@ class PlaceCall {
  private:
   // By whoever came last, so nobody else touches the call any more.
   void Finish() {
-    absl::StatusOr<Places::Answer> answer;
+    absl::StatusOr<ReadPlaceTable::Answer> answer;
     {
       MutexLock lock(mutex_);
       answer = *std::move(answer_);
@@ -150,7 +146,7 @@ class PlaceCall {
   v1::AcquireReadResponse* const response_;
   Mutex mutex_;
   bool durable_ MUSTER_GUARDED_BY(mutex_) = false;
-  std::optional<absl::StatusOr<Places::Answer>> answer_ MUSTER_GUARDED_BY(mutex_);
+  std::optional<absl::StatusOr<ReadPlaceTable::Answer>> answer_ MUSTER_GUARDED_BY(mutex_);
 };
 
 // Shards of which some member has no counted replica yet, of those in `shards`.
@@ -182,48 +178,49 @@ void AddReason(v1::AssemblyReason::Code code, std::string message, const std::st
 
 }  // namespace
 
-grpc::ServerUnaryReactor* AcquirePlace(ServiceContext& services,
-                                       grpc::CallbackServerContext* context,
-                                       const v1::AcquireReadRequest& request,
-                                       v1::AcquireReadResponse* response) {
+grpc::ServerUnaryReactor* AcquireReadPlace(ServiceContext& services,
+                                           grpc::CallbackServerContext* context,
+                                           const v1::AcquireReadRequest& request,
+                                           v1::AcquireReadResponse* response) {
   const UnaryCall call(services, context, "AcquireRead");
-  auto place = std::make_shared<PlaceCall>(call, services.committer, response);
+  auto place = std::make_shared<ReadPlaceCall>(call, services.committer, response);
   // Asked for under the registry's lock: whatever ends the node's right afterwards is committed
   // after that, and reaches the table after the request.
   services.committer.Read(
       [&](const Registry& registry) {
-        absl::StatusOr<Places::Request> wanted = Resolve(registry, request);
+        absl::StatusOr<ReadPlaceTable::Request> wanted = Resolve(registry, request);
         if (!wanted.ok()) {
           place->Answered(wanted.status());
         } else if (wanted->max_readers == 0) {
-          place->Answered(Places::Answer{.granted = true});
+          place->Answered(ReadPlaceTable::Answer{.granted = true});
         } else {
-          services.places.Acquire(*std::move(wanted),
-                                  [place](absl::StatusOr<Places::Answer> answer) {
-                                    place->Answered(std::move(answer));
-                                  });
+          services.live.read_places.Acquire(*std::move(wanted),
+                                            [place](absl::StatusOr<ReadPlaceTable::Answer> answer) {
+                                              place->Answered(std::move(answer));
+                                            });
         }
       },
       [place](Revision) { place->Durable(); });
   return call.reactor();
 }
 
-absl::Status ReleasePlace(const Registry& registry, const v1::ReleaseReadRequest& request) {
+absl::Status ReleaseReadPlace(const Registry& registry, ReadPlaceTable& read_places,
+                              const v1::ReleaseReadRequest& request) {
   if (!request.has_epoch()) return InvalidField("epoch", "", "required");
   MUSTER_RETURN_IF_ERROR(ParseNodeName(request.name()).status());
   MUSTER_ASSIGN_OR_RETURN(const ShardName name, ParseShardName(request.shard()));
   const auto version = registry.catalogue().Find(name.version.ToString());
   // With the version all of its places went.
   const VersionUid uid = version.ok() ? (*version)->uid : VersionUid(0);
-  return registry.readers().Release(request.name(), Epoch(request.epoch()),
-                                    {uid, name.index.value, request.uri()});
+  return read_places.Release(request.name(), Epoch(request.epoch()),
+                             {uid, name.index.value, request.uri()});
 }
 
 void ShowOrigins(const Registry& registry, const Assembly& assembly, v1::GetAssemblyResponse& out) {
   const VersionUid version = assembly.version().uid;
   std::map<std::string, std::set<uint32_t>> waiting;
   std::set<uint32_t> shards;
-  for (const auto& wait : registry.readers().WaitingFor(version, std::nullopt)) {
+  for (const auto& wait : registry.read_places().WaitingFor(version, std::nullopt)) {
     const Assembly::Member* member = assembly.FindMember(wait.node);
     if (member == nullptr || !HoldsPlace(*member, wait.shard)) continue;
     waiting[wait.node].insert(wait.shard);
@@ -245,7 +242,7 @@ void ShowOrigins(const Registry& registry, const Assembly& assembly, v1::GetAsse
               waiting.begin()->first, list, shown);
   }
   const std::vector<uint32_t> suspect =
-      Unready(assembly, registry.catalogue().health().SuspectShards(version, kMaxSuspectShards));
+      Unready(assembly, registry.catalogue().health().SuspectShards(version, kMaxReasonShards));
   if (!suspect.empty()) {
     AddReason(v1::AssemblyReason::LOCATION_SUSPECT,
               absl::StrCat("nodes found a location of shard ", RunsToText(suspect, 200),
@@ -256,7 +253,7 @@ void ShowOrigins(const Registry& registry, const Assembly& assembly, v1::GetAsse
 
 void ShowWaiting(const Registry& registry, VersionUid version, v1::GetShardStatusResponse& out) {
   std::map<std::string, std::string> waiting;
-  for (auto& wait : registry.readers().WaitingFor(version, out.shard())) {
+  for (auto& wait : registry.read_places().WaitingFor(version, out.shard())) {
     waiting.emplace(std::move(wait.node), std::move(wait.uri));
   }
   for (v1::ShardReplica& replica : *out.mutable_replicas()) {

@@ -1,4 +1,4 @@
-// Places at bounded locations: the calls that ask for them, and who waits for one in other answers.
+// Read places, at bounded locations: the calls that ask for them, and who waits for one in other answers.
 #ifndef MUSTER_SERVER_RPC_READ_PLACES_H_
 #define MUSTER_SERVER_RPC_READ_PLACES_H_
 
@@ -13,14 +13,15 @@
 
 namespace muster {
 
-// Carries AcquireRead out: the call is parked in the reader table and holds no thread meanwhile.
-grpc::ServerUnaryReactor* AcquirePlace(ServiceContext& services,
-                                       grpc::CallbackServerContext* context,
-                                       const v1::AcquireReadRequest& request,
-                                       v1::AcquireReadResponse* response);
+// Carries AcquireRead out: the call is parked in the read place table and holds no thread meanwhile.
+grpc::ServerUnaryReactor* AcquireReadPlace(ServiceContext& services,
+                                           grpc::CallbackServerContext* context,
+                                           const v1::AcquireReadRequest& request,
+                                           v1::AcquireReadResponse* response);
 
 // Carries ReleaseRead out. Under the shared lock, as all that follow.
-absl::Status ReleasePlace(const Registry& registry, const v1::ReleaseReadRequest& request);
+absl::Status ReleaseReadPlace(const Registry& registry, ReadPlaceTable& read_places,
+                              const v1::ReleaseReadRequest& request);
 
 // Adds to an assembly that is not READY who waits for a place, and which shards have a suspect
 // location.

@@ -15,26 +15,27 @@
 #include "server/rpc/model_service.h"
 #include "server/rpc/node_service.h"
 #include "storage/base/error_info.h"
+#include "storage/base/limits.h"
+#include "storage/base/reasons.h"
 
 namespace muster {
 namespace {
 
-constexpr int kMaxMessageBytes = 4 << 20;
 // Below the clients' 20 s, so that their pings on a quiet connection are no offence.
 constexpr int kMinPingIntervalMs = 5'000;
-constexpr size_t kReaderThreads = 2;
-constexpr size_t kReaderQueueLimit = 1'024;
+constexpr size_t kStoreReaders = 2;
+constexpr size_t kStoreReadersQueueLimit = 1'024;
 constexpr const char* kServices[] = {"muster.v1.ModelService", "muster.v1.NodeService",
                                      "muster.v1.AssemblyService", "muster.v1.EventService"};
 
 class GrpcServer final : public RpcServer {
  public:
   GrpcServer(const RpcOptions& options, Clock& clock, Committer& committer, Feed& feed,
-             LeaseTable& leases, ReaderTable& places, MetadataStore& store, CallStats& stats)
+             LiveTables& live, MetadataStore& store, CallStats& stats)
       : clock_(clock),
         hub_(clock, feed, options.watches),
-        readers_(kReaderThreads, kReaderQueueLimit),
-        context_{committer, feed, leases, places, store, readers_, stats},
+        store_readers_(kStoreReaders, kStoreReadersQueueLimit),
+        context_{committer, feed, live, store, store_readers_, stats},
         models_(NewModelService(context_)),
         nodes_(NewNodeService(context_)),
         assemblies_(NewAssemblyService(context_, hub_)),
@@ -54,8 +55,8 @@ class GrpcServer final : public RpcServer {
     builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
                                kMinPingIntervalMs);
     builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
-    builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
-    builder.SetMaxSendMessageSize(kMaxMessageBytes);
+    builder.SetMaxReceiveMessageSize(kMaxGrpcMessageBytes);
+    builder.SetMaxSendMessageSize(kMaxGrpcMessageBytes);
     builder.RegisterService(models_.get());
     builder.RegisterService(nodes_.get());
     builder.RegisterService(assemblies_.get());
@@ -73,16 +74,16 @@ class GrpcServer final : public RpcServer {
 
   void Stop(absl::Duration grace) override {
     server_->GetHealthCheckService()->Shutdown();
-    hub_.EndAll(MakeError(absl::StatusCode::kUnavailable, "SHUTTING_DOWN",
+    hub_.EndAll(MakeError(absl::StatusCode::kUnavailable, reasons::kShuttingDown,
                           "the server is shutting down: try again, or another server"));
-    context_.places.Stop();
+    context_.live.read_places.Stop();
     server_->Shutdown(absl::ToChronoTime(clock_.Now() + grace));
   }
 
  private:
   Clock& clock_;
   WatchHub hub_;
-  ReaderPool readers_;
+  StoreReaders store_readers_;
   ServiceContext context_;
   std::unique_ptr<grpc::Service> models_;
   std::unique_ptr<grpc::Service> nodes_;
@@ -97,13 +98,12 @@ class GrpcServer final : public RpcServer {
 
 absl::StatusOr<std::unique_ptr<RpcServer>> StartRpcServer(const RpcOptions& options, Clock& clock,
                                                           Committer& committer, Feed& feed,
-                                                          LeaseTable& leases, ReaderTable& places,
-                                                          MetadataStore& store, CallStats& stats) {
-  auto server =
-      std::make_unique<GrpcServer>(options, clock, committer, feed, leases, places, store, stats);
+                                                          LiveTables& live, MetadataStore& store,
+                                                          CallStats& stats) {
+  auto server = std::make_unique<GrpcServer>(options, clock, committer, feed, live, store, stats);
   const std::string& listen = options.listen;
   if (!server->Start(listen)) {
-    return MakeError(absl::StatusCode::kUnavailable, "LISTEN_FAILED",
+    return MakeError(absl::StatusCode::kUnavailable, reasons::kListenFailed,
                      absl::StrCat("can't listen on ", listen,
                                   ": is the port in use by another process, or the address not "
                                   "this machine's? Choose another with --listen"),

@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "server/commit/committer.h"
+#include "server/registry/live_tables.h"
 #include "server/rpc/call_stats.h"
 #include "server/rpc/watch_hub.h"
 #include "server/watch/feed.h"
@@ -39,8 +40,8 @@ struct RpcOptions {
 // bound.
 absl::StatusOr<std::unique_ptr<RpcServer>> StartRpcServer(const RpcOptions& options, Clock& clock,
                                                           Committer& committer, Feed& feed,
-                                                          LeaseTable& leases, ReaderTable& places,
-                                                          MetadataStore& store, CallStats& stats);
+                                                          LiveTables& live, MetadataStore& store,
+                                                          CallStats& stats);
 
 }  // namespace muster
 

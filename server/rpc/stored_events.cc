@@ -10,12 +10,13 @@
 #include "absl/strings/str_split.h"
 #include "muster/store/rows.pb.h"
 #include "server/registry/event_rows.h"
-#include "server/registry/limits.h"
 #include "server/registry/paging.h"
 #include "server/registry/row_keys.h"
 #include "server/registry/validation.h"
 #include "server/watch/event_filter.h"
 #include "storage/base/error_info.h"
+#include "storage/base/limits.h"
+#include "storage/base/reasons.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
@@ -60,13 +61,13 @@ absl::Status TooOld(const EventList& list, Revision compacted) {
   const std::map<std::string, std::string> metadata = {
       {"compact_revision", absl::StrCat(compacted.value)}};
   if (list.from_token) {
-    return MakeError(absl::StatusCode::kOutOfRange, "PAGE_TOKEN_EXPIRED",
+    return MakeError(absl::StatusCode::kOutOfRange, reasons::kPageTokenExpired,
                      absl::StrCat("the page would begin at revision ", list.begin.revision.value,
                                   ", and events up to ", compacted.value,
                                   " are no longer kept: start without a token"),
                      metadata);
   }
-  return MakeError(absl::StatusCode::kOutOfRange, "REVISION_COMPACTED",
+  return MakeError(absl::StatusCode::kOutOfRange, reasons::kRevisionCompacted,
                    absl::StrCat("events up to revision ", compacted.value,
                                 " are no longer kept: list those after it"),
                    metadata);

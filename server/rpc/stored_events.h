@@ -1,6 +1,6 @@
 // Pages of the event log.
 //
-// Run on reader threads; each reads a bounded number of rows.
+// Run by store readers; each reads a bounded number of rows.
 #ifndef MUSTER_SERVER_RPC_STORED_EVENTS_H_
 #define MUSTER_SERVER_RPC_STORED_EVENTS_H_
 

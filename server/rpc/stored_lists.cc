@@ -12,17 +12,19 @@
 #include "server/registry/limits.h"
 #include "server/registry/row_keys.h"
 #include "storage/base/error_info.h"
+#include "storage/base/limits.h"
+#include "storage/base/md5.h"
+#include "storage/base/reasons.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
 namespace {
 
-constexpr size_t kDigestBytes = 16;
 // Rows of tensors have up to kMaxTensorBatchBytes, so a few fill a page.
 constexpr size_t kTensorRowsPerScan = 4;
 
 absl::Status Damaged(absl::string_view what) {
-  return MakeError(absl::StatusCode::kDataLoss, "ROW_DAMAGED",
+  return MakeError(absl::StatusCode::kDataLoss, reasons::kRowDamaged,
                    absl::StrCat("the server's store has no readable row for ", what,
                                 ": restore its data directory"),
                    {{"row", std::string(what)}});
@@ -59,7 +61,7 @@ absl::Status FetchPieces(MetadataStore& store, VersionUid version, ShardIndex sh
   if (start >= response.piece_count()) return absl::OkStatus();
   const auto packed = store.Get(PiecesKey(version, shard, start / kPiecesPerRow));
   store::PiecesRow row;
-  const size_t skip = size_t{start % kPiecesPerRow} * kDigestBytes;
+  const size_t skip = size_t{start % kPiecesPerRow} * sizeof(Md5Digest);
   if (!packed.ok() || !row.ParseFromString(*packed) || row.md5s().size() <= skip) {
     if (!packed.ok() && packed.status().code() != absl::StatusCode::kNotFound) {
       return packed.status();
@@ -70,8 +72,8 @@ absl::Status FetchPieces(MetadataStore& store, VersionUid version, ShardIndex sh
     response.set_piece_md5s(row.md5s().substr(skip));
     return absl::OkStatus();
   }
-  for (size_t at = skip; at + kDigestBytes <= row.md5s().size(); at += kDigestBytes) {
-    response.add_piece_md5s_hex(absl::BytesToHexString(row.md5s().substr(at, kDigestBytes)));
+  for (size_t at = skip; at + sizeof(Md5Digest) <= row.md5s().size(); at += sizeof(Md5Digest)) {
+    response.add_piece_md5s_hex(absl::BytesToHexString(row.md5s().substr(at, sizeof(Md5Digest))));
   }
   return absl::OkStatus();
 }

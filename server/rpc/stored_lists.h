@@ -1,6 +1,6 @@
 // Pages of what is in the store only: piece digests, tensors, companions.
 //
-// Run on reader threads; each reads a bounded number of rows. kDataLoss: a row that must be there
+// Run by store readers; each reads a bounded number of rows. kDataLoss: a row that must be there
 // is not, or is damaged.
 #ifndef MUSTER_SERVER_RPC_STORED_LISTS_H_
 #define MUSTER_SERVER_RPC_STORED_LISTS_H_

@@ -10,7 +10,7 @@ constexpr absl::Duration kTick = absl::Milliseconds(100);
 // A watch is found quiet when nothing was sent between this many visits.
 constexpr int kVisitsPerInterval = 2;
 constexpr size_t kPumpsAtOnce = 32;
-// Two reader threads take about a millisecond each.
+// Two store readers take about a millisecond each.
 constexpr size_t kMaxLogReads = 64;
 
 }  // namespace

@@ -3,7 +3,7 @@
 // 1. Pump (the hub's threads) asks the cursor for the next message, under the registry's shared
 //    lock; no two at once.
 // 2. The message is written once what it shows is durable.
-// 3. A cursor that is behind the feed has a reader thread read the event log, and the hub pumps
+// 3. A cursor that is behind the feed has a store reader read the event log, and the hub pumps
 // again.
 // 4. OnWriteDone has the hub pump again when there may be more; otherwise the feed's next wake
 // does.
@@ -149,7 +149,7 @@ class WatchStream final
     bool begun = hub_.BeginLogRead();
     if (begun) {
       auto self = this->shared_from_this();
-      begun = services_.readers
+      begun = services_.store_readers
                   .Submit([self] {
                     absl::StatusOr<LogPart> part =
                         ReadLog(self->services_.store, self->cursor_->reader().log_span());

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "server/registry/validation.h"
 #include "storage/base/error_info.h"
+#include "storage/base/reasons.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
 
@@ -43,15 +44,15 @@ v1::WatchAssemblyResponse AssemblyMessage::Parsed() const {
 }
 
 absl::Status AssemblyCursor::Deleted() const {
-  return MakeError(absl::StatusCode::kNotFound, "ASSEMBLY_UNKNOWN",
+  return MakeError(absl::StatusCode::kNotFound, reasons::kAssemblyUnknown,
                    absl::StrCat(request_.name(), " was deleted"), {{"assembly", request_.name()}});
 }
 
-void AssemblyCursor::NoteMember(const std::vector<Feed::EventPtr>& events,
+void AssemblyCursor::NoteMember(const std::vector<Feed::ChangePtr>& changes,
                                 const Assembly* present) {
   if (request_.node().empty()) return;
-  for (const Feed::EventPtr& event : events) {
-    const AssemblyEvent& change = std::get<AssemblyEvent>(event->what);
+  for (const Feed::ChangePtr& next : changes) {
+    const AssemblyChange& change = std::get<AssemblyChange>(next->what);
     for (const v1::AssemblyMember& member : change.members) {
       if (member.node() != request_.node()) continue;
       member_ = member;
@@ -95,11 +96,11 @@ absl::StatusOr<CursorStep> AssemblyCursor::Next(const Registry& registry, const 
     Finish(present.assembly().state(), message);
     return CursorStep::kMessage;
   }
-  std::vector<Feed::EventPtr> events;
-  if (const auto step = reader_.Next(feed, events)) return *step;
-  NoteMember(events, assembly);
+  std::vector<Feed::ChangePtr> changes;
+  if (const auto step = reader_.Next(feed, changes)) return *step;
+  NoteMember(changes, assembly);
   // The last one of a revision has all that the revision changed.
-  const AssemblyEvent& last = std::get<AssemblyEvent>(events.back()->what);
+  const AssemblyChange& last = std::get<AssemblyChange>(changes.back()->what);
   if (last.message == nullptr) return Deleted();
   message.shared = last.message;
   Finish(last.state, message);

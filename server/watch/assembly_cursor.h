@@ -54,8 +54,8 @@ class AssemblyCursor {
       : request_(request), assembly_(assembly), reader_(KeyOf(assembly), position) {}
 
   absl::Status Deleted() const;
-  // Takes over what the events say of the member asked for.
-  void NoteMember(const std::vector<Feed::EventPtr>& events, const Assembly* present);
+  // Takes over what the changes say of the member asked for.
+  void NoteMember(const std::vector<Feed::ChangePtr>& changes, const Assembly* present);
   void Finish(muster::v1::Assembly::State state, Message& message);
 
   muster::v1::WatchAssemblyRequest request_;

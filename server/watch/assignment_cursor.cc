@@ -3,10 +3,10 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "server/registry/limits.h"
 #include "server/registry/node_errors.h"
 #include "server/registry/validation.h"
 #include "storage/base/error_info.h"
+#include "storage/base/limits.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
@@ -38,15 +38,15 @@ void AssignmentCursor::TakeSnapshot(const Node& node, const Registry& registry) 
   }
 }
 
-absl::Status AssignmentCursor::TakeEvents(const std::vector<Feed::EventPtr>& events) {
-  for (const Feed::EventPtr& event : events) {
-    if (const auto* node = std::get_if<NodeEvent>(&event->what)) {
+absl::Status AssignmentCursor::TakeChanges(const std::vector<Feed::ChangePtr>& changes) {
+  for (const Feed::ChangePtr& change : changes) {
+    if (const auto* node = std::get_if<NodeChange>(&change->what)) {
       if (node->removed) return NodeUnknown(name_);
       // A resumed watch also reads what happened under older epochs.
       if (node->epoch > epoch_) return NodeFenced(name_, epoch_, node->epoch);
-    } else if (const auto* change = std::get_if<AssignmentEvent>(&event->what)) {
+    } else if (const auto* given = std::get_if<AssignmentChange>(&change->what)) {
       pending_.push_back(
-          Pending{change->assembly, change->version, change->assigned, change->unassigned, 0, 0});
+          Pending{given->assembly, given->version, given->assigned, given->unassigned, 0, 0});
     }
   }
   return absl::OkStatus();
@@ -67,7 +67,7 @@ void AssignmentCursor::FillFromPending(const Registry& registry,
       ++items;
     } else if (run.next_assigned < run.assigned.size()) {
       const Assignment& assignment = run.assigned[run.next_assigned++];
-      // A version that is gone by now took its assemblies with it; the event that says so follows.
+      // A version that is gone by now took its assemblies with it; the change that says so follows.
       const Version* version = registry.catalogue().FindByUid(run.version);
       if (version == nullptr) continue;
       v1::AssignedShard* shard = message.add_assigned();
@@ -90,11 +90,11 @@ void AssignmentCursor::FillFromPending(const Registry& registry,
 absl::StatusOr<CursorStep> AssignmentCursor::Next(const Registry& registry, const Feed& feed,
                                                   Message& message) {
   message.Clear();
-  std::vector<Feed::EventPtr> events;
+  std::vector<Feed::ChangePtr> changes;
   while (pending_.empty() && !in_snapshot_) {
     // One revision at a time: its changes stay together, and the message says which it was.
-    if (const auto step = reader_.Next(feed, events)) return *step;
-    MUSTER_RETURN_IF_ERROR(TakeEvents(events));
+    if (const auto step = reader_.Next(feed, changes)) return *step;
+    MUSTER_RETURN_IF_ERROR(TakeChanges(changes));
   }
   FillFromPending(registry, message);
   message.set_revision(reader_.position().value);

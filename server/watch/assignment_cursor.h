@@ -52,7 +52,7 @@ class AssignmentCursor {
       : name_(std::move(name)), epoch_(epoch), reader_(KeyOf(node), position) {}
 
   void TakeSnapshot(const Node& node, const Registry& registry);
-  absl::Status TakeEvents(const std::vector<Feed::EventPtr>& events);
+  absl::Status TakeChanges(const std::vector<Feed::ChangePtr>& changes);
   void FillFromPending(const Registry& registry, muster::v1::WatchAssignmentsResponse& message);
 
   std::string name_;

@@ -5,9 +5,9 @@
 #include <vector>
 
 #include "server/registry/event_rows.h"
-#include "server/registry/limits.h"
 #include "server/registry/validation.h"
 #include "server/watch/event_filter.h"
+#include "storage/base/limits.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
@@ -31,10 +31,10 @@ absl::StatusOr<EventsCursor> EventsCursor::Open(const v1::WatchEventsRequest& re
   return cursor;
 }
 
-absl::Status EventsCursor::TakeEvents(const std::vector<Feed::EventPtr>& events) {
-  for (const Feed::EventPtr& event : events) {
+absl::Status EventsCursor::TakeChanges(const std::vector<Feed::ChangePtr>& changes) {
+  for (const Feed::ChangePtr& change : changes) {
     MUSTER_ASSIGN_OR_RETURN(std::vector<v1::Event> told,
-                            UnpackTold(event->revision, std::get<StoredEvents>(event->what).row));
+                            UnpackTold(change->revision, std::get<StoredEvents>(change->what).row));
     for (v1::Event& one : told) {
       if (Matches(filter_, one)) pending_.push_back(std::move(one));
     }
@@ -50,18 +50,18 @@ absl::StatusOr<CursorStep> EventsCursor::Next(const Registry&, const Feed& feed,
     return CursorStep::kMessage;
   }
   std::optional<CursorStep> step;
-  std::vector<Feed::EventPtr> events;
+  std::vector<Feed::ChangePtr> changes;
   for (int i = 0; i < kRevisionsPerStep && pending_.size() < kMaxItemsPerCall; ++i) {
-    step = reader_.Next(feed, events);
+    step = reader_.Next(feed, changes);
     if (step.has_value()) break;
-    MUSTER_RETURN_IF_ERROR(TakeEvents(events));
+    MUSTER_RETURN_IF_ERROR(TakeChanges(changes));
   }
   if (pending_.empty()) {
     // Nothing of what was looked at matches, and there is more: others have their turn first.
     return step.value_or(CursorStep::kWait);
   }
   size_t bytes = 0;
-  while (!pending_.empty() && message.events_size() < static_cast<int>(kMaxItemsPerCall)) {
+  while (!pending_.empty() && message.events_size() < kMaxItemsPerCall) {
     bytes += pending_.front().ByteSizeLong() + 8;
     if (bytes > kMaxPageBytes && message.events_size() > 0) break;
     message.add_events()->Swap(&pending_.front());

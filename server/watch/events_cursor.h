@@ -38,7 +38,7 @@ class EventsCursor {
   EventsCursor(const muster::v1::WatchEventsRequest& request, Revision position)
       : filter_(request.filter()), reader_(KeyOfLog(), position) {}
 
-  absl::Status TakeEvents(const std::vector<Feed::EventPtr>& events);
+  absl::Status TakeChanges(const std::vector<Feed::ChangePtr>& changes);
 
   const muster::v1::EventFilter filter_;
   FeedReader reader_;

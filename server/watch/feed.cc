@@ -9,28 +9,28 @@
 namespace muster {
 namespace {
 
-// Nullopt for an event that nobody follows by itself.
-std::optional<FeedKey> KeyOfEvent(const Event& event) {
-  if (const auto* node = std::get_if<NodeEvent>(&event.what)) return KeyOf(node->uid);
-  if (const auto* assignment = std::get_if<AssignmentEvent>(&event.what)) {
+// Nullopt for a change that nobody follows by itself.
+std::optional<FeedKey> KeyOfChange(const Change& change) {
+  if (const auto* node = std::get_if<NodeChange>(&change.what)) return KeyOf(node->uid);
+  if (const auto* assignment = std::get_if<AssignmentChange>(&change.what)) {
     return KeyOf(assignment->node);
   }
-  if (std::holds_alternative<StoredEvents>(event.what)) return KeyOfLog();
-  if (const auto* assembly = std::get_if<AssemblyEvent>(&event.what)) return KeyOf(assembly->uid);
+  if (std::holds_alternative<StoredEvents>(change.what)) return KeyOfLog();
+  if (const auto* assembly = std::get_if<AssemblyChange>(&change.what)) return KeyOf(assembly->uid);
   return std::nullopt;
 }
 
-// About what the event holds in memory.
-size_t BytesOf(const Event& event) {
-  size_t bytes = sizeof(Event) + 64;
-  if (const auto* assignment = std::get_if<AssignmentEvent>(&event.what)) {
+// About what the change holds in memory.
+size_t BytesOf(const Change& change) {
+  size_t bytes = sizeof(Change) + 64;
+  if (const auto* assignment = std::get_if<AssignmentChange>(&change.what)) {
     bytes += assignment->assigned.size() * sizeof(Assignment) +
              assignment->unassigned.size() * sizeof(uint32_t);
-  } else if (const auto* assembly = std::get_if<AssemblyEvent>(&event.what)) {
+  } else if (const auto* assembly = std::get_if<AssemblyChange>(&change.what)) {
     if (assembly->message != nullptr) bytes += assembly->message->size();
     // A member's claim may list every shard.
     for (const auto& member : assembly->members) bytes += sizeof(member) + member.ByteSizeLong();
-  } else if (const auto* stored = std::get_if<StoredEvents>(&event.what)) {
+  } else if (const auto* stored = std::get_if<StoredEvents>(&change.what)) {
     bytes += stored->row.size();
   }
   return bytes;
@@ -62,7 +62,7 @@ void Feed::EraseIfIdle(FeedKey key) {
 void Feed::DropOldest() {
   const Slot& slot = slots_.front();
   const FeedKey key = slot.key;
-  compacted_ = slot.event->revision;
+  compacted_ = slot.change->revision;
   Key& entry = At(key);
   entry.positions.pop_front();
   entry.left = compacted_;
@@ -72,12 +72,12 @@ void Feed::DropOldest() {
   ++first_;
 }
 
-void Feed::Append(FeedKey key, Event event) {
-  const size_t bytes = BytesOf(event);
+void Feed::Append(FeedKey key, Change change) {
+  const size_t bytes = BytesOf(change);
   At(key).positions.push_back(first_ + slots_.size());
-  slots_.push_back(Slot{key, std::make_shared<const Event>(std::move(event)), bytes});
+  slots_.push_back(Slot{key, std::make_shared<const Change>(std::move(change)), bytes});
   bytes_ += bytes;
-  while (slots_.size() > options_.max_events ||
+  while (slots_.size() > options_.max_changes ||
          (bytes_ > options_.max_bytes && slots_.size() > 1)) {
     DropOldest();
   }
@@ -88,16 +88,16 @@ void Feed::SetListener(std::function<void(const std::vector<FeedKey>&)> listener
   listener_ = std::move(listener);
 }
 
-void Feed::Publish(std::vector<Event> events, Revision durable) {
+void Feed::Publish(std::vector<Change> changes, Revision durable) {
   absl::flat_hash_set<FeedKey> seen;
   std::vector<FeedKey> touched;
   {
     MutexLock lock(mutex_);
-    for (Event& event : events) {
-      const std::optional<FeedKey> key = KeyOfEvent(event);
+    for (Change& change : changes) {
+      const std::optional<FeedKey> key = KeyOfChange(change);
       if (!key.has_value()) continue;
       if (seen.insert(*key).second) touched.push_back(*key);
-      Append(*key, std::move(event));
+      Append(*key, std::move(change));
     }
     durable_ = std::max(durable_, durable);
   }
@@ -117,12 +117,12 @@ Feed::Found Feed::Read(FeedKey key, Revision after, size_t limit) const {
   if (entry == keys_.end()) return found;
   const auto& positions = entry->second.positions;
   auto position = std::partition_point(positions.begin(), positions.end(), [&](uint64_t at) {
-    return slots_[at - first_].event->revision <= after;
+    return slots_[at - first_].change->revision <= after;
   });
   for (; position != positions.end(); ++position) {
-    const EventPtr& event = slots_[*position - first_].event;
-    if (found.events.size() >= limit && event->revision != found.events.back()->revision) break;
-    found.events.push_back(event);
+    const ChangePtr& change = slots_[*position - first_].change;
+    if (found.changes.size() >= limit && change->revision != found.changes.back()->revision) break;
+    found.changes.push_back(change);
   }
   found.more = position != positions.end();
   return found;

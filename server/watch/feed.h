@@ -1,4 +1,4 @@
-// The feed of committed events: one ring for all watchers, who are cursors and never queues.
+// The feed of committed changes: one ring for all watchers, who are cursors and never queues.
 #ifndef MUSTER_SERVER_WATCH_FEED_H_
 #define MUSTER_SERVER_WATCH_FEED_H_
 
@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
-#include "server/registry/event.h"
+#include "server/registry/change.h"
 #include "server/registry/uid.h"
 #include "storage/base/mutex.h"
 #include "storage/base/numbers.h"
@@ -34,21 +34,21 @@ FeedKey KeyOf(NodeUid node);
 FeedKey KeyOf(AssemblyUid assembly);
 FeedKey KeyOfLog();
 
-// Thread-safe. Holds durable events only: the committer publishes after the fsync.
+// Thread-safe. Holds durable changes only: the committer publishes after the fsync.
 class Feed {
  public:
   struct Options {
-    size_t max_events = 65'536;
+    size_t max_changes = 65'536;
     size_t max_bytes = size_t{64} << 20;
   };
-  using EventPtr = std::shared_ptr<const Event>;
+  using ChangePtr = std::shared_ptr<const Change>;
   // What a Read finds.
   struct Found {
     // In order: whole revisions.
-    std::vector<EventPtr> events;
+    std::vector<ChangePtr> changes;
     // There are others behind them.
     bool more = false;
-    // Set instead of events where some may have left the ring: up to here the event log has to be
+    // Set instead of changes where some may have left the ring: up to here the event log has to be
     // read.
     std::optional<Revision> behind;
   };
@@ -64,18 +64,18 @@ class Feed {
   void SetListener(std::function<void(const std::vector<FeedKey>& touched)> listener)
       MUSTER_EXCLUDES(listener_mutex_);
 
-  // Adds the events of a group of commits, in revision order. `durable` is the group's last
+  // Adds the changes of a group of commits, in revision order. `durable` is the group's last
   // revision.
-  void Publish(std::vector<Event> events, Revision durable) MUSTER_EXCLUDES(mutex_);
+  void Publish(std::vector<Change> changes, Revision durable) MUSTER_EXCLUDES(mutex_);
 
-  // The key's events with a revision above `after`, in order: whole revisions, and at least one if
-  // there is any, until `limit` events are there.
+  // The key's changes with a revision above `after`, in order: whole revisions, and at least one if
+  // there is any, until `limit` changes are there.
   Found Read(FeedKey key, Revision after, size_t limit) const MUSTER_EXCLUDES(mutex_);
 
   // The newest durable revision; a watcher that has read up to here has seen everything.
   Revision durable() const MUSTER_EXCLUDES(mutex_);
 
-  // While a key has followers the feed knows which of its events have left the ring, so that a
+  // While a key has followers the feed knows which of its changes have left the ring, so that a
   // follower to whom nothing happened never falls behind. Each Follow ends with an Unfollow.
   void Follow(FeedKey key) MUSTER_EXCLUDES(mutex_);
   void Unfollow(FeedKey key) MUSTER_EXCLUDES(mutex_);
@@ -83,21 +83,21 @@ class Feed {
  private:
   struct Slot {
     FeedKey key;
-    EventPtr event;
+    ChangePtr change;
     size_t bytes = 0;
   };
 
   struct Key {
-    // Sequence numbers of its events, ascending.
+    // Sequence numbers of its changes, ascending.
     std::deque<uint64_t> positions;
-    // All of its events above this revision are in the ring.
+    // All of its changes above this revision are in the ring.
     Revision left;
     size_t followers = 0;
   };
 
   Key& At(FeedKey key) MUSTER_REQUIRES(mutex_);
   void EraseIfIdle(FeedKey key) MUSTER_REQUIRES(mutex_);
-  void Append(FeedKey key, Event event) MUSTER_REQUIRES(mutex_);
+  void Append(FeedKey key, Change change) MUSTER_REQUIRES(mutex_);
   void DropOldest() MUSTER_REQUIRES(mutex_);
 
   const Options options_;
@@ -106,7 +106,7 @@ class Feed {
   std::deque<Slot> slots_ MUSTER_GUARDED_BY(mutex_);
   uint64_t first_ MUSTER_GUARDED_BY(mutex_) = 0;
   size_t bytes_ MUSTER_GUARDED_BY(mutex_) = 0;
-  // Those that have events or followers.
+  // Those that have changes or followers.
   absl::flat_hash_map<FeedKey, Key> keys_ MUSTER_GUARDED_BY(mutex_);
   // Events up to this revision may have left the ring.
   Revision compacted_ MUSTER_GUARDED_BY(mutex_);

@@ -9,6 +9,7 @@
 #include "server/registry/event_rows.h"
 #include "server/registry/row_keys.h"
 #include "storage/base/error_info.h"
+#include "storage/base/reasons.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
@@ -16,14 +17,14 @@ namespace {
 
 // A row has up to 128 KiB.
 constexpr size_t kRowsPerScan = 64;
-// A part ends with the first revision beyond this many rows, their bytes, or events.
+// A part ends with the first revision beyond this many rows, their bytes, or changes.
 constexpr size_t kRowsPerPart = 1'024;
 constexpr size_t kBytesPerPart = 1u << 20;
-constexpr size_t kEventsPerPart = 32;
+constexpr size_t kChangesPerPart = 32;
 
 absl::Status Compacted(Revision after, Revision compacted) {
   return MakeError(
-      absl::StatusCode::kOutOfRange, "REVISION_COMPACTED",
+      absl::StatusCode::kOutOfRange, reasons::kRevisionCompacted,
       absl::StrCat("revision ", after.value, " is too old to resume from: the oldest is ",
                    compacted.value, "; start from a snapshot"),
       {{"revision", absl::StrCat(after.value)},
@@ -41,20 +42,20 @@ bool Concerns(FeedKey key, const store::EventRow& row) {
   }
 }
 
-absl::Status AppendEvents(FeedKey key, Revision revision, std::string row,
-                          std::vector<Feed::EventPtr>& out) {
-  std::vector<Event> events;
+absl::Status AppendChanges(FeedKey key, Revision revision, std::string row,
+                           std::vector<Feed::ChangePtr>& out) {
+  std::vector<Change> changes;
   if (key.kind == FeedKey::Kind::kLog) {
-    Event& event = events.emplace_back();
-    event.revision = revision;
-    event.what.emplace<StoredEvents>(StoredEvents{std::move(row)});
+    Change& change = changes.emplace_back();
+    change.revision = revision;
+    change.what.emplace<StoredEvents>(StoredEvents{std::move(row)});
   } else {
     const absl::Status status = UnpackWatched(
-        revision, row, [key](const store::EventRow& one) { return Concerns(key, one); }, events);
+        revision, row, [key](const store::EventRow& one) { return Concerns(key, one); }, changes);
     if (absl::IsOutOfRange(status)) return Compacted(Revision(revision.value - 1), revision);
     MUSTER_RETURN_IF_ERROR(status);
   }
-  for (Event& event : events) out.push_back(std::make_shared<const Event>(std::move(event)));
+  for (Change& change : changes) out.push_back(std::make_shared<const Change>(std::move(change)));
   return absl::OkStatus();
 }
 
@@ -84,12 +85,13 @@ absl::StatusOr<LogPart> ReadLog(MetadataStore& store, const LogSpan& span) {
       if (!revision.has_value()) return absl::DataLossError("an event row's key can't be read");
       // Whole revisions only.
       if (*revision != part.upto && (rows_read >= kRowsPerPart || bytes_read >= kBytesPerPart ||
-                                     part.events.size() >= kEventsPerPart)) {
+                                     part.changes.size() >= kChangesPerPart)) {
         finished = true;
         break;
       }
       bytes_read += row.value.size();
-      MUSTER_RETURN_IF_ERROR(AppendEvents(span.key, *revision, std::move(row.value), part.events));
+      MUSTER_RETURN_IF_ERROR(
+          AppendChanges(span.key, *revision, std::move(row.value), part.changes));
       part.upto = *revision;
       ++rows_read;
     }
@@ -111,18 +113,19 @@ absl::StatusOr<LogPart> ReadLog(MetadataStore& store, const LogSpan& span) {
 absl::Status CheckResume(Revision start, Revision newest) {
   if (start <= newest) return absl::OkStatus();
   return MakeError(
-      absl::StatusCode::kOutOfRange, "REVISION_COMPACTED",
+      absl::StatusCode::kOutOfRange, reasons::kRevisionCompacted,
       absl::StrCat("revision ", start.value, " is beyond the newest, ", newest.value,
                    "; start from a snapshot"),
       {{"revision", absl::StrCat(start.value)}, {"compact_revision", absl::StrCat(newest.value)}});
 }
 
-std::optional<CursorStep> FeedReader::Next(const Feed& feed, std::vector<Feed::EventPtr>& events) {
-  events.clear();
+std::optional<CursorStep> FeedReader::Next(const Feed& feed,
+                                           std::vector<Feed::ChangePtr>& changes) {
+  changes.clear();
   if (!supplied_.empty()) {
     position_ = supplied_.front()->revision;
     while (!supplied_.empty() && supplied_.front()->revision == position_) {
-      events.push_back(std::move(supplied_.front()));
+      changes.push_back(std::move(supplied_.front()));
       supplied_.pop_front();
     }
     more_ = true;
@@ -135,14 +138,14 @@ std::optional<CursorStep> FeedReader::Next(const Feed& feed, std::vector<Feed::E
     span_ = LogSpan{key_, position_, *found.behind};
     return CursorStep::kReadLog;
   }
-  if (found.events.empty()) return CursorStep::kWait;
-  events = std::move(found.events);
-  position_ = events.back()->revision;
+  if (found.changes.empty()) return CursorStep::kWait;
+  changes = std::move(found.changes);
+  position_ = changes.back()->revision;
   return std::nullopt;
 }
 
 void FeedReader::Supply(LogPart part) {
-  supplied_.assign(part.events.begin(), part.events.end());
+  supplied_.assign(part.changes.begin(), part.changes.end());
   supplied_upto_ = part.upto;
   span_.reset();
 }

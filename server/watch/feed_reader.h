@@ -1,4 +1,4 @@
-// A place in the events of one key: reads them from the feed's ring, and behind it from the event
+// A place in the changes of one key: reads them from the feed's ring, and behind it from the event
 // log.
 //
 // The log is in the store, which takes time. So a reader that is behind the ring says what it needs
@@ -30,7 +30,7 @@ enum class CursorStep {
   kReadLog,
 };
 
-// A part of the log that somebody needs: the key's events with after < revision <= end.
+// A part of the log that somebody needs: the key's changes with after < revision <= end.
 struct LogSpan {
   FeedKey key;
   Revision after;
@@ -39,12 +39,12 @@ struct LogSpan {
 
 // The first part of a span.
 struct LogPart {
-  std::vector<Feed::EventPtr> events;
+  std::vector<Feed::ChangePtr> changes;
   // Everything up to here was read.
   Revision upto;
 };
 
-// Reads a bounded part of a span; blocks. OUT_OF_RANGE REVISION_COMPACTED: events of it are no
+// Reads a bounded part of a span; blocks. OUT_OF_RANGE REVISION_COMPACTED: changes of it are no
 // longer kept.
 absl::StatusOr<LogPart> ReadLog(MetadataStore& store, const LogSpan& span);
 
@@ -58,9 +58,9 @@ class FeedReader {
  public:
   FeedReader(FeedKey key, Revision position) : key_(key), position_(position) {}
 
-  // Fills in the events of the next revision that has any. Never kMessage: `events` is filled or
+  // Fills in the changes of the next revision that has any. Never kMessage: `changes` is filled or
   // the step tells why not.
-  std::optional<CursorStep> Next(const Feed& feed, std::vector<Feed::EventPtr>& events);
+  std::optional<CursorStep> Next(const Feed& feed, std::vector<Feed::ChangePtr>& changes);
 
   // After kReadLog.
   const LogSpan& log_span() const { return *span_; }
@@ -71,7 +71,7 @@ class FeedReader {
   Revision position() const { return position_; }
   // Where nothing has happened up to `revision`.
   void Skip(Revision revision);
-  // More events may be there already.
+  // More changes may be there already.
   bool more() const { return more_; }
 
  private:
@@ -80,7 +80,7 @@ class FeedReader {
   bool more_ = true;
   std::optional<LogSpan> span_;
   // From the log.
-  std::deque<Feed::EventPtr> supplied_;
+  std::deque<Feed::ChangePtr> supplied_;
   Revision supplied_upto_;
 };
 

@@ -16,7 +16,7 @@
 namespace muster {
 
 struct ErrorDetail {
-  // UPPER_SNAKE_CASE, at most 63 characters; "" where the error has none.
+  // One of storage/base/reasons.h, of at most 63 characters; "" where the error has none.
   std::string reason;
   // Every dynamic value that the message names, by lower_snake_case key.
   std::map<std::string, std::string> metadata;

@@ -11,6 +11,8 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "storage/base/error_info.h"
+#include "storage/base/limits.h"
+#include "storage/base/reasons.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
@@ -18,7 +20,7 @@ namespace {
 
 absl::Status BadName(absl::string_view name, absl::string_view expected) {
   const std::string quoted = absl::CHexEscape(name.substr(0, 300));
-  return MakeError(absl::StatusCode::kInvalidArgument, "INVALID_NAME",
+  return MakeError(absl::StatusCode::kInvalidArgument, reasons::kInvalidName,
                    absl::StrCat("'", quoted, "' is not a valid name: expected ", expected),
                    {{"name", quoted}, {"expected", std::string(expected)}});
 }

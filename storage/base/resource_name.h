@@ -16,10 +16,6 @@
 namespace muster {
 
 // Names are [A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?, node names up to 253 characters.
-inline constexpr size_t kMaxNameLength = 63;
-inline constexpr size_t kMaxNodeNameLength = 253;
-// A model version has at most this many shards, so indices are below it.
-inline constexpr uint32_t kMaxShardsPerVersion = 100'000;
 
 struct ModelVersionName {
   std::string model;

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "storage/base/error_info.h"
 #include "storage/base/quote.h"
+#include "storage/base/reasons.h"
 
 namespace muster {
 
@@ -27,7 +28,7 @@ int64_t FreeBytesAt(const std::string& path) {
 absl::Status CheckDiskRoom(const DiskRoom& room, const std::string& path) {
   if (room.needed_bytes <= room.free_bytes) return absl::OkStatus();
   return MakeError(
-      absl::StatusCode::kResourceExhausted, "NO_SPACE",
+      absl::StatusCode::kResourceExhausted, reasons::kNoSpace,
       absl::StrCat("no space: ", room.needed_bytes, " bytes are needed and the file system of ",
                    QuoteForMessage(path), " has ", room.free_bytes,
                    " free; free some space or choose another place"),

@@ -7,14 +7,13 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "storage/base/error_info.h"
+#include "storage/base/reasons.h"
 #include "storage/object/http_reply.h"
 
 namespace muster {
 namespace {
 
 using Code = absl::StatusCode;
-
-constexpr char kReason[] = "HDFS_ERROR";
 
 nlohmann::json Parse(absl::string_view json) {
   return nlohmann::json::parse(json.begin(), json.end(), nullptr, /*allow_exceptions=*/false);
@@ -117,7 +116,7 @@ absl::Status HdfsErrorOf(absl::string_view uri, absl::string_view endpoint, cons
       code == Code::kUnauthenticated
           ? "; get another ticket with kinit, or another token for MUSTER_WEBHDFS_TOKEN"
           : "";
-  return MakeError(code, kReason,
+  return MakeError(code, reasons::kHdfsError,
                    absl::StrCat(uri, ": ", exception, ": ", message.substr(0, message.find('\n')),
                                 advice, " [", endpoint, "]"),
                    {{"exception", exception}});

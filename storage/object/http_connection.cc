@@ -12,6 +12,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "storage/base/error_info.h"
+#include "storage/base/reasons.h"
 #include "storage/base/status_macros.h"
 #include "storage/object/io_buffer.h"
 
@@ -20,7 +21,6 @@ namespace {
 
 // A read of the socket is at most this long, and as much is copied at once.
 constexpr long kReadBytes = 256 << 10;
-constexpr char kStalledReason[] = "STORAGE_STALLED";
 // How often a transfer without news looks whether it has stalled.
 constexpr absl::Duration kLookInterval = absl::Milliseconds(250);
 // libcurl's number for the reply that came last, after redirects.
@@ -46,7 +46,7 @@ absl::Status TransportError(CURLcode code, absl::string_view detail) {
   if (detail.empty()) detail = curl_easy_strerror(code);
   switch (code) {
     case CURLE_OPERATION_TIMEDOUT:
-      return MakeError(absl::StatusCode::kDeadlineExceeded, kStalledReason, detail);
+      return MakeError(absl::StatusCode::kDeadlineExceeded, reasons::kStorageStalled, detail);
     case CURLE_TOO_MANY_REDIRECTS:
       return absl::FailedPreconditionError(
           absl::StrCat("redirected more than ", kHttpRedirectsMax,
@@ -269,7 +269,7 @@ absl::Status HttpConnection::Wait(Transfer& transfer, const std::stop_token& sto
     } else if (stop.stop_requested()) {
       status = absl::CancelledError("the request was cancelled");
     } else if (running > 0 && transfer.HasStalled()) {
-      status = MakeError(absl::StatusCode::kDeadlineExceeded, kStalledReason,
+      status = MakeError(absl::StatusCode::kDeadlineExceeded, reasons::kStorageStalled,
                          absl::StrCat("stalled: ", transfer.window_bytes, " bytes in ",
                                       absl::FormatDuration(transfer.stall_timeout)));
     } else if (running > 0) {

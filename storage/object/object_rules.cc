@@ -6,12 +6,10 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "storage/base/limits.h"
 
 namespace muster {
 namespace {
-
-constexpr int64_t kPartSizeBytesMin = int64_t{1} << 20;
-constexpr int64_t kPartSizeBytesMax = int64_t{64} << 20;
 
 absl::Status RefuseKey(absl::string_view uri, absl::string_view why) {
   return absl::InvalidArgumentError(absl::StrCat(uri, ": ", why));
@@ -52,9 +50,10 @@ absl::Status CheckWriteOptions(absl::string_view uri, const ObjectStore::WriteOp
   if (options.size_bytes < 0) {
     return RefuseKey(uri, absl::StrCat("announced size ", options.size_bytes, " is negative"));
   }
-  if (options.part_size_bytes < kPartSizeBytesMin || options.part_size_bytes > kPartSizeBytesMax) {
+  if (options.part_size_bytes < kMinPieceSizeBytes ||
+      options.part_size_bytes > kMaxPieceSizeBytes) {
     return RefuseKey(uri, absl::StrCat("part size ", options.part_size_bytes, " is not from ",
-                                    kPartSizeBytesMin, " to ", kPartSizeBytesMax, " bytes"));
+                                       kMinPieceSizeBytes, " to ", kMaxPieceSizeBytes, " bytes"));
   }
   return absl::OkStatus();
 }

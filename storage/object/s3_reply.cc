@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "storage/base/error_info.h"
+#include "storage/base/reasons.h"
 #include "storage/base/status_macros.h"
 #include "storage/object/http_reply.h"
 
@@ -19,7 +20,6 @@ namespace muster {
 namespace {
 
 constexpr size_t kShownBytesMax = 200;
-constexpr char kReason[] = "S3_ERROR";
 
 struct Meaning {
   absl::string_view s3_code;
@@ -148,7 +148,7 @@ absl::Status S3ErrorOf(const S3Subject& subject, const HttpReply& reply, absl::s
   }
   absl::StrAppend(&message, " [bucket ", subject.bucket, " at ", subject.endpoint,
                   request.empty() ? "" : ", request ", Shown(request), "]");
-  return MakeError(code, kReason, message,
+  return MakeError(code, reasons::kS3Error, message,
                    {{"s3_code", s3_code},
                     {"bucket", subject.bucket},
                     {"key", subject.key},
@@ -159,7 +159,7 @@ absl::Status S3ErrorOf(const S3Subject& subject, const HttpReply& reply, absl::s
 std::string S3CodeOf(const absl::Status& status) {
   const ErrorDetail detail = DetailOf(status);
   const auto found = detail.metadata.find("s3_code");
-  return detail.reason == kReason && found != detail.metadata.end() ? found->second : "";
+  return detail.reason == reasons::kS3Error && found != detail.metadata.end() ? found->second : "";
 }
 
 absl::StatusOr<S3Page> ParseS3Page(absl::string_view uri, absl::string_view xml) {

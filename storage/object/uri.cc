@@ -7,13 +7,13 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "storage/base/limits.h"
 #include "storage/base/status_macros.h"
 #include "storage/object/percent_encode.h"
 
 namespace muster {
 namespace {
 
-constexpr size_t kUriBytesMax = 4096;
 constexpr size_t kShownBytesMax = 256;
 constexpr absl::string_view kSchemeEnd = "://";
 
@@ -108,9 +108,9 @@ std::string Uri::ToString() const {
 }
 
 absl::StatusOr<Uri> ParseUri(absl::string_view text) {
-  if (text.size() > kUriBytesMax) {
+  if (text.size() > kMaxUriBytes) {
     return RefuseUri(
-        text, absl::StrCat("has ", text.size(), " bytes, at most ", kUriBytesMax, " are allowed"));
+        text, absl::StrCat("has ", text.size(), " bytes, at most ", kMaxUriBytes, " are allowed"));
   }
   const size_t scheme_end = text.find(kSchemeEnd);
   if (scheme_end == absl::string_view::npos || !IsScheme(text.substr(0, scheme_end))) {
@@ -137,8 +137,8 @@ absl::StatusOr<Uri> ParseUri(absl::string_view text) {
   const absl::string_view fault = PathFault(uri.path);
   if (!fault.empty()) return RefuseUri(text, fault);
   // So that what ToString writes can be read back.
-  if (uri.ToString().size() > kUriBytesMax) {
-    return RefuseUri(text, absl::StrCat("has more than ", kUriBytesMax, " bytes once encoded"));
+  if (uri.ToString().size() > kMaxUriBytes) {
+    return RefuseUri(text, absl::StrCat("has more than ", kMaxUriBytes, " bytes once encoded"));
   }
   return uri;
 }

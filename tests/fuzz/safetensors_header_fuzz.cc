@@ -12,6 +12,7 @@
 #include "absl/status/status.h"
 #include "client/format/byte_source.h"
 #include "client/format/safetensors_header.h"
+#include "storage/base/limits.h"
 
 namespace muster {
 namespace {

@@ -4,6 +4,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "server/registry/limits.h"
+#include "storage/base/limits.h"
 #include "storage/base/md5.h"
 #include "tests/simulation/steps.h"
 

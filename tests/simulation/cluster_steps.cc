@@ -3,7 +3,7 @@
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
-#include "server/registry/limits.h"
+#include "storage/base/limits.h"
 #include "tests/simulation/steps.h"
 
 namespace muster {

@@ -2,6 +2,7 @@
 #include "gtest/gtest.h"
 #include "server/registry/limits.h"
 #include "storage/base/error_info.h"
+#include "storage/base/limits.h"
 #include "storage/base/md5.h"
 #include "tests/support/core_requests.h"
 #include "tests/support/status_matchers.h"

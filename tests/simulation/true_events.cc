@@ -5,6 +5,7 @@
 #include "server/registry/event_rows.h"
 #include "server/registry/index_runs.h"
 #include "server/registry/row_keys.h"
+#include "storage/base/limits.h"
 #include "storage/base/resource_name.h"
 
 namespace muster {

@@ -1,8 +1,8 @@
 #include "tests/simulation/watchers.h"
 
 #include "absl/strings/str_cat.h"
-#include "server/registry/limits.h"
 #include "storage/base/error_info.h"
+#include "storage/base/limits.h"
 
 namespace muster {
 
@@ -62,7 +62,7 @@ bool AssignmentWatcher::Take(World& world, const v1::WatchAssignmentsResponse& m
   }
   if (message.revision() > world.registry().revision().value ||
       message.ByteSizeLong() > kMaxPageBytes ||
-      message.assigned_size() + message.unassigned_size() > static_cast<int>(kMaxItemsPerCall)) {
+      message.assigned_size() + message.unassigned_size() > kMaxItemsPerCall) {
     world.Fail("watch", absl::StrCat(node_, ": a message beyond its bounds"));
     return false;
   }

@@ -11,6 +11,7 @@
 #include "server/registry/limits.h"
 #include "server/registry/row_keys.h"
 #include "storage/base/error_info.h"
+#include "storage/base/limits.h"
 #include "storage/metadata/memory_metadata_store.h"
 #include "tests/simulation/checks.h"
 #include "tests/simulation/description.h"
@@ -30,7 +31,7 @@ SimulatedServer::Options OptionsFor(uint64_t seed) {
   options.limits.batch_operations_max = seed % 2 == 1 ? 100 : kMaxRowsPerCommand + 1;
   options.limits.batch_bytes_max = seed % 2 == 1 ? 1u << 20 : kMaxBytesPerCommand + 64;
   // Every fourth ring is so small that watchers fall behind it.
-  if (seed % 4 == 0) options.feed.max_events = 40;
+  if (seed % 4 == 0) options.feed.max_changes = 40;
   return options;
 }
 
@@ -500,13 +501,13 @@ void World::NoteCapacities() {
 void World::NoteReady(const Assembly& assembly) {
   const uint64_t uid = assembly.uid().value;
   Revision& seen = events_seen_[uid];
-  const auto events = server_.feed().Read(KeyOf(assembly.uid()), seen, SIZE_MAX);
-  if (events.behind.has_value()) {
+  const auto found = server_.feed().Read(KeyOf(assembly.uid()), seen, SIZE_MAX);
+  if (found.behind.has_value()) {
     // The ring has lost some: the row tells.
     if (assembly.row().was_ready()) was_ready_.insert(uid);
   } else {
-    for (const Feed::EventPtr& event : events.events) {
-      const auto& what = std::get<AssemblyEvent>(event->what);
+    for (const Feed::ChangePtr& change : found.changes) {
+      const auto& what = std::get<AssemblyChange>(change->what);
       if (what.state == muster::v1::Assembly::READY) {
         was_ready_.insert(uid);
       }

@@ -6,7 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/planning/planning.h"
-#include "server/registry/limits.h"
+#include "storage/base/limits.h"
 #include "storage/base/md5.h"
 
 namespace muster {

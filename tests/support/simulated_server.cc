@@ -1,5 +1,6 @@
 #include "tests/support/simulated_server.h"
 
+#include <memory>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -52,14 +53,17 @@ StoreContent ContentOf(MetadataStore& store) {
 struct SimulatedServer::Process {
   Process(SimulatedServer& server, const Options& options)
       : faults(*server.inner_),
-        store(faults, [&server] { server.before_commit_(); }),
-        registry(RegistryOptions()),
+        store(
+            std::make_unique<HookedMetadataStore>(faults, [&server] { server.before_commit_(); })),
+        live(LiveOptions()),
+        registry(RegistryOptions(), live),
         feed(options.feed),
-        committer(store, registry, feed, {},
+        committer(*store, registry, live, feed, {},
                   [&server](AssemblyUid assembly) { server.plans_wanted_.insert(assembly); }) {}
 
   FaultInjectingMetadataStore faults;
-  HookedMetadataStore store;
+  std::unique_ptr<MetadataStore> store;
+  LiveTables live;
   Registry registry;
   Feed feed;
   Committer committer;
@@ -75,6 +79,11 @@ Registry::Options SimulatedServer::RegistryOptions() {
   options.cluster_id = "simulation";
   // So little that watches fall behind it.
   options.event_log.max_events = 300;
+  return options;
+}
+
+LiveTables::Options SimulatedServer::LiveOptions() {
+  LiveTables::Options options;
   // So short that a run gets beyond it.
   options.leases.move_grace = absl::Seconds(4);
   return options;
@@ -106,7 +115,7 @@ std::shared_ptr<SimulatedServer::Ticket> SimulatedServer::Submit(std::vector<Com
 
 void SimulatedServer::SubmitTick() {
   process_->committer.SubmitInternal(
-      TickThread::MakeTick(clock_, process_->registry, process_->store));
+      TickThread::MakeTick(clock_, process_->live, *process_->store));
 }
 
 absl::Status SimulatedServer::Run() {
@@ -121,7 +130,7 @@ bool SimulatedServer::has_failed() const { return process_->faults.has_failed();
 const Registry& SimulatedServer::registry() const { return process_->registry; }
 Feed& SimulatedServer::feed() { return process_->feed; }
 Committer& SimulatedServer::committer() { return process_->committer; }
-LeaseTable& SimulatedServer::leases() { return process_->registry.leases(); }
+LeaseTable& SimulatedServer::leases() { return process_->live.leases; }
 
 Revision SimulatedServer::stored_revision() const {
   const auto packed = inner_->Get(RevisionKey());

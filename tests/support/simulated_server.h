@@ -72,6 +72,7 @@ class SimulatedServer {
   void AddViolation(std::string text) { violations_.push_back(std::move(text)); }
 
   static Registry::Options RegistryOptions();
+  static LiveTables::Options LiveOptions();
 
  private:
   struct Process;

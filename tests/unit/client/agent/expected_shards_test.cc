@@ -99,6 +99,21 @@ TEST_F(ExpectedShardsTest, ClaimDecidesWhereThePolicySaysSo) {
   EXPECT_THAT(Expect(/*at_most=*/false), ElementsAre(3));
 }
 
+// As the server takes it: under both policies that go by claims, each kind of claim counts.
+TEST_F(ExpectedShardsTest, EveryKindOfClaimDecidesWhereClaimsDo) {
+  assembly_.set_policy(v1::Assembly::RANKED);
+  claim().set_kind(v1::Claim::ALL);
+  EXPECT_THAT(Expect(/*at_most=*/false), ElementsAre(0, 1, 2, 3));
+
+  assembly_.set_policy(v1::Assembly::DECLARED);
+  claim().set_kind(v1::Claim::RANKS);
+  claim().add_ranks(1);
+  EXPECT_THAT(Expect(/*at_most=*/false), ElementsAre(3));
+
+  assembly_.set_policy(v1::Assembly::CONTIGUOUS);
+  EXPECT_THAT(Expect(/*at_most=*/true), ElementsAre(0, 1, 2, 3));
+}
+
 TEST_F(ExpectedShardsTest, PresentAssignmentsOfAllAssembliesCount) {
   node_status_ = absl::OkStatus();
   claim().set_kind(v1::Claim::ANY);

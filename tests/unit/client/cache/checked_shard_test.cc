@@ -3,6 +3,7 @@
 #include "absl/strings/match.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "storage/base/limits.h"
 #include "tests/support/status_matchers.h"
 #include "tests/unit/client/cache/cache_fixtures.h"
 

@@ -13,6 +13,7 @@
 #include "client/format/index_json.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "storage/base/limits.h"
 #include "tests/support/status_matchers.h"
 #include "tests/unit/client/checkpoint/checkpoint_fixtures.h"
 

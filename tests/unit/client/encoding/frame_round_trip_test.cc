@@ -3,6 +3,7 @@
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "storage/base/limits.h"
 #include "storage/base/md5.h"
 #include "tests/support/status_matchers.h"
 #include "tests/unit/client/encoding/encoding_fixtures.h"

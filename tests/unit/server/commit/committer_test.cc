@@ -101,12 +101,14 @@ class Flag {
 
 struct Core {
   explicit Core(MetadataStore& store, size_t queue_limit = 100)
-      : registry({}),
+      : live({}),
+        registry({}, live),
         feed({}),
-        committer(store, registry, feed, {queue_limit}, [](AssemblyUid) {}) {
+        committer(store, registry, live, feed, {queue_limit}, [](AssemblyUid) {}) {
     MUSTER_EXPECT_OK(committer.Load());
   }
 
+  LiveTables live;
   Registry registry;
   Feed feed;
   Committer committer;

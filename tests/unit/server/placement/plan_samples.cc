@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "gtest/gtest.h"
+#include "server/placement/placement.h"
 #include "tests/support/status_matchers.h"
 
 namespace muster {

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "server/placement/placement.h"
+#include "server/placement/plan.h"
 #include "storage/base/random.h"
 
 namespace muster {

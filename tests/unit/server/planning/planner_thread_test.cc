@@ -22,10 +22,12 @@ TEST(PlannerThreadTest, WantedPlanIsMadeAndApplied) {
   const auto store = NewMemoryMetadataStore(
       {.batch_operations_max = 100, .batch_bytes_max = 1u << 20, .value_bytes_max = 256u << 10});
   FakeClock clock;
-  Registry registry({});
+  LiveTables live({});
+  Registry registry({}, live);
   Feed feed({});
   PlannerThread planner(clock, absl::Milliseconds(100));
-  Committer committer(*store, registry, feed, {}, [&](AssemblyUid uid) { planner.Want(uid); });
+  Committer committer(*store, registry, live, feed, {},
+                      [&](AssemblyUid uid) { planner.Want(uid); });
   MUSTER_ASSERT_OK(committer.Load());
   CommitThread thread(committer, [](const absl::Status& status) { ADD_FAILURE() << status; });
   planner.Start(committer, [](const absl::Status& status) { ADD_FAILURE() << status; });

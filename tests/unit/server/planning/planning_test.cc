@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
+#include "server/placement/placement.h"
 #include "tests/support/status_matchers.h"
 #include "tests/unit/server/registry/registry_fixture.h"
 

@@ -6,7 +6,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "server/registry/limits.h"
+#include "storage/base/limits.h"
 #include "tests/support/status_matchers.h"
 #include "tests/unit/server/registry/registry_fixture.h"
 
@@ -240,7 +240,7 @@ TEST_F(CatalogueTest, LocationsAreAddedReplacedAndRemovedButForTheLast) {
   EXPECT_THAT(DoesNothing(Without(kVersion, 0, "file:///0")),
               ErrorIs(StatusCode::kFailedPrecondition, "LAST_LOCATION"));
   MUSTER_EXPECT_OK(DoesNothing(Without(kVersion, 0, "file:///other")));
-  for (int i = 1; i < kMaxLocations; ++i) {
+  for (int i = 1; i < kMaxLocationsPerShard; ++i) {
     MUSTER_EXPECT_OK(fixture_.Do(LocationOf(kVersion, 0, "file:///copy" + std::to_string(i))));
   }
   EXPECT_THAT(DoesNothing(LocationOf(kVersion, 0, "file:///one_more")),

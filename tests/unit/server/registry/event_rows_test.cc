@@ -23,8 +23,8 @@ std::vector<v1::Event> NodesLost(int count) {
   return events;
 }
 
-AssignmentEvent AssignmentOf(uint32_t shards, uint32_t step) {
-  AssignmentEvent change;
+AssignmentChange AssignmentOf(uint32_t shards, uint32_t step) {
+  AssignmentChange change;
   change.node = NodeUid(5);
   change.assembly = "assemblies/a";
   change.assembly_uid = AssemblyUid(6);
@@ -38,21 +38,21 @@ AssignmentEvent AssignmentOf(uint32_t shards, uint32_t step) {
 }
 
 TEST(EventRowsTest, AssignmentsComeBackAsTheyWere) {
-  AssignmentEvent change = AssignmentOf(10, 3);
+  AssignmentChange change = AssignmentOf(10, 3);
   change.unassigned = {1, 2, 50};
-  std::vector<Event> events;
-  events.push_back(Event{Revision(9), change});
+  std::vector<Change> changes;
+  changes.push_back(Change{Revision(9), change});
 
-  const auto rows = PackEvents({}, events, 1, "plan", 10, kMaxBytesPerCommand);
+  const auto rows = PackEvents({}, changes, 1, "plan", 10, kMaxBytesPerCommand);
 
   ASSERT_EQ(rows.size(), 1u);
   EXPECT_EQ(rows[0].told, 2u);
-  std::vector<Event> back;
+  std::vector<Change> back;
   MUSTER_ASSERT_OK(UnpackWatched(
       Revision(9), rows[0].row, [](const auto&) { return true; }, back));
   ASSERT_EQ(back.size(), 2u);
-  const auto& gone = std::get<AssignmentEvent>(back[0].what);
-  const auto& given = std::get<AssignmentEvent>(back[1].what);
+  const auto& gone = std::get<AssignmentChange>(back[0].what);
+  const auto& given = std::get<AssignmentChange>(back[1].what);
   EXPECT_EQ(gone.unassigned, change.unassigned);
   EXPECT_EQ(given.assigned, change.assigned);
   EXPECT_EQ(given.node, change.node);
@@ -66,8 +66,8 @@ TEST(EventRowsTest, AssignmentsComeBackAsTheyWere) {
 }
 
 TEST(EventRowsTest, EventsOfManyRowsKeepTheirOrder) {
-  std::vector<Event> events;
-  const auto rows = PackEvents(NodesLost(10'000), events, 1, "test", 10, kMaxBytesPerCommand);
+  std::vector<Change> changes;
+  const auto rows = PackEvents(NodesLost(10'000), changes, 1, "test", 10, kMaxBytesPerCommand);
 
   ASSERT_GT(rows.size(), 1u);
   uint32_t next = 0;
@@ -85,16 +85,16 @@ TEST(EventRowsTest, EventsOfManyRowsKeepTheirOrder) {
 }
 
 TEST(EventRowsTest, WhatWatchesNeedIsCutFirst) {
-  std::vector<Event> events;
-  for (int i = 0; i < 10; ++i) events.push_back(Event{Revision(1), AssignmentOf(30'000, 3)});
+  std::vector<Change> changes;
+  for (int i = 0; i < 10; ++i) changes.push_back(Change{Revision(1), AssignmentOf(30'000, 3)});
 
-  const auto rows = PackEvents(NodesLost(1), events, 1, "plan", 40, kMaxBytesPerCommand);
+  const auto rows = PackEvents(NodesLost(1), changes, 1, "plan", 40, kMaxBytesPerCommand);
 
   size_t bytes = 0, told = 0;
   for (const PackedEvents& packed : rows) {
     bytes += packed.row.size();
     told += packed.told;
-    std::vector<Event> back;
+    std::vector<Change> back;
     EXPECT_THAT(UnpackWatched(
                     Revision(1), packed.row, [](const auto&) { return true; }, back),
                 StatusIs(absl::StatusCode::kOutOfRange));
@@ -104,9 +104,9 @@ TEST(EventRowsTest, WhatWatchesNeedIsCutFirst) {
 }
 
 TEST(EventRowsTest, RestIsCutFromTheEnd) {
-  std::vector<Event> events;
+  std::vector<Change> changes;
 
-  const auto rows = PackEvents(NodesLost(10'000), events, 1, "test", 40, 100'000);
+  const auto rows = PackEvents(NodesLost(10'000), changes, 1, "test", 40, 100'000);
 
   size_t bytes = 0, told = 0;
   for (const PackedEvents& packed : rows) {

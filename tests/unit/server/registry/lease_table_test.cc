@@ -42,17 +42,17 @@ class LeaseTableTest : public testing::Test {
     return request;
   }
 
-  static NodeEvent NodeOf(uint64_t number, const std::string& zone) {
-    NodeEvent event;
-    event.uid = NodeUid(number);
-    event.name = absl::StrCat("nodes/n", number);
-    event.epoch = Epoch(number + 4);
-    event.lease_ttl_us = 10'000'000;
-    event.zone = zone;
-    return event;
+  static NodeChange NodeOf(uint64_t number, const std::string& zone) {
+    NodeChange change;
+    change.uid = NodeUid(number);
+    change.name = absl::StrCat("nodes/n", number);
+    change.epoch = Epoch(number + 4);
+    change.lease_ttl_us = 10'000'000;
+    change.zone = zone;
+    return change;
   }
   // Says of the node, as a committed transaction does, that it is lost.
-  void Lose(NodeEvent& node) {
+  void Lose(NodeChange& node) {
     node.lost = true;
     table_.Apply(node);
   }
@@ -66,17 +66,17 @@ class LeaseTableTest : public testing::Test {
     return {released.begin(), released.end()};
   }
   // Nodes 2 to `last` of zone "z", all lost at the present time.
-  std::vector<NodeEvent> LoseZone(uint64_t last, uint64_t live) {
-    std::vector<NodeEvent> nodes;
+  std::vector<NodeChange> LoseZone(uint64_t last, uint64_t live) {
+    std::vector<NodeChange> nodes;
     for (uint64_t i = 2; i <= last + live; ++i) nodes.push_back(NodeOf(i, "z"));
-    for (NodeEvent& node : nodes) table_.Apply(node);
+    for (NodeChange& node : nodes) table_.Apply(node);
     TickTo(now_ + Seconds(11));
     for (uint64_t i = 0; i + live < nodes.size(); ++i) Lose(nodes[i]);
     return nodes;
   }
 
   LeaseTable table_{LeaseTable::Options{}};
-  NodeEvent node_ = NodeOf(1, "");
+  NodeChange node_ = NodeOf(1, "");
   absl::Duration now_;
 };
 
@@ -254,7 +254,7 @@ TEST_F(LeaseGuardTest, GuardOfAServerWithoutNodesEndsAtOnce) {
 }
 
 TEST_F(LeaseTableTest, BrakeHoldsBackAZoneThatIsLostAtOnce) {
-  const std::vector<NodeEvent> nodes = LoseZone(6, 4);
+  const std::vector<NodeChange> nodes = LoseZone(6, 4);
   EXPECT_THAT(ReleasedUntil(Seconds(100)), IsEmpty());
   EXPECT_EQ(table_.Braked(std::nullopt).size(), 5u);
   EXPECT_EQ(table_.Braked("z").size(), 5u);
@@ -264,7 +264,7 @@ TEST_F(LeaseTableTest, BrakeHoldsBackAZoneThatIsLostAtOnce) {
 }
 
 TEST_F(LeaseTableTest, BrakeLiftsWhenEnoughNodesReturn) {
-  std::vector<NodeEvent> nodes = LoseZone(6, 4);
+  std::vector<NodeChange> nodes = LoseZone(6, 4);
   TickTo(Seconds(60));
   nodes[0].lost = false;
   table_.Apply(nodes[0]);

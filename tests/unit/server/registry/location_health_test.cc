@@ -63,13 +63,13 @@ class LocationHealthTest : public testing::Test {
     request.mutable_reports(0)->set_state(v1::ShardReport::FETCHING);
     MUSTER_EXPECT_OK(core_.Do(request));
   }
-  std::vector<const LocationEvent*> Events() const {
-    std::vector<const LocationEvent*> events;
-    for (const Event& event : core_.events()) {
-      if (const auto* location = std::get_if<LocationEvent>(&event.what))
-        events.push_back(location);
+  std::vector<const LocationChange*> Changes() const {
+    std::vector<const LocationChange*> changes;
+    for (const Change& change : core_.changes()) {
+      if (const auto* location = std::get_if<LocationChange>(&change.what))
+        changes.push_back(location);
     }
-    return events;
+    return changes;
   }
 
   RegistryFixture core_;
@@ -86,12 +86,12 @@ TEST_F(LocationHealthTest, TwoNodesMakeALocationSuspect) {
 
   EXPECT_TRUE(IsSuspect(bad_));
   EXPECT_FALSE(IsSuspect("file:///good"));
-  ASSERT_EQ(Events().size(), 1);
-  EXPECT_TRUE(Events()[0]->suspect);
-  EXPECT_EQ(Events()[0]->uri, bad_);
-  EXPECT_EQ(Events()[0]->version_name, kVersion);
-  EXPECT_EQ(Events()[0]->node, "nodes/n2");
-  EXPECT_EQ(Events()[0]->found, ShardFailure::MISSING);
+  ASSERT_EQ(Changes().size(), 1);
+  EXPECT_TRUE(Changes()[0]->suspect);
+  EXPECT_EQ(Changes()[0]->uri, bad_);
+  EXPECT_EQ(Changes()[0]->version_name, kVersion);
+  EXPECT_EQ(Changes()[0]->node, "nodes/n2");
+  EXPECT_EQ(Changes()[0]->found, ShardFailure::MISSING);
 }
 
 TEST_F(LocationHealthTest, OneNodeAloneNeverMakesALocationSuspect) {
@@ -103,7 +103,7 @@ TEST_F(LocationHealthTest, OneNodeAloneNeverMakesALocationSuspect) {
   }
 
   EXPECT_FALSE(IsSuspect(bad_));
-  EXPECT_THAT(Events(), IsEmpty());
+  EXPECT_THAT(Changes(), IsEmpty());
 }
 
 TEST_F(LocationHealthTest, ComplaintsMoreThanTenMinutesApartAreUnrelated) {
@@ -123,9 +123,9 @@ TEST_F(LocationHealthTest, OneVerifiedReadClearsALocation) {
   MUSTER_EXPECT_OK(core_.Do(Found("nodes/n3", bad_, ShardFailure::CODE_UNSPECIFIED)));
 
   EXPECT_FALSE(IsSuspect(bad_));
-  ASSERT_EQ(Events().size(), 2);
-  EXPECT_FALSE(Events()[1]->suspect);
-  EXPECT_EQ(Events()[1]->node, "nodes/n3");
+  ASSERT_EQ(Changes().size(), 2);
+  EXPECT_FALSE(Changes()[1]->suspect);
+  EXPECT_EQ(Changes()[1]->node, "nodes/n3");
 }
 
 TEST_F(LocationHealthTest, FaultsOfTheNodeItselfAndOtherLocationsSayNothing) {

@@ -93,14 +93,14 @@ TEST_F(MovesTest, ReadyExtraReplicaAsksForAPlanAndTakesOverWithoutAGap) {
 
   MUSTER_EXPECT_OK(Ready("nodes/c", second, {0}));
   EXPECT_TRUE(PlanWanted());
-  const size_t events = fixture_.events().size();
+  const size_t before = fixture_.changes().size();
   fixture_.Plan(kAssembly, {{"nodes/a", {1}}, {"nodes/c", {0}}});
 
   EXPECT_EQ(Shown().state(), v1::Assembly::READY);
   EXPECT_EQ(Shown().moves_in_progress(), 0u);
   EXPECT_EQ(fixture_.Member(kAssembly, "nodes/c").shards_ready(), 1u);
-  for (size_t i = events; i < fixture_.events().size(); ++i) {
-    const auto* change = std::get_if<AssignmentEvent>(&fixture_.events()[i].what);
+  for (size_t i = before; i < fixture_.changes().size(); ++i) {
+    const auto* change = std::get_if<AssignmentChange>(&fixture_.changes()[i].what);
     if (change == nullptr) continue;
     EXPECT_EQ(change->node, fixture_.NodeOf("nodes/a").uid) << "c has the shard already";
     EXPECT_THAT(change->unassigned, ElementsAre(0));
@@ -135,8 +135,8 @@ TEST_F(MovesTest, DrainingNodeKeepsAssemblyReadyUntilReplacementIsReady) {
   EXPECT_EQ(DrainOf("nodes/a").state(), v1::Drain::DRAINED);
   EXPECT_EQ(DrainOf("nodes/a").shards_left(), 0u);
   v1::Drain::State told = v1::Drain::STATE_UNSPECIFIED;
-  for (const Event& event : fixture_.events()) {
-    if (const auto* node = std::get_if<NodeEvent>(&event.what)) told = node->drain;
+  for (const Change& change : fixture_.changes()) {
+    if (const auto* node = std::get_if<NodeChange>(&change.what)) told = node->drain;
   }
   EXPECT_EQ(told, v1::Drain::DRAINED);
   ExpectSameAfterRestart();

@@ -211,7 +211,8 @@ Registry::Options RegistryFixture::MakeOptions() {
 
 RegistryFixture::RegistryFixture()
     : store_(NewMemoryMetadataStore({100, 1u << 20, 256u << 10})),
-      registry_(std::make_unique<Registry>(MakeOptions())) {
+      live_(std::make_unique<LiveTables>(LiveTables::Options{})),
+      registry_(std::make_unique<Registry>(MakeOptions(), *live_)) {
   TickTo(kSecondUs);
 }
 
@@ -227,9 +228,9 @@ Applied RegistryFixture::Apply(const Command& command) {
   batch.operations.push_back(registry_->RevisionRow(applied.revision));
   EXPECT_LE(batch.operations.size(), 50u) << "more rows than one command may have";
   MUSTER_EXPECT_OK(store_->Commit(batch));
-  for (const Event& event : applied.events) {
-    events_.push_back(event);
-    registry_->Committed(event);
+  for (const Change& change : applied.changes) {
+    changes_.push_back(change);
+    live_->Apply(change);
   }
   for (const AssemblyUid uid : applied.plans_wanted) plans_wanted_.push_back(uid);
   for (const Command& next : applied.follow_ups) MUSTER_EXPECT_OK(Apply(next).status);
@@ -260,7 +261,7 @@ void RegistryFixture::SetLost(absl::string_view name, bool lost) {
   // Ticks that are one second apart at most are no stall, so that the lease runs out by them.
   for (int i = 0; i < 12; ++i) {
     monotonic_us_ += kSecondUs;
-    registry_->leases().Tick(absl::Microseconds(monotonic_us_));
+    live_->leases.Tick(absl::Microseconds(monotonic_us_));
   }
   MUSTER_EXPECT_OK(Do(ExpireLease{(*node)->uid, (*node)->epoch()}));
 }
@@ -324,7 +325,9 @@ v1::AssemblyMember RegistryFixture::Member(absl::string_view name, absl::string_
 }
 
 absl::Status RegistryFixture::Restart() {
-  registry_ = std::make_unique<Registry>(MakeOptions());
+  auto live = std::make_unique<LiveTables>(LiveTables::Options{});
+  registry_ = std::make_unique<Registry>(MakeOptions(), *live);
+  live_ = std::move(live);
   monotonic_us_ = 0;
   absl::StatusOr<Applied> loaded = registry_->Load(*store_);
   if (!loaded.ok()) return loaded.status();

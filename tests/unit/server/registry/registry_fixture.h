@@ -72,7 +72,7 @@ class RegistryFixture {
   MetadataStore& store() { return *store_; }
   Revision revision() const { return registry_->revision(); }
   // Events so far, and the assemblies for which a plan was asked.
-  const std::vector<Event>& events() const { return events_; }
+  const std::vector<Change>& changes() const { return changes_; }
   std::vector<AssemblyUid>& plans_wanted() { return plans_wanted_; }
 
   Applied Apply(const Command& command);
@@ -110,8 +110,9 @@ class RegistryFixture {
   static Registry::Options MakeOptions();
 
   std::unique_ptr<MetadataStore> store_;
+  std::unique_ptr<LiveTables> live_;
   std::unique_ptr<Registry> registry_;
-  std::vector<Event> events_;
+  std::vector<Change> changes_;
   std::vector<AssemblyUid> plans_wanted_;
   int64_t monotonic_us_ = 0;
 };

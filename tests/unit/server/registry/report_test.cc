@@ -5,7 +5,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "server/registry/limits.h"
+#include "storage/base/limits.h"
 #include "tests/support/status_matchers.h"
 #include "tests/unit/server/registry/registry_fixture.h"
 

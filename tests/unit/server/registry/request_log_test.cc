@@ -6,6 +6,7 @@
 
 #include "gtest/gtest.h"
 #include "server/registry/limits.h"
+#include "storage/base/limits.h"
 #include "tests/support/status_matchers.h"
 #include "tests/unit/server/registry/registry_fixture.h"
 

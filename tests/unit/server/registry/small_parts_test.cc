@@ -1,20 +1,39 @@
-// Row keys, runs of indices and page tokens: pure functions that others build on.
+// Row keys, runs of indices, page tokens and the numbers of policies: pure functions that others build on.
 
 #include <string>
 #include <vector>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "muster/v1/assembly.pb.h"
 #include "server/registry/index_runs.h"
-#include "server/registry/limits.h"
 #include "server/registry/paging.h"
 #include "server/registry/row_keys.h"
+#include "storage/base/limits.h"
+#include "storage/base/placement_policy.h"
 #include "tests/support/status_matchers.h"
 
 namespace muster {
 namespace {
 
 using testing::ElementsAre;
+
+// The table has plain types, so nothing but this holds the two together.
+TEST(PlacementPolicyTest, PoliciesAndClaimsAreThoseOfTheApi) {
+  const auto& policies = *muster::v1::Assembly::Policy_descriptor();
+  EXPECT_EQ(PlacementPolicies().size() + 1, static_cast<size_t>(policies.value_count()));
+  for (const PolicyTraits& traits : PlacementPolicies()) {
+    const auto* const value = policies.FindValueByNumber(static_cast<int>(traits.policy));
+    ASSERT_NE(value, nullptr) << traits.name;
+    EXPECT_EQ(value->name(), traits.name);
+  }
+
+  EXPECT_EQ(ClaimKindOf(muster::v1::Claim::ANY), ClaimKind::kAny);
+  EXPECT_EQ(ClaimKindOf(muster::v1::Claim::ALL), ClaimKind::kAll);
+  EXPECT_EQ(ClaimKindOf(muster::v1::Claim::SHARDS), ClaimKind::kShards);
+  EXPECT_EQ(ClaimKindOf(muster::v1::Claim::RANKS), ClaimKind::kRanks);
+  EXPECT_EQ(muster::v1::Claim::Kind_descriptor()->value_count(), 5);
+}
 
 TEST(RowKeysTest, KeysOfNumbersAreInNumberOrder) {
   const VersionUid version(7);

@@ -3,7 +3,7 @@
 #include <string>
 
 #include "gtest/gtest.h"
-#include "server/registry/limits.h"
+#include "storage/base/limits.h"
 #include "storage/base/md5.h"
 #include "tests/support/status_matchers.h"
 #include "tests/unit/server/registry/registry_fixture.h"
@@ -88,7 +88,7 @@ TEST(ValidationTest, LongVersionOfALocationIsRefused) {
 
 TEST(ValidationTest, SeventeenLocationsOrOneTwiceAreRefused) {
   v1::Shard shard = GoodShard();
-  for (int i = 1; i < kMaxLocations; ++i) {
+  for (int i = 1; i < kMaxLocationsPerShard; ++i) {
     shard.add_locations()->set_uri("file:///copy" + std::to_string(i));
   }
   MUSTER_EXPECT_OK(CheckShard(shard, 1));

@@ -10,6 +10,7 @@
 #include "muster/store/rows.pb.h"
 #include "server/registry/limits.h"
 #include "server/registry/row_keys.h"
+#include "storage/base/limits.h"
 #include "storage/metadata/memory_metadata_store.h"
 #include "tests/support/status_matchers.h"
 

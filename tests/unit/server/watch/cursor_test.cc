@@ -3,11 +3,11 @@
 #include <vector>
 
 #include "gtest/gtest.h"
-#include "server/registry/limits.h"
 #include "server/watch/assembly_cursor.h"
 #include "server/watch/assignment_cursor.h"
 #include "server/watch/events_cursor.h"
 #include "server/watch/feed_reader.h"
+#include "storage/base/limits.h"
 #include "storage/base/status_macros.h"
 #include "tests/support/core_requests.h"
 #include "tests/support/status_matchers.h"
@@ -97,7 +97,7 @@ TEST_F(AssignmentCursorTest, SnapshotOfManyShardsComesInMessagesWithinTheirLimit
   do {
     ASSERT_THAT(Next(*cursor), IsOkAndHolds(true));
     EXPECT_TRUE(assignments_.snapshot());
-    EXPECT_LE(assignments_.assigned_size(), static_cast<int>(kMaxItemsPerCall));
+    EXPECT_LE(assignments_.assigned_size(), kMaxItemsPerCall);
     EXPECT_LE(assignments_.ByteSizeLong(), kMaxPageBytes);
     EXPECT_EQ(assignments_.revision(), core_.registry().revision().value);
     shards += assignments_.assigned_size();

@@ -9,42 +9,42 @@
 namespace muster {
 namespace {
 
-Event NodeEventAt(uint64_t revision, uint64_t node) {
-  NodeEvent event;
-  event.uid = NodeUid(node);
-  event.epoch = Epoch(revision);
-  return Event{Revision(revision), event};
+Change NodeChangeAt(uint64_t revision, uint64_t node) {
+  NodeChange change;
+  change.uid = NodeUid(node);
+  change.epoch = Epoch(revision);
+  return Change{Revision(revision), change};
 }
 
 void Publish(Feed& feed, uint64_t revision, uint64_t node) {
-  std::vector<Event> events;
-  events.push_back(NodeEventAt(revision, node));
-  feed.Publish(std::move(events), Revision(revision));
+  std::vector<Change> changes;
+  changes.push_back(NodeChangeAt(revision, node));
+  feed.Publish(std::move(changes), Revision(revision));
 }
 
-TEST(FeedTest, ReadGivesTheKeysOwnEventsAfterARevision) {
+TEST(FeedTest, ReadGivesTheKeysOwnChangesAfterARevision) {
   Feed feed({});
   feed.Start(Revision(0));
   for (uint64_t revision = 1; revision <= 6; ++revision) Publish(feed, revision, revision % 2);
 
-  const auto events = feed.Read(KeyOf(NodeUid(1)), Revision(1), 10).events;
+  const auto changes = feed.Read(KeyOf(NodeUid(1)), Revision(1), 10).changes;
 
-  ASSERT_EQ(events.size(), 2u);
-  EXPECT_EQ(events[0]->revision, Revision(3));
-  EXPECT_EQ(events[1]->revision, Revision(5));
+  ASSERT_EQ(changes.size(), 2u);
+  EXPECT_EQ(changes[0]->revision, Revision(3));
+  EXPECT_EQ(changes[1]->revision, Revision(5));
   EXPECT_EQ(feed.durable(), Revision(6));
 }
 
 TEST(FeedTest, ReadNeverSplitsARevision) {
   Feed feed({});
   feed.Start(Revision(0));
-  std::vector<Event> events;
-  for (int i = 0; i < 3; ++i) events.push_back(NodeEventAt(1, 1));
-  events.push_back(NodeEventAt(2, 1));
-  feed.Publish(std::move(events), Revision(2));
+  std::vector<Change> changes;
+  for (int i = 0; i < 3; ++i) changes.push_back(NodeChangeAt(1, 1));
+  changes.push_back(NodeChangeAt(2, 1));
+  feed.Publish(std::move(changes), Revision(2));
 
-  EXPECT_EQ(feed.Read(KeyOf(NodeUid(1)), Revision(0), 1).events.size(), 3u);
-  EXPECT_EQ(feed.Read(KeyOf(NodeUid(1)), Revision(0), 4).events.size(), 4u);
+  EXPECT_EQ(feed.Read(KeyOf(NodeUid(1)), Revision(0), 1).changes.size(), 3u);
+  EXPECT_EQ(feed.Read(KeyOf(NodeUid(1)), Revision(0), 4).changes.size(), 4u);
 }
 
 TEST(FeedTest, RevisionBeforeTheStartIsBehind) {
@@ -55,37 +55,37 @@ TEST(FeedTest, RevisionBeforeTheStartIsBehind) {
   EXPECT_EQ(feed.Read(KeyOf(NodeUid(1)), Revision(7), 1).behind, std::nullopt);
 }
 
-TEST(FeedTest, RingDropsTheOldestBeyondItsEvents) {
-  Feed feed({.max_events = 3});
+TEST(FeedTest, RingDropsTheOldestBeyondItsChanges) {
+  Feed feed({.max_changes = 3});
   feed.Start(Revision(0));
   for (uint64_t revision = 1; revision <= 5; ++revision) Publish(feed, revision, 1);
 
   EXPECT_EQ(feed.Read(KeyOf(NodeUid(1)), Revision(1), 10).behind, Revision(2));
-  EXPECT_EQ(feed.Read(KeyOf(NodeUid(1)), Revision(2), 10).events.size(), 3u);
+  EXPECT_EQ(feed.Read(KeyOf(NodeUid(1)), Revision(2), 10).changes.size(), 3u);
 }
 
 TEST(FeedTest, RingDropsTheOldestBeyondItsBytes) {
-  Feed feed({.max_events = 1'000, .max_bytes = 10'000});
+  Feed feed({.max_changes = 1'000, .max_bytes = 10'000});
   feed.Start(Revision(0));
   for (uint64_t revision = 1; revision <= 4; ++revision) {
-    AssemblyEvent what;
+    AssemblyChange what;
     what.uid = AssemblyUid(1);
     what.members.emplace_back();
     // A member's claim may be long.
     for (uint32_t shard = 0; shard < 2'000; ++shard) {
       what.members.back().mutable_claim()->add_shards(shard);
     }
-    std::vector<Event> events;
-    events.push_back(Event{Revision(revision), what});
-    feed.Publish(std::move(events), Revision(revision));
+    std::vector<Change> changes;
+    changes.push_back(Change{Revision(revision), what});
+    feed.Publish(std::move(changes), Revision(revision));
   }
 
   EXPECT_TRUE(feed.Read(KeyOf(AssemblyUid(1)), Revision(0), 10).behind.has_value());
-  EXPECT_LT(feed.Read(KeyOf(AssemblyUid(1)), Revision(3), 10).events.size(), 3u);
+  EXPECT_LT(feed.Read(KeyOf(AssemblyUid(1)), Revision(3), 10).changes.size(), 3u);
 }
 
 TEST(FeedTest, FollowerToWhomNothingHappensNeverFallsBehind) {
-  Feed feed({.max_events = 3});
+  Feed feed({.max_changes = 3});
   feed.Start(Revision(0));
   feed.Follow(KeyOf(NodeUid(2)));
   for (uint64_t revision = 1; revision <= 9; ++revision) Publish(feed, revision, 1);
@@ -97,8 +97,8 @@ TEST(FeedTest, FollowerToWhomNothingHappensNeverFallsBehind) {
   EXPECT_EQ(feed.Read(KeyOf(NodeUid(2)), Revision(0), 10).behind, Revision(6));
 }
 
-TEST(FeedTest, FollowerFallsBehindByItsOwnEventsOnly) {
-  Feed feed({.max_events = 2});
+TEST(FeedTest, FollowerFallsBehindByItsOwnChangesOnly) {
+  Feed feed({.max_changes = 2});
   feed.Start(Revision(0));
   feed.Follow(KeyOf(NodeUid(2)));
   Publish(feed, 1, 2);
@@ -124,10 +124,10 @@ TEST(FeedTest, ListenerIsToldOfTheKeysThatAPublishTouches) {
   feed.Start(Revision(0));
   std::vector<FeedKey> touched;
   feed.SetListener([&](const std::vector<FeedKey>& keys) { touched = keys; });
-  std::vector<Event> events;
-  for (const uint64_t node : {1, 1, 2}) events.push_back(NodeEventAt(1, node));
+  std::vector<Change> changes;
+  for (const uint64_t node : {1, 1, 2}) changes.push_back(NodeChangeAt(1, node));
 
-  feed.Publish(std::move(events), Revision(1));
+  feed.Publish(std::move(changes), Revision(1));
 
   EXPECT_EQ(touched, (std::vector<FeedKey>{KeyOf(NodeUid(1)), KeyOf(NodeUid(2))}));
 }

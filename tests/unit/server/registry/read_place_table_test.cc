@@ -1,4 +1,4 @@
-#include "server/registry/reader_table.h"
+#include "server/registry/read_place_table.h"
 
 #include <algorithm>
 #include <deque>
@@ -23,7 +23,7 @@ using testing::IsEmpty;
 
 // A call that waits or was answered.
 struct Call {
-  std::optional<absl::StatusOr<ReaderTable::Answer>> answer;
+  std::optional<absl::StatusOr<ReadPlaceTable::Answer>> answer;
 
   bool waits() const { return !answer.has_value(); }
   bool granted() const { return answer.has_value() && answer->ok() && (*answer)->granted; }
@@ -32,23 +32,23 @@ struct Call {
 };
 
 // Nodes n1 to n9 of epoch 10 hold shard 0 in assembly 1; the table has seen its first tick.
-class ReaderTableTest : public testing::Test {
+class ReadPlaceTableTest : public testing::Test {
  protected:
-  ReaderTableTest() {
+  ReadPlaceTableTest() {
     for (uint64_t i = 1; i <= 9; ++i) table_.Apply(NodeOf(i));
     table_.Tick(now_);
   }
 
   static std::string Name(uint64_t number) { return absl::StrCat("nodes/n", number); }
-  static NodeEvent NodeOf(uint64_t number, uint64_t epoch = 10) {
-    NodeEvent event;
-    event.uid = NodeUid(number);
-    event.name = Name(number);
-    event.epoch = Epoch(epoch);
-    return event;
+  static NodeChange NodeOf(uint64_t number, uint64_t epoch = 10) {
+    NodeChange change;
+    change.uid = NodeUid(number);
+    change.name = Name(number);
+    change.epoch = Epoch(epoch);
+    return change;
   }
-  ReaderTable::Request Ask(uint64_t node, absl::Duration wait = Seconds(30)) const {
-    ReaderTable::Request request;
+  ReadPlaceTable::Request Ask(uint64_t node, absl::Duration wait = Seconds(30)) const {
+    ReadPlaceTable::Request request;
     request.node = Name(node);
     request.epoch = Epoch(10);
     request.location = location_;
@@ -57,9 +57,9 @@ class ReaderTableTest : public testing::Test {
     request.max_wait = wait;
     return request;
   }
-  std::shared_ptr<Call> Acquire(ReaderTable::Request request) {
+  std::shared_ptr<Call> Acquire(ReadPlaceTable::Request request) {
     auto call = std::make_shared<Call>();
-    table_.Acquire(std::move(request), [call](absl::StatusOr<ReaderTable::Answer> answer) {
+    table_.Acquire(std::move(request), [call](absl::StatusOr<ReadPlaceTable::Answer> answer) {
       EXPECT_TRUE(call->waits()) << "answered twice";
       call->answer = std::move(answer);
     });
@@ -72,22 +72,22 @@ class ReaderTableTest : public testing::Test {
   void Advance(absl::Duration by) { table_.Tick(now_ += by); }
   // Of shard 0 in the assembly.
   void Unassign(uint64_t node, AssemblyUid assembly, uint32_t shard = 0) {
-    AssignmentEvent event;
-    event.node = NodeUid(node);
-    event.assembly_uid = assembly;
-    event.version = location_.version;
-    event.unassigned = {shard};
-    table_.Apply(event);
+    AssignmentChange change;
+    change.node = NodeUid(node);
+    change.assembly_uid = assembly;
+    change.version = location_.version;
+    change.unassigned = {shard};
+    table_.Apply(change);
   }
 
-  ReaderTable::Options options_;
-  ReaderTable table_{options_};
-  ReaderTable::Location location_{VersionUid(7), 0, "file:///a"};
+  ReadPlaceTable::Options options_;
+  ReadPlaceTable table_{options_};
+  ReadPlaceTable::Location location_{VersionUid(7), 0, "file:///a"};
   uint32_t max_readers_ = 1;
   absl::Duration now_ = Seconds(100);
 };
 
-TEST_F(ReaderTableTest, PlacesAreGivenOutUpToTheBoundAndThenInOrderOfAsking) {
+TEST_F(ReadPlaceTableTest, PlacesAreGivenOutUpToTheBoundAndThenInOrderOfAsking) {
   max_readers_ = 2;
   const auto first = Acquire(1);
   const auto second = Acquire(2);
@@ -104,7 +104,7 @@ TEST_F(ReaderTableTest, PlacesAreGivenOutUpToTheBoundAndThenInOrderOfAsking) {
   EXPECT_TRUE(fourth->waits());
 }
 
-TEST_F(ReaderTableTest, OtherLocationsAndShardsHavePlacesOfTheirOwn) {
+TEST_F(ReadPlaceTableTest, OtherLocationsAndShardsHavePlacesOfTheirOwn) {
   ASSERT_TRUE(Acquire(1)->granted());
   location_.uri = "file:///b";
   EXPECT_TRUE(Acquire(2)->granted());
@@ -112,7 +112,7 @@ TEST_F(ReaderTableTest, OtherLocationsAndShardsHavePlacesOfTheirOwn) {
   EXPECT_TRUE(Acquire(3)->granted());
 }
 
-TEST_F(ReaderTableTest, ARepeatOfAGrantedCallIsGrantedAgainAndTakesNoSecondPlace) {
+TEST_F(ReadPlaceTableTest, ARepeatOfAGrantedCallIsGrantedAgainAndTakesNoSecondPlace) {
   max_readers_ = 2;
   ASSERT_TRUE(Acquire(1)->granted());
 
@@ -122,7 +122,7 @@ TEST_F(ReaderTableTest, ARepeatOfAGrantedCallIsGrantedAgainAndTakesNoSecondPlace
   EXPECT_EQ((*again->answer)->readers, 1);
 }
 
-TEST_F(ReaderTableTest, CallEndsAfterItsWaitAndSaysHowManyAreAhead) {
+TEST_F(ReadPlaceTableTest, CallEndsAfterItsWaitAndSaysHowManyAreAhead) {
   ASSERT_TRUE(Acquire(1)->granted());
   const auto second = Acquire(2);
   const auto third = Acquire(3, Seconds(5));
@@ -136,7 +136,7 @@ TEST_F(ReaderTableTest, CallEndsAfterItsWaitAndSaysHowManyAreAhead) {
   EXPECT_TRUE(second->waits());
 }
 
-TEST_F(ReaderTableTest, AskingAgainAtOnceKeepsTheTurn) {
+TEST_F(ReadPlaceTableTest, AskingAgainAtOnceKeepsTheTurn) {
   ASSERT_TRUE(Acquire(1)->granted());
   const auto second = Acquire(2, Seconds(5));
   const auto third = Acquire(3);
@@ -150,7 +150,7 @@ TEST_F(ReaderTableTest, AskingAgainAtOnceKeepsTheTurn) {
   EXPECT_TRUE(third->waits());
 }
 
-TEST_F(ReaderTableTest, AKeptTurnHoldsUpNobodyAndIsForgotten) {
+TEST_F(ReadPlaceTableTest, AKeptTurnHoldsUpNobodyAndIsForgotten) {
   ASSERT_TRUE(Acquire(1)->granted());
   ASSERT_TRUE(Acquire(2, Seconds(0))->refused());
   const auto third = Acquire(3);
@@ -163,11 +163,11 @@ TEST_F(ReaderTableTest, AKeptTurnHoldsUpNobodyAndIsForgotten) {
   EXPECT_THAT(table_.WaitingFor(location_.version, std::nullopt), IsEmpty());
 }
 
-TEST_F(ReaderTableTest, LostNodeLosesItsPlaceAndItsWait) {
+TEST_F(ReadPlaceTableTest, LostNodeLosesItsPlaceAndItsWait) {
   ASSERT_TRUE(Acquire(1)->granted());
   const auto second = Acquire(2);
   const auto third = Acquire(3);
-  NodeEvent lost = NodeOf(2);
+  NodeChange lost = NodeOf(2);
   lost.lost = true;
   table_.Apply(lost);
   EXPECT_THAT(second->status(), ErrorIs(StatusCode::kUnavailable, "NODE_LOST"));
@@ -179,8 +179,8 @@ TEST_F(ReaderTableTest, LostNodeLosesItsPlaceAndItsWait) {
   EXPECT_TRUE(third->granted());
 }
 
-TEST_F(ReaderTableTest, LostNodeGetsAPlaceOnlyAfterItsHeartbeat) {
-  NodeEvent node = NodeOf(1);
+TEST_F(ReadPlaceTableTest, LostNodeGetsAPlaceOnlyAfterItsHeartbeat) {
+  NodeChange node = NodeOf(1);
   node.lost = true;
   table_.Apply(node);
   const auto refused = Acquire(1);
@@ -193,7 +193,7 @@ TEST_F(ReaderTableTest, LostNodeGetsAPlaceOnlyAfterItsHeartbeat) {
   EXPECT_TRUE(Acquire(1)->granted());
 }
 
-TEST_F(ReaderTableTest, NewEpochEndsPlacesAndFencesWhoWaits) {
+TEST_F(ReadPlaceTableTest, NewEpochEndsPlacesAndFencesWhoWaits) {
   ASSERT_TRUE(Acquire(1)->granted());
   const auto second = Acquire(2);
   table_.Apply(NodeOf(2, 11));
@@ -206,10 +206,10 @@ TEST_F(ReaderTableTest, NewEpochEndsPlacesAndFencesWhoWaits) {
   EXPECT_TRUE(Acquire(3)->granted());
 }
 
-TEST_F(ReaderTableTest, RemovedNodeIsUnknown) {
+TEST_F(ReadPlaceTableTest, RemovedNodeIsUnknown) {
   ASSERT_TRUE(Acquire(1)->granted());
   const auto second = Acquire(2);
-  NodeEvent removed = NodeOf(1);
+  NodeChange removed = NodeOf(1);
   removed.removed = true;
 
   table_.Apply(removed);
@@ -219,8 +219,8 @@ TEST_F(ReaderTableTest, RemovedNodeIsUnknown) {
   EXPECT_THAT(Release(1), ErrorIs(StatusCode::kNotFound, "NODE_UNKNOWN"));
 }
 
-TEST_F(ReaderTableTest, PlaceEndsWithTheLastAssignmentOfTheShard) {
-  ReaderTable::Request twice = Ask(1);
+TEST_F(ReadPlaceTableTest, PlaceEndsWithTheLastAssignmentOfTheShard) {
+  ReadPlaceTable::Request twice = Ask(1);
   twice.assemblies = {AssemblyUid(1), AssemblyUid(2)};
   ASSERT_TRUE(Acquire(twice)->granted());
   const auto second = Acquire(2);
@@ -236,7 +236,7 @@ TEST_F(ReaderTableTest, PlaceEndsWithTheLastAssignmentOfTheShard) {
   EXPECT_TRUE(second->granted());
 }
 
-TEST_F(ReaderTableTest, AHigherBoundServesThoseWhoWait) {
+TEST_F(ReadPlaceTableTest, AHigherBoundServesThoseWhoWait) {
   ASSERT_TRUE(Acquire(1)->granted());
   const auto second = Acquire(2);
   max_readers_ = 3;
@@ -246,21 +246,21 @@ TEST_F(ReaderTableTest, AHigherBoundServesThoseWhoWait) {
   EXPECT_TRUE(second->granted() && third->granted());
 }
 
-TEST_F(ReaderTableTest, CallsThatWaitAreBoundedPerNodeAndInAll) {
+TEST_F(ReadPlaceTableTest, CallsThatWaitAreBoundedPerNodeAndInAll) {
   options_.max_waiting_per_node = 2;
   options_.max_waiting = 3;
-  ReaderTable table(options_);
+  ReadPlaceTable table(options_);
   for (uint64_t i = 1; i <= 3; ++i) table.Apply(NodeOf(i));
   std::vector<Call> calls(12);
   const auto ask = [&](uint64_t node, uint32_t shard) {
     Call& call = calls[node * 3 + shard];
-    ReaderTable::Request request = Ask(node);
+    ReadPlaceTable::Request request = Ask(node);
     request.location.shard = shard;
     table.Acquire(request, [&call](auto answer) { call.answer = std::move(answer); });
     return call;
   };
   for (uint32_t shard = 0; shard < 3; ++shard) {
-    ReaderTable::Request request = Ask(1);
+    ReadPlaceTable::Request request = Ask(1);
     request.location.shard = shard;
     table.Acquire(request, [](auto answer) { EXPECT_TRUE(answer.ok() && answer->granted); });
   }
@@ -276,7 +276,7 @@ TEST_F(ReaderTableTest, CallsThatWaitAreBoundedPerNodeAndInAll) {
   table.Stop();
 }
 
-TEST_F(ReaderTableTest, StopEndsWhoWaitsAndRefusesWhoComes) {
+TEST_F(ReadPlaceTableTest, StopEndsWhoWaitsAndRefusesWhoComes) {
   ASSERT_TRUE(Acquire(1)->granted());
   const auto second = Acquire(2);
 
@@ -286,14 +286,14 @@ TEST_F(ReaderTableTest, StopEndsWhoWaitsAndRefusesWhoComes) {
   EXPECT_THAT(Acquire(3)->status(), ErrorIs(StatusCode::kUnavailable, "SHUTTING_DOWN"));
 }
 
-TEST_F(ReaderTableTest, AfterARestartOnlyPlacesThatWereHeldAreGivenOutForATtl) {
-  ReaderTable table(options_);
+TEST_F(ReadPlaceTableTest, AfterARestartOnlyPlacesThatWereHeldAreGivenOutForATtl) {
+  ReadPlaceTable table(options_);
   for (uint64_t i = 1; i <= 3; ++i) table.Apply(NodeOf(i));
   table.BeginGuard();
   table.Tick(Seconds(1'000));
   Call fresh, held;
   table.Acquire(Ask(1), [&](auto answer) { fresh.answer = std::move(answer); });
-  ReaderTable::Request holding = Ask(2);
+  ReadPlaceTable::Request holding = Ask(2);
   holding.held = true;
   table.Acquire(holding, [&](auto answer) { held.answer = std::move(answer); });
   EXPECT_TRUE(held.granted());
@@ -306,7 +306,7 @@ TEST_F(ReaderTableTest, AfterARestartOnlyPlacesThatWereHeldAreGivenOutForATtl) {
   EXPECT_TRUE(fresh.granted());
 }
 
-TEST_F(ReaderTableTest, WhoWaitsIsShownPerShard) {
+TEST_F(ReadPlaceTableTest, WhoWaitsIsShownPerShard) {
   ASSERT_TRUE(Acquire(1)->granted());
   Acquire(2);
   location_.shard = 4;
@@ -327,7 +327,7 @@ TEST_F(ReaderTableTest, WhoWaitsIsShownPerShard) {
 // Twelve nodes come and go at random. Checks after every step against a model: the holders that it
 // knows never exceed the bound, calls are granted in the order of asking (a kept turn counts from
 // its first call), and none waits while a place is free.
-class ReaderTableProperty : public testing::TestWithParam<uint64_t> {
+class ReadPlaceTableProperty : public testing::TestWithParam<uint64_t> {
  protected:
   struct Node {
     bool holds = false;
@@ -338,30 +338,30 @@ class ReaderTableProperty : public testing::TestWithParam<uint64_t> {
   };
   static constexpr uint32_t kBound = 3;
 
-  ReaderTableProperty() {
-    for (uint64_t i = 0; i < nodes_.size(); ++i) table_.Apply(EventOf(i));
+  ReadPlaceTableProperty() {
+    for (uint64_t i = 0; i < nodes_.size(); ++i) table_.Apply(ChangeOf(i));
     table_.Tick(now_);
   }
 
-  NodeEvent EventOf(uint64_t i) const {
-    NodeEvent event;
-    event.uid = NodeUid(i + 1);
-    event.name = absl::StrCat("nodes/n", i);
-    event.epoch = Epoch(epochs_[i]);
-    event.lost = nodes_[i].lost;
-    return event;
+  NodeChange ChangeOf(uint64_t i) const {
+    NodeChange change;
+    change.uid = NodeUid(i + 1);
+    change.name = absl::StrCat("nodes/n", i);
+    change.epoch = Epoch(epochs_[i]);
+    change.lost = nodes_[i].lost;
+    return change;
   }
   void Ask(uint64_t i, absl::Duration wait) {
     auto call = std::make_shared<Call>();
     nodes_[i].call = call;
     if (std::find(order_.begin(), order_.end(), i) == order_.end()) order_.push_back(i);
-    ReaderTable::Request request{absl::StrCat("nodes/n", i),
-                                 Epoch(epochs_[i]),
-                                 location_,
-                                 {AssemblyUid(1)},
-                                 kBound,
-                                 wait,
-                                 false};
+    ReadPlaceTable::Request request{absl::StrCat("nodes/n", i),
+                                    Epoch(epochs_[i]),
+                                    location_,
+                                    {AssemblyUid(1)},
+                                    kBound,
+                                    wait,
+                                    false};
     table_.Acquire(request, [call](auto answer) { call->answer = std::move(answer); });
   }
   void Forget(uint64_t i) {
@@ -389,12 +389,12 @@ class ReaderTableProperty : public testing::TestWithParam<uint64_t> {
       case 3:
         node.lost = !node.lost;
         if (node.lost) Forget(i);
-        table_.Apply(EventOf(i));
+        table_.Apply(ChangeOf(i));
         return;
       case 4:
         ++epochs_[i];
         Forget(i);
-        table_.Apply(EventOf(i));
+        table_.Apply(ChangeOf(i));
         return;
       default:
         table_.Tick(now_ += Seconds(1));
@@ -411,7 +411,7 @@ class ReaderTableProperty : public testing::TestWithParam<uint64_t> {
         node.holds = true;
         node.turn_end = {};
       } else if (node.call->refused()) {
-        node.turn_end = now_ + ReaderTable::Options{}.turn_kept;
+        node.turn_end = now_ + ReadPlaceTable::Options{}.turn_kept;
       } else {
         Forget(i);
       }
@@ -440,8 +440,8 @@ class ReaderTableProperty : public testing::TestWithParam<uint64_t> {
                  order_.end());
   }
 
-  ReaderTable table_{ReaderTable::Options{}};
-  ReaderTable::Location location_{VersionUid(7), 0, "file:///a"};
+  ReadPlaceTable table_{ReadPlaceTable::Options{}};
+  ReadPlaceTable::Location location_{VersionUid(7), 0, "file:///a"};
   absl::Duration now_ = Seconds(1);
   std::vector<Node> nodes_ = std::vector<Node>(12);
   std::vector<uint64_t> epochs_ = std::vector<uint64_t>(12, 1);
@@ -449,7 +449,7 @@ class ReaderTableProperty : public testing::TestWithParam<uint64_t> {
   std::deque<uint64_t> order_;
 };
 
-TEST_P(ReaderTableProperty, BoundOrderAndNoIdlePlaceHoldAfterEveryStep) {
+TEST_P(ReadPlaceTableProperty, BoundOrderAndNoIdlePlaceHoldAfterEveryStep) {
   const auto random = NewSeededRandom(GetParam());
   for (int step = 0; step < 2'000; ++step) {
     Step(*random);
@@ -457,7 +457,7 @@ TEST_P(ReaderTableProperty, BoundOrderAndNoIdlePlaceHoldAfterEveryStep) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Seeds, ReaderTableProperty, testing::Range<uint64_t>(1, 21));
+INSTANTIATE_TEST_SUITE_P(Seeds, ReadPlaceTableProperty, testing::Range<uint64_t>(1, 21));
 
 }  // namespace
 }  // namespace muster

@@ -1,7 +1,7 @@
-// What a transaction changed, for those who watch. Immutable once made. What people are told of it
-// goes through Transaction::Tell, and comes back as StoredEvents (event_log.h).
-#ifndef MUSTER_SERVER_REGISTRY_EVENT_H_
-#define MUSTER_SERVER_REGISTRY_EVENT_H_
+// What a transaction changed, for those who watch. Immutable once made. What people are told of it are
+// events (v1::Event): they go through Transaction::Tell, and come back as StoredEvents (event_log.h).
+#ifndef MUSTER_SERVER_REGISTRY_CHANGE_H_
+#define MUSTER_SERVER_REGISTRY_CHANGE_H_
 
 #include <cstdint>
 #include <memory>
@@ -25,7 +25,7 @@ struct Assignment {
 };
 
 // A node was registered, lost, released, revived or removed, or its drain has got further.
-struct NodeEvent {
+struct NodeChange {
   NodeUid uid;
   std::string name;
   Epoch epoch;
@@ -39,7 +39,7 @@ struct NodeEvent {
 };
 
 // One node's assignments in one assembly changed.
-struct AssignmentEvent {
+struct AssignmentChange {
   NodeUid node;
   std::string assembly;
   AssemblyUid assembly_uid;
@@ -53,20 +53,20 @@ struct AssignmentEvent {
 };
 
 // Something that GetAssembly shows changed.
-struct AssemblyEvent {
+struct AssemblyChange {
   AssemblyUid uid;
   // The WatchAssemblyResponse for all watchers, without `member`: serialised once, for the event
   // log and for everybody who follows the assembly. Null: the assembly is gone.
   std::shared_ptr<const std::string> message;
   muster::v1::Assembly::State state = muster::v1::Assembly::STATE_UNSPECIFIED;
-  // The members that changed; without their claims where the event was read back from the log.
+  // The members that changed; without their claims where the change was read back from the log.
   std::vector<muster::v1::AssemblyMember> members;
   // Full names of the nodes that are members no longer.
   std::vector<std::string> left;
 };
 
 // A location of a shard became suspect, or is trusted again.
-struct LocationEvent {
+struct LocationChange {
   VersionUid version;
   // The model version's full name.
   std::string version_name;
@@ -85,11 +85,11 @@ struct StoredEvents {
   std::string row;
 };
 
-struct Event {
+struct Change {
   Revision revision;
-  std::variant<NodeEvent, AssignmentEvent, AssemblyEvent, LocationEvent, StoredEvents> what;
+  std::variant<NodeChange, AssignmentChange, AssemblyChange, LocationChange, StoredEvents> what;
 };
 
 }  // namespace muster
 
-#endif  // MUSTER_SERVER_REGISTRY_EVENT_H_
+#endif  // MUSTER_SERVER_REGISTRY_CHANGE_H_

@@ -1,4 +1,4 @@
-#include "server/registry/reader_table.h"
+#include "server/registry/read_place_table.h"
 
 #include <algorithm>
 #include <memory>
@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "server/registry/node_errors.h"
 #include "storage/base/error_info.h"
+#include "storage/base/reasons.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
@@ -20,22 +21,22 @@ constexpr absl::Duration kFullRetryDelay = absl::Seconds(5);
 absl::Status NodeLost(const std::string& node) {
   return WithDetail(absl::UnavailableError(absl::StrCat(
                         node, " is LOST: its places are gone until its next heartbeat")),
-                    ErrorDetail{"NODE_LOST", {{"node", node}}, kLostRetryDelay});
+                    ErrorDetail{reasons::kNodeLost, {{"node", node}}, kLostRetryDelay});
 }
 
 absl::Status ShuttingDown() {
-  return MakeError(absl::StatusCode::kUnavailable, "SHUTTING_DOWN",
+  return MakeError(absl::StatusCode::kUnavailable, reasons::kShuttingDown,
                    "the server is shutting down: try again, or another server");
 }
 
 absl::Status AssignmentGone(const std::string& node, uint32_t shard) {
-  return MakeError(absl::StatusCode::kAborted, "ASSIGNMENT_GONE",
+  return MakeError(absl::StatusCode::kAborted, reasons::kAssignmentGone,
                    absl::StrCat(node, " does not hold shard ", shard, " any more"),
                    {{"node", node}, {"shard", absl::StrCat(shard)}});
 }
 
 absl::Status TooManyWait(const std::string& node, size_t limit) {
-  return MakeError(absl::StatusCode::kResourceExhausted, "TOO_MANY_ITEMS",
+  return MakeError(absl::StatusCode::kResourceExhausted, reasons::kTooManyItems,
                    absl::StrCat(limit, " calls of ", node, " wait for a place already"),
                    {{"node", node}, {"limit", absl::StrCat(limit)}});
 }
@@ -44,23 +45,23 @@ absl::Status TooManyWaitInAll(size_t limit) {
   return WithDetail(
       absl::ResourceExhaustedError(
           absl::StrCat(limit, " calls wait for a place at a location already")),
-      ErrorDetail{"TOO_MANY_ITEMS", {{"limit", absl::StrCat(limit)}}, kFullRetryDelay});
+      ErrorDetail{reasons::kTooManyItems, {{"limit", absl::StrCat(limit)}}, kFullRetryDelay});
 }
 
 }  // namespace
 
-void ReaderTable::Run(const Answers& answers) {
+void ReadPlaceTable::Run(const Answers& answers) {
   for (const auto& answer : answers) answer();
 }
 
-absl::StatusOr<ReaderTable::Node*> ReaderTable::Find(const std::string& node, Epoch epoch) {
+absl::StatusOr<ReadPlaceTable::Node*> ReadPlaceTable::Find(const std::string& node, Epoch epoch) {
   const auto found = nodes_.find(node);
   if (found == nodes_.end()) return NodeUnknown(node);
   if (found->second.epoch != epoch) return NodeFenced(node, epoch, found->second.epoch);
   return &found->second;
 }
 
-ReaderTable::Answer ReaderTable::AnswerOf(const Queue& queue, const Waiter& waiter) {
+ReadPlaceTable::Answer ReadPlaceTable::AnswerOf(const Queue& queue, const Waiter& waiter) {
   Answer answer;
   answer.readers = static_cast<uint32_t>(queue.holders.size());
   answer.max_readers = queue.max_readers;
@@ -71,14 +72,14 @@ ReaderTable::Answer ReaderTable::AnswerOf(const Queue& queue, const Waiter& wait
   return answer;
 }
 
-void ReaderTable::EndCall(const Queue& queue, Waiter& waiter, Answers& answers) {
+void ReadPlaceTable::EndCall(const Queue& queue, Waiter& waiter, Answers& answers) {
   answers.push_back([call = std::exchange(waiter.call, nullptr), answer = AnswerOf(queue, waiter)] {
     call(answer);
   });
   waiter.deadline = now_ + options_.turn_kept;
 }
 
-absl::Status ReaderTable::Enqueue(Request request, Done& done, Answers& answers) {
+absl::Status ReadPlaceTable::Enqueue(Request request, Done& done, Answers& answers) {
   MUSTER_ASSIGN_OR_RETURN(Node * node, Find(request.node, request.epoch));
   if (stopped_) return ShuttingDown();
   if (node->lost) return NodeLost(request.node);
@@ -116,7 +117,7 @@ absl::Status ReaderTable::Enqueue(Request request, Done& done, Answers& answers)
   return absl::OkStatus();
 }
 
-void ReaderTable::Acquire(Request request, Done done) {
+void ReadPlaceTable::Acquire(Request request, Done done) {
   Answers answers;
   {
     MutexLock lock(mutex_);
@@ -137,11 +138,11 @@ void ReaderTable::Acquire(Request request, Done done) {
   Run(answers);
 }
 
-bool ReaderTable::MayServe(const Waiter& waiter) const {
+bool ReadPlaceTable::MayServe(const Waiter& waiter) const {
   return waiter.call != nullptr && (!guarded_ || waiter.held);
 }
 
-void ReaderTable::ServeQueue(const Location& location, Answers& answers) {
+void ReadPlaceTable::ServeQueue(const Location& location, Answers& answers) {
   const auto found = queues_.find(location);
   if (found == queues_.end()) return;
   Queue& queue = found->second;
@@ -166,8 +167,8 @@ void ReaderTable::ServeQueue(const Location& location, Answers& answers) {
   if (queue.holders.empty() && queue.waiters.empty()) queues_.erase(found);
 }
 
-void ReaderTable::Remove(const std::string& node, const Location& location, const absl::Status& why,
-                         Answers& answers) {
+void ReadPlaceTable::Remove(const std::string& node, const Location& location,
+                            const absl::Status& why, Answers& answers) {
   const auto found = queues_.find(location);
   if (found == queues_.end()) return;
   Queue& queue = found->second;
@@ -184,14 +185,15 @@ void ReaderTable::Remove(const std::string& node, const Location& location, cons
   ServeQueue(location, answers);
 }
 
-void ReaderTable::RemoveAll(const std::string& node, const absl::Status& why, Answers& answers) {
+void ReadPlaceTable::RemoveAll(const std::string& node, const absl::Status& why, Answers& answers) {
   const Node& entry = nodes_.at(node);
   std::set<Location> locations = entry.held;
   locations.insert(entry.waiting.begin(), entry.waiting.end());
   for (const Location& location : locations) Remove(node, location, why, answers);
 }
 
-absl::Status ReaderTable::Release(const std::string& node, Epoch epoch, const Location& location) {
+absl::Status ReadPlaceTable::Release(const std::string& node, Epoch epoch,
+                                     const Location& location) {
   Answers answers;
   {
     MutexLock lock(mutex_);
@@ -202,7 +204,7 @@ absl::Status ReaderTable::Release(const std::string& node, Epoch epoch, const Lo
   return absl::OkStatus();
 }
 
-void ReaderTable::Tick(absl::Duration monotonic) {
+void ReadPlaceTable::Tick(absl::Duration monotonic) {
   Answers answers;
   {
     MutexLock lock(mutex_);
@@ -231,47 +233,47 @@ void ReaderTable::Tick(absl::Duration monotonic) {
   Run(answers);
 }
 
-void ReaderTable::Apply(const NodeEvent& event) {
+void ReadPlaceTable::Apply(const NodeChange& change) {
   Answers answers;
   {
     MutexLock lock(mutex_);
-    const auto known = nodes_.find(event.name);
+    const auto known = nodes_.find(change.name);
     if (known != nodes_.end()) {
-      if (event.removed) {
-        RemoveAll(event.name, NodeUnknown(event.name), answers);
-      } else if (known->second.epoch != event.epoch) {
-        RemoveAll(event.name, NodeFenced(event.name, known->second.epoch, event.epoch), answers);
-      } else if (event.lost) {
-        RemoveAll(event.name, NodeLost(event.name), answers);
+      if (change.removed) {
+        RemoveAll(change.name, NodeUnknown(change.name), answers);
+      } else if (known->second.epoch != change.epoch) {
+        RemoveAll(change.name, NodeFenced(change.name, known->second.epoch, change.epoch), answers);
+      } else if (change.lost) {
+        RemoveAll(change.name, NodeLost(change.name), answers);
       }
     }
-    if (event.removed) {
-      if (names_.erase(event.uid) > 0) nodes_.erase(event.name);
+    if (change.removed) {
+      if (names_.erase(change.uid) > 0) nodes_.erase(change.name);
     } else {
-      Node& node = nodes_[event.name];
-      if (node.uid != event.uid) names_.erase(node.uid);
-      node.uid = event.uid;
-      node.epoch = event.epoch;
-      node.lost = event.lost;
-      names_[event.uid] = event.name;
+      Node& node = nodes_[change.name];
+      if (node.uid != change.uid) names_.erase(node.uid);
+      node.uid = change.uid;
+      node.epoch = change.epoch;
+      node.lost = change.lost;
+      names_[change.uid] = change.name;
     }
   }
   Run(answers);
 }
 
-void ReaderTable::Apply(const AssignmentEvent& event) {
-  if (event.unassigned.empty()) return;
+void ReadPlaceTable::Apply(const AssignmentChange& change) {
+  if (change.unassigned.empty()) return;
   Answers answers;
   {
     MutexLock lock(mutex_);
-    const auto name = names_.find(event.node);
+    const auto name = names_.find(change.node);
     if (name == names_.end()) return;
     const Node& node = nodes_.at(name->second);
     std::set<Location> locations = node.held;
     locations.insert(node.waiting.begin(), node.waiting.end());
     for (const Location& location : locations) {
-      if (location.version != event.version ||
-          !std::binary_search(event.unassigned.begin(), event.unassigned.end(), location.shard)) {
+      if (location.version != change.version ||
+          !std::binary_search(change.unassigned.begin(), change.unassigned.end(), location.shard)) {
         continue;
       }
       Queue& queue = queues_.at(location);
@@ -280,7 +282,7 @@ void ReaderTable::Apply(const AssignmentEvent& event) {
       for (Waiter& waiter : queue.waiters) {
         if (waiter.node == name->second) assemblies = &waiter.assemblies;
       }
-      assemblies->erase(event.assembly_uid);
+      assemblies->erase(change.assembly_uid);
       if (!assemblies->empty()) continue;
       Remove(name->second, location, AssignmentGone(name->second, location.shard), answers);
     }
@@ -288,12 +290,12 @@ void ReaderTable::Apply(const AssignmentEvent& event) {
   Run(answers);
 }
 
-void ReaderTable::BeginGuard() {
+void ReadPlaceTable::BeginGuard() {
   MutexLock lock(mutex_);
   guarded_ = true;
 }
 
-void ReaderTable::Stop() {
+void ReadPlaceTable::Stop() {
   Answers answers;
   {
     MutexLock lock(mutex_);
@@ -308,8 +310,8 @@ void ReaderTable::Stop() {
   Run(answers);
 }
 
-std::vector<ReaderTable::Waiting> ReaderTable::WaitingFor(VersionUid version,
-                                                          std::optional<uint32_t> shard) {
+std::vector<ReadPlaceTable::Waiting> ReadPlaceTable::WaitingFor(
+    VersionUid version, std::optional<uint32_t> shard) const {
   MutexLock lock(mutex_);
   std::vector<Waiting> waiting;
   for (auto it = queues_.lower_bound(Location{version, shard.value_or(0), ""}); it != queues_.end();

@@ -1,17 +1,18 @@
-#include "server/rpc/reader_pool.h"
+#include "server/rpc/store_readers.h"
 
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "storage/base/error_info.h"
+#include "storage/base/reasons.h"
 
 namespace muster {
 
-ReaderPool::ReaderPool(size_t threads, size_t queue_limit) : queue_limit_(queue_limit) {
+StoreReaders::StoreReaders(size_t threads, size_t queue_limit) : queue_limit_(queue_limit) {
   for (size_t i = 0; i < threads; ++i) threads_.emplace_back([this] { Run(); });
 }
 
-ReaderPool::~ReaderPool() {
+StoreReaders::~StoreReaders() {
   {
     MutexLock lock(mutex_);
     stopped_ = true;
@@ -20,21 +21,21 @@ ReaderPool::~ReaderPool() {
   for (std::thread& thread : threads_) thread.join();
 }
 
-absl::Status ReaderPool::Submit(std::function<void()> work) {
+absl::Status StoreReaders::Submit(std::function<void()> work) {
   MutexLock lock(mutex_);
   if (queue_.size() >= queue_limit_) {
-    return WithDetail(
-        absl::ResourceExhaustedError(
-            absl::StrCat("the server is overloaded: ", queue_limit_, " reads wait already")),
-        ErrorDetail{
-            "READERS_BUSY", {{"limit", absl::StrCat(queue_limit_)}}, absl::Milliseconds(200)});
+    return WithDetail(absl::ResourceExhaustedError(absl::StrCat(
+                          "the server is overloaded: ", queue_limit_, " reads wait already")),
+                      ErrorDetail{reasons::kReadersBusy,
+                                  {{"limit", absl::StrCat(queue_limit_)}},
+                                  absl::Milliseconds(200)});
   }
   queue_.push_back(std::move(work));
   changed_.NotifyOne();
   return absl::OkStatus();
 }
 
-void ReaderPool::Run() {
+void StoreReaders::Run() {
   while (true) {
     std::function<void()> work;
     {

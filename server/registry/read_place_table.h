@@ -1,9 +1,9 @@
-// Who may read from bounded locations: the places and the queues for them, in memory only.
+// Who may read from bounded locations: the read places and the queues for them, in memory only.
 //
 // Stands beside the registry with a lock of its own, as the lease table does: it learns of nodes
 // and assignments only from committed transactions, and of the time by ticks.
-#ifndef MUSTER_SERVER_REGISTRY_READER_TABLE_H_
-#define MUSTER_SERVER_REGISTRY_READER_TABLE_H_
+#ifndef MUSTER_SERVER_REGISTRY_READ_PLACE_TABLE_H_
+#define MUSTER_SERVER_REGISTRY_READ_PLACE_TABLE_H_
 
 #include <compare>
 #include <cstdint>
@@ -19,7 +19,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "server/registry/event.h"
+#include "server/registry/change.h"
 #include "server/registry/uid.h"
 #include "storage/base/mutex.h"
 #include "storage/base/numbers.h"
@@ -28,10 +28,10 @@ namespace muster {
 
 // Thread-safe; never blocks for long.
 //
-// A place is a node's right to read one shard from one bounded location. It ends with the node's
+// A read place, or place for short, is a node's right to read one shard from one bounded location. It ends with the node's
 // lease, its epoch, its last assignment of the shard, or by Release. Who waits is served in the
 // order of asking; nobody waits while a place is free.
-class ReaderTable {
+class ReadPlaceTable {
  public:
   struct Options {
     // Nodes of an earlier process of the server may still read: no new places for this long.
@@ -78,7 +78,7 @@ class ReaderTable {
     std::string uri;
   };
 
-  explicit ReaderTable(const Options& options) : options_(options) {}
+  explicit ReadPlaceTable(const Options& options) : options_(options) {}
 
   // Answers as soon as there is a place, or `max_wait` is over. NOT_FOUND NODE_UNKNOWN; ABORTED
   // NODE_FENCED, ASSIGNMENT_GONE; RESOURCE_EXHAUSTED TOO_MANY_ITEMS; UNAVAILABLE NODE_LOST (a
@@ -91,15 +91,15 @@ class ReaderTable {
   // Takes the time over.
   void Tick(absl::Duration monotonic) MUSTER_EXCLUDES(mutex_);
   // Take over what committed transactions say.
-  void Apply(const NodeEvent& event) MUSTER_EXCLUDES(mutex_);
-  void Apply(const AssignmentEvent& event) MUSTER_EXCLUDES(mutex_);
+  void Apply(const NodeChange& change) MUSTER_EXCLUDES(mutex_);
+  void Apply(const AssignmentChange& change) MUSTER_EXCLUDES(mutex_);
   // Nodes were there before this process: the guard begins with the first tick.
   void BeginGuard() MUSTER_EXCLUDES(mutex_);
   // Answers all who wait UNAVAILABLE SHUTTING_DOWN, and all who come.
   void Stop() MUSTER_EXCLUDES(mutex_);
 
   // Who waits for a shard of the version, or for one shard of it.
-  std::vector<Waiting> WaitingFor(VersionUid version, std::optional<uint32_t> shard)
+  std::vector<Waiting> WaitingFor(VersionUid version, std::optional<uint32_t> shard) const
       MUSTER_EXCLUDES(mutex_);
 
  private:
@@ -144,7 +144,7 @@ class ReaderTable {
   static void Run(const Answers& answers);
 
   const Options options_;
-  Mutex mutex_;
+  mutable Mutex mutex_;
   absl::Duration now_ MUSTER_GUARDED_BY(mutex_);
   bool ticked_ MUSTER_GUARDED_BY(mutex_) = false;
   bool guarded_ MUSTER_GUARDED_BY(mutex_) = false;
@@ -159,4 +159,4 @@ class ReaderTable {
 
 }  // namespace muster
 
-#endif  // MUSTER_SERVER_REGISTRY_READER_TABLE_H_
+#endif  // MUSTER_SERVER_REGISTRY_READ_PLACE_TABLE_H_

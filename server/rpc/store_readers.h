@@ -1,6 +1,6 @@
 // A few threads for reads that need the store, so that no RPC thread blocks on it.
-#ifndef MUSTER_SERVER_RPC_READER_POOL_H_
-#define MUSTER_SERVER_RPC_READER_POOL_H_
+#ifndef MUSTER_SERVER_RPC_STORE_READERS_H_
+#define MUSTER_SERVER_RPC_STORE_READERS_H_
 
 #include <cstddef>
 #include <deque>
@@ -14,13 +14,13 @@
 namespace muster {
 
 // Thread-safe.
-class ReaderPool {
+class StoreReaders {
  public:
-  ReaderPool(size_t threads, size_t queue_limit);
+  StoreReaders(size_t threads, size_t queue_limit);
   // Runs what is queued, then ends.
-  ~ReaderPool();
-  ReaderPool(const ReaderPool&) = delete;
-  ReaderPool& operator=(const ReaderPool&) = delete;
+  ~StoreReaders();
+  StoreReaders(const StoreReaders&) = delete;
+  StoreReaders& operator=(const StoreReaders&) = delete;
 
   // RESOURCE_EXHAUSTED READERS_BUSY when the queue is full; `work` is dropped then.
   absl::Status Submit(std::function<void()> work) MUSTER_EXCLUDES(mutex_);
@@ -38,4 +38,4 @@ class ReaderPool {
 
 }  // namespace muster
 
-#endif  // MUSTER_SERVER_RPC_READER_POOL_H_
+#endif  // MUSTER_SERVER_RPC_STORE_READERS_H_

@@ -1,4 +1,4 @@
-#include "server/rpc/reader_pool.h"
+#include "server/rpc/store_readers.h"
 
 #include <atomic>
 #include <memory>
@@ -10,21 +10,21 @@
 namespace muster {
 namespace {
 
-TEST(ReaderPoolTest, EndRunsWhatIsQueued) {
+TEST(StoreReadersTest, EndRunsWhatIsQueued) {
   std::atomic<int> ran = 0;
   {
-    ReaderPool pool(2, 100);
+    StoreReaders pool(2, 100);
     for (int i = 0; i < 50; ++i) MUSTER_EXPECT_OK(pool.Submit([&] { ++ran; }));
   }
   EXPECT_EQ(ran, 50);
 }
 
-TEST(ReaderPoolTest, FullQueueRefuses) {
+TEST(StoreReadersTest, FullQueueRefuses) {
   Mutex mutex;
   CondVar changed;
   bool begun = false, released = false;
   std::atomic<int> ran = 0;
-  auto pool = std::make_unique<ReaderPool>(1, 2);
+  auto pool = std::make_unique<StoreReaders>(1, 2);
   MUSTER_ASSERT_OK(pool->Submit([&] {
     MutexLock lock(mutex);
     begun = true;
