@@ -395,7 +395,8 @@ void World::HandleCrash(const std::vector<Attempt>& attempts, const std::string&
 // What is stored is what a number of whole commands have made of it, from the first on.
 void World::CheckStoredPrefix(const std::vector<Attempt>& attempts) {
   const auto twin_store = StoreWith(content_before_);
-  Registry twin(SimulatedServer::RegistryOptions());
+  LiveTables tables(SimulatedServer::LiveOptions());
+  Registry twin(SimulatedServer::RegistryOptions(), tables);
   if (const auto loaded = twin.Load(*twin_store); !loaded.ok()) {
     return Fail("1", loaded.status().ToString());
   }
@@ -456,7 +457,8 @@ void World::RestartCleanly() {
   Log("restart");
   const std::string before = DescribeAll(registry());
   server_.Stop();
-  Registry loaded(SimulatedServer::RegistryOptions());
+  LiveTables tables(SimulatedServer::LiveOptions());
+  Registry loaded(SimulatedServer::RegistryOptions(), tables);
   if (const auto applied = loaded.Load(server_.store()); !applied.ok()) {
     return Fail("1", applied.status().ToString());
   }
@@ -551,7 +553,8 @@ void World::CheckContents() {
 
 // Everything that was answered is in the store: a second server that reads it sees the same.
 void World::CheckReload() {
-  Registry loaded(SimulatedServer::RegistryOptions());
+  LiveTables tables(SimulatedServer::LiveOptions());
+  Registry loaded(SimulatedServer::RegistryOptions(), tables);
   if (const auto applied = loaded.Load(server_.store()); !applied.ok()) {
     return Fail("1", applied.status().ToString());
   }

@@ -164,7 +164,7 @@ class World {
   int restarts_ = 0;
   uint64_t next_request_id_ = 0;
   absl::Time time_of_day_;
-  LeaseJudge judge_{SimulatedServer::RegistryOptions().leases};
+  LeaseJudge judge_{SimulatedServer::LiveOptions().leases};
   // The one reply of each request id, and until when it is sure to be remembered.
   std::map<std::string, std::pair<std::string, absl::Time>> replies_;
   Revision acknowledged_;
