@@ -12,6 +12,7 @@ import re
 import sys
 
 import cpp_text
+import rooms
 
 HEADER_LINES_MAX = 300
 SOURCE_LINES_MAX = 800
@@ -202,6 +203,17 @@ def check_tree(root):
     return sorted(findings), sum(file.suffix in {".h", ".cc"} for file in files)
 
 
+def check_rooms(root):
+    """The findings between folders: includes, circles, words that are said twice."""
+    root = pathlib.Path(root)
+    files = [file for file in list_files(root) if file.parent != root]
+    texts = {file.relative_to(root).as_posix(): file.read_text(encoding="utf-8", errors="replace") for file in files}
+    sources = {path: text for path, text in texts.items() if path.endswith((".h", ".cc"))}
+    readmes = {path: text for path, text in texts.items() if path.endswith("README.md")}
+    found = [*rooms.check_rooms(sources, readmes), *rooms.check_words(sources)]
+    return sorted(Finding(*finding) for finding in found)
+
+
 def main():
     parser = argparse.ArgumentParser(description="Checks the project's style limits.")
     parser.add_argument("--root", default=pathlib.Path(__file__).resolve().parents[2], help="the project's top folder")
@@ -210,6 +222,7 @@ def main():
     if sources == 0:
         print(f"{root}: no C++ files found; is this the project's top folder?", file=sys.stderr)
         return 2
+    findings = sorted(findings + check_rooms(root))
     for finding in findings:
         print(f"{finding.path}:{finding.line}: {finding.rule}: {finding.message}")
     print(f"{sources} C++ files, {len(findings)} findings")
