@@ -38,7 +38,8 @@ if [[ $(id -u) -ne 0 ]]; then
     fail "not root and no sudo; as root run: apt-get install --no-install-recommends ${missing[*]}"
   as_root=(sudo)
 fi
-echo "install_packages: installing ${missing[*]}"
+printf '[%4ds] installing %d Debian packages: %s\n' "${MUSTER_SECONDS:-0}" \
+  "${#missing[@]}" "${missing[*]}"
 run_apt() {
   "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300 "$@"
 }

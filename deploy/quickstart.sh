@@ -114,14 +114,9 @@ await_file() {
 }
 
 build() {
-  "$root/deploy/install_packages.sh" "$root/deploy/packages.txt"
-  mkdir -p "$root/build"
-  say "building (the first time takes some minutes; ${root}/build/quickstart.log tells more)"
-  local log=$root/build/quickstart.log
-  cd "$root"
-  # The preset's workflow would build the tests too.
-  quietly "$log" cmake --preset release
-  quietly "$log" cmake --build --preset release --target musterd muster
+  MUSTER_SECONDS=$SECONDS "$root/deploy/install_packages.sh" "$root/deploy/packages.txt"
+  # Without tests: that is half of the work, and of the packages.
+  MUSTER_SECONDS=$SECONDS "$root/deploy/build.sh" release -DMUSTER_BUILD_TESTS=OFF musterd muster
 }
 
 start_server() {

@@ -53,11 +53,7 @@ say_what_failed() {
 run_preset() {
   local preset=$1 labels=() report=$root/build/$1/ctest.xml code=0
   [[ $preset == release ]] || labels=(--label-exclude integration)
-  say "building preset $preset"
-  cmake --preset "$preset" -DMUSTER_BUILD_TESTS=ON >"$root/build/$preset-configure.log" 2>&1 ||
-    { cat "$root/build/$preset-configure.log" && return 1; }
-  cmake --build --preset "$preset" >"$root/build/$preset-build.log" 2>&1 ||
-    { tail -n 60 "$root/build/$preset-build.log" && return 1; }
+  MUSTER_SECONDS=$SECONDS "$root/deploy/build.sh" "$preset" -DMUSTER_BUILD_TESTS=ON || return 1
   say "testing preset $preset"
   rm -f "$report"
   # Two at a time; but for the integration tests, which start many processes of their own.
