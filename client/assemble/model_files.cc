@@ -7,6 +7,7 @@
 #include "storage/base/error_info.h"
 #include "storage/base/quote.h"
 #include "storage/base/status_macros.h"
+#include "storage/files/directories.h"
 #include "storage/files/staged_file.h"
 
 namespace muster {

@@ -15,6 +15,7 @@
 #include "client/cache/cache_files.h"
 #include "client/cache/checked_shard.h"
 #include "client/cache/shard_cache.h"
+#include "storage/files/disk_room.h"
 
 namespace muster {
 

@@ -6,6 +6,7 @@
 #include "absl/memory/memory.h"
 #include "absl/strings/str_cat.h"
 #include "storage/base/error_info.h"
+#include "storage/files/disk_room.h"
 #include "storage/files/posix_file.h"
 
 namespace muster {

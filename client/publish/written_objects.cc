@@ -11,8 +11,8 @@
 #include "storage/base/error_info.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
-#include "storage/object/local_file.h"
 #include "storage/object/object_listing.h"
+#include "storage/object/object_rules.h"
 #include "storage/object/uri.h"
 
 namespace muster {

@@ -19,7 +19,7 @@
 #include "storage/base/md5.h"
 #include "storage/base/reasons.h"
 #include "storage/base/status_macros.h"
-#include "storage/object/local_file.h"
+#include "storage/files/unique_fd.h"
 #include "storage/object/uri.h"
 
 namespace muster {
@@ -39,8 +39,8 @@ std::string LocalPath(const std::string& uri) {
 void DropFromPageCache(const std::string& uri) {
   const std::string path = LocalPath(uri);
   if (path.empty()) return;
-  const LocalFile file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
-  if (file.is_open()) posix_fadvise(file.fd(), 0, 0, POSIX_FADV_DONTNEED);
+  const UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  if (fd.valid()) posix_fadvise(fd.get(), 0, 0, POSIX_FADV_DONTNEED);
 }
 
 class Tuning {

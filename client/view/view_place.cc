@@ -26,7 +26,7 @@
 #include "storage/base/reasons.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
-#include "storage/files/staged_file.h"
+#include "storage/files/directories.h"
 
 namespace muster {
 namespace {

@@ -2,18 +2,16 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <string.h>
 #include <sys/file.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <memory>
-#include <system_error>
 
 #include "absl/strings/str_cat.h"
 #include "storage/base/mutex.h"
 #include "storage/base/status_macros.h"
+#include "storage/files/disk_room.h"
 
 namespace muster {
 namespace {
@@ -24,6 +22,21 @@ constexpr absl::Duration kLookInterval = absl::Milliseconds(5);
 // Between two looks at the stop token of a copy within the kernel, and of one through memory.
 constexpr int64_t kKernelCopyBytes = int64_t{64} << 20;
 constexpr int64_t kMemoryCopyBytes = int64_t{1} << 20;
+
+absl::string_view KindOf(mode_t mode) {
+  if (S_ISDIR(mode)) return "a directory";
+  if (S_ISFIFO(mode)) return "a FIFO";
+  if (S_ISSOCK(mode)) return "a socket";
+  if (S_ISBLK(mode) || S_ISCHR(mode)) return "a device";
+  return "something special";
+}
+
+absl::Status Sync(int (*sync)(int fd), int fd, absl::string_view path) {
+  while (sync(fd) != 0) {
+    if (errno != EINTR) return PathError(errno, "sync it", path);
+  }
+  return absl::OkStatus();
+}
 
 absl::Status CopyThroughMemory(CopyEnd from, CopyEnd to, int64_t length,
                                const std::stop_token& stop) {
@@ -43,67 +56,61 @@ absl::Status CopyThroughMemory(CopyEnd from, CopyEnd to, int64_t length,
 
 }  // namespace
 
-void UniqueFd::Reset() {
-  if (fd_ >= 0) close(fd_);
-  fd_ = -1;
+absl::Status CheckRegularFile(const struct stat& info, absl::string_view name,
+                              absl::StatusCode other_kind) {
+  if (S_ISREG(info.st_mode)) return absl::OkStatus();
+  return absl::Status(other_kind, absl::StrCat(name, ": is ", KindOf(info.st_mode),
+                                               ", not a regular file"));
 }
 
-absl::Status PathError(int error, absl::string_view action, absl::string_view path) {
-  const std::string message =
-      absl::StrCat(path, ": can't ", action, ": ", std::generic_category().message(error));
-  switch (error) {
-    case ENOENT:
-      return absl::NotFoundError(message);
-    case EACCES:
-    case EPERM:
-    case EROFS:
-      return absl::PermissionDeniedError(message);
-    case ENOSPC:
-    case EDQUOT:
-    case EFBIG:
-      return absl::ResourceExhaustedError(message);
-    default:
-      return absl::InternalError(message);
-  }
+absl::StatusOr<struct stat> StatOf(int fd, absl::string_view path) {
+  struct stat info = {};
+  if (fstat(fd, &info) != 0) return PathError(errno, "look at it", path);
+  return info;
 }
 
-absl::Status NoSpaceError(absl::string_view path, int fd, int64_t needed_bytes) {
-  struct statvfs vfs {};
-  std::string free = "an unknown number of";
-  if (fstatvfs(fd, &vfs) == 0) {
-    free = absl::StrCat(static_cast<uint64_t>(vfs.f_bavail) * vfs.f_frsize);
+absl::StatusOr<OpenedFile> OpenRegularFile(const std::string& path, absl::string_view name,
+                                           absl::StatusCode other_kind) {
+  OpenedFile opened;
+  // O_NONBLOCK keeps the open of a FIFO from waiting for a writer; a regular file ignores it.
+  opened.fd = UniqueFd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+  if (!opened.fd.valid()) {
+    const int error = errno;
+    // A socket can't be opened at all, so what it is has to be asked for by its path.
+    if (error == ENXIO && stat(path.c_str(), &opened.info) == 0) {
+      MUSTER_RETURN_IF_ERROR(CheckRegularFile(opened.info, name, other_kind));
+    }
+    return PathError(error, "open it", name);
   }
-  return absl::ResourceExhaustedError(absl::StrCat(
-      path, ": no space for ", needed_bytes, " bytes, ", free,
-      " bytes are free; free some, raise the file size or quota limit, or use another disk"));
+  MUSTER_ASSIGN_OR_RETURN(opened.info, StatOf(opened.fd.get(), name));
+  MUSTER_RETURN_IF_ERROR(CheckRegularFile(opened.info, name, other_kind));
+  return opened;
 }
 
 absl::Status WriteAt(int fd, absl::string_view path, int64_t offset, absl::string_view bytes) {
   while (!bytes.empty()) {
     const ssize_t written = pwrite(fd, bytes.data(), bytes.size(), offset);
-    if (written < 0) {
-      if (errno == EINTR) continue;
-      return PathError(errno, "write", path);
-    }
-    if (written == 0) return PathError(EIO, "write", path);
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) return PathError(written < 0 ? errno : EIO, "write it", path);
     bytes.remove_prefix(static_cast<size_t>(written));
     offset += written;
   }
   return absl::OkStatus();
 }
 
-absl::Status ReadAt(int fd, absl::string_view path, int64_t offset, absl::Span<char> out) {
-  while (!out.empty()) {
-    const ssize_t count = pread(fd, out.data(), out.size(), offset);
-    if (count < 0) {
-      if (errno == EINTR) continue;
-      return PathError(errno, "read", path);
-    }
+absl::Status ReadAt(int fd, absl::string_view path, int64_t offset, absl::Span<char> out,
+                    ErrnoCodes exceptions) {
+  size_t done = 0;
+  while (done < out.size()) {
+    const ssize_t count =
+        pread(fd, out.data() + done, out.size() - done, offset + static_cast<int64_t>(done));
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return PathError(errno, "read it", path, exceptions);
     if (count == 0) {
-      return absl::OutOfRangeError(absl::StrCat(path, ": ends at ", offset));
+      return absl::OutOfRangeError(absl::StrCat(path, ": expected ", out.size(),
+                                                " bytes at offset ", offset, ", found ", done));
     }
-    out.remove_prefix(static_cast<size_t>(count));
-    offset += count;
+    done += static_cast<size_t>(count);
   }
   return absl::OkStatus();
 }
@@ -114,12 +121,24 @@ absl::Status CopyBytes(CopyEnd from, CopyEnd to, int64_t length, const std::stop
     const auto count = static_cast<size_t>(std::min(length, kKernelCopyBytes));
     const ssize_t copied = copy_file_range(from.fd, &from.offset, to.fd, &to.offset, count, 0);
     if (copied < 0 && errno == EINTR) continue;
-    if (copied < 0 && (errno == ENOSPC || errno == EDQUOT || errno == EFBIG || errno == EIO)) {
-      return PathError(errno, "write", to.path);
+    if (copied < 0 && (IsNoSpace(errno) || errno == EIO)) {
+      return PathError(errno, "write it", to.path);
     }
     // Some file systems refuse, and some copy nothing: then reading and writing decides.
     if (copied <= 0) return CopyThroughMemory(from, to, length, stop);
     length -= copied;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SyncFile(int fd, absl::string_view path) { return Sync(&fsync, fd, path); }
+
+absl::Status SyncData(int fd, absl::string_view path) { return Sync(&fdatasync, fd, path); }
+
+absl::Status ReserveSpace(int fd, absl::string_view path, int64_t size_bytes, bool keep_size) {
+  while (fallocate(fd, keep_size ? FALLOC_FL_KEEP_SIZE : 0, 0, size_bytes) != 0) {
+    if (errno == EINTR) continue;
+    return IsNoSpace(errno) ? NoSpaceError(path, fd, size_bytes) : absl::OkStatus();
   }
   return absl::OkStatus();
 }
@@ -130,7 +149,7 @@ void Unlock(int fd) { flock(fd, LOCK_UN); }
 
 absl::Status LockExclusive(int fd, absl::string_view path, const std::stop_token& stop) {
   while (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-    if (errno != EWOULDBLOCK && errno != EINTR) return PathError(errno, "lock", path);
+    if (errno != EWOULDBLOCK && errno != EINTR) return PathError(errno, "lock it", path);
     if (stop.stop_requested()) {
       return absl::CancelledError(absl::StrCat(path, ": cancelled while another process has it"));
     }

@@ -1,4 +1,4 @@
-// The few calls on files that the cache and the file sink share, with errors that name the file.
+// Calls on open files, with errors that name the file and codes by the table of file_error.h.
 #ifndef MUSTER_STORAGE_FILES_POSIX_FILE_H_
 #define MUSTER_STORAGE_FILES_POSIX_FILE_H_
 
@@ -7,51 +7,40 @@
 #include <cstdint>
 #include <stop_token>
 #include <string>
-#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+#include "storage/files/file_error.h"
+#include "storage/files/unique_fd.h"
 
 namespace muster {
 
-// Owns a file descriptor.
-class UniqueFd {
- public:
-  UniqueFd() = default;
-  explicit UniqueFd(int fd) : fd_(fd) {}
-  ~UniqueFd() { Reset(); }
-  UniqueFd(UniqueFd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  UniqueFd& operator=(UniqueFd&& other) noexcept {
-    if (this != &other) {
-      Reset();
-      fd_ = std::exchange(other.fd_, -1);
-    }
-    return *this;
-  }
-
-  int get() const { return fd_; }
-  bool valid() const { return fd_ >= 0; }
-  void Reset();
-
- private:
-  int fd_ = -1;
+// A regular file, open for reading.
+struct OpenedFile {
+  UniqueFd fd;
+  struct stat info = {};
 };
+// Opens one, and never waits, whatever is there. Links are followed. `name` is for messages;
+// anything but a regular file gives `other_kind`.
+absl::StatusOr<OpenedFile> OpenRegularFile(
+    const std::string& path, absl::string_view name,
+    absl::StatusCode other_kind = absl::StatusCode::kFailedPrecondition);
 
-// The error for errno value `error`: "`path`: can't `action`: text". ENOENT is kNotFound; EACCES,
-// EPERM and EROFS kPermissionDenied; ENOSPC, EDQUOT and EFBIG kResourceExhausted; the rest
-// kInternal.
-absl::Status PathError(int error, absl::string_view action, absl::string_view path);
+// `other_kind`, with a message that says what it is, unless `info` is that of a regular file.
+absl::Status CheckRegularFile(
+    const struct stat& info, absl::string_view name,
+    absl::StatusCode other_kind = absl::StatusCode::kFailedPrecondition);
 
-// As PathError, and says how many bytes `path` needs and how many its file system has free.
-absl::Status NoSpaceError(absl::string_view path, int fd, int64_t needed_bytes);
+absl::StatusOr<struct stat> StatOf(int fd, absl::string_view path);
 
 // Writes all of `bytes` at `offset`. Thread-safe for ranges that don't overlap.
 absl::Status WriteAt(int fd, absl::string_view path, int64_t offset, absl::string_view bytes);
 
 // Fills all of `out` from `offset`. kOutOfRange when the file ends before that. Thread-safe.
-absl::Status ReadAt(int fd, absl::string_view path, int64_t offset, absl::Span<char> out);
+absl::Status ReadAt(int fd, absl::string_view path, int64_t offset, absl::Span<char> out,
+                    ErrnoCodes exceptions = {});
 
 // Copies `length` bytes between files that are open as `from` and `to`: as shared extents or within
 // the kernel where the file systems can, else through memory. kOutOfRange: `from` is shorter;
@@ -62,6 +51,17 @@ struct CopyEnd {
   int64_t offset = 0;
 };
 absl::Status CopyBytes(CopyEnd from, CopyEnd to, int64_t length, const std::stop_token& stop);
+
+// Make durable what was written: SyncFile with all that is known of the file, SyncData with what it
+// takes to read the bytes.
+absl::Status SyncFile(int fd, absl::string_view path);
+absl::Status SyncData(int fd, absl::string_view path);
+
+// Reserves the first `size_bytes`, so that a full disk shows before the first byte is written; in a
+// file system that can't, a write will tell. The file has that size then, unless `keep_size` is set
+// or the file system can't. kResourceExhausted: see NoSpaceError.
+absl::Status ReserveSpace(int fd, absl::string_view path, int64_t size_bytes,
+                          bool keep_size = false);
 
 // Takes the exclusive flock of `fd`, waiting for its holder. kCancelled once `stop` is requested.
 absl::Status LockExclusive(int fd, absl::string_view path, const std::stop_token& stop);

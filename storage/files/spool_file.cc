@@ -11,33 +11,17 @@
 #include "storage/base/status_macros.h"
 
 namespace muster {
-namespace {
-
-// A file system that has no files without a name gets one that loses its name at once.
-absl::StatusOr<UniqueFd> OpenNameless(const std::string& directory) {
-  UniqueFd fd(open(directory.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
-  if (fd.valid()) return fd;
-  if (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL) {
-    return PathError(errno, "make a temporary file in", directory);
-  }
-  std::string path = absl::StrCat(directory, "/.muster-spool-XXXXXX");
-  fd = UniqueFd(mkostemp(path.data(), O_CLOEXEC));
-  if (!fd.valid()) return PathError(errno, "make a temporary file in", directory);
-  unlink(path.c_str());
-  return fd;
-}
-
-}  // namespace
 
 absl::StatusOr<SpoolFile> SpoolFile::Create(const std::string& directory, int64_t size_bytes) {
-  MUSTER_ASSIGN_OR_RETURN(UniqueFd fd, OpenNameless(directory));
-  int result = 0;
-  do {
-    result = fallocate(fd.get(), FALLOC_FL_KEEP_SIZE, 0, size_bytes);
-  } while (result != 0 && errno == EINTR);
-  if (result != 0 && (errno == ENOSPC || errno == EDQUOT || errno == EFBIG)) {
-    return NoSpaceError(directory, fd.get(), size_bytes);
+  UniqueFd fd(open(directory.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
+  // A file system that has no files without a name gets one that loses its name at once.
+  if (!fd.valid() && (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL)) {
+    std::string path = absl::StrCat(directory, "/.muster-spool-XXXXXX");
+    fd = UniqueFd(mkostemp(path.data(), O_CLOEXEC));
+    if (fd.valid()) unlink(path.c_str());
   }
+  if (!fd.valid()) return PathError(errno, "make a temporary file in it", directory);
+  MUSTER_RETURN_IF_ERROR(ReserveSpace(fd.get(), directory, size_bytes, /*keep_size=*/true));
   return SpoolFile(std::move(fd), absl::StrCat("temporary file in ", directory));
 }
 

@@ -2,11 +2,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sys/stat.h>
+#include <stdio.h>
 #include <unistd.h>
 
-#include <cstdio>
-#include <cstring>
 #include <filesystem>
 #include <system_error>
 #include <utility>
@@ -14,43 +12,19 @@
 #include "absl/strings/str_cat.h"
 #include "storage/base/quote.h"
 #include "storage/base/status_macros.h"
+#include "storage/files/directories.h"
+#include "storage/files/posix_file.h"
 
 namespace muster {
 namespace {
 
 namespace fs = std::filesystem;
 
-absl::Status WriteError(int error, absl::string_view path, absl::string_view action) {
-  const std::string message =
-      absl::StrCat(QuoteForMessage(path), ": can't ", action, ": ", std::strerror(error));
-  switch (error) {
-    case ENOSPC:
-    case EDQUOT:
-    case EFBIG:
-      return absl::ResourceExhaustedError(
-          absl::StrCat(message, "; free some space or choose another place"));
-    case EMFILE:
-    case ENFILE:
-      return absl::ResourceExhaustedError(
-          absl::StrCat(message, "; raise the limit of open files (ulimit -n)"));
-    case ENOENT:
-    case ENOTDIR:
-      return absl::NotFoundError(message);
-    case EACCES:
-    case EPERM:
-    case EROFS:
-      return absl::PermissionDeniedError(message);
-    case EISDIR:
-    case EEXIST:
-    case ENOTEMPTY:
-      return absl::AlreadyExistsError(message);
-    case ENAMETOOLONG:
-    case EINVAL:
-      return absl::InvalidArgumentError(message);
-    default:
-      return absl::UnavailableError(message);
-  }
-}
+constexpr int kMaxNames = 10'000;
+// Names that the file system doesn't take.
+constexpr ErrnoCode kBadName[] = {{EINVAL, absl::StatusCode::kInvalidArgument}};
+// Something else than a directory has the name.
+constexpr ErrnoCode kNameTaken[] = {{ENOTDIR, absl::StatusCode::kAlreadyExists}};
 
 // A hidden name in the same directory, so that the rename is atomic and the directory's readers
 // pass it by.
@@ -62,90 +36,102 @@ std::string TemporaryPath(const std::string& path, int attempt) {
 }
 
 // Calls `make` with one name after another until it no longer says that the name is taken. Returns
-// its result and leaves the name in `temporary_path`. Unlike mkstemp, this leaves the mode to the
-// umask.
-template <typename Make>
-int MakeUnderFreeName(const std::string& path, const Make& make, std::string& temporary_path) {
-  constexpr int kAttempts = 10'000;
+// its result and leaves the name in `name`. Unlike mkstemp, this leaves the mode to the umask.
+int MakeUnderFreeName(absl::FunctionRef<std::string()> next_name,
+                      absl::FunctionRef<int(const char* name)> make, std::string& name) {
   int result = -1;
-  for (int attempt = 0; attempt < kAttempts && result < 0; ++attempt) {
-    temporary_path = TemporaryPath(path, attempt);
-    result = make(temporary_path.c_str());
+  for (int attempt = 0; attempt < kMaxNames && result < 0; ++attempt) {
+    name = next_name();
+    result = make(name.c_str());
     if (result < 0 && errno != EEXIST) break;
   }
   return result;
 }
 
-std::string WithoutTrailingSlashes(absl::string_view path) {
-  while (path.size() > 1 && path.back() == '/') path.remove_suffix(1);
-  return std::string(path);
+// Both return an errno value, 0 for success.
+int RenameOver(int directory, const char* from, const char* to) {
+  return renameat(directory, from, directory, to) == 0 ? 0 : errno;
 }
 
-absl::Status SyncDirectoryOf(const std::string& path) {
-  const fs::path parent = fs::path(path).parent_path();
-  return SyncDirectory(parent.empty() ? "." : parent.string());
+int RenameToUnused(int directory, const char* from, const char* to) {
+  if (renameat2(directory, from, directory, to, RENAME_NOREPLACE) == 0) return 0;
+  if (errno != EINVAL && errno != ENOSYS) return errno;
+  if (linkat(directory, from, directory, to, 0) != 0) return errno;
+  unlinkat(directory, from, 0);
+  return 0;
 }
 
 }  // namespace
 
-absl::Status SyncDirectory(const std::string& path) {
-  const int fd = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return WriteError(errno, path, "open");
-  const int result = ::fsync(fd);
-  const int error = errno;
-  ::close(fd);
-  // Some file systems can't sync a directory and say EINVAL.
-  if (result != 0 && error != EINVAL) return WriteError(error, path, "sync");
-  return absl::OkStatus();
+int StagedFile::directory() const {
+  return destination_.directory.valid() ? destination_.directory.get() : AT_FDCWD;
 }
 
-StagedFile::StagedFile(std::string path, std::string temporary_path, int fd)
-    : path_(std::move(path)), temporary_path_(std::move(temporary_path)), fd_(fd) {}
-
-StagedFile::StagedFile(StagedFile&& other) noexcept
-    : path_(std::move(other.path_)),
-      temporary_path_(std::move(other.temporary_path_)),
-      fd_(std::exchange(other.fd_, -1)) {}
-
 StagedFile::~StagedFile() {
-  if (fd_ < 0) return;
-  ::close(fd_);
-  ::unlink(temporary_path_.c_str());
+  if (!fd_.valid()) return;
+  fd_.Reset();
+  unlinkat(directory(), temporary_name_.c_str(), 0);
 }
 
 absl::StatusOr<StagedFile> StagedFile::Create(absl::string_view path) {
-  std::string temporary_path;
-  const int fd = MakeUnderFreeName(
-      std::string(path),
-      [](const char* name) { return ::open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666); },
-      temporary_path);
-  if (fd < 0) return WriteError(errno, path, "create a file beside it");
-  return StagedFile(std::string(path), std::move(temporary_path), fd);
+  std::string name(path);
+  int attempt = 0;
+  return Create({UniqueFd(), name, QuoteForMessage(path)},
+                [&] { return TemporaryPath(name, attempt++); });
+}
+
+absl::StatusOr<StagedFile> StagedFile::Create(FileDestination destination,
+                                              absl::FunctionRef<std::string()> temporary_name) {
+  StagedFile file(std::move(destination), "", UniqueFd());
+  file.fd_ = UniqueFd(MakeUnderFreeName(
+      temporary_name,
+      [directory = file.directory()](const char* name) {
+        return openat(directory, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
+      },
+      file.temporary_name_));
+  if (file.fd_.valid()) return file;
+  return PathError(errno, "create a file beside it", file.destination_.shown, kBadName);
 }
 
 absl::Status StagedFile::Write(int64_t offset, absl::string_view bytes) {
-  while (!bytes.empty()) {
-    const ssize_t written = ::pwrite(fd_, bytes.data(), bytes.size(), offset);
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) return WriteError(errno, path_, "write");
-    offset += written;
-    bytes.remove_prefix(static_cast<size_t>(written));
-  }
-  return absl::OkStatus();
+  return WriteAt(fd_.get(), destination_.shown, offset, bytes);
 }
 
-absl::Status StagedFile::Commit() {
-  if (::fsync(fd_) != 0) return WriteError(errno, path_, "sync");
-  if (::rename(temporary_path_.c_str(), path_.c_str()) != 0)
-    return WriteError(errno, path_, "rename to it");
-  ::close(std::exchange(fd_, -1));
-  return SyncDirectoryOf(path_);
+absl::Status StagedFile::Reserve(int64_t size_bytes) {
+  return ReserveSpace(fd_.get(), destination_.shown, size_bytes);
+}
+
+absl::StatusOr<struct stat> StagedFile::Commit(bool may_replace) {
+  const std::string& shown = destination_.shown;
+  MUSTER_RETURN_IF_ERROR(SyncFile(fd_.get(), shown));
+  MUSTER_ASSIGN_OR_RETURN(const struct stat info, StatOf(fd_.get(), shown));
+  const char* const name = destination_.name.c_str();
+  const int error = may_replace ? RenameOver(directory(), temporary_name_.c_str(), name)
+                                : RenameToUnused(directory(), temporary_name_.c_str(), name);
+  if (error != 0) return PathError(error, "give it its name", shown);
+  fd_.Reset();
+  MUSTER_RETURN_IF_ERROR(destination_.directory.valid()
+                             ? SyncDirectory(directory(), shown)
+                             : SyncDirectory(ParentOf(destination_.name)));
+  return info;
 }
 
 absl::Status WriteWholeFile(absl::string_view path, absl::string_view bytes) {
   MUSTER_ASSIGN_OR_RETURN(StagedFile file, StagedFile::Create(path));
   MUSTER_RETURN_IF_ERROR(file.Write(0, bytes));
   return file.Commit();
+}
+
+absl::Status WriteWholeFileAt(int directory_fd, const std::string& name, absl::string_view bytes,
+                              const std::string& part_name, absl::string_view shown) {
+  const UniqueFd fd(openat(directory_fd, part_name.c_str(),
+                           O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644));
+  if (!fd.valid()) return PathError(errno, "write it", shown);
+  MUSTER_RETURN_IF_ERROR(WriteAt(fd.get(), shown, 0, bytes));
+  MUSTER_RETURN_IF_ERROR(SyncFile(fd.get(), shown));
+  const int error = RenameOver(directory_fd, part_name.c_str(), name.c_str());
+  if (error != 0) return PathError(error, "give it its name", shown);
+  return SyncDirectory(directory_fd, shown);
 }
 
 StagedDirectory::StagedDirectory(std::string path, std::string temporary_path)
@@ -169,18 +155,20 @@ absl::StatusOr<StagedDirectory> StagedDirectory::Create(absl::string_view path) 
         QuoteForMessage(path), ": is there already; remove it or choose another name"));
   }
   std::string temporary_path;
+  int attempt = 0;
+  const auto next_name = [&] { return TemporaryPath(final_path, attempt++); };
   const auto make = [](const char* name) { return ::mkdir(name, 0777); };
-  if (MakeUnderFreeName(final_path, make, temporary_path) < 0) {
-    return WriteError(errno, path, "create a directory beside it");
+  if (MakeUnderFreeName(next_name, make, temporary_path) < 0) {
+    return PathError(errno, "create a directory beside it", QuoteForMessage(path), kBadName);
   }
   return StagedDirectory(std::move(final_path), std::move(temporary_path));
 }
 
 absl::Status StagedDirectory::Commit() {
-  if (::rename(temporary_path_.c_str(), path_.c_str()) != 0)
-    return WriteError(errno, path_, "rename to it");
+  const int error = RenameOver(AT_FDCWD, temporary_path_.c_str(), path_.c_str());
+  if (error != 0) return PathError(error, "give it its name", QuoteForMessage(path_), kNameTaken);
   temporary_path_.clear();
-  return SyncDirectoryOf(path_);
+  return SyncDirectory(ParentOf(path_));
 }
 
 }  // namespace muster

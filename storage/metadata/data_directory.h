@@ -2,11 +2,9 @@
 #ifndef MUSTER_STORAGE_METADATA_DATA_DIRECTORY_H_
 #define MUSTER_STORAGE_METADATA_DATA_DIRECTORY_H_
 
-#include <cstdint>
 #include <string>
 
 #include "absl/status/status.h"
-#include "absl/status/statusor.h"
 
 namespace muster {
 
@@ -14,9 +12,6 @@ namespace muster {
 // process may use it. kInvalidArgument: the path's form. kFailedPrecondition: something else is
 // there. kPermissionDenied and kResourceExhausted as the system says. Thread-safe.
 absl::Status PrepareDataDirectory(const std::string& path);
-
-// Bytes that this process may still write to the file system of `path`. Thread-safe.
-absl::StatusOr<int64_t> FreeBytesOf(const std::string& path);
 
 }  // namespace muster
 

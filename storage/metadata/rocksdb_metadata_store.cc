@@ -35,6 +35,7 @@
 #include "rocksdb/write_batch.h"
 #include "storage/base/mutex.h"
 #include "storage/base/status_macros.h"
+#include "storage/files/disk_room.h"
 #include "storage/metadata/batch_limits.h"
 #include "storage/metadata/data_directory.h"
 

@@ -11,7 +11,9 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "storage/base/status_macros.h"
-#include "storage/object/local_file.h"
+#include "storage/files/file_error.h"
+#include "storage/files/unique_fd.h"
+#include "storage/object/object_rules.h"
 #include "storage/object/uri.h"
 
 namespace muster {
@@ -27,10 +29,10 @@ using Directory = std::unique_ptr<DIR, CloseDirectory>;
 
 // Opens `name` inside `parent`; null with errno set when that fails.
 Directory OpenAt(int parent, const char* name, int flags) {
-  LocalFile file(openat(parent, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | flags));
-  if (!file.is_open()) return nullptr;
-  Directory directory(fdopendir(file.fd()));
-  if (directory != nullptr) file.Release();
+  UniqueFd fd(openat(parent, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | flags));
+  if (!fd.valid()) return nullptr;
+  Directory directory(fdopendir(fd.get()));
+  if (directory != nullptr) fd.Release();
   return directory;
 }
 
@@ -72,7 +74,7 @@ class Lister {
     while (true) {
       errno = 0;
       const dirent* const entry = readdir(directory);
-      if (entry == nullptr && errno != 0) return FileError(errno, UriOf(directory_key), "list it");
+      if (entry == nullptr && errno != 0) return PathError(errno, "list it", UriOf(directory_key));
       if (entry == nullptr) break;
       const absl::string_view name = entry->d_name;
       if (name == "." || name == ".." || absl::StartsWith(name, kTemporaryPrefix)) continue;
@@ -103,7 +105,7 @@ class Lister {
     if (directory != nullptr) return Walk(directory.get(), key, depth + 1);
     // It was removed or replaced since it was read from its parent.
     if (errno == ENOENT || errno == ENOTDIR || errno == ELOOP) return absl::OkStatus();
-    return FileError(errno, UriOf(key), "list it");
+    return PathError(errno, "list it", UriOf(key));
   }
 
   absl::Status AddFile(DIR* directory, const std::string& name, const std::string& key) {
@@ -111,7 +113,7 @@ class Lister {
     if (fstatat(dirfd(directory), name.c_str(), &info, 0) != 0) {
       // Removed meanwhile, or a link that leads nowhere.
       if (errno == ENOENT || errno == ENOTDIR || errno == ELOOP) return absl::OkStatus();
-      return FileError(errno, UriOf(key), "look at it");
+      return PathError(errno, "look at it", UriOf(key));
     }
     if (S_ISREG(info.st_mode)) listed_.push_back({key, info.st_size});
     return absl::OkStatus();
@@ -133,7 +135,7 @@ absl::StatusOr<std::vector<ObjectStore::ListedObject>> ListFiles(
   const Directory directory = OpenAt(AT_FDCWD, absl::StrCat(root, "/", start).c_str(), 0);
   if (directory == nullptr) {
     if (errno == ENOENT || errno == ENOTDIR) return std::move(lister.listed());
-    return FileError(errno, lister.UriOf(start), "list it");
+    return PathError(errno, "list it", lister.UriOf(start));
   }
   MUSTER_RETURN_IF_ERROR(lister.Walk(directory.get(), start, 1));
   return std::move(lister.listed());

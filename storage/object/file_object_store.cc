@@ -14,9 +14,10 @@
 #include "storage/base/mutex.h"
 #include "storage/base/random.h"
 #include "storage/base/status_macros.h"
+#include "storage/files/directories.h"
+#include "storage/files/posix_file.h"
 #include "storage/object/file_object_list.h"
 #include "storage/object/file_object_writer.h"
-#include "storage/object/local_file.h"
 #include "storage/object/object_rules.h"
 #include "storage/object/rate_limit.h"
 
@@ -35,7 +36,7 @@ absl::Status ReadSlices(int fd, int64_t offset, absl::Span<char> out, absl::stri
     const auto bytes = static_cast<int64_t>(slice.size());
     bool stopped = options.stop.stop_requested();
     if (!stopped) {
-      MUSTER_RETURN_IF_ERROR(ReadFully(fd, offset, slice, uri));
+      MUSTER_RETURN_IF_ERROR(ReadAt(fd, uri, offset, slice));
       stopped = options.limit != nullptr && !options.limit->Take(bytes, options.stop);
     }
     if (stopped) return absl::CancelledError(absl::StrCat(uri, ": the read was cancelled"));
@@ -58,7 +59,7 @@ class FileObjectStore final : public ObjectStore {
   absl::StatusOr<ObjectInfo> Stat(absl::string_view key, const std::stop_token&) override {
     MUSTER_RETURN_IF_ERROR(CheckKey(key));
     struct stat info = {};
-    if (stat(PathOf(key).c_str(), &info) != 0) return FileError(errno, UriOf(key), "look at it");
+    if (stat(PathOf(key).c_str(), &info) != 0) return PathError(errno, "look at it", UriOf(key));
     MUSTER_RETURN_IF_ERROR(CheckRegularFile(info, UriOf(key)));
     return InfoOf(info);
   }
@@ -70,11 +71,10 @@ class FileObjectStore final : public ObjectStore {
     MUSTER_ASSIGN_OR_RETURN(const OpenedFile opened, OpenRegularFile(PathOf(key), uri));
     MUSTER_RETURN_IF_ERROR(CheckVersion(uri, options.if_version, InfoOf(opened.info).version));
     MUSTER_RETURN_IF_ERROR(CheckReadRange(uri, opened.info.st_size, offset, out.size()));
-    MUSTER_RETURN_IF_ERROR(ReadSlices(opened.file.fd(), offset, out, uri, options));
+    MUSTER_RETURN_IF_ERROR(ReadSlices(opened.fd.get(), offset, out, uri, options));
     if (options.if_version.empty()) return absl::OkStatus();
     // The file may have been written in place while it was read.
-    struct stat info = {};
-    if (fstat(opened.file.fd(), &info) != 0) return FileError(errno, uri, "look at it");
+    MUSTER_ASSIGN_OR_RETURN(const struct stat info, StatOf(opened.fd.get(), uri));
     return CheckVersion(uri, options.if_version, InfoOf(info).version);
   }
 
@@ -84,11 +84,9 @@ class FileObjectStore final : public ObjectStore {
     const std::string uri = UriOf(key);
     MUSTER_RETURN_IF_ERROR(CheckWriteOptions(uri, options));
     const std::string path = PathOf(key);
-    const size_t slash = path.rfind('/');
-    MUSTER_ASSIGN_OR_RETURN(LocalFile directory,
-                            MakeParents(slash == 0 ? "/" : path.substr(0, slash), uri));
-    return NewFileObjectWriter(
-        *random_, FileDestination{std::move(directory), path.substr(slash + 1), uri}, options);
+    MUSTER_ASSIGN_OR_RETURN(UniqueFd directory, MakeParents(path, uri));
+    const std::string name = path.substr(path.rfind('/') + 1);
+    return NewFileObjectWriter(*random_, {std::move(directory), name, uri}, options);
   }
 
   absl::StatusOr<ObjectInfo> Put(absl::string_view key, absl::string_view bytes,
@@ -136,12 +134,12 @@ class FileObjectStore final : public ObjectStore {
 
   absl::Status AbsentIsOk(int error, absl::string_view key) const {
     if (error == ENOENT || error == ENOTDIR) return absl::OkStatus();
-    return FileError(error, UriOf(key), "delete it");
+    return PathError(error, "delete it", UriOf(key));
   }
 
-  absl::StatusOr<LocalFile> MakeParents(const std::string& path, const std::string& uri) {
+  absl::StatusOr<UniqueFd> MakeParents(const std::string& path, const std::string& uri) {
     MutexLock lock(directories_mutex_);
-    return MakeDirectories(path, uri);
+    return MakeDirectories(ParentOf(path), uri);
   }
 
   // Without the slash at its end, so "" for the root of the file system.

@@ -2,22 +2,19 @@
 #ifndef MUSTER_STORAGE_OBJECT_FILE_OBJECT_WRITER_H_
 #define MUSTER_STORAGE_OBJECT_FILE_OBJECT_WRITER_H_
 
+#include <sys/stat.h>
+
 #include <memory>
-#include <string>
 
 #include "absl/status/statusor.h"
 #include "storage/base/random.h"
-#include "storage/object/local_file.h"
+#include "storage/files/staged_file.h"
 #include "storage/object/object_store.h"
 
 namespace muster {
 
-// Where the object goes: `name` in `directory`, which was opened for reading.
-struct FileDestination {
-  LocalFile directory;
-  std::string name;
-  std::string uri;
-};
+// Differs once the content was replaced: the inode, the time of the last change and the size.
+ObjectInfo InfoOf(const struct stat& info);
 
 // Thread-safe as ObjectWriter says. kResourceExhausted at once when the announced size doesn't fit.
 absl::StatusOr<std::unique_ptr<ObjectWriter>> NewFileObjectWriter(

@@ -12,7 +12,6 @@
 #include "storage/base/mutex.h"
 #include "storage/base/status_macros.h"
 #include "storage/object/hdfs_object_writer.h"
-#include "storage/object/local_file.h"
 #include "storage/object/object_rules.h"
 
 namespace muster {

@@ -16,7 +16,6 @@
 #include "storage/base/error_info.h"
 #include "storage/base/mutex.h"
 #include "storage/base/status_macros.h"
-#include "storage/object/local_file.h"
 #include "storage/object/object_rules.h"
 
 namespace muster {

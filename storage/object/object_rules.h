@@ -15,6 +15,9 @@
 
 namespace muster {
 
+// Names of files that are being written begin with this; they are not objects.
+inline constexpr absl::string_view kTemporaryPrefix = ".muster-tmp-";
+
 // An object's key is what a URI's path can say: not empty, no empty, "." or ".." segment, no slash
 // at its end and no zero byte. kInvalidArgument.
 absl::Status CheckObjectKey(absl::string_view uri, absl::string_view key);

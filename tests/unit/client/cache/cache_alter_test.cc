@@ -135,7 +135,7 @@ TEST_F(CacheAlterTest, EntryThatDidNotCountAsVerifiedStaysSo) {
 TEST_F(CacheAlterTest, ErrorIsReturnedAndTheEntryStaysVerified) {
   MUSTER_ASSERT_OK(Link());
 
-  EXPECT_THAT(Link(), StatusIs(absl::StatusCode::kInternal, HasSubstr("can't link")));
+  EXPECT_THAT(Link(), StatusIs(absl::StatusCode::kAlreadyExists, HasSubstr("can't link")));
 
   EXPECT_THAT(Verified(), SizeIs(1));
 }
