@@ -8,6 +8,7 @@
 #include "storage/base/quote.h"
 #include "storage/base/status_macros.h"
 #include "storage/files/directories.h"
+#include "storage/files/file_error.h"
 #include "storage/files/staged_file.h"
 
 namespace muster {
@@ -18,13 +19,7 @@ namespace fs = std::filesystem;
 }  // namespace
 
 absl::Status MakeFolderOf(const std::string& path) {
-  const fs::path folder = fs::path(path).parent_path();
-  std::error_code error;
-  fs::create_directories(folder, error);
-  if (!error) return absl::OkStatus();
-  const std::string message = absl::StrCat(QuoteForMessage(folder.string()), ": ", error.message());
-  return error == std::errc::no_space_on_device ? absl::ResourceExhaustedError(message)
-                                                : absl::UnavailableError(message);
+  return MakeDirectories(ParentOf(path), QuoteForMessage(path)).status();
 }
 
 absl::Status CopyCompanions(ShardCopier& copier, const std::vector<v1::Companion>& companions,
@@ -48,9 +43,7 @@ absl::Status SyncTree(const std::string& root) {
        it.increment(error)) {
     if (it->is_directory(error)) MUSTER_RETURN_IF_ERROR(SyncDirectory(it->path().string()));
   }
-  if (error) {
-    return absl::UnavailableError(absl::StrCat(QuoteForMessage(root), ": ", error.message()));
-  }
+  if (error) return PathError(error.value(), "list it", QuoteForMessage(root));
   return SyncDirectory(root);
 }
 

@@ -12,7 +12,7 @@
 
 namespace muster {
 
-// Makes the folders above the file `path`. kResourceExhausted: the disk is full; kUnavailable.
+// Makes the folders above the file `path`, with the errors of MakeDirectories.
 absl::Status MakeFolderOf(const std::string& path);
 
 // Fetches the companions into `directory`, each verified and synced. Their paths were checked by

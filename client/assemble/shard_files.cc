@@ -15,6 +15,7 @@
 #include "storage/base/reasons.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
+#include "storage/files/directories.h"
 #include "storage/files/staged_file.h"
 
 namespace muster {
@@ -39,14 +40,6 @@ absl::StatusOr<bool> Holds(Client& client, const v1::Shard& shard, const std::st
       });
   if (absl::IsCancelled(status)) return status;
   return status.ok();
-}
-
-absl::Status MakeDirectory(const std::string& path) {
-  std::error_code error;
-  std::filesystem::create_directories(path, error);
-  if (!error && std::filesystem::is_directory(path, error)) return absl::OkStatus();
-  return absl::FailedPreconditionError(
-      absl::StrCat(QuoteForMessage(path), ": can't be made a directory: ", error.message()));
 }
 
 std::vector<PulledFile> FilesOf(const std::vector<v1::Shard>& shards, const std::string& out) {
@@ -116,7 +109,7 @@ absl::StatusOr<std::vector<PulledFile>> PullShardFiles(Client& client, Puller& p
                           ChooseShards(client, options.model_version, options.shards, call));
   std::vector<PulledFile> files = FilesOf(shards, options.out);
   MUSTER_RETURN_IF_ERROR(CheckDiskRoom(RoomFor(files, options.out), options.out));
-  MUSTER_RETURN_IF_ERROR(MakeDirectory(options.out));
+  MUSTER_RETURN_IF_ERROR(MakeDirectories(options.out, QuoteForMessage(options.out)).status());
   int64_t total = 0;
   for (const PulledFile& file : files) total += file.size_bytes;
   if (options.on_plan) options.on_plan(total);

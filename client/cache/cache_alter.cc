@@ -3,8 +3,6 @@
 // hashed again.
 #include "client/cache/cache_alter.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <sys/stat.h>
 
 #include <tuple>
@@ -41,13 +39,10 @@ absl::Status AlterEntry(const CacheDomain& domain, const std::string& key,
   const std::string path = domain.PathOf(key);
   const CacheRecord record(domain.dir.get(), key);
   for (int start = 0; start < kMaxStartsOver; ++start) {
-    const UniqueFd fd(
-        openat(domain.dir.get(), key.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
-    if (!fd.valid()) return PathError(errno, "open", path);
+    MUSTER_ASSIGN_OR_RETURN(const UniqueFd fd, domain.OpenToRead(key));
     MUSTER_RETURN_IF_ERROR(LockExclusive(fd.get(), path, stop));
     if (!IsSameFile(domain.dir.get(), key, fd.get())) continue;
-    struct stat before {};
-    if (fstat(fd.get(), &before) != 0) return PathError(errno, "stat", path);
+    MUSTER_ASSIGN_OR_RETURN(const struct stat before, StatOf(fd.get(), path));
     const bool verified = S_ISREG(before.st_mode) && record.Vouches(before);
     const absl::Status status = alter({fd.get(), path, verified});
     if (verified) RecordAnew(record, fd.get(), before);

@@ -19,6 +19,9 @@
 namespace muster {
 namespace {
 
+// Nobody is served by an entry on a bad sector.
+constexpr ErrnoCode kBadSector[] = {{EIO, absl::StatusCode::kDataLoss}};
+
 // Fills `out`, at a multiple of kIoAlignment in the file and in memory, but for its end.
 absl::Status ReadDirect(int fd, const std::string& path, int64_t offset, absl::Span<char> out) {
   const size_t bulk = out.size() / kIoAlignment * kIoAlignment;
@@ -27,7 +30,7 @@ absl::Status ReadDirect(int fd, const std::string& path, int64_t offset, absl::S
   alignas(kIoAlignment) char end[kIoAlignment];
   const absl::Span<char> rest = out.subspan(bulk);
   const ssize_t count = pread(fd, end, sizeof(end), offset + static_cast<int64_t>(bulk));
-  if (count < static_cast<ssize_t>(rest.size())) return PathError(EIO, "read", path);
+  if (count < static_cast<ssize_t>(rest.size())) return PathError(EIO, "read it", path);
   std::copy_n(end, rest.size(), rest.begin());
   return absl::OkStatus();
 }
@@ -39,17 +42,17 @@ absl::Status ReadFromDisk(int fd, int direct_fd, const std::string& path, int64_
                           absl::Span<char> out) {
   if (direct_fd >= 0 && ReadDirect(direct_fd, path, offset, out).ok()) return absl::OkStatus();
   posix_fadvise(fd, offset, static_cast<off_t>(out.size()), POSIX_FADV_DONTNEED);
-  return ReadAt(fd, path, offset, out);
+  return ReadAt(fd, path, offset, out, kBadSector);
 }
 
-// kDataLoss also for what can't be read: nobody is served by an entry on a bad sector.
+// kDataLoss CACHE_ENTRY_CORRUPT also for what can't be read.
 absl::Status HashEntry(const CheckedShard& shard, const CheckedFile& file,
                        const std::stop_token& stop) {
-  struct stat state {};
-  if (fstat(file.fd, &state) != 0) return PathError(errno, "stat", file.path);
+  MUSTER_ASSIGN_OR_RETURN(const struct stat state, StatOf(file.fd, file.path));
   MUSTER_RETURN_IF_ERROR(CheckFileSize(shard, file.path, state.st_size));
   const absl::Status status = CheckFile(shard, file, stop);
-  if (absl::IsInternal(status) || absl::IsOutOfRange(status)) {
+  const bool unreadable = absl::IsDataLoss(status) && ReasonOf(status).empty();
+  if (unreadable || absl::IsInternal(status) || absl::IsOutOfRange(status)) {
     return MakeError(
         absl::StatusCode::kDataLoss, reasons::kCacheEntryCorrupt,
         absl::StrCat(file.path, ": ", status.message(), "; the cache entry was removed"));
@@ -63,9 +66,7 @@ absl::Status CheckEntry(const CacheDomain& domain, const std::string& key, const
                         const std::stop_token& stop) {
   MUSTER_ASSIGN_OR_RETURN(const CheckedShard shard, ShardOfEntry(domain, key));
   const std::string path = domain.PathOf(key);
-  const UniqueFd fd(
-      openat(domain.dir.get(), key.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
-  if (!fd.valid()) return PathError(errno, "open", path);
+  MUSTER_ASSIGN_OR_RETURN(const UniqueFd fd, domain.OpenToRead(key));
   // Has no lock and no life of its own; invalid where the file system can't do it.
   const UniqueFd direct(open(absl::StrCat("/proc/self/fd/", fd.get()).c_str(),
                              O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_DIRECT));

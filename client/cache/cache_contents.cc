@@ -2,10 +2,8 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 
 #include <algorithm>
-#include <limits>
 #include <map>
 #include <set>
 #include <tuple>
@@ -19,6 +17,7 @@
 #include "storage/base/error_info.h"
 #include "storage/base/reasons.h"
 #include "storage/base/status_macros.h"
+#include "storage/files/disk_room.h"
 
 namespace muster {
 namespace {
@@ -28,8 +27,7 @@ constexpr size_t kMaxOwnersNamed = 8;
 
 // Whether nobody writes the part; then `lock` keeps it so.
 bool TryToKeepUnwritten(const CacheDomain& domain, const std::string& name, UniqueFd& lock) {
-  lock = UniqueFd(
-      openat(domain.dir.get(), name.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+  lock = domain.Open(name, O_RDONLY);
   return lock.valid() && TryLockExclusive(lock.get()) &&
          IsSameFile(domain.dir.get(), name, lock.get());
 }
@@ -71,9 +69,7 @@ std::vector<WantedShard> WantedOf(absl::Span<const muster::v1::Shard> shards) {
 }
 
 int64_t FreeOnDisk(const CacheDomain& domain) {
-  struct statvfs vfs {};
-  if (fstatvfs(domain.dir.get(), &vfs) != 0) return std::numeric_limits<int64_t>::max();
-  return static_cast<int64_t>(vfs.f_bavail) * static_cast<int64_t>(vfs.f_frsize);
+  return FreeBytesOf(domain.dir.get(), domain.path).value_or(kUnknownRoom);
 }
 
 absl::StatusOr<std::vector<CacheItem>> ListContents(const CacheDomain& domain) {

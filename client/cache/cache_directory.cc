@@ -7,16 +7,11 @@
 //  4. Write CACHEDIR.TAG.part, sync it, rename it, sync the directory.
 #include "client/cache/cache_directory.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
-
-#include <filesystem>
-#include <memory>
-#include <system_error>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
@@ -27,6 +22,9 @@
 #include "storage/base/reasons.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
+#include "storage/files/directories.h"
+#include "storage/files/posix_file.h"
+#include "storage/files/staged_file.h"
 
 namespace muster {
 namespace {
@@ -73,47 +71,17 @@ absl::Status CheckMarker(const std::string& path, const std::string& text) {
 }
 
 absl::Status CheckEmpty(int dir_fd, const std::string& path) {
-  const int list_fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (list_fd < 0) return PathError(errno, "list", path);
-  const std::unique_ptr<DIR, int (*)(DIR*)> dir(fdopendir(list_fd), &closedir);
-  if (dir == nullptr) {
-    close(list_fd);
-    return PathError(errno, "list", path);
-  }
-  while (const dirent* entry = readdir(dir.get())) {
-    const absl::string_view name = entry->d_name;
-    if (name == "." || name == ".." || name == "lost+found" || name == kMarkerPartName) continue;
+  return ForEachName(dir_fd, path, [&path](const std::string& name) {
+    if (name == "lost+found" || name == kMarkerPartName) return absl::OkStatus();
     return NotOurs(path, absl::StrCat("\"", absl::CHexEscape(name), "\""));
-  }
-  return absl::OkStatus();
+  });
 }
 
 absl::Status WriteMarker(int dir_fd, const std::string& path) {
-  UniqueFd fd(
-      openat(dir_fd, kMarkerPartName, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644));
-  if (!fd.valid()) return PathError(errno, "write into it", path);
   const std::string text =
       absl::StrCat(kSignature, kFormat, "# Its files may be deleted while no program uses them.\n");
-  MUSTER_RETURN_IF_ERROR(WriteAt(fd.get(), path, 0, text));
-  if (fsync(fd.get()) != 0) return PathError(errno, "sync its marker", path);
-  if (renameat(dir_fd, kMarkerPartName, dir_fd, kMarkerName) != 0) {
-    return PathError(errno, "rename its marker", path);
-  }
-  if (fsync(dir_fd) != 0) return PathError(errno, "sync", path);
-  return absl::OkStatus();
-}
-
-absl::StatusOr<UniqueFd> OpenDirectory(const std::string& path) {
-  std::error_code made;
-  std::filesystem::create_directories(path, made);
-  UniqueFd fd(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (fd.valid()) return fd;
-  if (errno == ENOTDIR) {
-    return absl::FailedPreconditionError(
-        absl::StrCat(path, ": not a directory; name another cache directory"));
-  }
-  if (errno == ENOENT && made) return PathError(made.value(), "make the cache directory", path);
-  return PathError(errno, "open the cache directory", path);
+  return WriteWholeFileAt(dir_fd, kMarkerName, text, kMarkerPartName,
+                          absl::StrCat(path, "/", kMarkerName));
 }
 
 absl::Status TakeDirectory(int dir_fd, const std::string& path) {
@@ -126,7 +94,7 @@ absl::Status TakeDirectory(int dir_fd, const std::string& path) {
 
 absl::Status CheckLocal(int dir_fd, const std::string& path) {
   struct statfs state {};
-  if (fstatfs(dir_fd, &state) != 0) return PathError(errno, "ask for the file system of", path);
+  if (fstatfs(dir_fd, &state) != 0) return PathError(errno, "ask for its file system", path);
   const absl::string_view name = NetworkFileSystemName(static_cast<int64_t>(state.f_type));
   if (name.empty()) return absl::OkStatus();
   return MakeError(absl::StatusCode::kFailedPrecondition, reasons::kCacheOnNetwork,
@@ -169,20 +137,15 @@ absl::string_view NetworkFileSystemName(int64_t type) {
 absl::StatusOr<UniqueFd> OpenCacheDomain(const std::string& path, const std::string& domain,
                                          bool allow_network) {
   MUSTER_RETURN_IF_ERROR(CheckDomain(domain));
-  MUSTER_ASSIGN_OR_RETURN(const UniqueFd directory, OpenDirectory(path));
+  MUSTER_ASSIGN_OR_RETURN(const UniqueFd directory,
+                          MakeDirectories(path, absl::StrCat("cache directory ", path)));
   if (!allow_network) MUSTER_RETURN_IF_ERROR(CheckLocal(directory.get(), path));
   MUSTER_RETURN_IF_ERROR(TakeDirectory(directory.get(), path));
   const std::string domain_path = absl::StrCat(path, "/", domain);
-  if (mkdirat(directory.get(), domain.c_str(), 0755) == 0) {
-    if (fsync(directory.get()) != 0) return PathError(errno, "sync", path);
-  } else if (errno != EEXIST) {
-    return PathError(errno, "make the cache domain's directory", domain_path);
-  }
-  UniqueFd fd(
-      openat(directory.get(), domain.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
-  if (!fd.valid()) return PathError(errno, "open the cache domain's directory", domain_path);
+  MUSTER_ASSIGN_OR_RETURN(UniqueFd fd,
+                          MakeDirectoryAt(directory.get(), domain, domain_path, 0755));
   if (faccessat(fd.get(), ".", W_OK | X_OK, AT_EACCESS) != 0) {
-    return PathError(errno, "write into the cache", domain_path);
+    return PathError(errno, "write into it", domain_path);
   }
   return fd;
 }

@@ -1,11 +1,8 @@
 #include "client/cache/cache_files.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
-
-#include <memory>
 
 #include "absl/strings/match.h"
 #include "storage/base/status_macros.h"
@@ -21,26 +18,27 @@ constexpr char kMd5Prefix[] = "md5-";
 
 absl::Status CacheDomain::ForEachName(
     absl::FunctionRef<void(const std::string& name)> on_name) const {
-  const int list_fd = openat(dir.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (list_fd < 0) return PathError(errno, "list", path);
-  const std::unique_ptr<DIR, int (*)(DIR*)> list(fdopendir(list_fd), &closedir);
-  if (list == nullptr) {
-    close(list_fd);
-    return PathError(errno, "list", path);
-  }
-  while (const dirent* entry = readdir(list.get())) {
-    const absl::string_view name = entry->d_name;
-    if (absl::StartsWith(name, kRootPrefix) || absl::StartsWith(name, kMd5Prefix)) {
-      on_name(std::string(name));
-    }
-  }
-  return absl::OkStatus();
+  return muster::ForEachName(dir.get(), path, [&on_name](const std::string& name) {
+    if (absl::StartsWith(name, kRootPrefix) || absl::StartsWith(name, kMd5Prefix)) on_name(name);
+    return absl::OkStatus();
+  });
 }
 
 absl::StatusOr<UniqueFd> CacheDomain::Lock(const std::stop_token& stop) const {
   UniqueFd fd(openat(dir.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!fd.valid()) return PathError(errno, "open", path);
+  if (!fd.valid()) return PathError(errno, "open it", path);
   MUSTER_RETURN_IF_ERROR(LockExclusive(fd.get(), path, stop));
+  return fd;
+}
+
+UniqueFd CacheDomain::Open(const std::string& name, int flags, mode_t mode) const {
+  return UniqueFd(
+      openat(dir.get(), name.c_str(), flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, mode));
+}
+
+absl::StatusOr<UniqueFd> CacheDomain::OpenToRead(const std::string& name) const {
+  UniqueFd fd = Open(name, O_RDONLY);
+  if (!fd.valid()) return PathError(errno, "open it", PathOf(name));
   return fd;
 }
 

@@ -12,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "storage/files/directories.h"
 #include "storage/files/posix_file.h"
 
 namespace muster {
@@ -39,6 +40,11 @@ struct CacheDomain {
   // Calls `on_name` for every file that belongs to an entry or a part, in no order.
   absl::Status ForEachName(absl::FunctionRef<void(const std::string& name)> on_name) const;
   bool Has(const std::string& name) const;
+  // Opens a file of it, never a link and without waiting for anything; invalid, with errno set,
+  // where that fails. `mode` is of a file that is made.
+  UniqueFd Open(const std::string& name, int flags, mode_t mode = 0600) const;
+  // The same for one that is there, to read it; the error names it.
+  absl::StatusOr<UniqueFd> OpenToRead(const std::string& name) const;
   // The domain's own lock, until the descriptor is closed: who counts, evicts or pins holds it.
   // kCancelled.
   absl::StatusOr<UniqueFd> Lock(const std::stop_token& stop) const;

@@ -52,7 +52,7 @@ FileCachePart::~FileCachePart() {
 absl::Status FileCachePart::CutToNothing() {
   worth_keeping_ = false;
   domain_->Remove(claims_name_);
-  if (ftruncate(fd_.get(), 0) != 0) return PathError(errno, "cut to nothing", PartPath());
+  if (ftruncate(fd_.get(), 0) != 0) return PathError(errno, "cut it to nothing", PartPath());
   return absl::OkStatus();
 }
 
@@ -66,10 +66,9 @@ absl::Status FileCachePart::Reserve() {
 }
 
 absl::Status FileCachePart::OpenClaims() {
-  claims_fd_ = UniqueFd(openat(domain_->dir.get(), claims_name_.c_str(),
-                               O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600));
+  claims_fd_ = domain_->Open(claims_name_, O_RDWR | O_CREAT);
   if (claims_fd_.valid()) return absl::OkStatus();
-  return PathError(errno, "record pieces in", domain_->PathOf(claims_name_));
+  return PathError(errno, "record pieces in it", domain_->PathOf(claims_name_));
 }
 
 absl::Status FileCachePart::TakeOver(const CheckedShard& shard, const std::stop_token& stop) {
@@ -80,7 +79,7 @@ absl::Status FileCachePart::TakeOver(const CheckedShard& shard, const std::stop_
   // A byte that is not there claims nothing.
   std::string claims(piece_count_, '\0');
   const ssize_t count = pread(claims_fd_.get(), claims.data(), claims.size(), 0);
-  if (count < 0) return PathError(errno, "read", domain_->PathOf(claims_name_));
+  if (count < 0) return PathError(errno, "read it", domain_->PathOf(claims_name_));
   std::vector<size_t> claimed;
   for (size_t piece = 0; piece < static_cast<size_t>(count); ++piece) {
     if (claims[piece] != '\0') claimed.push_back(piece);
@@ -134,25 +133,23 @@ absl::Status FileCachePart::SyncNowAndThen(int64_t written) {
     return absl::OkStatus();
   }
   // The directory too, since the names have to be found again.
-  if (fdatasync(fd_.get()) == 0 && fdatasync(claims_fd_.get()) == 0 &&
-      fsync(domain_->dir.get()) == 0) {
-    return absl::OkStatus();
-  }
-  broken_ = true;
-  if (errno == ENOSPC || errno == EDQUOT) return NoSpace();
-  return PathError(errno, "sync", PartPath());
+  absl::Status synced = SyncData(fd_.get(), PartPath());
+  if (synced.ok()) synced = SyncData(claims_fd_.get(), domain_->PathOf(claims_name_));
+  if (synced.ok()) synced = SyncDirectory(domain_->dir.get(), domain_->path);
+  return AfterSync(synced);
+}
+
+absl::Status FileCachePart::AfterSync(const absl::Status& synced) {
+  if (!synced.ok()) broken_ = true;
+  return absl::IsResourceExhausted(synced) ? NoSpace() : synced;
 }
 
 // Steps 6 to 8.
 absl::StatusOr<CachedShard> FileCachePart::Commit() {
   const int dir = domain_->dir.get();
-  if (fsync(fd_.get()) != 0) {
-    broken_ = true;
-    if (errno == ENOSPC || errno == EDQUOT) return NoSpace();
-    return PathError(errno, "sync", PartPath());
-  }
+  MUSTER_RETURN_IF_ERROR(AfterSync(SyncFile(fd_.get(), PartPath())));
   if (fchmod(fd_.get(), domain_->entry_mode) != 0) {
-    return PathError(errno, "make read-only", PartPath());
+    return PathError(errno, "make it read-only", PartPath());
   }
   if (!IsSameFile(dir, part_name_, fd_.get())) {
     return absl::AbortedError(absl::StrCat(
@@ -164,15 +161,14 @@ absl::StatusOr<CachedShard> FileCachePart::Commit() {
   {
     MUSTER_ASSIGN_OR_RETURN(const UniqueFd lock, domain_->Lock({}));
     if (renameat(dir, part_name_.c_str(), dir, key_.c_str()) != 0) {
-      return PathError(errno, "rename", PartPath());
+      return PathError(errno, "rename it", PartPath());
     }
   }
   committed_ = true;
   domain_->Remove(claims_name_);
   const std::string path = domain_->PathOf(key_);
-  if (fsync(dir) != 0) return PathError(errno, "sync the directory of", path);
-  UniqueFd read_fd(openat(dir, key_.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
-  if (!read_fd.valid()) return PathError(errno, "open", path);
+  MUSTER_RETURN_IF_ERROR(SyncDirectory(dir, domain_->path));
+  MUSTER_ASSIGN_OR_RETURN(UniqueFd read_fd, domain_->OpenToRead(key_));
   if (!IsSameFile(dir, key_, fd_.get())) {
     return absl::AbortedError(
         absl::StrCat(path, ": the cache entry was replaced by another program as it was made"));
@@ -187,17 +183,9 @@ absl::StatusOr<CachedShard> FileCachePart::Commit() {
 }
 
 absl::Status ReserveFile(int fd, const std::string& path, int64_t size_bytes) {
-  int result = 0;
-  do {
-    result = fallocate(fd, 0, 0, size_bytes);
-  } while (result != 0 && errno == EINTR);
-  if (result == 0) return absl::OkStatus();
-  if (errno == ENOSPC || errno == EDQUOT || errno == EFBIG) {
-    return NoSpaceError(path, fd, size_bytes);
-  }
-  if (errno != EOPNOTSUPP && errno != ENOSYS) return PathError(errno, "reserve", path);
-  // A file system that can't reserve: a full disk then shows in Write.
-  if (ftruncate(fd, size_bytes) != 0) return PathError(errno, "extend", path);
+  MUSTER_RETURN_IF_ERROR(ReserveSpace(fd, path, size_bytes));
+  // Where the file system can't reserve.
+  if (ftruncate(fd, size_bytes) != 0) return PathError(errno, "extend it", path);
   return absl::OkStatus();
 }
 

@@ -53,6 +53,8 @@ class FileCachePart final : public CachePart {
   absl::Status Claim(int64_t offset, int64_t length);
   absl::Status SetClaim(size_t piece, bool claimed);
   absl::Status SyncNowAndThen(int64_t written);
+  // What `synced` means for the part; returns the error to tell.
+  absl::Status AfterSync(const absl::Status& synced);
 
   const std::shared_ptr<const CacheDomain> domain_;
   const std::shared_ptr<const CheckedShard> shard_;

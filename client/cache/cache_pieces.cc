@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <utility>
 #include <vector>
@@ -55,8 +54,7 @@ struct PieceList {
 
 absl::StatusOr<PieceList> ReadList(const CacheDomain& domain, const std::string& name) {
   const std::string path = domain.PathOf(name);
-  const UniqueFd fd(
-      openat(domain.dir.get(), name.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+  const UniqueFd fd = domain.Open(name, O_RDONLY);
   struct stat state {};
   if (!fd.valid() || fstat(fd.get(), &state) != 0 || !S_ISREG(state.st_mode) ||
       state.st_size > kMaxFileBytes) {
@@ -90,13 +88,10 @@ absl::StatusOr<CheckedShard> DecodedEntry(const CacheDomain& domain, const std::
 absl::Status Write(const CacheDomain& domain, const std::string& name, absl::string_view text,
                    bool sync) {
   const std::string path = domain.PathOf(name);
-  const UniqueFd fd(openat(domain.dir.get(), name.c_str(),
-                           O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK,
-                           0600));
-  if (!fd.valid()) return PathError(errno, "write", path);
+  const UniqueFd fd = domain.Open(name, O_WRONLY | O_CREAT | O_TRUNC);
+  if (!fd.valid()) return PathError(errno, "write it", path);
   MUSTER_RETURN_IF_ERROR(WriteAt(fd.get(), path, 0, text));
-  if (sync && fsync(fd.get()) != 0) return PathError(errno, "sync", path);
-  return absl::OkStatus();
+  return sync ? SyncFile(fd.get(), path) : absl::OkStatus();
 }
 
 }  // namespace

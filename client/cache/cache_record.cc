@@ -57,7 +57,7 @@ bool CacheRecord::Vouches(const struct stat& entry) const {
 absl::StatusOr<UniqueFd> CacheRecord::OpenForWriting() const {
   UniqueFd fd(openat(dir_fd_, file_name_.c_str(),
                      O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0644));
-  if (!fd.valid()) return PathError(errno, "write the cache record", file_name_);
+  if (!fd.valid()) return PathError(errno, "write it", file_name_);
   return fd;
 }
 
@@ -65,14 +65,11 @@ absl::StatusOr<struct stat> CacheRecord::Settle(int entry_fd) const {
   MUSTER_ASSIGN_OR_RETURN(const UniqueFd fd, OpenForWriting());
   for (int look = 0; look < kMaxLooksForTick; ++look) {
     if (look > 0) PauseBetweenLooks();
-    struct stat before {};
-    struct stat record {};
-    struct stat after {};
-    if (fstat(entry_fd, &before) != 0) return PathError(errno, "stat", name_);
+    MUSTER_ASSIGN_OR_RETURN(const struct stat before, StatOf(entry_fd, name_));
     // The record's own mtime is the file system's present tick.
     MUSTER_RETURN_IF_ERROR(WriteAt(fd.get(), file_name_, 0, "?"));
-    if (fstat(fd.get(), &record) != 0) return PathError(errno, "stat", file_name_);
-    if (fstat(entry_fd, &after) != 0) return PathError(errno, "stat", name_);
+    MUSTER_ASSIGN_OR_RETURN(const struct stat record, StatOf(fd.get(), file_name_));
+    MUSTER_ASSIGN_OR_RETURN(const struct stat after, StatOf(entry_fd, name_));
     if (SameState(before, after) && IsLater(record.st_mtim, after.st_ctim)) return after;
   }
   return absl::FailedPreconditionError(absl::StrCat(

@@ -16,8 +16,7 @@ namespace {
 constexpr int kMaxLooks = 1000;
 
 UniqueFd OpenUse(const CacheDomain& domain, const std::string& name) {
-  return UniqueFd(openat(domain.dir.get(), name.c_str(),
-                         O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600));
+  return domain.Open(name, O_RDWR | O_CREAT);
 }
 
 }  // namespace
@@ -26,14 +25,14 @@ absl::StatusOr<UniqueFd> BeginUse(const CacheDomain& domain, const std::string& 
   const std::string name = key + kUseSuffix;
   for (int look = 0; look < kMaxLooks; ++look) {
     UniqueFd fd = OpenUse(domain, name);
-    if (!fd.valid()) return PathError(errno, "record the use in", domain.PathOf(name));
+    if (!fd.valid()) return PathError(errno, "record the use in it", domain.PathOf(name));
     if (flock(fd.get(), LOCK_SH | LOCK_NB) != 0) {
       PauseBetweenLooks();
       continue;
     }
     if (!IsSameFile(domain.dir.get(), name, fd.get())) continue;
     if (futimens(fd.get(), nullptr) != 0) {
-      return PathError(errno, "record the use in", domain.PathOf(name));
+      return PathError(errno, "record the use in it", domain.PathOf(name));
     }
     return fd;
   }
@@ -43,7 +42,7 @@ absl::StatusOr<UniqueFd> BeginUse(const CacheDomain& domain, const std::string& 
 
 UniqueFd TryToKeepUnused(const CacheDomain& domain, const std::string& key) {
   const std::string name = key + kUseSuffix;
-  UniqueFd fd(openat(domain.dir.get(), name.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+  UniqueFd fd = domain.Open(name, O_RDWR);
   if (!fd.valid() && errno == ENOENT) {
     fd = OpenUse(domain, name);
     // Nobody used the entry now.

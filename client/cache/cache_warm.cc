@@ -1,6 +1,5 @@
 #include "client/cache/cache_warm.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <sys/stat.h>
@@ -31,11 +30,8 @@ absl::StatusOr<int64_t> WarmEntry(const CacheDomain& domain, const std::string& 
                                   absl::FunctionRef<bool(int64_t bytes)> may_read,
                                   const std::stop_token& stop) {
   const std::string path = domain.PathOf(key);
-  const UniqueFd fd(
-      openat(domain.dir.get(), key.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
-  if (!fd.valid()) return PathError(errno, "open", path);
-  struct stat state {};
-  if (fstat(fd.get(), &state) != 0) return PathError(errno, "stat", path);
+  MUSTER_ASSIGN_OR_RETURN(const UniqueFd fd, domain.OpenToRead(key));
+  MUSTER_ASSIGN_OR_RETURN(const struct stat state, StatOf(fd.get(), path));
   posix_fadvise(fd.get(), 0, 0, POSIX_FADV_SEQUENTIAL);
   MUSTER_ASSIGN_OR_RETURN(const IoBuffer buffer, MakeIoBuffer(kPartBytes));
   int64_t offset = 0;

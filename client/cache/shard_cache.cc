@@ -143,11 +143,8 @@ class FileShardCache final : public ShardCache {
 
 absl::StatusOr<UniqueFd> FileShardCache::OpenEntry(const std::string& key) const {
   const std::string path = domain_->PathOf(key);
-  UniqueFd fd(
-      openat(domain_->dir.get(), key.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
-  if (!fd.valid()) return PathError(errno, "open", path);
-  struct stat state {};
-  if (fstat(fd.get(), &state) != 0) return PathError(errno, "stat", path);
+  MUSTER_ASSIGN_OR_RETURN(UniqueFd fd, domain_->OpenToRead(key));
+  MUSTER_ASSIGN_OR_RETURN(const struct stat state, StatOf(fd.get(), path));
   if (!S_ISREG(state.st_mode)) {
     return absl::FailedPreconditionError(
         absl::StrCat(path, ": not a regular file in the place of a cache entry; remove it"));
@@ -179,8 +176,7 @@ absl::StatusOr<CachedShard> FileShardCache::FindEntry(const CheckedShard& shard,
       if (!domain_->Has(key) && !domain_->Has(key + kPartSuffix)) domain_->Remove(key + kUseSuffix);
       continue;
     }
-    struct stat state {};
-    if (fstat(fd.get(), &state) != 0) return PathError(errno, "stat", path);
+    MUSTER_ASSIGN_OR_RETURN(const struct stat state, StatOf(fd.get(), path));
     if (state.st_size != shard.size_bytes() || !record.Vouches(state)) {
       MUSTER_RETURN_IF_ERROR(LockExclusive(fd.get(), path, stop));
       if (!IsSameFile(domain_->dir.get(), key, fd.get())) continue;
@@ -201,15 +197,13 @@ absl::Status FileShardCache::VerifyEntry(const CheckedShard& shard, int fd,
   const std::string key = shard.ContentKey();
   const std::string path = domain_->PathOf(key);
   const CacheRecord record(domain_->dir.get(), key);
-  struct stat state {};
-  if (fstat(fd, &state) != 0) return PathError(errno, "stat", path);
+  MUSTER_ASSIGN_OR_RETURN(const struct stat state, StatOf(fd, path));
   absl::Status verified = CheckFileSize(shard, path, state.st_size);
   if (verified.ok()) {
     if (record.Vouches(state)) return absl::OkStatus();
     MUSTER_ASSIGN_OR_RETURN(const struct stat before, record.Settle(fd));
     verified = CheckFile(shard, {fd, path}, stop);
-    struct stat after {};
-    if (fstat(fd, &after) != 0) return PathError(errno, "stat", path);
+    MUSTER_ASSIGN_OR_RETURN(const struct stat after, StatOf(fd, path));
     if (verified.ok() && SameState(before, after)) return record.Write(before);
     if (verified.ok()) {
       return absl::AbortedError(absl::StrCat(path, ": was changed while it was verified"));
@@ -226,18 +220,14 @@ absl::StatusOr<UniqueFd> FileShardCache::LockPart(const std::string& key,
   const std::string name = key + kPartSuffix;
   const std::string path = domain_->PathOf(name);
   for (int start = 0; start < kMaxStartsOver; ++start) {
-    UniqueFd fd(openat(domain_->dir.get(), name.c_str(),
-                       O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600));
-    if (!fd.valid()) {
-      if (errno == EACCES) {
-        // Its writer made it read-only already, and is about to rename it or died.
-        MakeWritableIfDead(name);
-        PauseBetweenLooks();
-        continue;
-      }
-      if (errno == ENOSPC || errno == EDQUOT) return NoSpaceError(path, domain_->dir.get(), 1);
-      return PathError(errno, "make", path);
+    UniqueFd fd = domain_->Open(name, O_RDWR | O_CREAT);
+    if (!fd.valid() && errno == EACCES) {
+      // Its writer made it read-only already, and is about to rename it or died.
+      MakeWritableIfDead(name);
+      PauseBetweenLooks();
+      continue;
     }
+    if (!fd.valid()) return PathError(errno, "make it", path);
     MUSTER_RETURN_IF_ERROR(LockExclusive(fd.get(), path, stop));
     if (IsSameFile(domain_->dir.get(), name, fd.get())) return fd;
   }
@@ -351,8 +341,7 @@ absl::StatusOr<CachedShard> FileShardCache::DecodeEntry(const CheckedShard& shar
 
 // Its writer died between the change of the mode and step 7: it may be taken over all the same.
 void FileShardCache::MakeWritableIfDead(const std::string& part_name) {
-  const UniqueFd fd(openat(domain_->dir.get(), part_name.c_str(),
-                           O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+  const UniqueFd fd = domain_->Open(part_name, O_RDONLY);
   if (!fd.valid() || !TryLockExclusive(fd.get())) return;
   if (IsSameFile(domain_->dir.get(), part_name, fd.get())) fchmod(fd.get(), 0600);
 }

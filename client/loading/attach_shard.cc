@@ -80,7 +80,7 @@ absl::StatusOr<LoadedShard> Attach(Client& client, int fd, const std::string& sh
   const PullShard pull{std::move(described.shard), std::move(described.pieces)};
   MUSTER_ASSIGN_OR_RETURN(const CheckedShard checked, CheckedShard::Make(pull));
   UniqueFd own(fcntl(fd, F_DUPFD_CLOEXEC, 0));
-  if (!own.valid()) return PathError(errno, "duplicate the descriptor of", "shared memory");
+  if (!own.valid()) return PathError(errno, "duplicate its descriptor", "shared memory");
   MUSTER_ASSIGN_OR_RETURN(ShardMemory memory, ShardMemory::MapSealed(std::move(own)));
   MUSTER_RETURN_IF_ERROR(Verify(checked, memory.bytes(), stop));
   return LoadedShard::Make(pull.shard, std::move(memory));

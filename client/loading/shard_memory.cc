@@ -62,8 +62,7 @@ absl::StatusOr<ShardMemory> ShardMemory::MapSealed(UniqueFd fd) {
                      "this is no shared memory that is sealed against writing, shrinking and "
                      "growing, so it could change while it is used");
   }
-  struct stat state {};
-  if (fstat(fd.get(), &state) != 0) return PathError(errno, "stat", "shared memory");
+  MUSTER_ASSIGN_OR_RETURN(const struct stat state, StatOf(fd.get(), "shared memory"));
   // Before Linux 6.7, what is sealed against writes can be mapped privately only. No page is ever
   // written, so none is copied.
   MUSTER_ASSIGN_OR_RETURN(Mapping mapping,
@@ -89,8 +88,8 @@ absl::StatusOr<std::unique_ptr<ShardMemorySink>> ShardMemorySink::MakeShared(
     int64_t size_bytes, const std::string& name) {
   const std::string short_name = name.substr(0, kMaxMemfdName);
   UniqueFd fd(memfd_create(short_name.c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING));
-  if (!fd.valid()) return PathError(errno, "make shared memory", short_name);
-  if (ftruncate(fd.get(), size_bytes) != 0) return PathError(errno, "grow", short_name);
+  if (!fd.valid()) return PathError(errno, "make it as shared memory", short_name);
+  if (ftruncate(fd.get(), size_bytes) != 0) return PathError(errno, "grow it", short_name);
   MUSTER_ASSIGN_OR_RETURN(Mapping mapping,
                           Mapping::Make({.size_bytes = static_cast<size_t>(size_bytes),
                                          .protection = PROT_READ | PROT_WRITE,

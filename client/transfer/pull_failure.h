@@ -40,7 +40,8 @@ PullFailure LocationFailure(const absl::Status& status, const std::string& locat
 // Whether the node is to blame, and not a location.
 bool IsOfNode(const PullFailure& failure);
 
-// Classifies an error of this node: kResourceExhausted is NO_SPACE, the rest NODE_ERROR.
+// Classifies an error of this node: kResourceExhausted is NO_SPACE, unless what ran out are
+// descriptors, the rest NODE_ERROR.
 PullFailure NodeFailure(const absl::Status& status);
 
 }  // namespace muster

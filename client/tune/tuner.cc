@@ -19,6 +19,7 @@
 #include "storage/base/md5.h"
 #include "storage/base/reasons.h"
 #include "storage/base/status_macros.h"
+#include "storage/files/file_error.h"
 #include "storage/files/unique_fd.h"
 #include "storage/object/uri.h"
 
@@ -256,7 +257,7 @@ absl::Status Tuning::CleanUp() {
   if (const std::string path = LocalPath(scratch_); !path.empty()) {
     std::error_code error;
     std::filesystem::remove_all(path, error);
-    if (error && status.ok()) status = absl::UnavailableError(error.message());
+    if (error && status.ok()) status = PathError(error.value(), "remove it", path);
   }
   return Annotate(status, absl::StrCat("scratch objects are left at ", scratch_));
 }

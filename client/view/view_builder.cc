@@ -45,6 +45,7 @@
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
 #include "storage/files/disk_room.h"
+#include "storage/files/posix_file.h"
 #include "storage/files/staged_file.h"
 
 namespace muster {
@@ -147,7 +148,7 @@ class ViewBuild {
     cache_place_ = cache_.place();
     std::error_code error;
     cache_place_.path = fs::canonical(cache_place_.path, error).string();
-    if (error) return PathError(error.value(), "find", cache_.place().path);
+    if (error) return PathError(error.value(), "find it", cache_.place().path);
     if (!HasControlCharacter(cache_place_.path)) return absl::OkStatus();
     return absl::InvalidArgumentError(absl::StrCat(
         "the cache's path has control characters: ", QuoteForMessage(cache_place_.path),
@@ -303,7 +304,7 @@ class ViewBuild {
     MUSTER_RETURN_IF_ERROR(CheckShardsAreThere());
     MUSTER_RETURN_IF_ERROR(CheckRoom());
     RemoveStaging();
-    if (mkdir(staging_.c_str(), 0755) != 0) return PathError(errno, "make", staging_);
+    if (mkdir(staging_.c_str(), 0755) != 0) return PathError(errno, "make it", staging_);
     proof_.emplace(client_, options_.model_version, Call());
     MUSTER_RETURN_IF_ERROR(ForEachFile(
         [this](const File& file, size_t planned, const std::stop_token& stop) -> absl::Status {
@@ -428,29 +429,28 @@ class ViewBuild {
 
   absl::Status LinkEntry(const LockedEntry& entry, const ViewFile& planned,
                          const std::string& path) {
-    struct stat state {};
-    if (fstat(entry.fd, &state) != 0) return PathError(errno, "stat", entry.path);
+    MUSTER_ASSIGN_OR_RETURN(const struct stat state, StatOf(entry.fd, entry.path));
     const auto mode = static_cast<mode_t>(options_.file_mode);
     if ((state.st_mode & 07777) != mode && fchmod(entry.fd, mode) != 0) {
-      return PathError(errno, "set the mode of", entry.path);
+      return PathError(errno, "set its mode", entry.path);
     }
     if (planned.kind == ViewFile::Kind::kSymlink) {
       const std::string target =
           LinkTargetOf(place_, version_, planned.path, cache_place_, planned.key);
       if (symlink(target.c_str(), path.c_str()) == 0) return absl::OkStatus();
-      return PathError(errno, "make", path);
+      return PathError(errno, "make it", path);
     }
     if (link(entry.path.c_str(), path.c_str()) == 0) return absl::OkStatus();
     if (errno == EXDEV || errno == EPERM || errno == EMLINK || errno == EOPNOTSUPP) {
       return LinksImpossible(errno, entry.path, path);
     }
-    return PathError(errno, "link", path);
+    return PathError(errno, "link it", path);
   }
 
   // The entry is in use, and so stays verified, while it is copied.
   absl::Status CopyShards(const File& file, const std::string& path, const std::stop_token& stop) {
     const UniqueFd fd(open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
-    if (!fd.valid()) return PathError(errno, "make", path);
+    if (!fd.valid()) return PathError(errno, "make it", path);
     for (const uint32_t shard : file.shards) {
       MUSTER_ASSIGN_OR_RETURN(const CachedShard entry, LookUp(shard, stop));
       MUSTER_RETURN_IF_ERROR(CopyBytes({entry.fd(), entry.path(), 0},
@@ -486,18 +486,18 @@ class ViewBuild {
       if (file.kind == ViewFile::Kind::kWritten) {
         const std::string path = absl::StrCat(staging_, "/", file.path);
         const UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
-        if (!fd.valid()) return PathError(errno, "open", path);
+        if (!fd.valid()) return PathError(errno, "open it", path);
         if (fchmod(fd.get(), static_cast<mode_t>(options_.file_mode)) != 0) {
-          return PathError(errno, "set the mode of", path);
+          return PathError(errno, "set its mode", path);
         }
-        if (fsync(fd.get()) != 0) return PathError(errno, "sync", path);
+        MUSTER_RETURN_IF_ERROR(SyncFile(fd.get(), path));
       }
       MUSTER_RETURN_IF_ERROR(NoteState(staging_, file));
     }
     std::error_code error;
     const auto open_up = [](const fs::path& path) {
       return chmod(path.c_str(), 0755) == 0 ? absl::OkStatus()
-                                            : PathError(errno, "open up", path.string());
+                                            : PathError(errno, "open it up", path.string());
     };
     MUSTER_RETURN_IF_ERROR(open_up(staging_));
     for (fs::recursive_directory_iterator it(staging_, error), end; !error && it != end;
@@ -506,7 +506,7 @@ class ViewBuild {
         MUSTER_RETURN_IF_ERROR(open_up(it->path()));
       }
     }
-    if (error) return PathError(error.value(), "list", staging_);
+    if (error) return PathError(error.value(), "list it", staging_);
     return SyncTree(staging_);
   }
 
@@ -514,11 +514,11 @@ class ViewBuild {
   absl::Status GiveName() {
     const std::string path = place_.PathOf(version_);
     if (!old_is_there_) {
-      if (rename(staging_.c_str(), path.c_str()) != 0) return PathError(errno, "make", path);
+      if (rename(staging_.c_str(), path.c_str()) != 0) return PathError(errno, "make it", path);
       return place_.SyncVersions();
     }
     if (renameat2(AT_FDCWD, staging_.c_str(), AT_FDCWD, path.c_str(), RENAME_EXCHANGE) != 0) {
-      if (errno != EINVAL && errno != ENOSYS) return PathError(errno, "replace", path);
+      if (errno != EINVAL && errno != ENOSYS) return PathError(errno, "replace it", path);
       return absl::UnimplementedError(
           absl::StrCat(QuoteForMessage(path),
                        ": is no longer whole, and its file system can't exchange directories; "

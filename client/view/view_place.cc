@@ -67,7 +67,7 @@ absl::StatusOr<bool> IsEmpty(const std::string& path) {
   for (fs::directory_iterator it(path, error), end; !error && it != end; it.increment(error)) {
     if (it->path().filename() != "lost+found") return false;
   }
-  if (error) return PathError(error.value(), "list", path);
+  if (error) return PathError(error.value(), "list it", path);
   return true;
 }
 
@@ -156,21 +156,20 @@ absl::StatusOr<UniqueFd> ViewPlace::Lock(const std::stop_token& stop) const {
   for (int start = 0; start < kMaxViewStartsOver; ++start) {
     MUSTER_RETURN_IF_ERROR(Check());
     const std::string parent = fs::path(link_).parent_path().string();
-    std::error_code error;
-    fs::create_directories(parent, error);
-    if (error) return PathError(error.value(), "make", parent);
+    MUSTER_ASSIGN_OR_RETURN(const UniqueFd parent_fd,
+                            MakeDirectories(parent, QuoteForMessage(versions_)));
     if (mkdir(versions_.c_str(), 0755) == 0) {
       // Whatever the umask says: engines run as other users.
-      if (chmod(versions_.c_str(), 0755) != 0) return PathError(errno, "open up", versions_);
-      MUSTER_RETURN_IF_ERROR(SyncDirectory(parent));
+      if (chmod(versions_.c_str(), 0755) != 0) return PathError(errno, "open it up", versions_);
+      MUSTER_RETURN_IF_ERROR(SyncDirectory(parent_fd.get(), parent));
     } else if (errno != EEXIST) {
-      return PathError(errno, "make", versions_);
+      return PathError(errno, "make it", versions_);
     }
     UniqueFd fd(
         open(MarkerPath().c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0644));
     // Another process removes the view just now.
     if (!fd.valid() && errno == ENOENT) continue;
-    if (!fd.valid()) return PathError(errno, "lock", MarkerPath());
+    if (!fd.valid()) return PathError(errno, "lock it", MarkerPath());
     MUSTER_RETURN_IF_ERROR(LockExclusive(fd.get(), MarkerPath(), stop));
     if (!IsSameFile(AT_FDCWD, MarkerPath(), fd.get())) continue;
     MUSTER_RETURN_IF_ERROR(Check());
@@ -205,14 +204,14 @@ absl::Status ViewPlace::Switch(absl::string_view version) const {
   MUSTER_RETURN_IF_ERROR(CheckLink());
   // An empty directory was put there for the view; this fails for any other.
   if (rmdir(link_.c_str()) != 0 && errno != ENOENT && errno != ENOTDIR) {
-    return errno == EBUSY ? AtMountPoint(link_) : PathError(errno, "replace", link_);
+    return errno == EBUSY ? AtMountPoint(link_) : PathError(errno, "replace it", link_);
   }
   unlink(next.c_str());
-  if (symlink(target.c_str(), next.c_str()) != 0) return PathError(errno, "make", next);
+  if (symlink(target.c_str(), next.c_str()) != 0) return PathError(errno, "make it", next);
   if (rename(next.c_str(), link_.c_str()) != 0) {
     const int error = errno;
     unlink(next.c_str());
-    return PathError(error, "replace", link_);
+    return PathError(error, "replace it", link_);
   }
   return SyncDirectory(parent);
 }
@@ -221,7 +220,7 @@ absl::Status ViewPlace::RemoveLink() const {
   MUSTER_RETURN_IF_ERROR(CheckLink());
   std::error_code error;
   if (!fs::is_symlink(fs::symlink_status(link_, error))) return absl::OkStatus();
-  if (unlink(link_.c_str()) != 0) return PathError(errno, "remove", link_);
+  if (unlink(link_.c_str()) != 0) return PathError(errno, "remove it", link_);
   return SyncDirectory(fs::path(link_).parent_path().string());
 }
 
@@ -237,7 +236,7 @@ absl::StatusOr<std::vector<std::string>> ViewPlace::NamesBetween(absl::string_vi
       versions.emplace_back(version);
     }
   }
-  if (error) return PathError(error.value(), "list", versions_);
+  if (error) return PathError(error.value(), "list it", versions_);
   std::sort(versions.begin(), versions.end());
   return versions;
 }
@@ -256,9 +255,9 @@ absl::Status ViewPlace::RemoveBrokenRecords() const {
   for (fs::directory_iterator it(versions_, error), end; !error && it != end; it.increment(error)) {
     const std::string name = it->path().filename().string();
     if (!absl::StartsWith(name, "..") || !absl::StrContains(name, staged)) continue;
-    if (unlink(it->path().c_str()) != 0) return PathError(errno, "remove", it->path().string());
+    if (unlink(it->path().c_str()) != 0) return PathError(errno, "remove it", it->path().string());
   }
-  return error ? PathError(error.value(), "list", versions_) : absl::OkStatus();
+  return error ? PathError(error.value(), "list it", versions_) : absl::OkStatus();
 }
 
 absl::Status ViewPlace::SyncVersions() const { return SyncDirectory(versions_); }

@@ -165,7 +165,7 @@ absl::StatusOr<ViewRecord> ReadViewRecord(const ViewPlace& place, absl::string_v
   const std::string path = place.RecordPathOf(version);
   errno = 0;
   std::ifstream file(path, std::ios::binary);
-  if (!file) return PathError(errno == 0 ? EIO : errno, "read", path);
+  if (!file) return PathError(errno == 0 ? EIO : errno, "read it", path);
   std::ostringstream text;
   text << file.rdbuf();
   std::optional<ViewRecord> record = ParseRecord(text.str());
@@ -187,7 +187,7 @@ std::string LinkTargetOf(const ViewPlace& place, absl::string_view version, absl
 absl::Status NoteState(const std::string& directory, ViewFile& file) {
   const std::string path = absl::StrCat(directory, "/", file.path);
   struct stat state {};
-  if (lstat(path.c_str(), &state) != 0) return PathError(errno, "stat", path);
+  if (lstat(path.c_str(), &state) != 0) return PathError(errno, "look at it", path);
   if (file.kind == ViewFile::Kind::kSymlink) return absl::OkStatus();
   file.size_bytes = state.st_size;
   file.state = StateOf(state, file.kind);

@@ -54,7 +54,7 @@ absl::Status UnlinkEntry(const std::string& path, const std::string& key, ShardC
             link.st_ino != file.st_ino || link.st_dev != file.st_dev) {
           return absl::OkStatus();
         }
-        return unlink(path.c_str()) == 0 ? absl::OkStatus() : PathError(errno, "remove", path);
+        return unlink(path.c_str()) == 0 ? absl::OkStatus() : PathError(errno, "remove it", path);
       },
       {});
   return absl::IsNotFound(status) ? absl::OkStatus() : status;
@@ -63,7 +63,7 @@ absl::Status UnlinkEntry(const std::string& path, const std::string& key, ShardC
 absl::Status RemoveTree(const std::string& directory) {
   std::error_code error;
   fs::remove_all(directory, error);
-  return error ? PathError(error.value(), "remove", directory) : absl::OkStatus();
+  return error ? PathError(error.value(), "remove it", directory) : absl::OkStatus();
 }
 
 // 1. The directory gets the name of what is half made, so that nobody opens it any more.
@@ -77,13 +77,13 @@ absl::Status RemoveVersion(const ViewPlace& place, const std::string& version) {
   MUSTER_RETURN_IF_ERROR(record.status());
   MUSTER_ASSIGN_OR_RETURN(const std::unique_ptr<ShardCache> cache, OpenCacheOf(*record));
   if (rename(path.c_str(), aside.c_str()) != 0 && errno != ENOENT) {
-    return PathError(errno, "move aside", path);
+    return PathError(errno, "move it aside", path);
   }
   MUSTER_RETURN_IF_ERROR(RemoveViewFiles(aside, *record, cache.get()));
   MUSTER_RETURN_IF_ERROR(place.SyncVersions());
   MUSTER_RETURN_IF_ERROR(DropViewPin(place, version, *record));
   const std::string record_path = place.RecordPathOf(version);
-  if (unlink(record_path.c_str()) != 0) return PathError(errno, "remove", record_path);
+  if (unlink(record_path.c_str()) != 0) return PathError(errno, "remove it", record_path);
   return place.SyncVersions();
 }
 

@@ -149,6 +149,22 @@ TEST_F(EvictionTest, UnpinnedEntriesMayGo) {
   EXPECT_THAT(*cache->Pins(), IsEmpty());
 }
 
+// Else a damaged cache would evict what is pinned.
+TEST_F(EvictionTest, FileInThePlaceOfThePinsIsNotTakenForNoPins) {
+  const auto cache = OpenCache(kSize);
+  MUSTER_ASSERT_OK(Get(*cache, 0));
+  MUSTER_ASSERT_OK(cache->SetPin({kOwner, {}}, {}));
+  ASSERT_EQ(rmdir(PathOf("pins").c_str()), 0);
+  ASSERT_EQ(symlink(PathOf(KeyOf(0)).c_str(), PathOf("pins").c_str()), 0);
+
+  const auto is_refused = StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("/pins"));
+  EXPECT_THAT(cache->Pins(), is_refused);
+  EXPECT_THAT(cache->SetPin({kOwner, {KeyOf(0)}}, {}), is_refused);
+  EXPECT_THAT(Get(*cache, 1), is_refused);
+
+  EXPECT_THAT(Held(), ElementsAre(0));
+}
+
 TEST_F(EvictionTest, ShardThatIsOpenStays) {
   const auto cache = OpenCache(kSize);
   MUSTER_ASSERT_OK(Get(*cache, 0));

@@ -1,7 +1,10 @@
 #include "client/transfer/pull_failure.h"
 
+#include <errno.h>
+
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "storage/files/file_error.h"
 #include "tests/support/status_matchers.h"
 
 namespace muster {
@@ -24,6 +27,8 @@ TEST(PullFailureTest, StoreErrorsGetTheirCodes) {
 TEST(PullFailureTest, NodeErrorsGetTheirCodes) {
   EXPECT_EQ(NodeFailure(absl::ResourceExhaustedError("")).code, ShardFailure::NO_SPACE);
   EXPECT_EQ(NodeFailure(absl::InternalError("")).code, ShardFailure::NODE_ERROR);
+  EXPECT_EQ(NodeFailure(PathError(ENOSPC, "open it", "/k")).code, ShardFailure::NO_SPACE);
+  EXPECT_EQ(NodeFailure(PathError(EMFILE, "open it", "/k")).code, ShardFailure::NODE_ERROR);
 }
 
 TEST(PullFailureTest, ProtoCarriesEverything) {
