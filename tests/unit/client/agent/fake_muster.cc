@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "storage/base/status_macros.h"
+#include "tests/support/await.h"
 
 namespace muster {
 namespace {
@@ -181,15 +182,26 @@ absl::Status FakeMuster::AcquireRead(const v1::AcquireReadRequest& request,
     changed_.NotifyAll();
   });
   MutexLock lock(mutex_);
-  while (true) {
-    if (options.stop.stop_requested()) return absl::CancelledError("stopped");
-    MUSTER_RETURN_IF_ERROR(Enter("AcquireRead"));
-    MUSTER_RETURN_IF_ERROR(CheckEpoch(request.epoch()));
-    response.set_granted(!place_taken_);
-    if (response.granted()) places_given_.push_back(request.held() ? "held" : "new");
-    if (response.granted() || request.max_wait().seconds() == 0) return Leave("AcquireRead");
-    changed_.Wait(mutex_);
-  }
+  std::optional<absl::Status> answer;
+  const auto answered = [&] {
+    answer = TryAcquireRead(request, response, options);
+    return answer.has_value();
+  };
+  AwaitOrFail(mutex_, changed_, "a place at shard 0, or the call's end", answered,
+              kPatienceOfFakes);
+  return answer.value_or(absl::CancelledError("waited in vain"));
+}
+
+std::optional<absl::Status> FakeMuster::TryAcquireRead(const v1::AcquireReadRequest& request,
+                                                       v1::AcquireReadResponse& response,
+                                                       const CallOptions& options) {
+  if (options.stop.stop_requested()) return absl::CancelledError("stopped");
+  MUSTER_RETURN_IF_ERROR(Enter("AcquireRead"));
+  MUSTER_RETURN_IF_ERROR(CheckEpoch(request.epoch()));
+  response.set_granted(!place_taken_);
+  if (response.granted()) places_given_.push_back(request.held() ? "held" : "new");
+  if (response.granted() || request.max_wait().seconds() == 0) return Leave("AcquireRead");
+  return std::nullopt;
 }
 
 v1::AssignedShard FakeMuster::AssignedShardOf(uint32_t shard) {
@@ -215,30 +227,32 @@ absl::Status FakeMuster::Watch(const v1::WatchAssignmentsRequest& request,
   uint64_t cursor = request.start_revision();
   bool first = true;
   while (true) {
-    v1::WatchAssignmentsResponse message;
+    absl::StatusOr<std::optional<v1::WatchAssignmentsResponse>> next;
     {
       MutexLock lock(mutex_);
       if (std::exchange(first, false)) watches_.push_back(request);
-      while (true) {
-        if (options.stop.stop_requested()) return absl::CancelledError("stopped");
-        MUSTER_RETURN_IF_ERROR(Enter("WatchAssignments"));
-        MUSTER_RETURN_IF_ERROR(CheckEpoch(request.epoch()));
-        if (cursor != 0 && cursor < compact_revision_) {
-          return MakeError(absl::StatusCode::kOutOfRange, "REVISION_COMPACTED", "too old");
-        }
-        const auto next = NextMessage(cursor);
-        if (next.has_value()) {
-          message = *next;
-          break;
-        }
-        changed_.Wait(mutex_);
+      const auto there = [&] {
+        next = NextMessage(request, options, cursor);
+        return !next.ok() || next->has_value();
+      };
+      if (!AwaitOrFail(mutex_, changed_, "a message of the watch, or its end", there,
+                       kPatienceOfFakes)) {
+        return absl::CancelledError("waited in vain");
       }
     }
-    if (!send(message)) return absl::OkStatus();
+    MUSTER_RETURN_IF_ERROR(next.status());
+    if (!send(**next)) return absl::OkStatus();
   }
 }
 
-std::optional<v1::WatchAssignmentsResponse> FakeMuster::NextMessage(uint64_t& cursor) {
+absl::StatusOr<std::optional<v1::WatchAssignmentsResponse>> FakeMuster::NextMessage(
+    const v1::WatchAssignmentsRequest& request, const CallOptions& options, uint64_t& cursor) {
+  if (options.stop.stop_requested()) return absl::CancelledError("stopped");
+  MUSTER_RETURN_IF_ERROR(Enter("WatchAssignments"));
+  MUSTER_RETURN_IF_ERROR(CheckEpoch(request.epoch()));
+  if (cursor != 0 && cursor < compact_revision_) {
+    return MakeError(absl::StatusCode::kOutOfRange, "REVISION_COMPACTED", "too old");
+  }
   v1::WatchAssignmentsResponse message;
   if (cursor == 0) {
     message.set_snapshot(true);
@@ -440,7 +454,8 @@ ShardFetcher::Outcome FakeFetcher::FetchWithPlace(const v1::Shard& shard,
   const uint32_t index = shard.index();
   ++fetches_[index];
   last_location_ = shard.locations().empty() ? "" : shard.locations(0).uri();
-  while (held_.contains(index) && !stop.stop_requested()) changed_.Wait(mutex_);
+  const auto ends = [&] { return !held_.contains(index) || stop.stop_requested(); };
+  AwaitOrFail(mutex_, changed_, absl::StrCat("Release of shard ", index), ends, kPatienceOfFakes);
   if (stop.stop_requested()) {
     ++stopped_[index];
     return {absl::CancelledError("stopped"), {}, {}};

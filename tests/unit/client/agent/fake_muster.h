@@ -74,13 +74,20 @@ class FakeMuster {
   v1::AssignedShard AssignedShardOf(uint32_t shard) MUSTER_REQUIRES(mutex_);
   absl::Status Watch(const v1::WatchAssignmentsRequest& request, const SendAssignments& send,
                      const CallOptions& options);
-  std::optional<v1::WatchAssignmentsResponse> NextMessage(uint64_t& cursor) MUSTER_REQUIRES(mutex_);
+  // Nothing while the watch has to wait; moves `cursor` on past what it returns.
+  absl::StatusOr<std::optional<v1::WatchAssignmentsResponse>> NextMessage(
+      const v1::WatchAssignmentsRequest& request, const CallOptions& options, uint64_t& cursor)
+      MUSTER_REQUIRES(mutex_);
   void ServeNodes();
   void ServeAssemblies();
   void ServeReports();
   void ServePlaces();
   absl::Status AcquireRead(const v1::AcquireReadRequest& request, v1::AcquireReadResponse& response,
                            const CallOptions& options);
+  // Nothing while the call has to wait.
+  std::optional<absl::Status> TryAcquireRead(const v1::AcquireReadRequest& request,
+                                             v1::AcquireReadResponse& response,
+                                             const CallOptions& options) MUSTER_REQUIRES(mutex_);
 
   FakeChannel channel_;
   Mutex mutex_;

@@ -1,10 +1,12 @@
 #include "client/agent/model_warmer.h"
 
+#include <chrono>
 #include <future>
 
 #include "client/cache/checked_shard.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/support/await.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temporary_directory.h"
 
@@ -103,7 +105,11 @@ TEST_F(ModelWarmerTest, WarmerAsksForTheShardsThatAreAssignedThen) {
 
   warmer.Warm("assemblies/demo");
 
-  EXPECT_EQ(warmed.get_future().get(), "assemblies/demo");
+  std::future<std::string> report = warmed.get_future();
+  ASSERT_TRUE(AwaitOrFail("the warmer's report", [&] {
+    return report.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
+  }));
+  EXPECT_EQ(report.get(), "assemblies/demo");
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "storage/base/error_info.h"
+#include "tests/support/await.h"
 #include "tests/support/fake_channel.h"
 #include "tests/support/fake_clock.h"
 #include "tests/support/status_matchers.h"
@@ -47,9 +48,10 @@ class ReadyActionsTest : public testing::Test, public ReadyObserver {
           MutexLock lock(mutex_);
           ++watches_;
           changed_.NotifyAll();
-          while (assembly_.state() != v1::Assembly::READY && !call.stop.stop_requested()) {
-            changed_.Wait(mutex_);
-          }
+          const auto ends = [&] {
+            return assembly_.state() == v1::Assembly::READY || call.stop.stop_requested();
+          };
+          AwaitOrFail(mutex_, changed_, "READY, or the watch's end", ends, kPatienceOfFakes);
           if (call.stop.stop_requested()) return absl::CancelledError("stopped");
           v1::WatchAssemblyResponse response;
           *response.mutable_assembly() = assembly_;
@@ -102,8 +104,13 @@ class ReadyActionsTest : public testing::Test, public ReadyObserver {
 
   std::vector<std::string> AwaitLog(size_t lines) {
     MutexLock lock(mutex_);
-    while (log_.size() < lines) changed_.Wait(mutex_);
+    AwaitOrFail(mutex_, changed_, absl::StrCat("line ", lines, " of the log"),
+                [&] { return log_.size() >= lines; });
     return log_;
+  }
+
+  void AwaitWatch() MUSTER_REQUIRES(mutex_) {
+    AwaitOrFail(mutex_, changed_, "a watch of the assembly", [&] { return watches_ > 0; });
   }
 
   // Everything that was begun has ended.
@@ -156,7 +163,7 @@ TEST_F(ReadyActionsTest, OtherPoliciesWaitForTheAssembly) {
   actions_->Ready(kAssembly);
   {
     MutexLock lock(mutex_);
-    while (watches_ == 0) changed_.Wait(mutex_);
+    AwaitWatch();
     EXPECT_THAT(views_, IsEmpty());
     assembly_.set_state(v1::Assembly::READY);
     changed_.NotifyAll();
@@ -180,7 +187,7 @@ TEST_F(ReadyActionsTest, WhoseReadinessCountsCanBeChosen) {
   Start(options);
   actions_->Ready(kAssembly);
   MutexLock lock(mutex_);
-  while (watches_ == 0) changed_.Wait(mutex_);
+  AwaitWatch();
 }
 
 TEST_F(ReadyActionsTest, ViewThatIsNamedLaterAppearsWhereTheModelWasReady) {
@@ -208,7 +215,7 @@ TEST_F(ReadyActionsTest, EndStopsWaiting) {
   actions_->Ready(kAssembly);
   {
     MutexLock lock(mutex_);
-    while (watches_ == 0) changed_.Wait(mutex_);
+    AwaitWatch();
   }
 
   EXPECT_THAT(LogAtEnd(), IsEmpty());
@@ -305,7 +312,8 @@ TEST_F(ReadyActionsTest, LostServerIsWaitedFor) {
   Change([this] { down_ = false; });
 
   MutexLock lock(mutex_);
-  while (log_.back() != "ran for llama@v1: 0") changed_.Wait(mutex_);
+  AwaitOrFail(mutex_, changed_, "the command to run",
+              [&] { return !log_.empty() && log_.back() == "ran for llama@v1: 0"; });
 }
 
 }  // namespace

@@ -17,6 +17,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "storage/base/random.h"
+#include "tests/support/await.h"
 #include "tests/support/status_matchers.h"
 #include "tests/unit/client/cache/cache_fixtures.h"
 
@@ -187,8 +188,7 @@ TEST_F(EvictionTest, EntryThatIsBeingVerifiedStays) {
   absl::Status found = absl::UnknownError("not there yet");
   std::thread reader([&] { found = OpenCache()->Lookup(ShardOf(0), {}).status(); });
   // The reader waits for the lock that is held here.
-  const absl::Time deadline = absl::Now() + absl::Seconds(20);
-  while (!cache->List()->front().in_use && absl::Now() < deadline) std::this_thread::yield();
+  AwaitOrFail("the reader to use the entry", [&] { return cache->List()->front().in_use; });
 
   const auto gone = cache->Evict({.target_bytes = 0}, {});
   other.Reset();

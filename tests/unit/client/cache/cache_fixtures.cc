@@ -14,6 +14,7 @@
 #include "gtest/gtest.h"
 #include "storage/base/random.h"
 #include "storage/object/rate_limit.h"
+#include "tests/support/await.h"
 
 namespace muster {
 namespace {
@@ -202,9 +203,10 @@ void Gate::Open() {
   opened_.NotifyAll();
 }
 
-void Gate::Wait() {
+void Gate::Wait(absl::string_view what, AwaitCaller caller) {
   MutexLock lock(mutex_);
-  while (!open_) opened_.Wait(mutex_);
+  AwaitOrFail(
+      mutex_, opened_, what, [this] { return open_; }, kPatience, caller);
 }
 
 }  // namespace muster

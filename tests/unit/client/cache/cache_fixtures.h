@@ -17,6 +17,7 @@
 #include "storage/base/mutex.h"
 #include "storage/object/object_store.h"
 #include "storage/object/object_store_registry.h"
+#include "tests/support/await.h"
 
 namespace muster {
 
@@ -92,11 +93,12 @@ class ScriptedStore {
   Hook hook_ MUSTER_GUARDED_BY(mutex_);
 };
 
-// Opened once; threads wait for it.
+// Opened once; threads wait for it, and fail the test when it does not open.
 class Gate {
  public:
   void Open();
-  void Wait();
+  // `what` names what opens it.
+  void Wait(absl::string_view what, AwaitCaller caller = {__builtin_FILE(), __builtin_LINE()});
 
  private:
   Mutex mutex_;

@@ -17,6 +17,7 @@
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/support/await.h"
 #include "tests/support/status_matchers.h"
 #include "tests/unit/client/cache/cache_fixtures.h"
 
@@ -221,13 +222,14 @@ TEST_F(ShardCacheTest, WholeMd5ShardIsHashedAsAWhole) {
 // Returns once this process has `path` open `count` times: the second writer then waits for the
 // first.
 void AwaitOpenFiles(const std::string& path, int count) {
-  for (int open = 0; open < count; std::this_thread::yield()) {
-    open = 0;
+  AwaitOrFail(absl::StrCat(path, " to be open ", count, " times"), [&] {
+    int open = 0;
     for (const auto& fd : std::filesystem::directory_iterator("/proc/self/fd")) {
       std::error_code closed_meanwhile;
       if (std::filesystem::read_symlink(fd.path(), closed_meanwhile) == path) ++open;
     }
-  }
+    return open >= count;
+  });
 }
 
 TEST_F(ShardCacheTest, SecondWriterWaitsAndFindsTheEntry) {

@@ -58,7 +58,7 @@ void LoadingTest::HangReadsOf(const std::string& key, Gate& reading) {
     Gate stopped;
     const std::stop_callback stop(call.stop, [&stopped] { stopped.Open(); });
     reading.Open();
-    stopped.Wait();
+    stopped.Wait("the read to be stopped");
     return absl::CancelledError("stopped");
   });
 }

@@ -175,7 +175,7 @@ TEST_P(ModelLoadToEachPlaceTest, CancelledLoadKeepsWhatHasComeAndFailsTheRest) {
     told[shard] = loaded.status().code();
   };
   const auto load = Start();
-  reading.Wait();
+  reading.Wait("the read that hangs");
 
   load->Cancel();
 
@@ -193,7 +193,7 @@ TEST_F(ModelLoadTest, LoadThatIsDestroyedEnds) {
   Gate reading;
   HangReadsOf("a/0", reading);
   auto load = Start();
-  reading.Wait();
+  reading.Wait("the read that hangs");
 
   load.reset();
 
@@ -234,7 +234,7 @@ TEST_F(ModelLoadTest, ShardsComeWhileACallbackRuns) {
   options_.shards_at_once = 2;
   std::vector<uint32_t> told;
   options_.on_shard = [&](uint32_t shard, const absl::StatusOr<LoadedShard>&) {
-    if (told.empty()) second_is_there.Wait();
+    if (told.empty()) second_is_there.Wait("the second shard");
     told.push_back(shard);
   };
   const auto load = Start();

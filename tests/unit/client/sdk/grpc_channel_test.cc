@@ -16,6 +16,7 @@
 #include "gtest/gtest.h"
 #include "muster/v1/assembly.grpc.pb.h"
 #include "muster/v1/node.grpc.pb.h"
+#include "tests/support/await.h"
 #include "tests/support/status_matchers.h"
 
 namespace muster {
@@ -172,7 +173,7 @@ TEST_F(GrpcChannelTest, ServerThatComesBackIsReachedAgain) {
 
 TEST_F(GrpcChannelTest, TimeoutEndsACallThatIsNotAnswered) {
   one_.get_node = [](grpc::ServerContext& context, const auto&, auto&) {
-    while (!context.IsCancelled()) std::this_thread::yield();
+    AwaitOrFail("the call to be cancelled", [&] { return context.IsCancelled(); });
     return grpc::Status::OK;
   };
   CallOptions options;
@@ -189,7 +190,7 @@ TEST_F(GrpcChannelTest, StopEndsACallThatIsNotAnswered) {
   std::stop_source stop;
   one_.get_node = [&](grpc::ServerContext& context, const auto&, auto&) {
     stop.request_stop();
-    while (!context.IsCancelled()) std::this_thread::yield();
+    AwaitOrFail("the call to be cancelled", [&] { return context.IsCancelled(); });
     return grpc::Status::OK;
   };
   CallOptions options;
@@ -229,8 +230,8 @@ TEST_F(GrpcChannelTest, StreamDeliversMessagesAndTheFinalStatus) {
 TEST_F(GrpcChannelTest, ReaderEndsAStreamThatWouldGoOn) {
   one_.watch = [](grpc::ServerContext& context, const auto&, auto& writer) {
     v1::WatchAssemblyResponse message;
-    while (!context.IsCancelled() && writer.Write(message)) {
-    }
+    AwaitOrFail("the reader to end the stream",
+                [&] { return context.IsCancelled() || !writer.Write(message); });
     return grpc::Status::OK;
   };
   int messages = 0;
@@ -247,7 +248,7 @@ TEST_F(GrpcChannelTest, StopEndsASilentStream) {
   std::stop_source stop;
   one_.watch = [&](grpc::ServerContext& context, const auto&, auto&) {
     stop.request_stop();
-    while (!context.IsCancelled()) std::this_thread::yield();
+    AwaitOrFail("the call to be cancelled", [&] { return context.IsCancelled(); });
     return grpc::Status::OK;
   };
   CallOptions options;

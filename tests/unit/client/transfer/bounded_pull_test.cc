@@ -4,9 +4,11 @@
 #include <set>
 #include <thread>
 
+#include "absl/strings/str_cat.h"
 #include "client/transfer/puller.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/support/await.h"
 #include "tests/support/fake_clock.h"
 #include "tests/support/status_matchers.h"
 #include "tests/unit/client/cache/cache_fixtures.h"
@@ -36,11 +38,12 @@ class FakeGate final : public ReadGate {
     });
     MutexLock lock(mutex_);
     if (errors_.contains(uri)) return errors_.at(uri);
-    while (full_.contains(uri)) {
+    if (full_.contains(uri)) {
       if (!wait) return false;
       waits_.insert(uri);
-      if (stop.stop_requested()) return absl::CancelledError("stopped");
-      changed_.Wait(mutex_);
+      const auto ends = [&] { return !full_.contains(uri) || stop.stop_requested(); };
+      AwaitOrFail(mutex_, changed_, absl::StrCat("a place at ", uri), ends, kPatienceOfFakes);
+      if (full_.contains(uri)) return absl::CancelledError("stopped");
     }
     held_.insert(uri);
     taken_.push_back(uri);
@@ -97,6 +100,9 @@ class BoundedPullTest : public ::testing::Test {
   CachedPullResult Pull(const std::stop_token& stop = {}) {
     const auto cache = *ShardCache::Open(dir_.path() + "/c", {});
     return puller_.PullToCache(shard_, *cache, stop, {}, &gate_);
+  }
+  void AwaitWaitAt(const char* uri) {
+    AwaitOrFail(absl::StrCat("a wait for a place at ", uri), [&] { return gate_.Waits(uri); });
   }
   static std::vector<std::pair<std::string, ShardFailure::Code>> Found(
       const CachedPullResult& result) {
@@ -155,7 +161,7 @@ TEST_F(BoundedPullTest, WhereAllAreFullItWaitsForTheBest) {
   for (const char* uri : {kA, kB, kC}) gate_.SetFull(uri, true);
   CachedPullResult result;
   std::thread pull([&] { result = Pull(); });
-  while (!gate_.Waits(kA)) std::this_thread::yield();
+  AwaitWaitAt(kA);
 
   gate_.SetFull(kA, false);
   pull.join();
@@ -170,7 +176,7 @@ TEST_F(BoundedPullTest, StopEndsTheWait) {
   std::stop_source stop;
   CachedPullResult result;
   std::thread pull([&] { result = Pull(stop.get_token()); });
-  while (!gate_.Waits(kA)) std::this_thread::yield();
+  AwaitWaitAt(kA);
 
   stop.request_stop();
   pull.join();
@@ -254,7 +260,7 @@ TEST_F(BoundedPullTest, SuspectUnboundedLocationIsNoReasonNotToWaitForATrustedOn
   gate_.SetFull(kC, true);
   CachedPullResult result;
   std::thread pull([&] { result = Pull(); });
-  while (!gate_.Waits(kB)) std::this_thread::yield();
+  AwaitWaitAt(kB);
 
   gate_.SetFull(kB, false);
   pull.join();

@@ -20,6 +20,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "storage/base/random.h"
+#include "tests/support/await.h"
 #include "tests/support/fake_clock.h"
 #include "tests/support/status_matchers.h"
 #include "tests/unit/client/cache/cache_fixtures.h"
@@ -218,9 +219,9 @@ TEST_P(KilledPullTest, FetchesNoMoreAgainThanThePiecesInFlight) {
     int status = 0;
     pid_t ended = 0;
     // Between the look at the count and the kill anything may happen: that is the point.
-    while (*fetched_ < target && (ended = waitpid(child, &status, WNOHANG)) == 0) {
-      std::this_thread::yield();
-    }
+    AwaitOrFail("the child to fetch or to end", [&] {
+      return *fetched_ >= target || (ended = waitpid(child, &status, WNOHANG)) != 0;
+    });
     if (ended == 0) {
       kill(child, SIGKILL);
       ASSERT_EQ(waitpid(child, &status, 0), child);

@@ -42,7 +42,7 @@ class OnceSink final : public PieceSink {
 absl::Status Hang(const std::stop_token& stop) {
   Gate stopped;
   const std::stop_callback open(stop, [&] { stopped.Open(); });
-  stopped.Wait();
+  stopped.Wait("the read to be stopped");
   return absl::CancelledError("stopped");
 }
 
@@ -139,7 +139,7 @@ TEST_F(HedgedPullTest, SecondReadOfWrongBytesIsReportedAndTheFirstOneCounts) {
       second_was_tried.Open();
     } else {
       clock_.Advance(absl::Seconds(10));
-      second_was_tried.Wait();
+      second_was_tried.Wait("the second read");
     }
     return absl::OkStatus();
   });
@@ -157,7 +157,7 @@ TEST_F(HedgedPullTest, WithoutABudgetNothingIsReadTwice) {
     Tick();
     if (call.offset == kSlow) {
       clock_.Advance(absl::Seconds(10));
-      rest_is_there.Wait();
+      rest_is_there.Wait("the other pieces");
     } else if (++reads == kPieces - 1) {
       rest_is_there.Open();
     }

@@ -172,7 +172,7 @@ TEST_F(PullToCacheTest, TwoCachesOnOneDirectoryFetchOnce) {
   Puller other_puller(stores_, clock_, *random_, {});
   Gate both_started;
   store_.OnRead([&](const ReadCall&) {
-    both_started.Wait();
+    both_started.Wait("both pulls to start");
     return absl::OkStatus();
   });
   std::atomic<int> hits = 0;
@@ -218,7 +218,7 @@ TEST_F(PullToCacheTest, CancelEndsAPullThatWaitsForAnotherProcess) {
     started.Open();
     status = running->PullToCache(shard_, *cache_, stop.get_token(), {}).pull.status;
   });
-  started.Wait();
+  started.Wait("the caller's thread");
   stop.request_stop();
   caller.join();
   puller.reset();

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/support/await.h"
 #include "tests/support/fake_clock.h"
 #include "tests/support/status_matchers.h"
 #include "tests/unit/client/cache/cache_fixtures.h"
@@ -384,7 +385,7 @@ TEST_F(PullerTest, MemoryBudgetBoundsThePiecesInFlight) {
     MutexLock lock(mutex);
     most = std::max(most, ++inside);
     changed.NotifyAll();
-    while (most < 2) changed.Wait(mutex);
+    AwaitOrFail(mutex, changed, "the second read", [&] { return most >= 2; });
     return absl::OkStatus();
   });
   class LeavingSink final : public PieceSink {
@@ -451,13 +452,13 @@ TEST_F(PullerTest, CancelEndsAPullWhosePiecesAreAllQueued) {
   store_.OnRead([&](const ReadCall& call) {
     if (call.key == "a/x") {
       reading.Open();
-      go_on.Wait();
+      go_on.Wait("the end of the pull that is queued");
     }
     return absl::OkStatus();
   });
   Puller puller(stores_, clock_, *random_, {.connections = 1});
   std::thread first([&] { MUSTER_EXPECT_OK(puller.Pull(one_, sink_, {}, {}).status); });
-  reading.Wait();
+  reading.Wait("the first read");
   std::stop_source stop;
   stop.request_stop();
   CountingSink other(kSize, false);
@@ -483,7 +484,7 @@ TEST_F(PullerTest, DestructorCancelsPullsUnderWay) {
   PullResult result;
   Puller* running = puller.get();
   std::thread caller([&] { result = running->Pull(one_, sink_, {}, {}); });
-  reading.Wait();
+  reading.Wait("the first read");
 
   puller.reset();
   caller.join();

@@ -13,6 +13,7 @@
 #include "storage/base/error_info.h"
 #include "storage/base/mutex.h"
 #include "storage/metadata/memory_metadata_store.h"
+#include "tests/support/await.h"
 #include "tests/support/core_requests.h"
 #include "tests/support/fault_injecting_metadata_store.h"
 #include "tests/support/status_matchers.h"
@@ -39,7 +40,7 @@ class BlockingMetadataStore final : public MetadataStore {
   // Waits until a commit waits.
   void AwaitCommit() {
     MutexLock lock(mutex_);
-    while (!waiting_) changed_.Wait(mutex_);
+    AwaitOrFail(mutex_, changed_, "a commit", [this] { return waiting_; });
   }
   int commits() {
     MutexLock lock(mutex_);
@@ -57,7 +58,8 @@ class BlockingMetadataStore final : public MetadataStore {
       MutexLock lock(mutex_);
       waiting_ = true;
       changed_.NotifyAll();
-      while (released_ == 0) changed_.Wait(mutex_);
+      AwaitOrFail(
+          mutex_, changed_, "Release", [this] { return released_ > 0; }, kPatienceOfFakes);
       --released_;
       ++commits_;
       waiting_ = false;
@@ -84,9 +86,9 @@ class Flag {
     set_ = true;
     changed_.NotifyAll();
   }
-  void Await() {
+  void Await(absl::string_view what) {
     MutexLock lock(mutex_);
-    while (!set_) changed_.Wait(mutex_);
+    AwaitOrFail(mutex_, changed_, what, [this] { return set_; });
   }
   bool is_set() {
     MutexLock lock(mutex_);
@@ -134,7 +136,7 @@ TEST(CommitterTest, JobIsAnsweredOnlyAfterItsCommit) {
   EXPECT_EQ(core.committer.durable(), Revision(0));
 
   store.Release(1);
-  answered.Await();
+  answered.Await("the answer to the job");
   EXPECT_TRUE(memory->Get("!revision").ok());
 }
 
@@ -157,7 +159,7 @@ TEST(CommitterTest, ReadThatSeesAnUnstoredStateWaitsForIt) {
   EXPECT_FALSE(answered.is_set());
 
   store.Release(1);
-  answered.Await();
+  answered.Await("the answer to the read");
 }
 
 TEST(CommitterTest, ReadOfAStoredStateIsAnsweredAtOnce) {
@@ -188,7 +190,7 @@ TEST(CommitterTest, WhatQueuesUpDuringACommitIsOneBatchInOrder) {
   }
 
   store.Release(2);
-  last.Await();
+  last.Await("the answer to the last job");
 
   EXPECT_EQ(store.commits(), 2);
   for (int i = 0; i < 20; ++i) EXPECT_EQ(order[i], i);
@@ -245,7 +247,7 @@ TEST(CommitterTest, FailingStoreAnswersNobodyAndEndsTheProcess) {
       EXPECT_EQ(status.code(), absl::StatusCode::kInternal);
       fatal.Set();
     });
-    fatal.Await();
+    fatal.Await("the fatal error");
     core.committer.Read([](const Registry&) {}, [&](Revision) { ++answers; });
   }
   EXPECT_EQ(answers, 0);

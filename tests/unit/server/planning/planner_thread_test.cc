@@ -9,6 +9,7 @@
 #include "server/commit/tick_thread.h"
 #include "storage/base/mutex.h"
 #include "storage/metadata/memory_metadata_store.h"
+#include "tests/support/await.h"
 #include "tests/support/core_requests.h"
 #include "tests/support/fake_clock.h"
 #include "tests/support/status_matchers.h"
@@ -55,7 +56,7 @@ TEST(PlannerThreadTest, WantedPlanIsMadeAndApplied) {
   committer.Submit(std::move(job));
 
   MutexLock lock(mutex);
-  while (!planned) changed.Wait(mutex);
+  AwaitOrFail(mutex, changed, "the plan to be applied", [&] { return planned; });
   planner.Stop();
 }
 

@@ -5,6 +5,7 @@
 
 #include "gtest/gtest.h"
 #include "storage/base/mutex.h"
+#include "tests/support/await.h"
 #include "tests/support/status_matchers.h"
 
 namespace muster {
@@ -29,11 +30,11 @@ TEST(StoreReadersTest, FullQueueRefuses) {
     MutexLock lock(mutex);
     begun = true;
     changed.NotifyAll();
-    while (!released) changed.Wait(mutex);
+    AwaitOrFail(mutex, changed, "the end of the test's calls", [&] { return released; });
   }));
   {
     MutexLock lock(mutex);
-    while (!begun) changed.Wait(mutex);
+    AwaitOrFail(mutex, changed, "the first call to begin", [&] { return begun; });
   }
   MUSTER_EXPECT_OK(pool->Submit([&] { ++ran; }));
   MUSTER_EXPECT_OK(pool->Submit([&] { ++ran; }));
