@@ -1,0 +1,157 @@
+// Which assemblies an agent joins, creates and leaves, at its start and when that changes.
+#include <string>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/support/status_matchers.h"
+#include "tests/unit/client/agent/agent_fixture.h"
+
+namespace muster {
+namespace {
+
+TEST_F(AgentTest, UnknownAssemblyIsAnErrorBeforeAnyRegistration) {
+  server_.SetAssembly(std::nullopt);
+
+  StartAgent();
+
+  EXPECT_THAT(Ended(), ErrorIs(absl::StatusCode::kNotFound, "ASSEMBLY_UNKNOWN"));
+  EXPECT_TRUE(server_.registrations().empty());
+}
+
+TEST_F(AgentTest, AbsentAssemblyIsCreatedWhereThatIsAskedFor) {
+  server_.SetAssembly(std::nullopt);
+  v1::Assembly wanted;
+  wanted.set_model_version("models/m/versions/v");
+  wanted.set_policy(v1::Assembly::FULL);
+  options_.memberships[0].create = wanted;
+
+  StartAgent();
+
+  ASSERT_TRUE(Eventually([&] { return server_.joins().size() == 1; }));
+  EXPECT_EQ(server_.calls("CreateAssembly"), 1);
+  EXPECT_TRUE(Eventually([&] { return observer_.created.load(); }));
+}
+
+TEST_F(AgentTest, AssemblyThatDiffersIsRefusedNamingBoth) {
+  v1::Assembly wanted;
+  wanted.set_model_version("models/m/versions/v2");
+  wanted.set_policy(v1::Assembly::BALANCED);
+  options_.memberships[0].create = wanted;
+
+  StartAgent();
+
+  const absl::Status status = Ended();
+  EXPECT_THAT(status, ErrorIs(absl::StatusCode::kFailedPrecondition, "ASSEMBLY_DIFFERS"));
+  EXPECT_THAT(std::string(status.message()),
+              testing::AllOf(testing::HasSubstr("models/m/versions/v,"),
+                             testing::HasSubstr("models/m/versions/v2,")));
+  EXPECT_TRUE(server_.registrations().empty());
+}
+
+TEST_F(AgentTest, EqualAssemblyIsJoinedWithoutCreation) {
+  v1::Assembly wanted;
+  wanted.set_model_version("models/m/versions/v");
+  wanted.set_policy(v1::Assembly::BALANCED);
+  options_.memberships[0].create = wanted;
+
+  StartAgent();
+
+  ASSERT_TRUE(Eventually([&] { return server_.joins().size() == 1; }));
+  EXPECT_EQ(server_.calls("CreateAssembly"), 0);
+}
+
+TEST_F(AgentTest, OtherClaimIsAnErrorWithTheWayOut) {
+  server_.Refuse("JoinAssembly",
+                 MakeError(absl::StatusCode::kFailedPrecondition, "CLAIM_DIFFERS", "differs"));
+
+  StartAgent();
+
+  const absl::Status status = Ended();
+  EXPECT_THAT(status, ErrorIs(absl::StatusCode::kFailedPrecondition, "CLAIM_DIFFERS"));
+  EXPECT_THAT(std::string(status.message()), testing::HasSubstr("leave the assembly first"));
+}
+
+// A second registration could take the name from a process that registered in between.
+TEST_F(AgentTest, JoinThatFailsForAWhileDoesNotRegisterAgain) {
+  server_.Refuse("JoinAssembly", absl::UnavailableError("busy"));
+  StartAgent();
+  ASSERT_TRUE(Eventually([&] { return server_.calls("JoinAssembly") >= 3; }));
+
+  server_.Refuse("JoinAssembly", absl::OkStatus());
+
+  ASSERT_TRUE(Eventually([&] { return !server_.heartbeats().empty(); }));
+  EXPECT_EQ(server_.registrations().size(), 1);
+}
+
+TEST_F(AgentTest, MembershipThatIsTakenBackIsLeftAndOneThatIsNewIsJoined) {
+  StartAgent();
+  ASSERT_TRUE(Eventually([&] { return server_.joins().size() == 1; }));
+
+  agent_->SetMemberships({});
+  EXPECT_TRUE(Eventually([&] { return observer_.left == 1; }));
+  EXPECT_EQ(server_.calls("LeaveAssembly"), 1);
+
+  agent_->SetMemberships(options_.memberships);
+  EXPECT_TRUE(Eventually([&] { return server_.joins().size() == 2; }));
+  EXPECT_EQ(server_.registrations().size(), 1);
+  EXPECT_EQ(server_.watches().size(), 1) << "the session goes on";
+}
+
+TEST_F(AgentTest, MembershipThatIsWantedAgainWhileItIsLeftIsJoinedAgain) {
+  observer_.on_left = [this] { agent_->SetMemberships(options_.memberships); };
+  StartAgent();
+  ASSERT_TRUE(Eventually([&] { return server_.joins().size() == 1; }));
+
+  agent_->SetMemberships({});
+
+  EXPECT_TRUE(Eventually([&] { return server_.joins().size() >= 2; }));
+  EXPECT_EQ(observer_.left, 1);
+}
+
+TEST_F(AgentTest, MembershipThatIsTakenBackBeforeTheStartIsNeverJoined) {
+  MakeAgent();
+  agent_->SetMemberships({});
+  RunAgent();
+
+  ASSERT_TRUE(Eventually([&] { return !server_.heartbeats().empty(); }));
+  EXPECT_EQ(server_.joins().size(), 0);
+}
+
+TEST_F(AgentTest, MembershipWithAnotherClaimIsLeftAndJoinedAgain) {
+  StartAgent();
+  ASSERT_TRUE(Eventually([&] { return server_.joins().size() == 1; }));
+
+  options_.memberships[0].claim.set_kind(v1::Claim::ALL);
+  agent_->SetMemberships(options_.memberships);
+
+  ASSERT_TRUE(Eventually([&] { return server_.joins().size() == 2; }));
+  EXPECT_EQ(observer_.left, 1);
+  EXPECT_EQ(server_.joins()[1].claim().kind(), v1::Claim::ALL);
+  agent_->SetMemberships(options_.memberships);
+  server_.ForgetNode();
+  ASSERT_TRUE(Eventually([&] { return server_.joins().size() == 3; }));
+  EXPECT_EQ(observer_.left, 1) << "the same claim is nothing new";
+}
+
+TEST_F(AgentTest, NewAssemblyThatIsUnknownIsToldOnceAndTheOthersGoOn) {
+  server_.Assign(0);
+  StartAgent();
+  ASSERT_TRUE(BecomesReported(0, v1::ShardReport::READY));
+
+  Membership other;
+  other.assembly = "assemblies/other";
+  other.claim.set_kind(v1::Claim::ANY);
+  agent_->SetMemberships({options_.memberships[0], other});
+  const int looks = server_.calls("GetAssembly");
+  ASSERT_TRUE(Eventually([&] { return server_.calls("GetAssembly") > looks + 3; }));
+  const size_t beats = server_.heartbeats().size();
+
+  EXPECT_TRUE(Eventually([&] { return server_.heartbeats().size() > beats; }));
+  EXPECT_FALSE(ended_.load());
+  MutexLock lock(observer_.mutex);
+  ASSERT_EQ(observer_.refused.size(), 1u);
+  EXPECT_THAT(observer_.refused[0], ErrorIs(absl::StatusCode::kNotFound, "ASSEMBLY_UNKNOWN"));
+}
+
+}  // namespace
+}  // namespace muster
