@@ -11,6 +11,8 @@
 
 namespace muster {
 
+inline constexpr uint64_t kGiB = uint64_t{1} << 30;
+
 // An input that owns its shards. Copies are whole.
 struct PlanSample {
   PlanInput input;
