@@ -181,27 +181,28 @@ class KilledPullTest : public ::testing::TestWithParam<uint64_t> {
                               MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     EXPECT_NE(shared, MAP_FAILED);
     fetched_ = new (shared) std::atomic<int64_t>(0);
+    // Before the forks, so that no child copies it.
+    store_.Set("a/x", bytes_);
   }
   ~KilledPullTest() override { munmap(fetched_, sizeof(*fetched_)); }
 
   // Ends with 0 once the shard is in the cache.
   void PullAndExit() {
-    ObjectStoreRegistry stores;
-    ScriptedStore store(stores);
-    store.Set("a/x", bytes_);
-    store.OnRead([this](const ScriptedStore::ReadCall& call) {
+    store_.OnRead([this](const ScriptedStore::ReadCall& call) {
       *fetched_ += call.length;
       return absl::OkStatus();
     });
     FakeClock clock;
     const auto random = NewSeededRandom(1);
     auto cache = ShardCache::Open(dir_.path() + "/c", {});
-    Puller puller(stores, clock, *random, {.connections = kConnections});
+    Puller puller(stores_, clock, *random, {.connections = kConnections});
     const auto result = puller.PullToCache(shard_, **cache, {}, {});
     _exit(result.pull.status.ok() ? 0 : 1);
   }
 
   TempDir dir_;
+  ObjectStoreRegistry stores_;
+  ScriptedStore store_{stores_};
   const std::string bytes_ = TestBytes(kPieces * kMiB, GetParam());
   const PullShard shard_ = ShardWithPieces(bytes_, {"fake://a/x"});
   std::atomic<int64_t>* fetched_ = nullptr;
