@@ -1,4 +1,4 @@
-"""Fixtures: a cluster per test, its logs when the test fails, and a limit on how long a test may take."""
+"""Fixtures: a cluster per test, its logs when the test fails, real storage servers, and a limit on how long a test may take."""
 
 import faulthandler
 import os
@@ -6,14 +6,20 @@ import pathlib
 import signal
 import subprocess
 import sys
+import zlib
 
 import pytest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+HERE = pathlib.Path(__file__).resolve().parent
+# For `harness`, and for `fault_proxy`.
+sys.path[:0] = [str(HERE), str(HERE.parent / "support")]
 
 from harness.cluster import Cluster  # noqa: E402
 from harness.conditions import cannot_run  # noqa: E402
+from harness.hdfs_server import HdfsServer  # noqa: E402
 from harness.hosts import Hosts  # noqa: E402
+from harness.remote_storage import find_only, random_weights  # noqa: E402
+from harness.s3_servers import SERVERS  # noqa: E402
 
 DEFAULT_LIMIT_SECONDS = 120
 
@@ -79,6 +85,44 @@ def cluster(new_cluster):
     made = new_cluster()
     made.start_server()
     return made
+
+
+@pytest.fixture(scope="module", params=SERVERS)
+def s3_server(request, tmp_path_factory):
+    """A real S3 server with a bucket "models"; each kind of them in turn."""
+    server = SERVERS[request.param](tmp_path_factory.mktemp(request.param) / "server")
+    server.make_bucket("models")
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def hdfs_server(tmp_path_factory):
+    """A real HDFS with two data nodes."""
+    server = HdfsServer(tmp_path_factory.mktemp("hdfs") / "server")
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def s3(s3_server, monkeypatch):
+    """The same, where every process finds it and nothing else: `muster`, agents, and Amazon's client."""
+    find_only(monkeypatch, s3_server.environment)
+    return s3_server
+
+
+@pytest.fixture
+def hdfs(hdfs_server, monkeypatch):
+    """The same, where every process finds it and nothing else."""
+    find_only(monkeypatch, hdfs_server.environment)
+    return hdfs_server
+
+
+@pytest.fixture(scope="module")
+def big_file(request, tmp_path_factory):
+    """Weights of as many bytes as the module's SIZE says, other ones for each module."""
+    seed = zlib.crc32(request.module.__name__.encode())
+    return random_weights(tmp_path_factory.mktemp("source"), request.module.SIZE, seed)
 
 
 @pytest.fixture

@@ -1,21 +1,23 @@
 """Shards on a real HDFS: the store's contract, the whole loop, other name nodes, and what users see when it refuses."""
 
+import contextlib
 import http.client
 import json
-import pathlib
 import re
 import subprocess
-import sys
 import urllib.parse
 
 import pytest
+from fault_proxy import Answer, Cut, CutRequest, FaultProxy, Flip, FlipRequest, Late, Replace, Resize, Times
+from fault_proxy import always, ever_since, first_of
 from harness import checkpoints
 from harness.cluster import free_port
-from harness.hdfs_server import HdfsServer
 from harness.remote_storage import (
+    at_once,
     check_contract,
+    check_loop,
     check_publishing_from,
-    find_only,
+    expect_only,
     publish_and_delete,
     publish_half,
     publish_raw,
@@ -25,44 +27,11 @@ from harness.remote_storage import (
     random_weights,
 )
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
-
-from fault_proxy import (  # noqa: E402
-    Answer,
-    Cut,
-    CutRequest,
-    FaultProxy,
-    Flip,
-    FlipRequest,
-    Late,
-    Replace,
-    Resize,
-    Times,
-    always,
-    ever_since,
-    first_of,
-)
 
 PIECE = 8 << 20
 SIZE = 5 * PIECE + 12_345
 
-
-@pytest.fixture(name="hdfs", scope="module")
-def serve(tmp_path_factory):
-    server = HdfsServer(tmp_path_factory.mktemp("hdfs") / "server")
-    yield server
-    server.stop()
-
-
-@pytest.fixture(autouse=True)
-def settings_of_the_server(hdfs, monkeypatch):
-    """What every process finds: `muster`, and agents."""
-    find_only(monkeypatch, hdfs.environment)
-
-
-@pytest.fixture(name="big_file", scope="module")
-def make_big_file(tmp_path_factory):
-    return random_weights(tmp_path_factory.mktemp("source"), SIZE, 31)
+pytestmark = pytest.mark.usefixtures("hdfs")
 
 
 @pytest.mark.limit(600)
@@ -73,15 +42,7 @@ def test_the_store_keeps_its_contract(hdfs, monkeypatch):
 
 @pytest.mark.limit(300)
 def test_published_loaded_and_assembled(cluster, hdfs, tmp_path):
-    source = checkpoints.write_hugging_face(tmp_path / "llama", checkpoints.transformer(layers=3))
-    cluster.muster("publish", source, "--model", "llama@v1", "--to", hdfs.uri("models/loop"), "--shards", 4)
-    cluster.create_assembly("demo", "llama@v1", min_nodes=2)
-    cluster.start_agents(2, "demo")
-    cluster.wait_ready("demo")
-    cluster.muster("verify", "llama@v1")
-    out = tmp_path / "out"
-    cluster.muster("assemble", "llama@v1", "--out", out)
-    assert checkpoints.open_directory(out) == checkpoints.open_directory(source)
+    check_loop(cluster, hdfs.uri("models/loop"), tmp_path)
 
 
 @pytest.mark.limit(300)
@@ -91,7 +52,7 @@ def test_the_name_node_that_serves_is_found(cluster, hdfs, big_file, tmp_path, m
     publish_raw(cluster, big_file, "hdfs://both/models/failover")
     out = tmp_path / "out"
     cluster.muster("pull", "llama@v1", "--out", out)
-    assert [checkpoints.md5_file(path) for path in out.rglob("*") if path.is_file()] == [checkpoints.md5_file(big_file)]
+    expect_only(out, big_file)
 
 
 @pytest.mark.limit(300)
@@ -107,7 +68,7 @@ def test_a_file_takes_over_where_hdfs_has_lost_it(cluster, hdfs, big_file, tmp_p
     out = tmp_path / "out"
     done = cluster.muster("pull", "llama@v1", "--out", out)
     assert lost in done.stderr and "FileNotFoundException" in done.stderr, done
-    assert [checkpoints.md5_file(path) for path in out.rglob("*") if path.is_file()] == [checkpoints.md5_file(big_file)]
+    expect_only(out, big_file)
 
 
 @pytest.mark.limit(300)
@@ -189,18 +150,19 @@ BROKEN = {
 @pytest.mark.limit(600)
 def test_what_breaks_on_the_way_is_told(cluster, hdfs, big_file, tmp_path):
     publish_raw(cluster, big_file, hdfs.uri("models/broken"))
+
+    def check(what, of_data, of_names, told):
+        with contextlib.closing(NameNodeBefore(hdfs)) as before:
+            before.of_data, before.of_names = of_data, of_names
+            pull_that_fails(cluster, tmp_path / what, before.environment, what, ["models/broken", *told])
+
+    at_once(check, [(what, *case) for what, case in BROKEN.items()])
+    # Here something arrives each time, and the next attempt asks for the rest.
     out = tmp_path / "out"
-    before = NameNodeBefore(hdfs)
-    environment = before.environment
-    try:
-        for what, (before.of_data, before.of_names, told) in BROKEN.items():
-            pull_that_fails(cluster, out, environment, what, ["models/broken", *told])
-        # Here something arrives each time, and the next attempt asks for the rest.
-        before.of_data, before.of_names = Cut(after=1_000_003), None
-        cluster.muster("pull", "llama@v1", "--out", out, env=environment)
-    finally:
-        before.close()
-    assert [checkpoints.md5_file(path) for path in out.rglob("*") if path.is_file()] == [checkpoints.md5_file(big_file)]
+    with contextlib.closing(NameNodeBefore(hdfs)) as before:
+        before.of_data = Cut(after=1_000_003)
+        cluster.muster("pull", "llama@v1", "--out", out, env=before.environment)
+    expect_only(out, big_file)
 
 
 @pytest.fixture(name="before")

@@ -6,18 +6,13 @@ Never a wrong byte (invariant 3, docs/design.md).
 import os
 import pathlib
 import shutil
-import subprocess
-import sys
 
 import pytest
+from fault_proxy import Answer, Cut, FaultProxy, Flip, Resize, Stall, Throttle
 from harness import checkpoints
 from harness.conditions import eventually
-from harness.remote_storage import check_publishing_from, make_certificate, random_weights
+from harness.remote_storage import check_publishing_from, make_certificate
 from harness.web_server import WebServer, read_over
-
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
-
-from fault_proxy import Answer, Cut, FaultProxy, Flip, Resize, Stall, Throttle  # noqa: E402
 
 PIECE = 1 << 20
 PIECES = 24
@@ -34,11 +29,6 @@ def plain_environment(monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     for name in ("CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"):
         monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture(name="big_file", scope="module")
-def make_big_file(tmp_path_factory):
-    return random_weights(tmp_path_factory.mktemp("source"), SIZE, 11)
 
 
 @pytest.fixture(name="web")

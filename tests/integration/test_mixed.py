@@ -1,49 +1,30 @@
 """One shard on storage of different kinds: a file, a bucket and HDFS, each failing where the test wants it to."""
 
 import pathlib
-import sys
 
 import pytest
+from fault_proxy import Answer, FaultProxy
 from harness import checkpoints
-from harness.hdfs_server import HdfsServer
 from harness.remote_storage import find_only, publish_raw, random_weights
-from harness.s3_servers import SERVERS
-
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
-
-from fault_proxy import Answer, FaultProxy  # noqa: E402
 
 PIECE = 8 << 20
 PIECES = 12
 SIZE = (PIECES - 1) * PIECE + 12_345
 NAME = "models/llama/versions/v1"
 
-
-@pytest.fixture(name="hdfs", scope="module")
-def serve_hdfs(tmp_path_factory):
-    server = HdfsServer(tmp_path_factory.mktemp("hdfs") / "server")
-    yield server
-    server.stop()
-
-
-@pytest.fixture(name="s3", scope="module")
-def serve_s3(tmp_path_factory):
-    server = SERVERS["versity"](tmp_path_factory.mktemp("s3") / "server")
-    server.make_bucket("models")
-    yield server
-    server.stop()
+pytestmark = pytest.mark.parametrize("s3_server", ["versity"], indirect=True)
 
 
 @pytest.mark.limit(300)
-def test_each_kind_takes_over_from_the_one_before(cluster, s3, hdfs, tmp_path, monkeypatch):
+def test_each_kind_takes_over_from_the_one_before(cluster, s3_server, hdfs_server, tmp_path, monkeypatch):
     """The file rots in its second third, the bucket refuses the last; every byte is verified all the same."""
-    find_only(monkeypatch, {**s3.environment, **hdfs.environment})
+    find_only(monkeypatch, {**s3_server.environment, **hdfs_server.environment})
     source = random_weights(tmp_path, SIZE, 37)
     publish_raw(cluster, source, f"file://{cluster.store}")
     shard = cluster.api().shards("llama", "v1")[0]
     path = pathlib.Path(shard.locations[0].uri.removeprefix("file://"))
     cluster.muster("publish", source, "--model", "copies@s3", "--to", "s3://models/mixed", "--strategy", "raw", "--shards", 1)
-    cluster.muster("publish", source, "--model", "copies@hdfs", "--to", hdfs.uri("mixed"), "--strategy", "raw", "--shards", 1)
+    cluster.muster("publish", source, "--model", "copies@hdfs", "--to", hdfs_server.uri("mixed"), "--strategy", "raw", "--shards", 1)
     api = cluster.api()
     for priority, version in ((5, "s3"), (9, "hdfs")):
         there = api.shards("copies", version)[0].locations[0].uri
@@ -52,8 +33,7 @@ def test_each_kind_takes_over_from_the_one_before(cluster, s3, hdfs, tmp_path, m
     for piece in range(PIECES // 3, PIECES):
         checkpoints.flip_byte(path, piece * PIECE + 77)
 
-    host, port = s3.endpoint.removeprefix("http://").split(":")
-    with FaultProxy((host, int(port))) as proxy:
+    with FaultProxy(s3_server.address) as proxy:
         late = PIECES * 2 // 3 * PIECE
         proxy.fault = lambda request: Answer(403) if (request.first or 0) >= late else None
         out = tmp_path / "out"
@@ -65,12 +45,12 @@ def test_each_kind_takes_over_from_the_one_before(cluster, s3, hdfs, tmp_path, m
 
 
 @pytest.mark.limit(300)
-def test_agents_load_a_model_whose_shards_are_on_three_kinds(cluster, s3, hdfs, tmp_path, monkeypatch):
+def test_agents_load_a_model_whose_shards_are_on_three_kinds(cluster, s3_server, hdfs_server, tmp_path, monkeypatch):
     """Each shard has all three locations, and another one of them is gone for each."""
-    find_only(monkeypatch, {**s3.environment, **hdfs.environment})
+    find_only(monkeypatch, {**s3_server.environment, **hdfs_server.environment})
     source = checkpoints.write_hugging_face(tmp_path / "llama", checkpoints.transformer(layers=3))
     api = cluster.api()
-    for version, to in (("v1", f"file://{cluster.store}"), ("s3", "s3://models/three"), ("hdfs", hdfs.uri("three"))):
+    for version, to in (("v1", f"file://{cluster.store}"), ("s3", "s3://models/three"), ("hdfs", hdfs_server.uri("three"))):
         cluster.muster("publish", source, "--model", f"llama@{version}", "--to", to, "--shards", 6)
     lost = 0
     copies = {version: api.shards("llama", version) for version in ("s3", "hdfs")}

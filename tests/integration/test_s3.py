@@ -1,16 +1,18 @@
 """Shards on real servers of the S3 protocol: the store's contract, the whole loop, and what a user sees when a server refuses."""
 
 import json
-import pathlib
 import random
-import sys
 
 import pytest
+from fault_proxy import Answer, Cut, CutRequest, FaultProxy, Flip, FlipRequest, Late, Replace, Resize, Times
+from fault_proxy import always, ever_since, first_of
 from harness import checkpoints
 from harness.remote_storage import (
+    at_once,
     check_contract,
+    check_loop,
     check_publishing_from,
-    find_only,
+    expect_only,
     publish_and_delete,
     publish_half,
     publish_raw,
@@ -19,48 +21,13 @@ from harness.remote_storage import (
     pull_that_fails,
     random_weights,
 )
-from harness.s3_servers import SECRET_KEY, SERVERS
-
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
-
-from fault_proxy import (  # noqa: E402
-    Answer,
-    Cut,
-    CutRequest,
-    FaultProxy,
-    Flip,
-    FlipRequest,
-    Late,
-    Replace,
-    Resize,
-    Times,
-    always,
-    ever_since,
-    first_of,
-)
+from harness.s3_servers import SECRET_KEY
 
 PIECE = 8 << 20
 PIECES = 8
 SIZE = (PIECES - 1) * PIECE + 12_345
 
-
-@pytest.fixture(name="s3", scope="module", params=SERVERS)
-def serve(request, tmp_path_factory):
-    server = SERVERS[request.param](tmp_path_factory.mktemp(request.param) / "server")
-    server.make_bucket("models")
-    yield server
-    server.stop()
-
-
-@pytest.fixture(autouse=True)
-def settings_of_the_server(s3, monkeypatch):
-    """What every process finds: `muster`, agents, and Amazon's client."""
-    find_only(monkeypatch, s3.environment)
-
-
-@pytest.fixture(name="big_file", scope="module")
-def make_big_file(tmp_path_factory):
-    return random_weights(tmp_path_factory.mktemp("source"), SIZE, 23)
+pytestmark = pytest.mark.usefixtures("s3")
 
 
 @pytest.fixture(name="folder")
@@ -83,15 +50,7 @@ def test_the_store_keeps_its_contract():
 
 @pytest.mark.limit(300)
 def test_published_loaded_and_assembled(cluster, tmp_path, folder):
-    source = checkpoints.write_hugging_face(tmp_path / "llama", checkpoints.transformer(layers=3))
-    cluster.muster("publish", source, "--model", "llama@v1", "--to", folder, "--shards", 4)
-    cluster.create_assembly("demo", "llama@v1", min_nodes=2)
-    cluster.start_agents(2, "demo")
-    cluster.wait_ready("demo")
-    cluster.muster("verify", "llama@v1")
-    out = tmp_path / "out"
-    cluster.muster("assemble", "llama@v1", "--out", out)
-    assert checkpoints.open_directory(out) == checkpoints.open_directory(source)
+    check_loop(cluster, folder, tmp_path)
     assert SECRET_KEY not in cluster.show_logs()
 
 
@@ -140,12 +99,11 @@ def test_a_worse_location_of_another_kind_takes_over(cluster, s3, big_file, tmp_
     cluster.api().models.AddLocations(
         name=name, entries=[{"shard": 0, "location": {"uri": f"file://{copy}", "priority": 9}}]
     )
-    host, port = s3.endpoint.removeprefix("http://").split(":")
-    with FaultProxy((host, int(port))) as proxy:
+    with FaultProxy(s3.address) as proxy:
         proxy.fault = lambda request: Answer(403) if request.number >= PIECES // 2 else None
         out = tmp_path / "out"
         done = cluster.muster("pull", "llama@v1", "--out", out, env={"AWS_ENDPOINT_URL": proxy.url})
-    assert [checkpoints.md5_file(path) for path in out.rglob("*") if path.is_file()] == [checkpoints.md5_file(big_file)]
+    expect_only(out, big_file)
     assert uri in done.stderr, done
 
 
@@ -153,9 +111,8 @@ def test_a_worse_location_of_another_kind_takes_over(cluster, s3, big_file, tmp_
 def test_a_wrong_byte_is_told_and_nothing_is_visible(cluster, s3, big_file, tmp_path, folder):
     """What else can go wrong on the way is tested over HTTP, which is the same code."""
     publish_raw(cluster, big_file, folder)
-    host, port = s3.endpoint.removeprefix("http://").split(":")
     out = tmp_path / "out"
-    with FaultProxy((host, int(port))) as proxy:
+    with FaultProxy(s3.address) as proxy:
         proxy.fault = lambda request: Flip(at=PIECE + 5)
         done = cluster.muster("pull", "llama@v1", "--out", out, env={"AWS_ENDPOINT_URL": proxy.url}, check=False)
     assert done.code == 1, done
@@ -201,20 +158,21 @@ BROKEN = {
 
 
 @pytest.mark.limit(600)
-@pytest.mark.parametrize("s3", ["versity"], indirect=True)  # What breaks is the proxy, whatever is behind it.
+@pytest.mark.parametrize("s3_server", ["versity"], indirect=True)  # What breaks is the proxy, whatever is behind it.
 def test_what_breaks_on_the_way_is_told(cluster, s3, big_file, tmp_path, folder):
     publish_raw(cluster, big_file, folder)
+
+    def check(what, fault, told):
+        with FaultProxy(s3.address, lambda request: fault if request.first is not None else None) as proxy:
+            done = pull_that_fails(cluster, tmp_path / what, {"AWS_ENDPOINT_URL": proxy.url}, what, [folder, *told])
+        assert SECRET_KEY not in done.text
+
+    at_once(check, [(what, *case) for what, case in BROKEN.items()])
+    # Here something arrives each time, and the next attempt asks for the rest.
     out = tmp_path / "out"
-    host, port = s3.endpoint.removeprefix("http://").split(":")
-    with FaultProxy((host, int(port))) as proxy:
-        for what, (fault, told) in BROKEN.items():
-            proxy.fault = lambda request, fault=fault: fault if request.first is not None else None
-            done = pull_that_fails(cluster, out, {"AWS_ENDPOINT_URL": proxy.url}, what, [folder, *told])
-            assert SECRET_KEY not in done.text
-        # Here something arrives each time, and the next attempt asks for the rest.
-        proxy.fault = lambda request: Cut(after=1_000_003) if request.first is not None else None
+    with FaultProxy(s3.address, lambda request: Cut(after=1_000_003) if request.first is not None else None) as proxy:
         cluster.muster("pull", "llama@v1", "--out", out, env={"AWS_ENDPOINT_URL": proxy.url})
-    assert [checkpoints.md5_file(path) for path in out.rglob("*") if path.is_file()] == [checkpoints.md5_file(big_file)]
+    expect_only(out, big_file)
 
 
 def passing_faults():
@@ -252,8 +210,7 @@ def expect_nothing_stored(s3):
 
 @pytest.mark.limit(300)
 def test_uploads_get_over_what_passes(cluster, s3, three_parts):
-    host, port = s3.endpoint.removeprefix("http://").split(":")
-    with FaultProxy((host, int(port))) as proxy:
+    with FaultProxy(s3.address) as proxy:
         for what, faults in passing_faults().items():
             proxy.fault = first_of(*faults)
             publish_and_delete(cluster, three_parts, "s3://models/uploads", {"AWS_ENDPOINT_URL": proxy.url})
@@ -288,11 +245,10 @@ BREAKS_UPLOADS = {
 
 
 @pytest.mark.limit(300)
-@pytest.mark.parametrize("s3", ["versity"], indirect=True)
+@pytest.mark.parametrize("s3_server", ["versity"], indirect=True)
 def test_what_breaks_an_upload_is_told_and_taken_back(cluster, s3, three_parts):
     folder = "s3://models/uploads"
-    host, port = s3.endpoint.removeprefix("http://").split(":")
-    with FaultProxy((host, int(port))) as proxy:
+    with FaultProxy(s3.address) as proxy:
         for what, (proxy.fault, told) in BREAKS_UPLOADS.items():
             environment = {"AWS_ENDPOINT_URL": proxy.url}
             done = publish_that_fails(cluster, three_parts, folder, environment, what, [folder, *told])
@@ -302,11 +258,10 @@ def test_what_breaks_an_upload_is_told_and_taken_back(cluster, s3, three_parts):
 
 
 @pytest.mark.limit(300)
-@pytest.mark.parametrize("s3", ["versity"], indirect=True)
+@pytest.mark.parametrize("s3_server", ["versity"], indirect=True)
 def test_credentials_that_expire_half_way_cost_no_shard(cluster, s3, three_parts):
     folder = "s3://models/uploads"
-    host, port = s3.endpoint.removeprefix("http://").split(":")
-    with FaultProxy((host, int(port)), ever_since("shard-00001", s3_error(403, "ExpiredToken"))) as proxy:
+    with FaultProxy(s3.address, ever_since("shard-00001", s3_error(403, "ExpiredToken"))) as proxy:
         done = publish_half(cluster, three_parts, folder, {"AWS_ENDPOINT_URL": proxy.url}, [folder, "ExpiredToken", "get others"])
     assert SECRET_KEY not in done.text
     publish_the_rest(cluster, three_parts, folder)

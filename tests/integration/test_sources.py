@@ -1,8 +1,6 @@
 """Model directories as users have them: inspected, published, and assembled to what an engine opens."""
 
-import json
 import os
-import pathlib
 import random
 
 import pytest

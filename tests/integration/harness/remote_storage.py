@@ -1,5 +1,6 @@
 """What the tests of real storage servers share."""
 
+import concurrent.futures
 import os
 import pathlib
 import random
@@ -39,6 +40,19 @@ def publish_raw(cluster, source, folder, *args, shards=1, **kwargs):
     return cluster.muster(
         "publish", source, "--model", "llama@v1", "--to", folder, "--strategy", "raw", "--shards", shards, *args, **kwargs
     )
+
+
+def expect_only(out, source):
+    """`out` holds one file, with the bytes of `source`."""
+    found = [checkpoints.md5_file(path) for path in out.rglob("*") if path.is_file()]
+    assert found == [checkpoints.md5_file(source)]
+
+
+def at_once(check, cases):
+    """Calls `check(*case)` for all of them at the same time: most of it is spent waiting to try again."""
+    with concurrent.futures.ThreadPoolExecutor(len(cases)) as pool:
+        for done in [pool.submit(check, *case) for case in cases]:
+            done.result()
 
 
 def pull_that_fails(cluster, out, environment, what, told):
@@ -82,6 +96,19 @@ def publish_the_rest(cluster, source, folder):
     assert "1 of 3 shards were stored already" in done.stdout, done
     cluster.muster("verify", "llama@v1")
     cluster.muster("models", "delete", "llama@v1", "--with-objects")
+
+
+def check_loop(cluster, folder, tmp_path):
+    """A model is published to `folder`, loaded by two agents, verified and assembled, and is what it was."""
+    source = checkpoints.write_hugging_face(tmp_path / "llama", checkpoints.transformer(layers=3))
+    cluster.muster("publish", source, "--model", "llama@v1", "--to", folder, "--shards", 4)
+    cluster.create_assembly("demo", "llama@v1", min_nodes=2)
+    cluster.start_agents(2, "demo")
+    cluster.wait_ready("demo")
+    cluster.muster("verify", "llama@v1")
+    out = tmp_path / "out"
+    cluster.muster("assemble", "llama@v1", "--out", out)
+    assert checkpoints.open_directory(out) == checkpoints.open_directory(source)
 
 
 def check_publishing_from(cluster, uri, source, tmp_path):

@@ -46,6 +46,12 @@ class S3Server:
             "no_proxy": "127.0.0.1",
         }
 
+    @property
+    def address(self):
+        """Host and port."""
+        host, port = self.endpoint.removeprefix("http://").split(":")
+        return host, int(port)
+
     def aws(self, *args):
         """Runs the `aws` command of Amazon's own client; returns what it printed."""
         command = [pathlib.Path(sys.executable).parent / "aws", *map(str, args)]
