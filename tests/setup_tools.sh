@@ -2,7 +2,9 @@
 # Makes what the integration tests need beside the build: build/venv with tests/integration/requirements.txt,
 # grpcurl, versitygw, Hadoop, linearize and overload in build/tools. Does nothing, and needs no network, when all are there already.
 #
-# Usage: setup_tools.sh [--packages]      --packages: install the Debian packages first; Go, Java and Maven where they are missing
+# Usage: setup_tools.sh [--packages [--without-torch]]
+#   --packages        install the Debian packages first; Go, Java and Maven where they are missing
+#   --without-torch   but not python3-torch, without which test_torch.py does not run
 set -euo pipefail
 
 readonly grpcurl_version=v1.9.1 # The last one that Debian 12's Go 1.19 builds.
@@ -39,6 +41,14 @@ install_packages() {
   command -v mvn >/dev/null || echo maven >>"$list"
   [[ ! -s $list ]] || "$root/deploy/install_packages.sh" "$list"
   rm -f "$list"
+}
+
+# More than all the others together, and one file of tests needs it.
+install_torch() {
+  [[ $(dpkg-query -W -f='${db:Status-Status}' python3-torch 2>/dev/null) != installed ]] || return 0
+  echo "setup_tools: installing python3-torch, since test_torch.py compares with what the real torch writes and reads:" \
+    "150 MB to fetch, 650 MB on disk, one to two minutes; --without-torch leaves it out"
+  "$root/deploy/install_packages.sh" "$root/tests/packages-torch.txt"
 }
 
 # Prefers Debian's Python, for which python3-venv is installed, to whatever else is first in PATH.
@@ -124,10 +134,14 @@ make_own() {
   echo "$sum" >"$stamp"
 }
 
-case ${1:-} in
-  --packages) install_packages ;;
+case "$*" in
+  --packages)
+    install_packages
+    install_torch
+    ;;
+  "--packages --without-torch") install_packages ;;
   "") ;;
-  *) fail "usage: tests/setup_tools.sh [--packages]" ;;
+  *) fail "usage: tests/setup_tools.sh [--packages [--without-torch]]" ;;
 esac
 mkdir -p "$root/build"
 make_venv

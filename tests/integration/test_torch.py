@@ -26,7 +26,7 @@ def write_torch_files(tmp_path_factory):
     """What torch_writer.py makes, and what it expects to be found."""
     found = subprocess.run([DEBIAN_PYTHON, "-c", "import torch"], capture_output=True, text=True, check=False)
     if found.returncode != 0:
-        cannot_run(f"{DEBIAN_PYTHON} has no torch (tests/packages.txt names python3-torch): {found.stderr[-300:]}")
+        cannot_run(f"{DEBIAN_PYTHON} has no torch (tests/packages-torch.txt): {found.stderr[-300:]}")
     directory = tmp_path_factory.mktemp("torch")
     subprocess.run([DEBIAN_PYTHON, str(WRITER), str(directory)], check=True, timeout=100)
     return directory
