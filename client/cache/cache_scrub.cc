@@ -5,21 +5,9 @@
 #include <utility>
 #include <vector>
 
+#include "storage/base/backoff.h"
+
 namespace muster {
-namespace {
-
-// A wait is cut into slices of this length, so that an end is noticed.
-constexpr absl::Duration kSleepSlice = absl::Milliseconds(100);
-
-void SleepUntil(Clock& clock, absl::Duration until, const std::stop_token& stop) {
-  while (!stop.stop_requested()) {
-    const absl::Duration left = until - clock.Monotonic();
-    if (left <= absl::ZeroDuration()) return;
-    clock.SleepFor(std::min(left, kSleepSlice));
-  }
-}
-
-}  // namespace
 
 void ScrubCache(ShardCache& cache, Clock& clock, const ScrubOptions& options, const OnGone& on_gone,
                 const std::stop_token& stop) {
@@ -28,7 +16,7 @@ void ScrubCache(ShardCache& cache, Clock& clock, const ScrubOptions& options, co
   if (!items.ok()) return;
   absl::Duration next_read = clock.Monotonic();
   const ReadPace pace = [&](int64_t bytes) {
-    SleepUntil(clock, next_read, stop);
+    SleepUnlessStopped(clock, next_read - clock.Monotonic(), stop);
     next_read = std::max(next_read, clock.Monotonic()) +
                 absl::Seconds(static_cast<double>(bytes) /
                               static_cast<double>(std::max<int64_t>(options.bytes_per_second, 1)));
@@ -62,7 +50,7 @@ CacheScrubber::CacheScrubber(ShardCache& cache, Clock& clock, const ScrubOptions
         while (!stop.stop_requested()) {
           const absl::Duration next = clock.Monotonic() + options.interval;
           ScrubCache(cache, clock, options, on_gone, stop);
-          SleepUntil(clock, next, stop);
+          SleepUnlessStopped(clock, next - clock.Monotonic(), stop);
         }
       }) {}
 

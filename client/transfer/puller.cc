@@ -75,8 +75,8 @@ class Puller::Engine {
   Engine(const ObjectStoreRegistry& stores, Clock& clock, Random& random, PullerOptions options);
   ~Engine();
 
-  PullResult Run(const CheckedShard& shard, PieceSink& sink, const std::stop_token& stop,
-                 const PullProgress& progress, ReadGate* gate);
+  PullResult Pull(const CheckedShard& shard, PieceSink& sink, const std::stop_token& stop,
+                  const PullProgress& progress, ReadGate* gate);
 
   // Brackets every call of the puller: the destructor stops and awaits it.
   void Enter(CallStop* call);
@@ -136,9 +136,9 @@ class Puller::Engine {
   Job* NextJob() MUSTER_REQUIRES(mutex_);
   std::optional<Work> NextSecondRead() MUSTER_REQUIRES(mutex_);
   void WaitForWork() MUSTER_REQUIRES(mutex_);
-  std::optional<PullFailure> Run(const Work& work, StepMeans::Connection& connection);
-  std::optional<PullFailure> Run(const Work& work, absl::Span<char> buffer,
-                                 StepMeans::Connection& connection) const;
+  std::optional<PullFailure> RunWork(const Work& work, StepMeans::Connection& connection);
+  std::optional<PullFailure> RunRead(const Work& work, absl::Span<char> buffer,
+                                     StepMeans::Connection& connection) const;
   std::optional<PullFailure> CheckMemory(const CheckedShard& shard, int64_t step_bytes);
 
   const ObjectStoreRegistry& stores_;
@@ -289,7 +289,7 @@ void Puller::Engine::WorkerLoop() {
     }
     ExtraConnection extra;
     std::optional<PullFailure> failure =
-        connection.has_value() ? Run(*work, *connection) : Run(*work, extra);
+        connection.has_value() ? RunWork(*work, *connection) : RunWork(*work, extra);
     connection.reset();
     MutexLock lock(mutex_);
     memory_bytes_ -= memory;
@@ -302,24 +302,24 @@ void Puller::Engine::WorkerLoop() {
   }
 }
 
-std::optional<PullFailure> Puller::Engine::Run(const Work& work,
-                                               StepMeans::Connection& connection) {
+std::optional<PullFailure> Puller::Engine::RunWork(const Work& work,
+                                                   StepMeans::Connection& connection) {
   // A second read that was announced is also made: the first one may wait for its end.
   if (work.job->stop.stop_requested() && !work.second.has_value()) return CancelledFailure();
   const auto size = static_cast<size_t>(work.job->pull.step_memory_bytes());
-  if (size == 0) return Run(work, {}, connection);
+  if (size == 0) return RunRead(work, {}, connection);
   absl::StatusOr<IoBuffer> buffer = buffers_.Take(size);
   if (!buffer.ok()) {
-    if (work.second.has_value()) return Run(work, {}, connection);
+    if (work.second.has_value()) return RunRead(work, {}, connection);
     return NodeFailure(Annotate(buffer.status(), "for a piece; lower the memory budget"));
   }
-  auto failure = Run(work, {buffer->get(), size}, connection);
+  auto failure = RunRead(work, {buffer->get(), size}, connection);
   buffers_.GiveBack(*std::move(buffer), size);
   return failure;
 }
 
-std::optional<PullFailure> Puller::Engine::Run(const Work& work, absl::Span<char> buffer,
-                                               StepMeans::Connection& connection) const {
+std::optional<PullFailure> Puller::Engine::RunRead(const Work& work, absl::Span<char> buffer,
+                                                   StepMeans::Connection& connection) const {
   Job& job = *work.job;
   if (work.second.has_value()) {
     return job.pull.RunSecondRead(
@@ -352,9 +352,9 @@ std::optional<PullFailure> Puller::Engine::CheckMemory(const CheckedShard& shard
   return std::nullopt;
 }
 
-PullResult Puller::Engine::Run(const CheckedShard& shard, PieceSink& sink,
-                               const std::stop_token& stop, const PullProgress& progress,
-                               ReadGate* gate) {
+PullResult Puller::Engine::Pull(const CheckedShard& shard, PieceSink& sink,
+                                const std::stop_token& stop, const PullProgress& progress,
+                                ReadGate* gate) {
   if (!shard.has_pieces() && !sink.HoldsBack()) {
     return Failed(absl::FailedPreconditionError(
         absl::StrCat(shard.name(),
@@ -442,7 +442,7 @@ PullResult Puller::Pull(const PullShard& shard, PieceSink& sink, const std::stop
   if (!checked.ok()) return Failed(checked.status());
   Engine& engine = *engine_;
   const Call<Engine> call(engine, stop);
-  return engine.Run(*checked, sink, call.token(), progress, nullptr);
+  return engine.Pull(*checked, sink, call.token(), progress, nullptr);
 }
 
 CachedPullResult Puller::PullToCache(const PullShard& shard, ShardCache& cache,
@@ -466,7 +466,7 @@ CachedPullResult Puller::PullToCache(const PullShard& shard, ShardCache& cache,
     result.entry = std::move(acquired->entry);
     if (progress) progress(checked->size_bytes());
   } else {
-    result.pull = engine.Run(*checked, *acquired->part, call.token(), progress, gate);
+    result.pull = engine.Pull(*checked, *acquired->part, call.token(), progress, gate);
     if (result.pull.status.ok()) {
       absl::StatusOr<CachedShard> entry = acquired->part->Commit();
       if (entry.ok()) {
@@ -502,7 +502,7 @@ MemoryPullResult Puller::PullToMemory(const PullShard& shard, int64_t max_bytes,
   }
   Engine& engine = *engine_;
   const Call<Engine> call(engine, stop);
-  result.pull = engine.Run(*checked, **sink, call.token(), progress, nullptr);
+  result.pull = engine.Pull(*checked, **sink, call.token(), progress, nullptr);
   if (!result.pull.status.ok()) return result;
   result.size_bytes = checked->size_bytes();
   result.bytes = (*sink)->Take();

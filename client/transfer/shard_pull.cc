@@ -29,8 +29,6 @@ using muster::v1::ShardFailure;
 
 // What is read at once from a shard without pieces.
 constexpr int64_t kRangeBytes = int64_t{8} << 20;
-// A wait is cut into slices of this length, so that a cancel is noticed.
-constexpr absl::Duration kSleepSlice = absl::Milliseconds(20);
 
 bool MayRetry(absl::StatusCode code) {
   return code == absl::StatusCode::kUnavailable || code == absl::StatusCode::kDeadlineExceeded;
@@ -114,7 +112,7 @@ std::optional<PullFailure> ShardPull::RunStep(size_t step, const StepMeans& mean
   }
   const std::stop_token stop = race_.Begin(step, means.stop);
   std::optional<PullFailure> failure =
-      Run(step, {.buffer = means.buffer, .connection = means.connection, .stop = stop});
+      Attempt(step, {.buffer = means.buffer, .connection = means.connection, .stop = stop});
   race_.End(step);
   if (failure.has_value()) return failure;
   MutexLock lock(mutex_);
@@ -122,7 +120,7 @@ std::optional<PullFailure> ShardPull::RunStep(size_t step, const StepMeans& mean
   return std::nullopt;
 }
 
-std::optional<PullFailure> ShardPull::Run(size_t step, const StepMeans& means) {
+std::optional<PullFailure> ShardPull::Attempt(size_t step, const StepMeans& means) {
   if (!shard_.has_pieces()) {
     return FromSomeLocation(
         step, [&](size_t location) { return FetchWhole(location, means); }, means);
@@ -199,6 +197,7 @@ std::optional<PullFailure> ShardPull::FromSomeLocation(size_t piece, const Fetch
   const std::stop_token& stop = means.stop;
   std::set<size_t> done_with;
   std::vector<PullFailure> failures;
+  Backoff backoff(environment_.random, environment_.retry.backoff);
   for (int attempt = 1; attempt <= environment_.retry.attempts; ++attempt) {
     bool retry = false;
     for (const size_t location : book_.Candidates(piece)) {
@@ -220,7 +219,7 @@ std::optional<PullFailure> ShardPull::FromSomeLocation(size_t piece, const Fetch
       failures.push_back(*std::move(failure));
     }
     if (!retry || attempt == environment_.retry.attempts) break;
-    BackOff(attempt, stop);
+    SleepUnlessStopped(environment_.clock, backoff.Next(), stop);
   }
   if (stop.stop_requested()) return Stopped(piece);
   const PullFailure* heaviest = Heaviest(failures);
@@ -289,11 +288,11 @@ absl::Status ShardPull::ReadRange(const LocationBook::Source& source, int64_t of
 
 absl::Status ShardPull::ReadRangeWithRetries(const LocationBook::Source& source, int64_t offset,
                                              absl::Span<char> out, const StepMeans& means) {
+  Backoff backoff(environment_.random, environment_.retry.backoff);
   for (int attempt = 1;; ++attempt) {
     absl::Status status = ReadRange(source, offset, out, means);
     if (!MayRetry(status.code()) || attempt >= environment_.retry.attempts) return status;
-    BackOff(attempt, means.stop);
-    if (means.stop.stop_requested()) return status;
+    if (!SleepUnlessStopped(environment_.clock, backoff.Next(), means.stop)) return status;
   }
 }
 
@@ -327,19 +326,6 @@ std::optional<PullFailure> ShardPull::Stopped(size_t step) {
 
 PullFailure ShardPull::Cancelled() const {
   return NodeFailure(absl::CancelledError(absl::StrCat(shard_.name(), ": the pull was cancelled")));
-}
-
-void ShardPull::BackOff(int attempt, const std::stop_token& stop) {
-  const PullRetry& retry = environment_.retry;
-  // The shift is bounded so that the product stays finite; max_backoff is reached long before.
-  const absl::Duration full = std::min(
-      retry.max_backoff, retry.initial_backoff * (int64_t{1} << std::min(attempt - 1, 20)));
-  absl::Duration left = full * (0.5 + environment_.random.NextDouble() / 2);
-  while (left > absl::ZeroDuration() && !stop.stop_requested()) {
-    const absl::Duration slice = std::min(left, kSleepSlice);
-    environment_.clock.SleepFor(slice);
-    left -= slice;
-  }
 }
 
 void ShardPull::Progress(int64_t done_bytes, bool from_start) {

@@ -21,6 +21,7 @@
 #include "client/transfer/pull_failure.h"
 #include "client/transfer/read_gate.h"
 #include "client/transfer/step_race.h"
+#include "storage/base/backoff.h"
 #include "storage/base/clock.h"
 #include "storage/base/mutex.h"
 #include "storage/base/random.h"
@@ -35,8 +36,7 @@ using PullProgress = std::function<void(int64_t done_bytes)>;
 // locations.
 struct PullRetry {
   int attempts = 4;
-  absl::Duration initial_backoff = absl::Milliseconds(100);
-  absl::Duration max_backoff = absl::Seconds(5);
+  BackoffOptions backoff = {};
 };
 
 // What a step of a pull works with.
@@ -119,7 +119,7 @@ class ShardPull {
   // Fetches the step's bytes from one location.
   using Fetch = std::function<std::optional<PullFailure>(size_t location)>;
 
-  std::optional<PullFailure> Run(size_t step, const StepMeans& means);
+  std::optional<PullFailure> Attempt(size_t step, const StepMeans& means);
   std::optional<PullFailure> FromSomeLocation(size_t piece, const Fetch& fetch,
                                               const StepMeans& means);
   std::optional<PullFailure> FetchPiece(size_t piece, size_t location, absl::Span<char> out,
@@ -137,7 +137,6 @@ class ShardPull {
   PullFailure NoLocationLeft() const;
   std::optional<PullFailure> Stopped(size_t step);
   PullFailure Cancelled() const;
-  void BackOff(int attempt, const std::stop_token& stop);
   void Progress(int64_t done_bytes, bool from_start);
 
   const Environment environment_;

@@ -480,7 +480,7 @@ TEST_F(PullerTest, DestructorCancelsPullsUnderWay) {
   });
   auto puller = std::make_unique<Puller>(
       stores_, clock_, *random_,
-      PullerOptions{.retry = {.attempts = 1 << 30, .initial_backoff = absl::Milliseconds(1)}});
+      PullerOptions{.retry = {.attempts = 1 << 30, .backoff = {.initial = absl::Milliseconds(1)}}});
   PullResult result;
   Puller* running = puller.get();
   std::thread caller([&] { result = running->Pull(one_, sink_, {}, {}); });
