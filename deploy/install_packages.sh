@@ -21,7 +21,7 @@ for list in "$@"; do
 done
 
 command -v dpkg-query >/dev/null && command -v apt-get >/dev/null ||
-  fail "this is no Debian system; install by hand what $* list (Debian 12's names)"
+  fail "this is not a Debian system; install by hand the packages that $* list (with Debian 12's names)"
 
 # One call for all; those that dpkg has never heard of are reported on stderr only.
 installed=$(dpkg-query -W -f='${db:Status-Status} ${Package}\n' "${wanted[@]}" 2>/dev/null |

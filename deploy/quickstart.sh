@@ -42,7 +42,7 @@ while [[ $# -gt 0 ]]; do
       ;;
     --keep) keep=yes && shift ;;
     -h | --help) usage && exit 0 ;;
-    -*) wrong_usage "there is no option $1" ;;
+    -*) wrong_usage "unknown option $1" ;;
     *)
       [[ -z $checkpoint ]] || wrong_usage "one checkpoint only: $checkpoint and $1"
       checkpoint=$1 && shift

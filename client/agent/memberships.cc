@@ -25,7 +25,7 @@ absl::Status CheckSame(const v1::Assembly& asked, const v1::Assembly& found) {
   if (asked_text == found_text) return absl::OkStatus();
   return MakeError(
       absl::StatusCode::kFailedPrecondition, reasons::kAssemblyDiffers,
-      absl::StrCat(found.name(), " is there with ", found_text, ", but ", asked_text,
+      absl::StrCat(found.name(), " exists with ", found_text, ", but ", asked_text,
                    " was asked for; join it without these options, or choose another name"),
       {{"assembly", found.name()}, {"asked", asked_text}, {"found", found_text}});
 }

@@ -29,7 +29,7 @@ absl::Status CheckPath(absl::string_view path) {
   if (IsSafeRelativePath(path)) return absl::OkStatus();
   return MakeError(absl::StatusCode::kInvalidArgument, reasons::kUnsafePath,
                    absl::StrCat("the server names a file ", QuoteForMessage(path),
-                                ", which is no path inside the output directory"));
+                                ", which is not a path inside the output directory"));
 }
 
 absl::Status CheckShards(const v1::ModelVersion& version, const std::vector<v1::Shard>& shards) {

@@ -386,8 +386,9 @@ absl::StatusOr<CutStrategy> ParseCutStrategy(absl::string_view text) {
        {CutStrategy::kLayer, CutStrategy::kType, CutStrategy::kUniform, CutStrategy::kRaw}) {
     if (CutStrategyName(strategy) == text) return strategy;
   }
-  return absl::InvalidArgumentError(absl::StrCat(
-      "strategy ", QuoteForMessage(text), " is unknown; there are layer, type, uniform and raw"));
+  return absl::InvalidArgumentError(
+      absl::StrCat("strategy ", QuoteForMessage(text),
+                   " is unknown; the strategies are layer, type, uniform and raw"));
 }
 
 absl::string_view CutStrategyName(CutStrategy strategy) {
@@ -452,7 +453,7 @@ absl::StatusOr<CutPlan> CutRaw(absl::Span<const int64_t> file_sizes_bytes,
                                const CutOptions& options) {
   MUSTER_RETURN_IF_ERROR(CheckOptions(options));
   const size_t files = file_sizes_bytes.size();
-  if (files == 0) return absl::InvalidArgumentError("there is no file to cut");
+  if (files == 0) return absl::InvalidArgumentError("there are no files to cut");
   MUSTER_ASSIGN_OR_RETURN(const int64_t total, CheckedSum(file_sizes_bytes, "the files"));
   const int64_t limit = kMaxPiecesPerPublishedShard * options.piece_size_bytes;
   int64_t least = 0;

@@ -164,7 +164,7 @@ class Walk {
     FoundFile file{relative, entry.path().string(), 0, ""};
     const std::string reason = fs::is_symlink(link_status)
                                    ? FollowLink(entry.path(), file)
-                                   : (fs::is_regular_file(link_status) ? "" : "no regular file");
+                                   : (fs::is_regular_file(link_status) ? "" : "not a regular file");
     if (!reason.empty()) {
       LeaveOut(relative, reason, /*expected=*/false);
       return absl::OkStatus();
@@ -189,7 +189,7 @@ class Walk {
     const bool is_blob = !blobs_.empty() && IsInside(target, blobs_);
     if (!is_blob && !IsInside(target, canonical_root_)) return "a link out of the directory";
     if (fs::is_directory(target, error)) return "a link to a directory";
-    if (!fs::is_regular_file(target, error)) return "a link to no regular file";
+    if (!fs::is_regular_file(target, error)) return "a link to a special file";
     const std::string blob = target.filename().string();
     if (is_blob && IsSha256Hex(blob)) file.sha256 = blob;
     return "";
@@ -259,7 +259,7 @@ absl::Status CheckCompanions(const std::vector<FoundFile>& companions) {
     if (!IsSafeRelativePath(file.relative_path)) {
       return absl::InvalidArgumentError(absl::StrCat(
           QuoteForMessage(file.path),
-          ": its path can't be registered: it is longer than 1,024 bytes, no valid UTF-8, or "
+          ": its path can't be registered: it is longer than 1,024 bytes, not valid UTF-8, or "
           "has a control character or backslash; rename it"));
     }
   }

@@ -111,7 +111,8 @@ class ObjectSourceFiles final : public SourceFiles {
     if (absl::IsUnimplemented(objects.status())) objects = AskForUsualFiles(folder);
     MUSTER_RETURN_IF_ERROR(objects.status());
     if (objects->empty()) {
-      return absl::NotFoundError(absl::StrCat(QuoteForMessage(src), ": there is nothing"));
+      return absl::NotFoundError(
+          absl::StrCat(QuoteForMessage(src), ": no object or folder has this name"));
     }
     if (objects->size() > kMaxDirectoryEntries) {
       return absl::InvalidArgumentError(absl::StrCat(QuoteForMessage(src), ": has more than ",

@@ -110,7 +110,7 @@ absl::StatusOr<Wanted> ToWanted(const AgentArguments& options, const AgentConfig
     Membership& membership = wanted.memberships.emplace_back();
     MUSTER_ASSIGN_OR_RETURN(membership.assembly, FullAssemblyName(assembly.name));
     if (!named.insert(membership.assembly).second) {
-      return UsageError(absl::StrCat("assembly ", assembly.name, " is there twice"));
+      return UsageError(absl::StrCat("assembly ", assembly.name, " appears twice"));
     }
     MUSTER_ASSIGN_OR_RETURN(membership.claim,
                             ParseClaim(assembly.claim.empty() ? options.claim : assembly.claim));
@@ -266,8 +266,8 @@ absl::Status RunAgent(Invocation& invocation, const AgentArguments& options) {
 void AddNodeFlags(CLI::App& command, AgentArguments& options) {
   command.add_option(
       "--config", options.config_path,
-      "YAML file with flags (long names without dashes) and \"assemblies\": names, or "
-      "maps with name, claim and view. SIGHUP reads the assemblies anew");
+      "YAML file with flags (long names without dashes) and \"assemblies\": names, or maps "
+      "with name, claim and view. SIGHUP rereads the assemblies");
   command.add_option("--node", options.node, "Name of this node, unique in the cluster; required");
   command
       .add_option("--assembly", options.assemblies,
@@ -300,8 +300,8 @@ void AddNodeFlags(CLI::App& command, AgentArguments& options) {
       ->capture_default_str();
   command
       .add_option("--scrub-rate", options.scrub_rate,
-                  "Bytes of the cache that are read and checked per second in the background; what "
-                  "rotted is fetched again; 0: off")
+                  "Bytes of the cache that are read and checked per second in the background; "
+                  "corrupt shards are fetched again; 0: off")
       ->capture_default_str();
   command
       .add_option("--scrub-interval", options.scrub_interval,
@@ -332,24 +332,25 @@ void AddAgentCommand(CLI::App& app, Command& chosen) {
   AddAssemblyFlags(*command, options->create, /*required=*/false);
   AddReadyFlags(*command, options->ready);
   command->footer(
-      "With --model and --policy the assembly is created if it is absent; one that is there and "
-      "differs is refused. "
-      "Shards that don't fit into the cache as a whole are refused before the first byte and "
-      "reported as NO_SPACE, with the bytes needed, pinned, evictable and free.\n"
-      "Logs key=value lines to stderr. Runs until SIGTERM or SIGINT, over restarts of the server.\n"
-      "Exit codes: 0 stopped by a signal; 4 no server was reached at the start; 5 another process "
-      "registered under the "
-      "node's name; 1 otherwise, also when --dry-run finds no room.\n\n"
+      "With --model and --policy the assembly is created if it is absent; an existing one that "
+      "differs is refused. Shards that don't fit into the cache as a whole are refused before "
+      "the first byte and reported as NO_SPACE, with the bytes needed, pinned, evictable and "
+      "free.\n"
+      "Logs key=value lines to stderr. Runs until SIGTERM or SIGINT, over restarts of the "
+      "server.\n"
+      "Exit codes: 0 stopped by a signal; 4 no server was reached at the start; 5 another "
+      "process registered under the node's name; 1 otherwise, also when --dry-run finds no "
+      "room.\n\n"
       "Examples:\n"
       "  muster agent --node n1 --assembly demo --cache /var/cache/muster\n"
       "  muster agent --node n2 --assembly demo --cache /var/cache/muster --claim 0,3-5 --zone "
       "rack7\n"
       "  muster agent --node n3 --assembly demo --cache /c --model llama@v1 --policy balanced "
       "--min-nodes 3\n"
-      "  muster agent --node n1 --assembly demo --cache /var/cache/muster --warm --warm-reserve "
-      "64GiB\n"
-      "  muster agent --node n1 --assembly demo --cache /srv/cache --view /srv/llama --on-ready "
-      "'systemctl start vllm'\n"
+      "  muster agent --node n1 --assembly demo --cache /var/cache/muster --warm "
+      "--warm-reserve 64GiB\n"
+      "  muster agent --node n1 --assembly demo --cache /srv/cache --view /srv/llama "
+      "--on-ready 'systemctl start vllm'\n"
       "  muster agent --node n1 --assembly llama --assembly mixtral --cache /srv/cache --view "
       "/srv/llama --view /srv/mixtral\n"
       "  muster agent --config /etc/muster/agent.yaml --node n1\n"

@@ -76,7 +76,7 @@ absl::StatusOr<AgentConfig> ToConfig(const YAML::Node& root) {
     MUSTER_ASSIGN_OR_RETURN(const std::string key, ScalarOf(entry.first, "a key"));
     const bool is_new =
         key == kAssembliesKey ? config.assemblies.empty() : !config.flags.contains(key);
-    if (!is_new) return RefuseConfig(entry.first, absl::StrCat("\"", key, "\" is there twice"));
+    if (!is_new) return RefuseConfig(entry.first, absl::StrCat("\"", key, "\" appears twice"));
     MUSTER_RETURN_IF_ERROR(key == kAssembliesKey ? AddAssemblies(entry.second, config)
                                                  : AddFlag(key, entry.second, config));
   }
@@ -113,7 +113,7 @@ void TakeFlags(const AgentConfig& config, const std::string& path, CLI::App& com
     CLI::Option* option = command.get_option_no_throw(flag);
     if (option == nullptr) option = command.get_parent()->get_option_no_throw(flag);
     if (option == nullptr || name == "config" || name == "help" || name == "version") {
-      throw CLI::ConfigError(absl::StrCat("--config ", path, ": there is no flag ", flag));
+      throw CLI::ConfigError(absl::StrCat("--config ", path, ": unknown flag ", flag));
     }
     if (option->count() > 0) continue;
     for (const std::string& value : values) option->add_result(value);

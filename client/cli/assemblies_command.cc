@@ -91,7 +91,7 @@ absl::Status Leave(Invocation& invocation, const AssembliesArguments& options) {
   } else if (options.dry_run) {
     invocation.Print(PlanPreviewText(response.plan()));
   } else {
-    invocation.PrintLine(absl::StrCat(ShortName(request.node()), " is no member of ",
+    invocation.PrintLine(absl::StrCat(ShortName(request.node()), " is not a member of ",
                                       ShortName(request.name()), " any more"));
   }
   return absl::OkStatus();

@@ -248,7 +248,7 @@ absl::Status Unpin(Invocation& invocation, const CacheArguments& options) {
     return MakeError(
         absl::StatusCode::kNotFound, reasons::kPinUnknown,
         absl::StrCat("\"", options.owner,
-                     "\" pins nothing in this cache; `muster cache pins` shows who does"),
+                     "\" pins nothing in this cache; `muster cache pins` lists the owners of pins"),
         {{"owner", options.owner}});
   }
   if (invocation.json()) {
@@ -283,7 +283,7 @@ void AddCacheCommand(CLI::App& app, Command& chosen) {
   };
   add("list", "Entries and parts with size, last use and pins, in the order in which they may go",
       ListEntries);
-  add("verify", "Read every entry from the disk and remove what rotted", Verify);
+  add("verify", "Read every entry from the disk and remove corrupt ones", Verify);
   CLI::App* const evict = add("evict", "Remove entries that nothing needs", Evict);
   evict->add_option("KEY", options->keys, "Entries to remove, by key");
   evict->add_option("--to", options->to,
@@ -292,12 +292,13 @@ void AddCacheCommand(CLI::App& app, Command& chosen) {
                   "Also what assemblies have pinned; their agents fetch it again");
   add("pins", "Which assemblies and views pin how many shards", Pins);
   CLI::App* const unpin =
-      add("unpin", "Let go what an assembly has pinned that will not come back", Unpin);
+      add("unpin", "Release the pins of an assembly that will not come back", Unpin);
   unpin->add_option("OWNER", options->owner, "An assembly, or an owner that `pins` shows")
       ->required();
   cache->footer(
-      "Safe while agents run. `verify` exits with 1 when it removed something. An agent pins the "
-      "shards of its assemblies until it leaves them; one that never comes back can't.\n\n"
+      "Safe while agents run. `verify` exits with 1 when it removed something. An agent pins "
+      "the shards of its assemblies until it leaves them; `unpin` releases those of an agent "
+      "that never comes back.\n\n"
       "Examples:\n"
       "  muster cache list --cache /var/cache/muster\n"
       "  muster cache verify --cache /var/cache/muster\n"

@@ -15,11 +15,11 @@ void AddCacheFlags(CLI::App& command, CacheFlags& flags) {
       "--cache", flags.directory,
       "Directory for shards, on a local disk; made if absent, may be shared; required");
   command.add_option("--cache-budget", flags.budget,
-                     "Bytes that the cache may take, such as 500GiB, half-written shards included; "
-                     "what was used least recently goes first, what a live assembly needs never "
-                     "(default: what the disk has)");
+                     "Bytes that the cache may take, such as 500GiB, half-written shards "
+                     "included; the least recently used go first, what a live assembly needs "
+                     "never goes (default: what the disk has)");
   command.add_flag("--allow-network-cache", flags.allow_network,
-                   "Take a --cache on a network file system, too");
+                   "Allow a --cache on a network file system");
   command
       .add_option("--cache-mode", flags.mode,
                   "Permissions of the files in the cache and in views, such as 0440; read-only, as "
@@ -30,7 +30,7 @@ void AddCacheFlags(CLI::App& command, CacheFlags& flags) {
           "--cache-form", flags.form,
           "What to keep of shards that are stored encoded: plain, what they encode, which of "
           "encrypted ones is plaintext on the disk; stored, which needs no key and serves no "
-          "engine; or both. Who shares a cache says the same")
+          "engine; or both. All processes that share a cache must choose the same")
       ->check(CLI::IsMember({"plain", "stored", "both"}))
       ->capture_default_str();
   AddKeyFlags(command, "The key of encrypted shards", flags.keys);

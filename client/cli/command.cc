@@ -117,7 +117,7 @@ absl::StatusOr<std::variant<ParsedCommandLine, std::string>> ParseCommandLine(
     const bool no_command = app.get_subcommands().empty() && !unknown.empty() &&
                             !absl::StartsWith(unknown.front(), "-");
     if (!no_command) return UsageError(error.what());
-    return UsageError(absl::StrCat("there is no command \"", Printable(unknown.front()), "\""));
+    return UsageError(absl::StrCat("unknown command \"", Printable(unknown.front()), "\""));
   } catch (const CLI::ParseError& error) {
     return UsageError(error.what());
   }

@@ -82,7 +82,8 @@ absl::StatusOr<v1::Event::Kind> ParseEventKind(absl::string_view text) {
     }
   }
   return UsageError(absl::StrCat("\"", Printable(text.substr(0, 100)),
-                                 "\" is no kind of event; those are ", absl::StrJoin(all, ", ")));
+                                 "\" is not a kind of event; the kinds are ",
+                                 absl::StrJoin(all, ", ")));
 }
 
 }  // namespace muster

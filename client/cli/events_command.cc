@@ -130,7 +130,7 @@ void AddEventsCommand(CLI::App& app, Command& chosen) {
   CLI::App* const command =
       app.add_subcommand("events", "Show what happened: every change of state, with its cause");
   auto options = std::make_shared<EventsArguments>();
-  command->add_flag("-f,--follow", options->follow, "Go on with the events to come, until SIGINT");
+  command->add_flag("-f,--follow", options->follow, "Keep printing new events, until SIGINT");
   command->add_option("--assembly", options->assembly, "Only those of this assembly");
   command->add_option("--node", options->node, "Only those of this node");
   command->add_option("--model", options->model, "Only those of this MODEL@VERSION");

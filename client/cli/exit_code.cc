@@ -64,8 +64,8 @@ std::string HintFor(const absl::Status& status) {
     return "start musterd, or name its address with --server or MUSTER_SERVER";
   if (reason == reasons::kVersionExists) return VersionHint(detail);
   if (reason == reasons::kDraftDiffers || reason == reasons::kShardDiffers) {
-    return "publish what the draft was made from, or begin anew with --restart once its publisher "
-           "is known to be dead";
+    return "publish what the draft was made from, or start over with --restart once its "
+           "publisher is known to be dead";
   }
   if (reason == reasons::kVersionUnknown) return "`muster models` lists what there is";
   if (reason == reasons::kAssemblyUnknown)
@@ -95,7 +95,7 @@ std::string HintFor(const absl::Status& status) {
            "give up with --cancel";
   }
   if (reason == reasons::kRevisionCompacted) {
-    return "those events are no longer kept; without --since, `muster events` shows what is";
+    return "those events are no longer kept; without --since, `muster events` shows those that are";
   }
   return "";
 }

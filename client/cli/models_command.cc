@@ -362,10 +362,10 @@ void AddModelsCommand(CLI::App& app, Command& chosen) {
   collect->add_flag("--dry-run", options->dry_run, "Only say what would be deleted");
   collect
       ->add_option("--older-than", options->older_than,
-                   "Take drafts for left behind that were made so long ago")
+                   "Treat drafts that are older than this as left behind")
       ->capture_default_str();
   collect->add_option("--server-id", options->own_server_id,
-                      "Take objects of this server too: the first part of their uids");
+                      "Also take this server's objects: the first part of their uids");
   for (CLI::App* const command : {remove, collect}) {
     command->add_option("--to", options->to,
                         "Where objects without an owner are looked for (default: where the "

@@ -142,12 +142,12 @@ void AddNodesCommand(CLI::App& app, Command& chosen) {
   });
   AddNodesDrainCommand(*nodes, chosen);
   nodes->footer(
-      "States: live; lost (no heartbeat for a lease); released (lost for so long that other nodes "
-      "get its\n"
+      "States: live; lost (no heartbeat for a lease); released (lost for so long that other "
+      "nodes get its\n"
       "shards); braked (it would be released, but most of its zone was lost at once: see "
       "resume-moves);\n"
       "draining, overdue, drained.\n"
-      "An agent that runs registers its node again when it is told that it was removed.\n\n"
+      "A running agent registers its node again when it learns that the node was removed.\n\n"
       "Examples:\n"
       "  muster nodes\n"
       "  muster nodes show n1 --json\n"

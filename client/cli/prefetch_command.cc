@@ -155,12 +155,13 @@ void AddPrefetchCommand(CLI::App& app, Command& chosen) {
   AddPullFlags(*command, options->pull);
   command->footer(
       "An agent with the same --cache then finds the shards and fetches nothing. They are not "
-      "pinned: until an assembly needs them, other shards may take their place. One that was "
-      "interrupted goes on where it was. What does not fit as a whole is refused before the first "
-      "byte.\n\n"
+      "pinned: until an assembly needs them, other shards may take their place. An interrupted "
+      "prefetch resumes where it stopped. What does not fit as a whole is refused before the "
+      "first byte.\n\n"
       "Examples:\n"
       "  muster prefetch llama@v2 --cache /var/cache/muster\n"
-      "  muster prefetch llama@v2 --cache /var/cache/muster --shards 0,3-5 --cache-budget 500GiB\n"
+      "  muster prefetch llama@v2 --cache /var/cache/muster --shards 0,3-5 --cache-budget "
+      "500GiB\n"
       "  muster prefetch llama@v2 --cache /var/cache/muster --first-layers 8\n"
       "  muster prefetch llama@v2 --cache /var/cache/muster --dry-run --json");
   command->callback([options, &chosen] {

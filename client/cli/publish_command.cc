@@ -89,7 +89,7 @@ void PrintPublished(const Invocation& invocation, const PublishSummary& summary,
       FormatSize(static_cast<int64_t>(version.size_bytes())), " in ", HumanDuration(elapsed),
       summary.prefix.empty() ? ", in place" : absl::StrCat(" at ", Printable(summary.prefix))));
   if (!summary.resumed) return;
-  invocation.PrintLine(absl::StrCat("went on with an earlier publication: ", summary.shards_kept,
+  invocation.PrintLine(absl::StrCat("resumed an earlier publication: ", summary.shards_kept,
                                     " of ", CountOf(version.shard_count(), "shard"),
                                     " were stored already"));
 }
@@ -133,8 +133,8 @@ void AddPublishCommand(CLI::App& app, Command& chosen) {
                    "Shards written at once (default: as many as a core hashes side by side)")
       ->check(CLI::Range(1u, 256u));
   command->add_flag("--restart", options->restart,
-                    "Delete what a killed publication of this name left behind, rather than go on "
-                    "with it");
+                    "Delete what a killed publication of this name left behind, rather than "
+                    "resume it");
   AddEncodeFlags(*command, options->encode);
   command
       ->add_option("--server-timeout", options->server_timeout,
@@ -142,17 +142,18 @@ void AddPublishCommand(CLI::App& app, Command& chosen) {
       ->capture_default_str();
   command->footer(
       "Nothing is left behind when it fails or is interrupted: all is committed, or nothing. A "
-      "publication that was killed, or whose storage went away or lets nobody in any more, is gone "
-      "on with by the same command; shards that it stored are read again, but not written. `muster "
-      "inspect` shows beforehand what would be published.\n\n"
+      "publication that was killed, or whose storage went away or no longer grants access, is "
+      "resumed by the same command; shards that it stored are read again, but not written. "
+      "`muster inspect` shows beforehand what would be published.\n\n"
       "Examples:\n"
       "  muster publish model.safetensors --model llama@v1 --to file:///srv/models --strategy "
       "layer --shards 12\n"
-      "  muster publish ./Llama-3-8B --model llama@v2 --to file:///srv/models --strategy uniform "
-      "--shards 8\n"
-      "  muster publish ./Llama-3-8B --model llama@v3 --to s3://models --encode auto --key-file "
-      "/etc/muster/key --key-id prod-2026\n"
-      "  muster publish weights.gguf --model tiny@v1 --to /srv/models --strategy raw --shards 4\n"
+      "  muster publish ./Llama-3-8B --model llama@v2 --to file:///srv/models --strategy "
+      "uniform --shards 8\n"
+      "  muster publish ./Llama-3-8B --model llama@v3 --to s3://models --encode auto "
+      "--key-file /etc/muster/key --key-id prod-2026\n"
+      "  muster publish weights.gguf --model tiny@v1 --to /srv/models --strategy raw --shards "
+      "4\n"
       "  muster publish /mnt/shared/vllm-sharded --model qwen@tp8 --in-place\n"
       "  muster publish s3://models/llama/ --model llama@v3 --in-place");
   command->callback([options, &chosen] {

@@ -107,10 +107,10 @@ void AddPullCommand(CLI::App& app, Command& chosen) {
   AddPullFlags(*command, options->pull);
   AddKeyFlags(*command, "The key of encrypted shards", options->keys);
   command->footer(
-      "Each file is named after its shard and appears when it is verified; files that are there "
-      "and right are kept, but for those of shards that are stored encoded. What does not fit is "
-      "refused before the first byte. "
-      "`muster assemble` makes the complete model instead.\n\n"
+      "Each file is named after its shard and appears when it is verified; correct files that "
+      "are already there are kept, except those of shards that are stored encoded. What does "
+      "not fit is refused before the first byte. `muster assemble` makes the complete model "
+      "instead.\n\n"
       "Examples:\n"
       "  muster pull llama@v1 --out /srv/shards\n"
       "  muster pull llama@v1 --out /srv/shards --shards 0,3-5\n"

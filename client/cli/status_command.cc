@@ -143,15 +143,13 @@ void AddStatusCommand(CLI::App& app, Command& chosen) {
       "--all", options->all,
       "Every node and every failure of the assembly, not just what fits the terminal");
   command->footer(
-      "Of an assembly: its nodes, and a picture with a line per node and a column per shard (or "
-      "per\n"
-      "several, or shares of bytes where there are more than 20,000 replicas). What needs a look "
-      "comes first\n"
-      "where not all nodes fit the terminal. "
-      "Moves in progress, shards that wait for a place at a bounded location, shards that were "
-      "given "
-      "up and\n"
-      "drains are shown where there are some; `muster explain ASSEMBLY` says what to do.\n"
+      "Of an assembly: its nodes, and a picture with a line per node and a column per shard "
+      "(or per\n"
+      "several, or shares of bytes where there are more than 20,000 replicas). What needs a "
+      "look comes first\n"
+      "where not all nodes fit the terminal. Moves in progress, shards that wait for a place "
+      "at a bounded location, shards that were given up and\n"
+      "drains are shown if there are any; `muster explain ASSEMBLY` says what to do.\n"
       "With --json: of one assembly {assembly, members, revision}; of all {model_versions, "
       "assemblies, nodes}.\n\n"
       "Examples:\n"

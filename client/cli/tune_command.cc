@@ -255,9 +255,9 @@ void AddTuneCommand(CLI::App& app, Command& chosen) {
       ->add_option("--sample-bytes", options->sample_bytes,
                    "How much of SRC is published and loaded each time; loads take that much memory")
       ->capture_default_str();
-  command->add_option("--max-time", options->max_time, "Measure no longer than that")
+  command->add_option("--max-time", options->max_time, "Stop measuring after this long")
       ->capture_default_str();
-  command->add_option("--rounds", options->rounds, "Measure all so often; the best time counts")
+  command->add_option("--rounds", options->rounds, "Rounds to measure; the best time counts")
       ->check(CLI::Range(1, 100))
       ->capture_default_str();
   command->add_option("--plot", options->plot, "Draw the rates into this SVG file");

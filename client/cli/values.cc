@@ -120,11 +120,11 @@ absl::StatusOr<std::vector<uint32_t>> ParseShardList(absl::string_view text) {
     const std::vector<absl::string_view> ends = absl::StrSplit(part, '-');
     uint32_t first = 0;
     if (ends.size() > 2 || !ParseIndex(ends[0], first)) {
-      return RefuseValue(text, "no list of shards", kShardsExample);
+      return RefuseValue(text, "not a list of shards", kShardsExample);
     }
     uint32_t last = first;
     if (ends.size() == 2 && !ParseIndex(ends[1], last)) {
-      return RefuseValue(text, "no list of shards", kShardsExample);
+      return RefuseValue(text, "not a list of shards", kShardsExample);
     }
     if (last < first) return RefuseValue(part, "a range that ends before it begins", kShardsExample);
     if (last >= kMaxShardsPerVersion) {

@@ -144,10 +144,10 @@ void AddViewCommand(CLI::App& app, Command& chosen) {
     return command;
   };
   add("list", "Versions of a view; * marks the one that DIR leads to", ListViews);
-  add("switch", "Let DIR lead to a version that is there, in one step", Switch)
+  add("switch", "Point DIR to an existing version, in one step", Switch)
       ->add_option("MODEL@VERSION", options->version, "The version")
       ->required();
-  CLI::App* const remove = add("remove", "Remove versions, and let go what they pin", Remove);
+  CLI::App* const remove = add("remove", "Remove versions, and release what they pin", Remove);
   remove->add_option("MODEL@VERSION", options->version, "The version to remove");
   remove->add_flag("--all", options->all, "All versions and DIR");
   remove->add_flag("--force", options->force, "Also the version that DIR leads to, and DIR");

@@ -86,7 +86,7 @@ absl::StatusOr<std::string> ParseKeyId(absl::string_view field) {
   const bool printable =
       std::all_of(text.begin(), text.end(), [](char c) { return c >= ' ' && c <= '~'; });
   if (text.size() > kMaxKeyIdBytes || !printable || !IsZero(field.substr(text.size()))) {
-    return Broken("its key id is no text");
+    return Broken("its key id is not text");
   }
   return std::string(text);
 }

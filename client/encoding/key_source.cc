@@ -116,8 +116,7 @@ absl::StatusOr<std::shared_ptr<KeySource>> ReadKeyFile(const std::string& path) 
   if (known && S_ISREG(state.st_mode) && (state.st_mode & 0077) != 0) {
     return MakeError(absl::StatusCode::kFailedPrecondition, reasons::kKeyFileExposed,
                      absl::StrCat(path,
-                                  ": others than its owner may open the key file; `chmod "
-                                  "600` it"),
+                                  ": not only its owner can open the key file; `chmod 600` it"),
                      {{"path", path}});
   }
   MUSTER_RETURN_IF_ERROR(Annotate(read, path));

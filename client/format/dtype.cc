@@ -57,7 +57,7 @@ absl::StatusOr<std::optional<int64_t>> TensorSizeBytes(absl::string_view dtype,
   if (bits % 8 != 0) {
     return absl::InvalidArgumentError(absl::StrCat("shape ", ShapeToString(shape), " of ", dtype,
                                                    " has ", bits,
-                                                   " bits, which is no whole number of bytes"));
+                                                   " bits, which is not a whole number of bytes"));
   }
   return std::optional<int64_t>(bits / 8);
 }

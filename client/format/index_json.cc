@@ -42,7 +42,7 @@ class IndexJsonParser {
         MUSTER_RETURN_IF_ERROR(reader_.SkipValue());
         continue;
       }
-      if (has_weight_map_) return absl::InvalidArgumentError("\"weight_map\" is there twice");
+      if (has_weight_map_) return absl::InvalidArgumentError("\"weight_map\" appears twice");
       has_weight_map_ = true;
       MUSTER_RETURN_IF_ERROR(Annotate(ParseWeightMap(), key));
     }
@@ -70,7 +70,7 @@ class IndexJsonParser {
         return absl::InvalidArgumentError(
             absl::StrCat("tensor ", QuoteForMessage(absl::string_view(index_.names_).substr(begin)),
                          " is said to be in ", QuoteForMessage(file),
-                         ", which is no path inside the directory"));
+                         ", which is not a path inside the directory"));
       }
       MUSTER_ASSIGN_OR_RETURN(const uint32_t number, FileNumber(file));
       index_.entries_.push_back(
@@ -102,7 +102,7 @@ class IndexJsonParser {
     for (size_t i = 1; i < entries.size(); ++i) {
       if (name_of(entries[i - 1]) == name_of(entries[i])) {
         return absl::InvalidArgumentError(
-            absl::StrCat("tensor ", QuoteForMessage(name_of(entries[i])), " is there twice"));
+            absl::StrCat("tensor ", QuoteForMessage(name_of(entries[i])), " appears twice"));
       }
     }
     return absl::OkStatus();

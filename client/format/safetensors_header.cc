@@ -206,7 +206,7 @@ class SafetensorsHeaderParser {
   }
 
   absl::Status ParseMetadata() {
-    if (has_metadata_) return absl::InvalidArgumentError("is there twice");
+    if (has_metadata_) return absl::InvalidArgumentError("appears twice");
     has_metadata_ = true;
     MUSTER_RETURN_IF_ERROR(reader_.Expect('{'));
     bool first = true;
@@ -255,16 +255,16 @@ class SafetensorsHeaderParser {
       MUSTER_RETURN_IF_ERROR(reader_.AppendString(kMaxTensorNameBytes, key));
       MUSTER_RETURN_IF_ERROR(reader_.Expect(':'));
       if (key == "dtype") {
-        if (fields.has_dtype) return absl::InvalidArgumentError("\"dtype\" is there twice");
+        if (fields.has_dtype) return absl::InvalidArgumentError("\"dtype\" appears twice");
         fields.has_dtype = true;
         MUSTER_RETURN_IF_ERROR(Annotate(reader_.AppendString(kMaxDtypeBytes, fields.dtype), key));
       } else if (key == "shape") {
-        if (fields.has_shape) return absl::InvalidArgumentError("\"shape\" is there twice");
+        if (fields.has_shape) return absl::InvalidArgumentError("\"shape\" appears twice");
         fields.has_shape = true;
         MUSTER_RETURN_IF_ERROR(Annotate(ParseShape(fields.shape), key));
       } else if (key == "data_offsets") {
         if (fields.has_offsets)
-          return absl::InvalidArgumentError("\"data_offsets\" is there twice");
+          return absl::InvalidArgumentError("\"data_offsets\" appears twice");
         fields.has_offsets = true;
         MUSTER_RETURN_IF_ERROR(Annotate(ParseOffsets(fields), key));
       } else {
@@ -303,7 +303,7 @@ class SafetensorsHeaderParser {
     if (!fields.has_offsets) return absl::InvalidArgumentError("has no \"data_offsets\"");
     if (fields.dtype.empty() || HasControlCharacter(fields.dtype)) {
       return absl::InvalidArgumentError(
-          absl::StrCat("dtype ", QuoteForMessage(fields.dtype), " is no name of a type"));
+          absl::StrCat("dtype ", QuoteForMessage(fields.dtype), " is not the name of a type"));
     }
     const std::string range = Range(fields.begin_bytes, fields.end_bytes);
     if (fields.begin_bytes > fields.end_bytes) {
@@ -332,7 +332,7 @@ class SafetensorsHeaderParser {
     for (size_t i = 1; i < entries.size(); ++i) {
       if (key_at(entries[i - 1]) == key_at(entries[i])) {
         return absl::InvalidArgumentError(absl::StrCat(
-            kMetadataKey, ": key ", QuoteForMessage(key_at(entries[i])), " is there twice"));
+            kMetadataKey, ": key ", QuoteForMessage(key_at(entries[i])), " appears twice"));
       }
     }
     return absl::OkStatus();
@@ -352,7 +352,7 @@ class SafetensorsHeaderParser {
       records[i].by_name = by_name[i];
       if (i > 0 && name_at(by_name[i - 1]) == name_at(by_name[i])) {
         return absl::InvalidArgumentError(
-            absl::StrCat("tensor ", QuoteForMessage(name_at(by_name[i])), " is there twice"));
+            absl::StrCat("tensor ", QuoteForMessage(name_at(by_name[i])), " appears twice"));
       }
     }
     return absl::OkStatus();

@@ -59,7 +59,7 @@ absl::StatusOr<ShardMemory> ShardMemory::MapSealed(UniqueFd fd) {
   const int seals = fcntl(fd.get(), F_GET_SEALS);
   if (seals < 0 || (seals & kSeals) != kSeals) {
     return MakeError(absl::StatusCode::kFailedPrecondition, reasons::kNotSealed,
-                     "this is no shared memory that is sealed against writing, shrinking and "
+                     "this is not shared memory that is sealed against writing, shrinking and "
                      "growing, so it could change while it is used");
   }
   MUSTER_ASSIGN_OR_RETURN(const struct stat state, StatOf(fd.get(), "shared memory"));

@@ -228,8 +228,8 @@ absl::Status Publication::Resume(const absl::Status& taken) {
     return MakeError(
         absl::StatusCode::kAlreadyExists, reasons::kDraftDiffers,
         absl::StrCat(ShortModelVersionName(options_.model_version),
-                     " is a draft of another source or with other options, so it can't be gone on "
-                     "with"),
+                     " is a draft of another source or with other options, so it can't be "
+                     "resumed"),
         {{"name", options_.model_version}});
   }
   model_version_ = found->model_version();
@@ -456,8 +456,8 @@ absl::StatusOr<ShardDigests> Publication::StoreBytes(const ShardStream& stream,
       registered->root() != Md5ToHex(digests->root)) {
     return MakeError(
         absl::StatusCode::kAborted, reasons::kShardDiffers,
-        "the draft has it with other bytes: the source was changed since, or its object "
-        "was encrypted and is gone; publish with --restart to begin anew",
+        "the draft has it with other bytes: the source was changed since, or its object was "
+        "encrypted and is gone; publish with --restart to start over",
         {{"uri", uri}});
   }
   if (is_there) ++shards_kept_;
@@ -540,8 +540,8 @@ absl::Status Publication::TakeBack(const absl::Status& status) {
   };
   if (resumed_ || (storage_is_away_ && stored_ > 0)) {
     return with(absl::StrCat("; the draft ", ShortModelVersionName(options_.model_version),
-                             " stays as it is: publish again to go on, or with --restart to begin "
-                             "anew"));
+                             " stays as it is: publish again to resume it, or with --restart "
+                             "to start over"));
   }
   const auto own = FindOwn();
   if (own.ok() && own->has_value() && (*own)->state() == v1::ModelVersion::COMMITTED) {

@@ -96,7 +96,7 @@ absl::StatusOr<int> ExitCodeOf(pid_t pid) {
   int status = 0;
   while (waitpid(pid, &status, 0) < 0) {
     if (errno != EINTR) {
-      return SystemError(errno, absl::StrCat("process ", pid, ": its end can't be told"));
+      return SystemError(errno, absl::StrCat("process ", pid, ": can't learn how it ended"));
     }
   }
   return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);

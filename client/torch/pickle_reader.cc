@@ -333,7 +333,7 @@ class PickleMachine {
     MUSTER_RETURN_IF_ERROR(Pop(name));
     MUSTER_RETURN_IF_ERROR(Pop(module));
     if (!name.is(Kind::kString) || !module.is(Kind::kString)) {
-      return BrokenPickle("a name is no string");
+      return BrokenPickle("a name is not a string");
     }
     return PushGlobal(pickle_.Text(module), pickle_.Text(name));
   }
@@ -355,11 +355,12 @@ class PickleMachine {
     if (items.size() != 5 || !items[0].is(Kind::kString) || pickle_.Text(items[0]) != "storage" ||
         !items[1].is(Kind::kGlobal) || !items[2].is(Kind::kString) || !items[4].is(Kind::kInt) ||
         items[4].number < 0) {
-      return BrokenPickle("a persistent id is no storage");
+      return BrokenPickle("a persistent id does not name a storage");
     }
     const TorchGlobal& type = GlobalOf(items[1]);
     if (type.role != Role::kStorage && type.role != Role::kUntypedStorage) {
-      return BrokenPickle(absl::StrCat(GlobalName(type.module, type.name), " is no kind of storage"));
+      return BrokenPickle(
+          absl::StrCat(GlobalName(type.module, type.name), " is not a kind of storage"));
     }
     MUSTER_RETURN_IF_ERROR(Charge(1));
     pickle_.storages_.push_back({pickle_.Text(items[2]), &type, items[4].number});
@@ -399,7 +400,8 @@ class PickleMachine {
       case Role::kStorage:
       case Role::kUntypedStorage:
       case Role::kDtype:
-        return Refused(GlobalName(callee.module, callee.name), "it is called, but is no function");
+        return Refused(GlobalName(callee.module, callee.name),
+                       "it is called, but is not a function");
     }
     return BrokenPickle("it is called with arguments that torch does not write");
   }
@@ -417,7 +419,8 @@ class PickleMachine {
     const auto storage = static_cast<uint32_t>(arguments[0].number);
     const TorchGlobal* type = pickle_.Storage(storage).type;
     if ((type->role == Role::kUntypedStorage) != says_dtype) {
-      return BrokenPickle("the storage and the tensor don't agree about who knows the dtype");
+      return BrokenPickle(
+          "the storage and the tensor don't agree about which of them holds the dtype");
     }
     if (says_dtype) {
       if (!arguments[6].is(Kind::kGlobal) || GlobalOf(arguments[6]).role != Role::kDtype) {

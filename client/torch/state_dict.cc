@@ -113,10 +113,10 @@ absl::StatusOr<StateDict> FindStateDict(const Pickle& pickle) {
     const absl::string_view name = pickle.Text(entries[i]);
     if (name.empty() || !IsValidUtf8(name)) {
       return NoStateDict(absl::StrCat("tensor ", QuoteForMessage(name),
-                                      " has a name that is empty or no valid UTF-8"));
+                                      " has a name that is empty or not valid UTF-8"));
     }
     if (!names.insert(name).second) {
-      return NoStateDict(absl::StrCat("tensor ", QuoteForMessage(name), " is there twice"));
+      return NoStateDict(absl::StrCat("tensor ", QuoteForMessage(name), " appears twice"));
     }
     found.tensors.push_back({name, pickle.Tensor(entries[i + 1])});
   }

@@ -37,7 +37,7 @@ constexpr uint64_t kSizesFollow = 8;
 absl::Status BrokenZip(absl::string_view what) {
   return MakeError(
       absl::StatusCode::kInvalidArgument, reasons::kZipBroken,
-      absl::StrCat(what, "; the file is damaged, was cut short, or is no PyTorch file"));
+      absl::StrCat(what, "; the file is damaged, was cut short, or is not a PyTorch file"));
 }
 
 // `width` bytes at `at`, which are there, little end first.
@@ -105,7 +105,7 @@ class Reader {
         std::adjacent_find(directory.entries().begin(), directory.entries().end(),
                            [](const ZipEntry& a, const ZipEntry& b) { return a.name == b.name; });
     if (twice == directory.entries().end()) return directory;
-    return BrokenZip(absl::StrCat("entry ", QuoteForMessage(twice->name), " is there twice"));
+    return BrokenZip(absl::StrCat("entry ", QuoteForMessage(twice->name), " appears twice"));
   }
 
  private:

@@ -151,7 +151,7 @@ absl::Status LocationBook::CheckVersion(const Entry& entry, const ObjectInfo& in
   return absl::DataLossError(
       absl::StrCat(entry.uri, ": was replaced since it was registered: its version was ",
                    absl::Utf8SafeCEscape(entry.version), " and is ",
-                   absl::Utf8SafeCEscape(info.version), "; publish the model anew"));
+                   absl::Utf8SafeCEscape(info.version), "; publish the model again"));
 }
 
 absl::StatusOr<LocationBook::Source> LocationBook::Open(size_t location,

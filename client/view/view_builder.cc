@@ -152,7 +152,7 @@ class ViewBuild {
     if (!HasControlCharacter(cache_place_.path)) return absl::OkStatus();
     return absl::InvalidArgumentError(absl::StrCat(
         "the cache's path has control characters: ", QuoteForMessage(cache_place_.path),
-        "; a view can't note it down"));
+        "; a view can't record it"));
   }
 
   // The files all of whose shards are wanted.

@@ -92,7 +92,7 @@ absl::Status HealthOf(const ViewPlace& place, const std::string& version,
   if (record.state != ViewRecord::State::kBuilding) return CheckViewFiles(place, version, record);
   return MakeError(absl::StatusCode::kUnavailable, reasons::kViewIncomplete,
                    absl::StrCat(QuoteForMessage(place.PathOf(version)),
-                                ": is being made, or its making was broken off"));
+                                ": is being made, or making it was interrupted"));
 }
 
 }  // namespace

@@ -152,7 +152,7 @@ absl::StatusOr<StagedDirectory> StagedDirectory::Create(absl::string_view path) 
   const fs::file_status status = fs::symlink_status(final_path, error);
   if (fs::exists(status) && !(fs::is_directory(status) && fs::is_empty(final_path, error))) {
     return absl::AlreadyExistsError(absl::StrCat(
-        QuoteForMessage(path), ": is there already; remove it or choose another name"));
+        QuoteForMessage(path), ": already exists; remove it or choose another name"));
   }
   std::string temporary_path;
   int attempt = 0;

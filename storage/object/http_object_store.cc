@@ -75,8 +75,8 @@ class HttpObjectStore final : public ObjectStore {
   absl::Status ReadOnly(absl::string_view key) const {
     return absl::UnimplementedError(
         absl::StrCat(UriOf(key),
-                     ": web servers are only read from; write to where the server has its files "
-                     "from, and register the address"));
+                     ": web servers are only read from; write to the storage behind the "
+                     "server, and register the address"));
   }
 
   HttpAttempt AskForHead(const std::string& uri, HttpConnection& connection,

@@ -36,7 +36,7 @@ constexpr absl::string_view kRegionAdvice =
 constexpr Meaning kMeanings[] = {
     {"NoSuchKey", StatusCode::kNotFound, "no such object"},
     {"NoSuchBucket", StatusCode::kNotFound, "no such bucket"},
-    {"NoSuchUpload", StatusCode::kNotFound, "the upload was ended, by somebody else or by time"},
+    {"NoSuchUpload", StatusCode::kNotFound, "the upload was ended by somebody else, or it expired"},
     {"AccessDenied", StatusCode::kPermissionDenied,
      "the credentials don't allow it, or the bucket's policy"},
     {"InvalidAccessKeyId", StatusCode::kUnauthenticated,

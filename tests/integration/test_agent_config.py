@@ -102,7 +102,7 @@ def test_usage_errors_name_file_and_way_out(published, config, tmp_path):
     write(config, tmp_path, "  - demo1", cachee="/c")
     agent = start(published, config)
     assert agent.wait(10) == 2
-    assert f"{config}: there is no flag --cachee" in agent.output()
+    assert f"{config}: unknown flag --cachee" in agent.output()
 
     write(config, tmp_path, "  - demo1")
     agent = start(published, config, "--assembly", "demo2")

@@ -1,4 +1,4 @@
-"""Lives of model versions: drafts that are gone on with, deletions and garbage, with kill -9 in between."""
+"""Lives of model versions: drafts that are resumed, deletions and garbage, with kill -9 in between."""
 
 import pathlib
 import random

@@ -329,7 +329,7 @@ def test_one_agent_serves_many_assemblies_with_a_view_each(published, tmp_path):
     assert (version_in(tmp_path / "one"), version_in(tmp_path / "two")) == ("v1", "v2")
 
     for words, message in (
-        (["--assembly", "demo1"], "is there twice"),
+        (["--assembly", "demo1"], "appears twice"),
         (["--assembly", "demo2", "--view", tmp_path / "three"], "one --view for each --assembly"),
         (["--assembly", "demo2", "--model", "llama@v1", "--policy", "full"], "describe one assembly"),
     ):

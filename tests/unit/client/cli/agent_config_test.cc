@@ -59,7 +59,7 @@ TEST_F(AgentConfigTest, EmptyFileSaysNothing) {
 TEST_F(AgentConfigTest, MistakesAreNamedWithTheirLine) {
   const std::pair<std::string, std::string> mistakes[] = {
       {"node: n1\n- what\n", "line 2"},
-      {"node: n1\nnode: n2\n", "\"node\" is there twice"},
+      {"node: n1\nnode: n2\n", "\"node\" appears twice"},
       {"- demo\n", "has to be a map"},
       {"node: {a: b}\n", "\"node\" has to be one value"},
       {"assemblies: demo\n", "has to be a list"},
@@ -105,7 +105,7 @@ TEST_F(ConfiguredAgentTest, FileGivesFlagsThatWereNotTyped) {
 TEST_F(ConfiguredAgentTest, UnknownFlagOrBadValueIsAUsageError) {
   const auto unknown = Parse("cachee: /c\n");
   EXPECT_THAT(unknown, StatusIs(absl::StatusCode::kInvalidArgument));
-  EXPECT_THAT(std::string(unknown.status().message()), HasSubstr("there is no flag --cachee"));
+  EXPECT_THAT(std::string(unknown.status().message()), HasSubstr("unknown flag --cachee"));
   EXPECT_THAT(Parse("parallel-shards: many\n"), StatusIs(absl::StatusCode::kInvalidArgument));
   EXPECT_THAT(Parse("parallel-shards: 65\n"), StatusIs(absl::StatusCode::kInvalidArgument));
   EXPECT_THAT(Parse("config: other.yaml\n"), StatusIs(absl::StatusCode::kInvalidArgument));

@@ -224,7 +224,7 @@ TEST_F(CommandTest, MistakesAreUsageErrors) {
 }
 
 TEST_F(CommandTest, UnknownCommandIsNamed) {
-  EXPECT_THAT(std::string(Run({"drain", "n1"}).message()), HasSubstr("no command \"drain\""));
+  EXPECT_THAT(std::string(Run({"drain", "n1"}).message()), HasSubstr("unknown command \"drain\""));
   EXPECT_THAT(std::string(Run({"--nosuch"}).message()), HasSubstr("--nosuch"));
   EXPECT_THAT(std::string(Run({"--json"}).message()), HasSubstr("a command is missing"));
 }

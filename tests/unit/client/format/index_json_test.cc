@@ -53,7 +53,7 @@ TEST(IndexJsonTest, BadIndexIsRefusedNamingTheFault) {
   EXPECT_THAT(ParseIndex(R"({"weight_map":[]})"), refused("weight_map"));
   EXPECT_THAT(ParseIndex(R"({"weight_map":{"a":1}})"), refused("weight_map"));
   EXPECT_THAT(ParseIndex(R"({"weight_map":{},"weight_map":{}})"), refused("twice"));
-  EXPECT_THAT(ParseIndex(R"({"weight_map":{"a":"f","a":"g"}})"), refused("tensor \"a\" is there twice"));
+  EXPECT_THAT(ParseIndex(R"({"weight_map":{"a":"f","a":"g"}})"), refused("tensor \"a\" appears twice"));
   EXPECT_THAT(ParseIndex(R"({"weight_map":{"a":"f"}} {})"), refused("expected the end"));
   EXPECT_THAT(ParseIndex(absl::StrCat(R"({"m":)", std::string(1'000'000, '['))),
               refused("nested deeper"));

@@ -253,7 +253,7 @@ class AwayStorageTest : public PublisherTest {
 TEST_F(AwayStorageTest, WhatWasStoredIsGoneOnWithOnceTheStorageIsBack) {
   EXPECT_THAT(Publish(5, absl::UnauthenticatedError("expired")),
               StatusIs(absl::StatusCode::kUnauthenticated,
-                       AllOf(HasSubstr("expired"), HasSubstr("publish again to go on"))));
+                       AllOf(HasSubstr("expired"), HasSubstr("publish again to resume it"))));
   EXPECT_EQ(version().version.state(), v1::ModelVersion::DRAFT);
   EXPECT_THAT(version().shards, SizeIs(2));
   store_->Return();

@@ -123,7 +123,7 @@ void AddTensors(std::vector<HostileTorchFile>& files) {
                    WithTensor(PickledStorage("FloatStorage", "../version", 4), 0, {4}, {1}),
                    "not in the archive"});
   files.push_back({"StorageOfADtype", WithTensor(PickledStorage("float32", "0", 4), 0, {4}, {1}),
-                   "no kind of storage"});
+                   "is not a kind of storage"});
   files.push_back({"ShapeTooBig", WithTensor(storage, 0, {5}, {1}), "does not lie in its storage"});
   files.push_back(
       {"OffsetTooBig", WithTensor(storage, 1, {4}, {1}), "does not lie in its storage"});
@@ -148,13 +148,13 @@ void AddTensors(std::vector<HostileTorchFile>& files) {
                    TorchArchive(WholePickle(PickleDict({{PickleString("\xED\xA0\x80"),
                                                          PickledTensor(storage, 0, {4}, {1})}})),
                                 {{"0", std::string(16, 'x')}}),
-                   "no valid UTF-8"});
+                   "not valid UTF-8"});
   files.push_back({"NameIsThereTwice",
                    TorchArchive(WholePickle(PickleDict(
                                     {{PickleString("w"), PickledTensor(storage, 0, {4}, {1})},
                                      {PickleString("w"), PickledTensor(storage, 0, {2}, {1})}})),
                                 {{"0", std::string(16, 'x')}}),
-                   "is there twice"});
+                   "appears twice"});
 }
 
 void AddArchives(std::vector<HostileTorchFile>& files) {
@@ -178,7 +178,7 @@ void AddArchives(std::vector<HostileTorchFile>& files) {
   files.push_back({"HeadersDisagree",
                    Changed([](auto& items) { items[1].local_name = "a/data/1"; }), "another name"});
   files.push_back(
-      {"NameTwice", Changed([](auto& items) { items.push_back(items[1]); }), "is there twice"});
+      {"NameTwice", Changed([](auto& items) { items.push_back(items[1]); }), "appears twice"});
   files.push_back({"TwoPickles", Changed([](auto& items) {
                      items.push_back({"b/data.pkl", "x"});
                    }),
