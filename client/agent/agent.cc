@@ -5,7 +5,7 @@
 //    REGISTERING, so that an agent that was started with a wrong name or against a server that is
 //    down does not fence off a good one.
 // 2. REGISTERING: the node gets an epoch; the server resets its reports. What the agent holds is
-//    reported anew: READY only after the cache has vouched for it again, without a fetch.
+//    reported again: READY only after the cache has vouched for it again, without a fetch.
 // 3. JOINING: the node joins each assembly with its claim; the same claim again changes nothing.
 //    Once this has come to its end, 1 and 3 are left out and done by 4e: an assembly that is gone
 //    is nothing that the others wait for.

@@ -13,9 +13,9 @@
 namespace muster {
 
 // Piece lists come from the server and are checked against the shard's root. A server that can't be
-// reached is waited for, until the stop: that is no failure of the shard. What `node`, a full name,
-// is assigned is pinned in the cache for owner "{assembly}/{node}". The references outlive the
-// fetcher.
+// reached is waited for, until the stop: that is not a failure of the shard. What `node`, a full
+// name, is assigned is pinned in the cache for owner "{assembly}/{node}". The references outlive
+// the fetcher.
 std::unique_ptr<ShardFetcher> NewCacheFetcher(Client& client, Puller& puller, ShardCache& cache,
                                               const std::string& node);
 

@@ -44,7 +44,7 @@ class Memberships {
   // Joins every assembly that is not joined in this epoch.
   absl::Status JoinAll(const CallOptions& call);
 
-  // Under this epoch calls are made from now on; every assembly is to be joined anew.
+  // Under this epoch calls are made from now on; every assembly has to be joined again.
   void BeginEpoch(uint64_t epoch);
 
   // From now on the node is to be a member of these: others are left, new ones are joined, and what

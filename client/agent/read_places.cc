@@ -129,7 +129,7 @@ bool ReadPlaces::ServeOne(const std::stop_token& stop) {
   const absl::Status status =
       release.has_value() ? GiveBack(*release, epoch, call)
                           : Ask(*claim, epoch, absl::ZeroDuration(), /*held=*/true, call).status();
-  // A node that the server does not know, or knows anew, has no places there.
+  // A node that the server does not know, or got to know again, has no places there.
   const bool again = !status.ok() && JudgeError(status) == Verdict::kRetry;
   {
     MutexLock lock(state_.mutex);

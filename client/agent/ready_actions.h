@@ -63,8 +63,8 @@ class ReadyObserver {
   virtual ~ReadyObserver() = default;
 
   virtual void OnView(const std::string& assembly, const ViewSummary& summary) = 0;
-  // Neither view nor command; `again`: it is tried again after a while, else when the assembly is
-  // READY anew.
+  // Neither view nor command; `again`: it is tried again after a while, otherwise when the assembly
+  // is READY again.
   virtual void OnReadyFailed(const std::string& assembly, const absl::Status& status,
                              bool again) = 0;
   // The exit code, or why there is none.

@@ -56,7 +56,7 @@ absl::StatusOr<OutputLayout> LayOutModel(const v1::ModelVersion& version,
                                          const std::vector<v1::Shard>& shards);
 
 // kInvalidArgument unless the companions' paths stay inside the directory, differ from each other
-// and from the layout's files and are no folders of one another.
+// and from the layout's files and none is a folder of another.
 absl::Status CheckCompanionPaths(const OutputLayout& layout,
                                  const std::vector<v1::Companion>& companions);
 

@@ -59,7 +59,7 @@ struct ShardFilesRoom {
 absl::StatusOr<ShardFilesRoom> RoomForShardFiles(Client& client, const PullFilesOptions& options);
 
 // Each file appears when it is complete and verified: "shard-00003.safetensors", or ".bin" for
-// shards without tensors. Files that are there are compared with the catalogue and copied anew if
+// shards without tensors. Files that are there are compared with the catalogue and copied again if
 // they differ, or if the shard is encoded: the catalogue has no digest of its content. After an error, files that were complete stay.
 //
 // The errors are those of ChooseShards and AssembleModel. kResourceExhausted NO_SPACE comes before

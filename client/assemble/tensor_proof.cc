@@ -127,7 +127,7 @@ absl::Status TensorProof::CheckWhole(uint64_t expected) {
                               " were published"));
 }
 
-// Those that are no tensor of their own, each once.
+// Those that are not a tensor of their own, each once.
 std::vector<TiedTensor> TensorProof::NewNames() const {
   const auto key = [](absl::string_view file, absl::string_view tensor) {
     return InFolder(FolderOf(file), tensor);

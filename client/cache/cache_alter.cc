@@ -1,6 +1,6 @@
-// Others who look the entry up between the change and the new record wait for the lock and find the
-// record then (step 2 of shard_cache.cc). A process that dies in between leaves an entry that is
-// hashed again.
+// Others that look the entry up between the change and the new record wait for the lock and find
+// the record then (step 2 of shard_cache.cc). A process that dies in between leaves an entry that
+// is hashed again.
 #include "client/cache/cache_alter.h"
 
 #include <sys/stat.h>

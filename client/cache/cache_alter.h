@@ -21,7 +21,7 @@ struct LockedEntry {
 
 // Runs `alter` on the entry: it may link and unlink further names of the file and set its mode, but
 // touches neither its bytes nor its name in the cache. Such a change moves the file's ctime, so an
-// entry that counted as verified before is recorded anew, whatever `alter` returned. Returns what
+// entry that counted as verified before is recorded again, whatever `alter` returned. Returns what
 // `alter` returned. kNotFound: no entry; kCancelled.
 absl::Status AlterEntry(const CacheDomain& domain, const std::string& key,
                         absl::FunctionRef<absl::Status(const LockedEntry& entry)> alter,

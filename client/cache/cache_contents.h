@@ -58,7 +58,7 @@ struct CacheRoom {
   int64_t evictable_bytes = 0;
   // Within the budget and on the disk; negative where the cache is over its budget.
   int64_t free_bytes = 0;
-  // Who pins how much, most first; what several pin counts for each.
+  // The owners of pins and how much each pins, most first; what several pin counts for each.
   std::vector<std::pair<std::string, int64_t>> owners;
 
   bool Fits() const { return needed_bytes <= evictable_bytes + free_bytes; }

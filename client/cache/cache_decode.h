@@ -27,7 +27,8 @@ class ContentPart {
   // Keeps the files when an earlier or this writer left frames in them, and deletes them otherwise.
   ~ContentPart();
 
-  // Reserves room for all of the content; called by who has made room and holds the domain's lock.
+  // Reserves room for all of the content; called by the thread that has made room and holds the
+  // domain's lock.
   absl::Status Reserve();
 
   // Decodes from stored bytes, which `read` reads, and makes the content visible; called once. What

@@ -45,7 +45,7 @@ struct CacheDomain {
   UniqueFd Open(const std::string& name, int flags, mode_t mode = 0600) const;
   // The same for one that is there, to read it; the error names it.
   absl::StatusOr<UniqueFd> OpenToRead(const std::string& name) const;
-  // The domain's own lock, until the descriptor is closed: who counts, evicts or pins holds it.
+  // The domain's own lock, until the descriptor is closed: whoever counts, evicts or pins holds it.
   // kCancelled.
   absl::StatusOr<UniqueFd> Lock(const std::stop_token& stop) const;
   // Missing files are fine.

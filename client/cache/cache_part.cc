@@ -74,7 +74,7 @@ absl::Status FileCachePart::OpenClaims() {
 absl::Status FileCachePart::TakeOver(const CheckedShard& shard, const std::stop_token& stop) {
   if (piece_count_ == 0) return absl::OkStatus();
   MUSTER_RETURN_IF_ERROR(OpenClaims());
-  // For who checks the entry later. Without it the entry is only not checked.
+  // For a later check of the entry. Without it the entry just stays unchecked.
   KeepPieces(*domain_, shard).IgnoreError();
   // A byte that is not there claims nothing.
   std::string claims(piece_count_, '\0');

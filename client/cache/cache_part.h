@@ -28,8 +28,9 @@ class FileCachePart final : public CachePart {
   // Keeps the files when they hold a claimed piece, and deletes them otherwise.
   ~FileCachePart() override;
 
-  // Keeps the bytes of an earlier writer, or reserves the full size anew. Called first, by who has
-  // made room and holds the domain's lock. kResourceExhausted: the disk has no room.
+  // Keeps the bytes of an earlier writer, or reserves the full size afresh. Called first, by the
+  // caller that has made room and holds the domain's lock. kResourceExhausted: the disk has no
+  // room.
   absl::Status Reserve();
   // Takes over the pieces of an earlier writer that are right; called once, after Reserve. `shard`
   // is the constructor's. kCancelled, which leaves everything to the next writer.

@@ -14,7 +14,7 @@ namespace muster {
 // Writes KEY.pieces unless it is there. Nothing to do for a shard without pieces.
 absl::Status KeepPieces(const CacheDomain& domain, const CheckedShard& shard);
 
-// Writes it anew and syncs it; `shard` has pieces.
+// Rewrites it and syncs it; `shard` has pieces.
 absl::Status WritePieces(const CacheDomain& domain, const CheckedShard& shard);
 
 // The shard that the entry `key` must hold. The list is bound by the root in the key, or for what was

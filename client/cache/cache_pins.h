@@ -13,7 +13,7 @@ namespace muster {
 
 // What one owner needs.
 struct CachePin {
-  // Who: a name without line breaks, such as "assemblies/demo/nodes/n1".
+  // The owner: a name without line breaks, such as "assemblies/demo/nodes/n1".
   std::string owner;
   // Of entries, there already or still to come.
   std::vector<std::string> keys;

@@ -1,5 +1,5 @@
-// A user holds a shared flock of KEY.use, who evicts the exclusive one; the file's mtime is the
-// last use.
+// A user holds a shared flock of KEY.use, a process that evicts the exclusive one; the file's mtime
+// is the last use.
 #include "client/cache/cache_use.h"
 
 #include <errno.h>

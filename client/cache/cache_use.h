@@ -11,7 +11,8 @@
 namespace muster {
 
 // Marks the entry `key` as used now, and as in use until the descriptor is closed, also by the end
-// of the process. Who evicts at the same time may have removed the entry: look again afterwards.
+// of the process. A process that evicts at the same time may have removed the entry: look again
+// afterwards.
 absl::StatusOr<UniqueFd> BeginUse(const CacheDomain& domain, const std::string& key);
 
 // Nobody begins to use the entry while the descriptor is open; invalid where somebody uses it.

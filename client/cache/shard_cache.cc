@@ -4,14 +4,14 @@
 //     DOMAIN/KEY                an entry: complete, synced, read-only, never written again
 //     DOMAIN/KEY.record         says in which state the entry was verified; see cache_record.h
 //     DOMAIN/KEY.pieces         the entry's piece list; see cache_pieces.h
-//     DOMAIN/KEY.use            who uses the entry, and the last use; see cache_use.h
-//     DOMAIN/pins/              who needs which entries; see cache_pins.h
+//     DOMAIN/KEY.use            the users of the entry, and the last use; see cache_use.h
+//     DOMAIN/pins/              the owners that need entries; see cache_pins.h
 //     DOMAIN/KEY.part           a shard being written, or left by a writer that ended
 //     DOMAIN/KEY.claims         which pieces of KEY.part were written; see cache_part.h
 //
 // Protocol. Locks are flocks of the file itself, so they go with the inode through a rename and end
-// with the process. Whoever got a lock checks that the name still means the locked file, and starts
-// over if not.
+// with the process. A process that gets a lock checks that the name still means the locked file,
+// and starts over if not.
 //  1. Lookup opens KEY, takes the shared lock of its use file, and looks whether the entry is still
 //     there: nobody evicts it from then on. A record that matches the open file's state vouches for
 //     it.
@@ -29,25 +29,27 @@
 //     set its mode.
 //  7. Rename KEY.part to KEY, remove the claims and sync the directory. Only the holder of the
 //     part's lock does so, after step 4, so no entry is ever replaced. The domain's lock is held
-//     meanwhile: who counts what is there finds the file under one name or the other.
+//     meanwhile: a process that counts what is there finds the file under one name or the other.
 //  8. Settle, write the record, release the lock. A process that died before this leaves an entry
 //     that is hashed again.
 //  9. A writer that ends before step 7 leaves part and claims when they hold a piece, and removes
-//     them otherwise: who had opened the file but not yet locked it sees in step 3 that the name is
-//     gone. What lies beside neither goes at the next Open.
+//     them otherwise: a process that had opened the file but not yet locked it sees in step 3 that
+//     the name is gone. Stray companions of neither a part nor an entry are removed at the next
+//     Open.
 // 10. Evict under the domain's lock: read the pins, then take the lock of an unused entry's use file
 //     or of a part that nobody writes, and unlink. A pin is written under the same lock: once it is
 //     there, nobody evicts by an older look at the pins.
-// 11. Who links an entry's file elsewhere, or takes such a link away, does so under the entry's lock
-//     and writes the record anew, as in step 8: a link moves the file's ctime.
+// 11. A process links an entry's file elsewhere, or removes such a link, under the entry's lock and
+//     rewrites the record, as in step 8: a link moves the file's ctime.
 // 12. An encoded shard is acquired by the lock of KEY.part. Its stored bytes are written there, as in
 //     step 6; then KEY-plain.part, which is locked too, gets what they encode, by the list of frames
 //     in KEY-plain.pieces, which is synced first, and becomes KEY-plain as in step 7. Only then does
-//     KEY.part go, or before that it has become KEY where the cache keeps both. Who died in between
-//     leaves parts that step 5 takes over; a KEY.part beside KEY-plain goes at the next Open.
+//     KEY.part go, or before that it has become KEY where the cache keeps both. A process that dies
+//     in between leaves parts that step 5 takes over; a KEY.part beside KEY-plain goes at the next
+//     Open.
 // Lock order: a part of stored bytes, then one of content; a part, then the domain; a part, then an
-// entry. Who holds an entry's lock waits for no other, and who holds the domain's waits for none of
-// them.
+// entry. The holder of an entry's lock waits for no other lock, and the holder of the domain's
+// waits for none of them.
 #include "client/cache/shard_cache.h"
 
 #include <errno.h>
@@ -156,7 +158,7 @@ absl::StatusOr<CachedShard> FileShardCache::Lookup(const CheckedShard& shard,
                                                    const std::stop_token& stop) {
   if (!shard.is_encoded()) return FindEntry(shard, stop);
   if (!DecodesFor(shard)) return FindEntry(shard.Stored(), stop);
-  // Without a list of frames it is no entry: nobody could check it.
+  // Without a list of frames it is not an entry: nobody could check it.
   MUSTER_ASSIGN_OR_RETURN(const CheckedShard content, ShardOfEntry(*domain_, shard.ContentKey()));
   if (content.size_bytes() == shard.content_size_bytes()) return FindEntry(content, stop);
   return absl::NotFoundError(
@@ -183,7 +185,7 @@ absl::StatusOr<CachedShard> FileShardCache::FindEntry(const CheckedShard& shard,
       MUSTER_RETURN_IF_ERROR(VerifyEntry(shard, fd.get(), stop));
       Unlock(fd.get());
     }
-    // For who checks the entry later. Without it the entry is only not checked.
+    // For a later check of the entry. Without it the entry just stays unchecked.
     KeepPieces(*domain_, shard).IgnoreError();
     return CachedShard(std::move(fd), std::move(use), path,
                        std::make_shared<const CheckedShard>(shard));

@@ -63,7 +63,7 @@ class CachedShard {
 // An uncommitted one that holds whole pieces stays on disk when it is destroyed or its process
 // dies. The next that acquires the shard, in this process or another, takes it over: each piece is
 // hashed from disk, and those that are right are Present. What was written is synced so often that a
-// power cut costs at most 256 MiB. Shards without pieces begin anew.
+// power cut costs at most 256 MiB. Shards without pieces start over.
 class CachePart : public PieceSink {
  public:
   bool HoldsBack() const final { return true; }
@@ -97,15 +97,15 @@ class ShardCache {
     // Shards are shared only within a domain. A name of at most 63 letters, digits, ".", "_" and
     // "-".
     std::string domain = "default";
-    // What the domain's entries and parts may take. Unset: the disk's free space is the bound. Who
-    // shares a domain gives the same budget.
+    // What the domain's entries and parts may take. Unset: the disk's free space is the bound. All
+    // users of a domain give the same budget.
     std::optional<int64_t> budget_bytes = std::nullopt;
     // Takes a directory on a network file system, too: slower, and its locks and file times may not
     // keep what the cache builds on.
     bool allow_network = false;
     // Permission bits of entries that are written from now on.
     uint32_t entry_mode = 0444;
-    // Who shares a domain gives the same form.
+    // All users of a domain give the same form.
     CacheForm form = CacheForm::kPlain;
     // For encrypted shards; null: none is decoded.
     std::shared_ptr<KeySource> keys = nullptr;

@@ -160,7 +160,7 @@ absl::Status CollectTensors(Checkpoint& checkpoint) {
   return absl::OkStatus();
 }
 
-// A name that is a tensor of its own is no other tensor's, whatever the files say.
+// A name that is a tensor of its own is never another tensor's, whatever the files say.
 void UntieTensors(Checkpoint& checkpoint) {
   std::vector<bool> has_tied;
   for (const SourceComponent& component : checkpoint.components) {

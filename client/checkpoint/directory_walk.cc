@@ -101,7 +101,7 @@ class Walk {
 
  private:
   // …/models--ORG--NAME/snapshots/REVISION is a snapshot; its repository as a whole holds every
-  // revision, and is no checkpoint.
+  // revision, and is not a checkpoint.
   absl::Status RecogniseCache() {
     constexpr absl::string_view kPrefix = "models--";
     std::error_code error;

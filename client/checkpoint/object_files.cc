@@ -97,7 +97,7 @@ class ObjectSourceFiles final : public SourceFiles {
     if (kind.is_folder) return kind;
     MUSTER_ASSIGN_OR_RETURN(const ObjectRef object, stores_.Open(src));
     const absl::StatusOr<ObjectInfo> info = object.store->Stat(object.key, {});
-    // A directory of a file system is no object.
+    // A directory of a file system is not an object.
     kind.is_folder = absl::IsNotFound(info.status()) || absl::IsInvalidArgument(info.status()) ||
                      absl::IsFailedPrecondition(info.status());
     if (!kind.is_folder) MUSTER_RETURN_IF_ERROR(info.status());

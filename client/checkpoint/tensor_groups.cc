@@ -89,7 +89,7 @@ std::optional<LayerName> FindLayer(absl::string_view tensor_name) {
     const size_t end = std::min(tensor_name.find('.', begin), tensor_name.size());
     const absl::string_view component = tensor_name.substr(begin, end - begin);
     uint32_t number = 0;
-    // A number that doesn't fit is no layer's.
+    // A number that doesn't fit is not a layer's.
     if (AllDigits(component) && NamesStack(previous) && absl::SimpleAtoi(component, &number)) {
       return LayerName{tensor_name.substr(0, begin - 1), number};
     }

@@ -303,7 +303,7 @@ class SetChoice {
     set.files.push_back(file);
   }
 
-  // Files that are no safetensors files.
+  // Files that are not safetensors files.
   static void NameOther(absl::string_view base, WeightSet& set) {
     set.kind = WeightSet::Kind::kOther;
     set.name = absl::StrCat("*", SuffixOf(base));

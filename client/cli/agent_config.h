@@ -39,8 +39,8 @@ struct AgentConfig {
 // A file has at most this many bytes.
 inline constexpr size_t kMaxConfigBytes = size_t{1} << 20;
 
-// kInvalidArgument USAGE, with the line, where it is no such file; kNotFound and the like where it
-// can't be read.
+// kInvalidArgument USAGE, with the line, where it is not such a file; kNotFound and the like where
+// it can't be read.
 absl::StatusOr<AgentConfig> ReadAgentConfig(const std::string& path);
 
 // Gives `command` and the program that it belongs to the flags that neither the command line nor

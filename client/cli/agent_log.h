@@ -18,7 +18,7 @@ void SetUpLog(const std::string& level);
 // A warning of the node's own: "warning message=…".
 void LogWarning(const std::string& message);
 
-// The configuration was read anew.
+// The configuration was read again.
 void LogReloaded(size_t assemblies);
 
 // One line per event. Thread-safe.

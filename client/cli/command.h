@@ -45,7 +45,7 @@ struct Environment {
   std::string working_directory;
   // Whether people watch stderr.
   bool is_terminal = false;
-  // What stdout has room for without scrolling; these where it is no terminal.
+  // What stdout has room for without scrolling; these where it is not a terminal.
   size_t columns = 100;
   size_t rows = 40;
 };
@@ -84,7 +84,7 @@ class Invocation {
   void PrintLine(absl::string_view text) const;
   void PrintJson(const google::protobuf::Message& message) const;
   // kResourceExhausted or kUnavailable when something could not be printed. A pipe that its reader
-  // closed is no error.
+  // closed is not an error.
   absl::Status OutputStatus() const;
   // False once something could not be printed, so that more of it is in vain.
   bool IsRead() const { return output_error_ == 0; }

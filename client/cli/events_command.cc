@@ -120,7 +120,7 @@ absl::Status RunEvents(Invocation& invocation, const EventsArguments& options) {
                                              // A reader that went away wants no more.
                                              return invocation.IsRead();
                                            });
-  // Who follows ends it by a signal.
+  // Following ends by a signal.
   return invocation.stop().stop_requested() ? absl::OkStatus() : status;
 }
 

@@ -15,7 +15,7 @@ namespace muster {
 // numbers are strings, as proto3's JSON has them.
 std::string MessageToJson(const google::protobuf::Message& message);
 
-// A JSON string; bytes that are no UTF-8 are replaced.
+// A JSON string; bytes that are not UTF-8 are replaced.
 std::string JsonString(absl::string_view text);
 
 // "[a, b]" of values that are JSON already.

@@ -11,7 +11,7 @@ namespace muster {
 absl::StatusOr<LocalCaches> LocalCaches::Open(const std::vector<std::string>& paths) {
   LocalCaches result;
   ShardCache::Options options;
-  // Who made the cache has decided where it may be.
+  // Whoever made the cache has decided where it may be.
   options.allow_network = true;
   for (const std::string& path : paths) {
     std::error_code error;

@@ -51,8 +51,8 @@ class FrameDecoder {
   int64_t FrameLength(size_t frame) const { return trailer_.FrameLength(frame); }
 
   // Fills `plain` with the frame's content, of which `stored` are the stored bytes. It is right once
-  // its MD5 is frame(i).plain_md5: who decodes several frames compares them together. kDataLoss
-  // FRAME_CORRUPT.
+  // its MD5 is frame(i).plain_md5: a caller that decodes several frames compares them together.
+  // kDataLoss FRAME_CORRUPT.
   absl::Status Decode(size_t frame, absl::string_view stored, absl::Span<char> plain) const;
 
  private:

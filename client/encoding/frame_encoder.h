@@ -34,7 +34,7 @@ struct EncodeRequest {
   std::optional<SecretKey> key;
   // At most kMaxKeyIdBytes; "" where nobody needs it.
   std::string key_id;
-  // Unset, as it always is but in tests: drawn anew.
+  // Unset, as it always is except in tests: drawn afresh.
   std::optional<Salt> salt;
 };
 

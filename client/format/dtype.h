@@ -24,7 +24,7 @@ std::optional<int64_t> DtypeBits(absl::string_view dtype);
 absl::StatusOr<int64_t> ElementCount(absl::Span<const int64_t> shape);
 
 // Bytes of a tensor; nullopt for an unknown dtype. kInvalidArgument as ElementCount, or when the
-// bits are no whole number of bytes.
+// bits are not a whole number of bytes.
 absl::StatusOr<std::optional<int64_t>> TensorSizeBytes(absl::string_view dtype,
                                                        absl::Span<const int64_t> shape);
 

@@ -38,9 +38,9 @@ class IndexJson {
   std::vector<std::string> files_;
 };
 
-// Reads and checks an index. kInvalidArgument, naming the source and the tensor, when it is no JSON
-// object with a "weight_map" of strings, names a tensor twice, or names a file by a path that is
-// absolute, has an empty, "." or ".." segment or a control character. Other fields are skipped.
+// Reads and checks an index. kInvalidArgument, naming the source and the tensor, when it is not
+// JSON object with a "weight_map" of strings, names a tensor twice, or names a file by a path that
+// is absolute, has an empty, "." or ".." segment or a control character. Other fields are skipped.
 absl::StatusOr<IndexJson> ReadIndexJson(const ByteSource& source);
 
 struct WeightMapEntry {

@@ -3,7 +3,7 @@
 // 1. A call puts its items into the queue. While some are unfinished, its thread hashes if a hasher is
 //    missing, and sleeps otherwise.
 // 2. A hasher takes as many items as its lanes hold, advances each by a slice, and puts back what is
-//    not finished. So who comes later joins after a slice, whoever is done leaves, and another thread
+//    not finished. So a latecomer joins after a slice, whoever is done leaves, and another thread
 //    can take over.
 // 3. Below the break-even lanes are slower than hashing one by one, so every item may have a thread.
 //    Above it a second thread starts when half of its lanes would have work.

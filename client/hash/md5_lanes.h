@@ -31,7 +31,7 @@ class Md5LaneStream {
                          absl::Span<const absl::string_view> parts);
   void Update(absl::string_view part);
 
-  // The digest of all bytes so far; the stream starts anew afterwards.
+  // The digest of all bytes so far; the stream starts over afterwards.
   Md5Digest Finish();
 
  private:

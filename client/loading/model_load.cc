@@ -352,7 +352,7 @@ void ModelLoad::Run::TellArrivals() {
   while (const auto arrival = NextArrival()) Tell(arrival->first, arrival->second);
 }
 
-// Unset when all were told of: who records the next one has to tell of it.
+// Unset when all were announced: the thread that records the next one has to announce it.
 std::optional<std::pair<size_t, ModelLoad::Run::Result>> ModelLoad::Run::NextArrival() {
   MutexLock lock(mutex_);
   if (told_ == arrived_.size()) {

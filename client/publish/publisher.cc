@@ -1,19 +1,20 @@
 // How a publication ends in all or nothing:
 //
-// 1. The draft carries a random id of this run, so that it is told from anybody else's, and a
-//    fingerprint of what is published.
+// 1. The draft carries a random id of this run, so that it can be distinguished from any other, and
+//    a fingerprint of what is published.
 // 2. Objects go below a folder with the draft's uid, and are noted before they are written.
 // 3. When all are registered and the sources are unchanged, the draft is committed.
-// 4. After an error before 3 the draft is deleted, then the objects: who goes on with the draft (6)
-//    never commits it without its objects.
+// 4. After an error before 3 the draft is deleted, then the objects: a publisher that resumes the
+//    draft (6) never commits it without its objects.
 // 5. After an error in 3 the outcome is unknown: the server is asked. Committed is success; a draft
 //    is handled as in 4; without an answer nothing is touched.
-// 6. A draft with another run's id and our fingerprint was left by a publisher that died. It is gone
-//    on with: everything is registered again as it was, objects that are there are kept where the
-//    source still gives their digests, and written over else. Should its publisher be alive after
-//    all, both write the same bytes. After an error the draft stays, since it is not ours to delete.
-// 7. Where the storage is away or lets nobody in any more, taking back what it has would fail, too. If it
-//    has something, the draft stays with it, and the same command goes on as in 6.
+// 6. A draft with another run's id and our fingerprint was left by a publisher that died. It is
+//    resumed: everything is registered again as it was, objects that are there are kept where the
+//    source still gives their digests, and overwritten otherwise. Should its publisher be alive
+//    after all, both write the same bytes. After an error the draft stays, since it is not ours to
+//    delete.
+// 7. Where the storage is away or no longer grants access, deleting what it has would fail, too. If
+//    it has something, the draft stays with it, and the same command resumes as in 6.
 #include "client/publish/publisher.h"
 
 #include <algorithm>
@@ -486,7 +487,7 @@ absl::Status Publication::Commit() {
   MUSTER_ASSIGN_OR_RETURN(v1::CommitModelVersionResponse response,
                           client_.CommitModelVersion(request, Call(options_.call_timeout)));
   model_version_ = std::move(*response.mutable_model_version());
-  // What the publisher that died had half written. That some of it may be left is no error.
+  // What the publisher that died had half written. That some of it may be left is not an error.
   if (resumed_ && !in_place()) DeleteObjects(stores_, model_version_, {}).IgnoreError();
   return absl::OkStatus();
 }

@@ -52,7 +52,7 @@ struct PublishSummary {
   v1::ModelVersion model_version;
   // Where the objects are; "" where the source's files stay in place.
   std::string prefix;
-  // An earlier publication, which died, was gone on with: so many shards were stored already.
+  // Of an earlier publication that died and was resumed: how many shards were stored already.
   bool resumed = false;
   uint32_t shards_kept = 0;
   // What could not be checked, and what may be missing.
@@ -65,7 +65,7 @@ struct PublishSummary {
 // with, which leave all as it is.
 //
 // A draft of this name that a publication of a source that looks alike, with the same options, left
-// behind is gone on with: a shard that is registered with the size and root that the source gives
+// behind is resumed: a shard that is registered with the size and root that the source gives
 // now, and stored with that size, is not written again; of an encoded one the content's frames are
 // compared instead, as an encrypted content never gives the same object twice. With `source.in_place` nothing is written:
 // the locations are the source's files, which then must stay as they are.

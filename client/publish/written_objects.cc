@@ -33,8 +33,8 @@ absl::Status DeleteObject(const ObjectStoreRegistry& stores, const std::string& 
   return object.store->Delete(object.key);
 }
 
-// Removes from the local folder of a publication what is no object: files of writers that died, and
-// directories without a file; then the folder above, if it is empty.
+// Removes from the local folder of a publication what is not an object: files of writers that died,
+// and directories without a file; then the folder above, if it is empty.
 void RemoveLeftovers(const fs::path& folder) {
   std::error_code error;
   std::vector<fs::path> directories;

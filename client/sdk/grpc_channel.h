@@ -15,7 +15,7 @@ namespace muster {
 // goes on to the next, once round. When none can be reached the error is kUnavailable
 // SERVER_UNREACHABLE and names them all; kDeadlineExceeded SERVER_TIMED_OUT: one was, and gave no
 // answer in time. kInvalidArgument: no server, or one that is not
-// "host:port". Connects lazily, so an unreachable server is no error here.
+// "host:port". Connects lazily, so an unreachable server is not an error here.
 absl::StatusOr<std::unique_ptr<Channel>> NewGrpcChannel(const std::vector<std::string>& servers);
 
 }  // namespace muster

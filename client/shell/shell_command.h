@@ -34,8 +34,8 @@ struct ShellOutput {
   size_t size = 0;
 };
 
-// Runs the command to its end and fills `output` with what it prints, which is kept nowhere else. Who
-// prints more than fits finds nobody reading.
+// Runs the command to its end and fills `output` with what it prints, which is kept nowhere else. A
+// command that prints more than fits finds nobody reading.
 absl::StatusOr<ShellOutput> ReadFromShell(const ShellCommand& command, absl::Span<char> output);
 
 }  // namespace muster

@@ -22,14 +22,14 @@ struct StateDict {
   std::vector<Entry> tensors;
   // The key under which the dict was found; "" where it is the pickle itself.
   std::string key;
-  // Keys whose values are no tensors of the dict, of the pickle itself or of the dict. They may be
+  // Keys whose values are not tensors of the dict, of the pickle itself or of the dict. They may be
   // any bytes.
   std::vector<std::string> left_out;
 };
 
 // Finds the dict of tensors: the pickle itself, or the value of one of its keys "state_dict",
 // "model", "module" and "model_state_dict". kInvalidArgument TORCH_NO_STATE_DICT, listing what is
-// there, where none of them holds tensors or several do, or where a tensor's name is no text or is
+// there, where none of them holds tensors or several do, or where a tensor's name is not text or is
 // there twice.
 absl::StatusOr<StateDict> FindStateDict(const Pickle& pickle);
 

@@ -108,7 +108,7 @@ std::vector<LocationReport> LocationBook::Reports() const {
     if (entry->verified) found = ShardFailure::CODE_UNSPECIFIED;
     for (const PullFailure& failure : failures_) {
       if (failure.location != entry->uri) continue;
-      // A read that went well when it was tried again is no complaint; wrong bytes always are.
+      // A read that went well when it was tried again is not a complaint; wrong bytes always are.
       const bool wrong =
           failure.code == ShardFailure::CORRUPT || failure.code == ShardFailure::MISSING;
       if (wrong || !found.has_value()) found = failure.code;

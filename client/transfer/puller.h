@@ -90,7 +90,7 @@ struct MemoryPullResult {
 // kPermissionDenied and the like from the last store, kResourceExhausted no room or memory,
 // kInvalidArgument a description that makes no sense, kCancelled. Nothing is visible in the cache
 // or in a result after an error. The pull itself retries; a caller that tries again later starts
-// the shard anew, but into a cache it finds the verified pieces of the earlier attempt.
+// the shard again, but into a cache it finds the verified pieces of the earlier attempt.
 //
 // `progress` gets the shard's verified bytes, counting up, one call at a time, from any thread; it
 // must be quick. For a shard without pieces it gets the bytes fetched, and starts from 0 again when

@@ -318,7 +318,7 @@ PullFailure ShardPull::NoLocationLeft() const {
                      .status_code = absl::StatusCode::kNotFound};
 }
 
-// Either the pull was cancelled, or a second read was faster, which is no failure.
+// Either the pull was cancelled, or a second read was faster, which is not a failure.
 std::optional<PullFailure> ShardPull::Stopped(size_t step) {
   if (race_.LostAfterFailure(step)) return std::nullopt;
   return Cancelled();

@@ -48,7 +48,8 @@ struct StepMeans {
     // Waits until the step has it; at once when it has it already.
     virtual void Take() = 0;
     // Leaves it to other steps while this one hashes and writes what it read. A step that waits
-    // before it tries again keeps it: who is busy should get fewer reads, not those of other steps.
+    // before it tries again keeps it: a busy location should get fewer reads, not those of other
+    // steps.
     virtual void GiveBack() = 0;
   };
 
@@ -107,7 +108,7 @@ class ShardPull {
   bool may_read_twice() const { return shard_.has_pieces() && book_.size() > 1; }
   // The next one that is worth making, if any; it is made by RunSecondRead, whose stop is the read's own.
   std::optional<SecondRead> NextSecondRead(const std::stop_token& stop);
-  // As RunStep; a second read that fails, comes too late or has no memory is no failure.
+  // As RunStep; a second read that fails, comes too late or has no memory is not a failure.
   std::optional<PullFailure> RunSecondRead(const SecondRead& read, const StepMeans& means);
 
   std::vector<PullFailure> location_failures() const { return book_.failures(); }

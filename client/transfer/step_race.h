@@ -1,4 +1,4 @@
-// Second reads of steps that take too long: which step deserves one, and who wins.
+// Second reads of steps that take too long: which step deserves one, and which read wins.
 #ifndef MUSTER_CLIENT_TRANSFER_STEP_RACE_H_
 #define MUSTER_CLIENT_TRANSFER_STEP_RACE_H_
 
@@ -80,7 +80,8 @@ class StepRace {
   // Second reader: it is over.
   void EndSecond(size_t step);
 
-  // Either: what was read is right. True for the first to say so, who hands it on; the other one is stopped.
+  // Either: what was read is right. True for the first to say so, which hands it on; the other one
+  // is stopped.
   bool Win(size_t step, bool second);
 
  private:

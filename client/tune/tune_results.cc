@@ -59,7 +59,7 @@ std::map<uint32_t, absl::Duration> TimesByShards(const TuneResults& results, int
   return times;
 }
 
-// The slope of a straight line through the times; unset where that is no cost.
+// The slope of a straight line through the times; unset where that is not a cost.
 std::optional<absl::Duration> CostOfAShard(const std::map<uint32_t, absl::Duration>& times) {
   if (times.size() < 2) return std::nullopt;
   double mean_shards = 0, mean_seconds = 0;

@@ -6,7 +6,7 @@
 //     which cache the view needs.
 //  4. The cache entries are pinned, and then looked up: what is there stays there.
 //  5. Links, copies, companions and the index are made in a directory of their own, and synced.
-//  6. The record is written anew, with the state of every file. It does not fit an older directory of
+//  6. The record is rewritten, with the state of every file. It does not fit an older directory of
 //     the version.
 //  7. The directory gets its name. Where there is an older one, the two are exchanged.
 //  8. The pin is cut to what is linked.

@@ -49,11 +49,11 @@ struct ViewSummary {
 
 // Makes the version's directory in DIR.d and lets DIR lead to it. One that is there and whole is kept
 // as it is, and DIR is left to lead where it leads once it has led to it: an upgrade or a rollback by
-// hand stands. One that is not whole is made anew and takes the old one's place in one step. After an
-// error nothing of it is left, and an older one stays as it was. The view pins the cache entries that
-// it links, until RemoveViewVersions. Shards that are not a whole file, as `raw` cuts them, are copied
-// into theirs: as shared extents where the file system can. Blocks; waits for another process that
-// changes the view.
+// hand stands. One that is not whole is made again and takes the old one's place in one step. After
+// an error nothing of it is left, and an older one stays as it was. The view pins the cache entries
+// that it links, until RemoveViewVersions. Shards that are not a whole file, as `raw` cuts them,
+// are copied into theirs: as shared extents where the file system can. Blocks; waits for another
+// process that changes the view.
 //
 // kFailedPrecondition VIEW_INCOMPLETE: the cache lacks shards, metadata `shards`. CACHE_KEEPS_STORED: it has
 // them only encoded. VIEW_LINKS_IMPOSSIBLE:

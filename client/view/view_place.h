@@ -15,7 +15,7 @@
 namespace muster {
 
 // Versions are named as people write model versions: "llama@v1". A value; thread-safe. What changes
-// anything on disk is called by who holds the lock.
+// anything on disk is called only while holding the lock.
 //
 // kFailedPrecondition VIEW_NOT_OURS: there is something at DIR or DIR.d that no view made.
 // VIEW_AT_MOUNT_POINT: a mount point can't become a link.

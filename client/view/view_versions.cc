@@ -37,13 +37,13 @@ absl::StatusOr<std::unique_ptr<ShardCache>> OpenCacheOf(const ViewRecord& record
   if (record.cache.path.empty() || !fs::is_directory(record.cache.path, error)) return nullptr;
   ShardCache::Options options;
   options.domain = record.cache.domain;
-  // Who made the cache has decided where it may be.
+  // Whoever made the cache has decided where it may be.
   options.allow_network = true;
   return ShardCache::Open(record.cache.path, options);
 }
 
-// The links go first, while their entries' locks are held; a link that is no other name of the entry
-// any more goes with the directory.
+// The links go first, while their entries' locks are held; a link that is not another name of the
+// entry any more goes with the directory.
 absl::Status UnlinkEntry(const std::string& path, const std::string& key, ShardCache& cache) {
   const absl::Status status = cache.Alter(
       key,

@@ -51,15 +51,15 @@ struct ViewRemoval {
 absl::StatusOr<std::vector<std::string>> RemoveViewVersions(const ViewPlace& place,
                                                             const ViewRemoval& removal);
 
-// For who holds the lock. Removes `directory` with the files of `record` in it; entries of `cache`,
-// which may be null, stay verified.
+// Called with the lock held. Removes `directory` with the files of `record` in it; entries of
+// `cache`, which may be null, stay verified.
 absl::Status RemoveViewFiles(const std::string& directory, const ViewRecord& record,
                              ShardCache* cache);
-// For who holds the lock: nothing needs the version's cache entries any more. A cache that is gone is
-// fine.
+// Called with the lock held: nothing needs the version's cache entries any more. A cache that is
+// gone is fine.
 absl::Status DropViewPin(const ViewPlace& place, const std::string& version,
                          const ViewRecord& record);
-// For who holds the lock: removes what a process that died has left half made or half removed.
+// Called with the lock held: removes what a process that died has left half made or half removed.
 absl::Status RemoveHalfMade(const ViewPlace& place);
 
 }  // namespace muster

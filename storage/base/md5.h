@@ -1,4 +1,4 @@
-// MD5 of bytes in memory. It finds corruption; it is no defence against forgery.
+// MD5 of bytes in memory. It finds corruption; it is not a defence against forgery.
 #ifndef MUSTER_STORAGE_BASE_MD5_H_
 #define MUSTER_STORAGE_BASE_MD5_H_
 
@@ -38,7 +38,7 @@ class Md5Stream {
 
   void Update(absl::string_view bytes);
 
-  // The digest of all bytes so far; the stream starts anew afterwards.
+  // The digest of all bytes so far; the stream starts over afterwards.
   Md5Digest Finish();
 
  private:

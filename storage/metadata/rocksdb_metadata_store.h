@@ -14,8 +14,8 @@ namespace muster {
 // time can have it open. After a Commit whose outcome is unknown, every later one is refused until
 // the store is opened again.
 //
-// kFailedPrecondition: another process has it open, or it is no directory. kPermissionDenied: not
-// writable. kDataLoss: what is there is damaged. kResourceExhausted: the disk is full.
+// kFailedPrecondition: another process has it open, or it is not a directory. kPermissionDenied:
+// not writable. kDataLoss: what is there is damaged. kResourceExhausted: the disk is full.
 // kInvalidArgument: the path's form.
 absl::StatusOr<std::unique_ptr<MetadataStore>> NewRocksdbMetadataStore(absl::string_view directory);
 

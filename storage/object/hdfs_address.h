@@ -1,4 +1,4 @@
-// Where the web interface of an HDFS cluster is, and who asks.
+// Where the web interface of an HDFS cluster is, and as which user it is asked.
 #ifndef MUSTER_STORAGE_OBJECT_HDFS_ADDRESS_H_
 #define MUSTER_STORAGE_OBJECT_HDFS_ADDRESS_H_
 
@@ -18,7 +18,7 @@ using HadoopSettings = std::map<std::string, std::string>;
 struct HdfsAddress {
   // "http://HOST:PORT" or "https://HOST:PORT" of each name node; at least one.
   std::vector<std::string> name_nodes;
-  // Who asks, where nothing proves it; "" with a token or with Kerberos.
+  // The user that asks, where nothing proves it; "" with a token or with Kerberos.
   std::string user;
   // A delegation token in Hadoop's URL form; "" for none. A secret.
   std::string delegation_token;

@@ -68,9 +68,9 @@ class HdfsCluster {
   absl::StatusOr<HdfsFile> Stat(const std::string& key, const std::stop_token& stop,
                                 const std::string& object = {});
 
-  // Fills `out`, or as much of it as the file has, and returns how much that is. An attempt that breaks
-  // off is gone on with where options.if_version is set, and begun anew otherwise: what was read is of
-  // that version if the file has it afterwards.
+  // Fills `out`, or as much of it as the file has, and returns how much that is. An attempt that
+  // breaks off is resumed where options.if_version is set, and started over otherwise: what was
+  // read is of that version if the file has it afterwards.
   absl::StatusOr<size_t> Read(const std::string& key, int64_t offset, absl::Span<char> out,
                               const ObjectStore::ReadOptions& options);
 

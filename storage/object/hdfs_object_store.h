@@ -19,8 +19,8 @@ namespace muster {
 std::unique_ptr<ObjectStore> NewHdfsObjectStore(std::shared_ptr<HdfsCluster> cluster);
 
 // Schemes "hdfs" and, for TLS, "swebhdfs": hdfs://NAMENODE/PATH, as users paste it. Where the web
-// interface is and who asks is as hdfs_address.h says, and is looked at when the first URI of a cluster is
-// opened. `clock` and `random` outlive the registry.
+// interface is and which user asks is as hdfs_address.h says, and is looked at when the first URI
+// of a cluster is opened. `clock` and `random` outlive the registry.
 absl::Status RegisterHdfsObjectStore(ObjectStoreRegistry& registry, EnvironmentLookup environment,
                                      Clock& clock, Random& random, const HttpStoreOptions& options);
 

@@ -21,7 +21,7 @@
 namespace muster {
 namespace {
 
-// Each append opens the last block anew at all of its data nodes.
+// Each append opens the last block again at all of its data nodes.
 constexpr size_t kAppendBytes = 32 << 20;
 
 std::string TemporaryKey(const std::string& key, Random& random) {

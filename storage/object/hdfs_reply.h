@@ -35,7 +35,7 @@ absl::Status HdfsErrorOf(absl::string_view uri, absl::string_view endpoint, cons
 absl::StatusOr<HdfsFile> ParseHdfsFile(absl::string_view uri, absl::string_view json);
 absl::StatusOr<std::vector<HdfsFile>> ParseHdfsFiles(absl::string_view uri, absl::string_view json);
 // Where the data node is that takes the bytes: an http or https address. kFailedPrecondition for one without
-// TLS where `name_node`, the address of who says so, has it.
+// TLS where `name_node`, the address that the reply came from, has it.
 absl::StatusOr<std::string> ParseHdfsLocation(absl::string_view uri, absl::string_view name_node,
                                               absl::string_view json);
 

@@ -64,7 +64,8 @@ struct HttpRequest {
   // need another signature, so none is followed.
   std::optional<HttpSigning> signing = {};
   bool follow_redirects = true;
-  // Proves who asks by SPNEGO, with the Kerberos tickets of the process, to the host of `url`.
+  // Proves by SPNEGO who the user is, with the Kerberos tickets of the process, to the host of
+  // `url`.
   bool negotiate = false;
   // Opens another connection. On one that was used before libcurl sends the request again, without telling, if
   // it is closed before the first byte of a reply.
@@ -93,7 +94,7 @@ struct HttpReply {
 //
 // Redirects are followed within http and https, never from https to http; those of a signed request
 // are not, so that there are no credentials which they could take along. HTTP replies with an error
-// status are no errors here.
+// status are not errors here.
 class HttpConnection {
  public:
   // Gets the body in parts. False ends the request. It may block: that time counts for no timeout.

@@ -33,7 +33,7 @@ class ObjectStoreRegistry {
   absl::Status Register(absl::string_view scheme, Opener opener);
 
   // kUnimplemented for an unknown scheme, quoting the URI and the schemes that there are;
-  // kInvalidArgument for text that is no URI.
+  // kInvalidArgument for text that is not a URI.
   absl::StatusOr<ObjectRef> Open(absl::string_view uri) const;
 
   // In alphabetical order.

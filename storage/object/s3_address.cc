@@ -13,7 +13,7 @@
 namespace muster {
 namespace {
 
-// The server makes the signature anew from that form.
+// The server computes the signature again from that form.
 std::string Encode(absl::string_view plain, absl::string_view also_plain) {
   return PercentEncode(plain, absl::StrCat("-._~", also_plain));
 }

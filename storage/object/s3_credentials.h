@@ -1,4 +1,4 @@
-// Who signs requests to S3.
+// The identity that signs requests to S3.
 #ifndef MUSTER_STORAGE_OBJECT_S3_CREDENTIALS_H_
 #define MUSTER_STORAGE_OBJECT_S3_CREDENTIALS_H_
 

@@ -83,7 +83,7 @@ class S3ObjectStore final : public ObjectStore {
       MUSTER_ASSIGN_OR_RETURN(const S3Result result, bucket_->Do(call, {}));
       MUSTER_ASSIGN_OR_RETURN(S3Page page, ParseS3Page(uri, result.body));
       for (ListedObject& object : page.objects) {
-        // What other tools put there as folders is no object.
+        // What other tools put there as folders is not an object.
         if (listed.size() < options.limit && CheckObjectKey(uri, object.key).ok()) {
           listed.push_back(std::move(object));
         }

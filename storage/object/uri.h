@@ -19,9 +19,9 @@ struct Uri {
   std::string ToString() const;
 };
 
-// kInvalidArgument, quoting `text`, when it is no absolute URI, when the path has an empty, "." or
-// ".." segment (one trailing slash is allowed and kept), when it decodes to control characters, or
-// when it has a query, fragment, user or password. At most 4,096 bytes.
+// kInvalidArgument, quoting `text`, when it is not an absolute URI, when the path has an empty, "."
+// or ".." segment (one trailing slash is allowed and kept), when it decodes to control characters,
+// or when it has a query, fragment, user or password. At most 4,096 bytes.
 absl::StatusOr<Uri> ParseUri(absl::string_view text);
 
 // The URI for an absolute path of the local file system: "file:///…", encoded.
