@@ -1,3 +1,24 @@
+// How room is counted, and what may go:
+//
+// 1. There is no index: the directory is listed under the domain's lock each time. Entries and
+//    parts are items; the small files beside them are not counted.
+// 2. An item is in use if its lock can't be had at once: the use file's for an entry, its own for a
+//    part. The lock is let go right after the look, so RemoveItem takes it again and holds it while
+//    it removes, and may then find that the item came into use.
+// 3. An item's owners are those of the pins that name its key. The stored bytes of an encoded shard
+//    (KEY) also count as pinned by the pins of its content (KEY-plain) until that is there: they
+//    are on the way to it. Afterwards nobody needs them.
+// 4. RoomFor puts each item into exactly one of three heaps. Items of a wanted shard, found by its
+//    StoredKey, lower what is needed: a part has its full size reserved already, so it counts in
+//    full. Any other item is pinned, or evictable.
+// 5. What is needed is the content of all wanted shards that is not there, and beside it the stored
+//    bytes of the largest kDecodedAtOnce of those that are decoded: stored bytes go once the
+//    content is there, so they never all lie in the cache at once.
+// 6. Free is the less of the disk's free space and what the budget leaves. It is negative where the
+//    cache holds more than its budget; then evicting fills that hole first.
+//
+// Removing begins with what vouches: the record of an entry, the claims of a part. A crash in
+// between leaves bytes that are hashed again, or stray small files, which the next Open removes.
 #include "client/cache/cache_contents.h"
 
 #include <fcntl.h>

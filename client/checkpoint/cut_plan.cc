@@ -1,3 +1,27 @@
+// How tensors are cut into shards (CutTensors):
+//
+// 1. What no number of shards can mend is refused first: a tensor is never split, so one that is
+//    too large for a shard, or fewer tensors than shards asked for, ends it.
+// 2. Tensors are put into the natural order of their names, so that the cuts don't depend on how
+//    the source's files were laid out. `layer` and `type` then form groups: the sort by group is
+//    stable and keeps the order of names within each.
+// 3. The count begins with what was asked for, or with one shard per 4 GiB; but with no less than
+//    the bytes need, and no more than there are tensors.
+// 4. `uniform` deals single tensors, the largest first, each to the lightest shard. The others keep
+//    the order. With no more shards than groups a shard is a run of whole groups, and the largest
+//    shard is as small as possible. With more, groups are split: the parts go to the groups by
+//    their bytes, and each group is cut in order.
+// 5. In a shard, tensors with wide elements come first, so that each lies aligned without padding,
+//    which the format does not allow. Only now is the header built and the shard's size known.
+// 6. If a shard is too large or has too many tensors, the count grows by a sixteenth, at least by
+//    one, and 4 and 5 are done again: few rounds, and few shards more than needed. At one shard per
+//    tensor, or at the catalogue's bound, it gives up.
+//
+// Of several components, each is cut alone as above, with a share of the shards asked for by its
+// bytes; its tensors are one run of the checkpoint's, so indices only have to be shifted. Raw cuts
+// divide each file evenly, at multiples of 1 MiB where ranges are that long; the rounding may make
+// one range too large, and then one more shard is tried. CutAsFiles cuts nothing: a file is a
+// shard.
 #include "client/checkpoint/cut_plan.h"
 
 #include <algorithm>

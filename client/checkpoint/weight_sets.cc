@@ -1,3 +1,31 @@
+// How a directory's weight files become the model:
+//
+// 1. With --include, what it names is all that counts; the rest is kept only to be listed.
+// 2. Files that an index names are one set. One index rules the files of its format in a folder:
+//    "model" if it is there, else the shortest name, of which the others must be variants. An index
+//    that is broken, or that names a file which is missing, is not an error yet: it matters only if
+//    its folder turns out to be the model, so the error is put aside, by folder (`broken_`). That
+//    of a PyTorch index is kept apart (`broken_torch_`): it never matters beside a chosen
+//    safetensors set.
+// 3. The other files are sorted into sets by their names alone: cut by rank, consolidated, a
+//    variant of a set beside it, plain, PyTorch, other. This comes after 2, because "X.fp16" is a
+//    variant only where "X" is a set or a file.
+// 4. In each folder the first set in order of WeightSet::Kind is chosen. The others get a reason
+//    why not. With --include every set of a usable format is chosen, and that is the end: 5 to 7
+//    are skipped, and an index that 2 could not use is forgotten, since the files were named one by
+//    one.
+// 5. A diffusers pipeline: if a folder that model_index.json names has a chosen set, the sets of
+//    all other folders are dropped. If none has, the file decides nothing.
+// 6. Elsewhere the top level is the model, with the folders that modules.json names. Where the top
+//    level has neither a chosen set nor a broken index, every folder with a chosen set counts,
+//    except `original`, the makers' own copy, if there is another. Before that, where any folder
+//    but `original` has a safetensors set, PyTorch sets of folders without one are dropped as a
+//    second copy, unless modules.json names the folder. Later would be too late: a top level that
+//    holds only the copy would have won over the folders that hold the model.
+// 7. What 5 or 6 dropped takes its broken index with it. If an error is left, it is the answer.
+//
+// At the end a set either is `chosen` or has a reason in `why`, never both: `muster inspect` shows
+// them. For cuts by bytes (TakeAll) there are only 1 and 3, and every set is chosen.
 #include "client/checkpoint/weight_sets.h"
 
 #include <algorithm>
@@ -40,7 +68,7 @@ std::string StemOfIndex(absl::string_view file) {
   return stem;
 }
 
-// How libraries call their PyTorch files, and what the safetensors files with the same are called.
+// What libraries call their PyTorch files, and the safetensors files with the same content.
 struct TorchStem {
   absl::string_view torch;
   absl::string_view safetensors;
@@ -52,7 +80,7 @@ constexpr TorchStem kTorchStems[] = {
     {"open_clip_pytorch_model", "open_clip_model"},
 };
 
-// "" where no library calls files so.
+// "" where no library uses this name.
 absl::string_view ConvertedStem(absl::string_view stem) {
   for (const TorchStem& known : kTorchStems) {
     if (known.torch == stem) return known.safetensors;

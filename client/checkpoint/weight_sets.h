@@ -16,8 +16,6 @@
 
 namespace muster {
 
-// The reason of an error about files that only a cut by bytes can publish.
-
 // Files of one folder that belong together.
 struct WeightSet {
   enum class Kind {

@@ -1,3 +1,25 @@
+// What a location goes through during one pull:
+//
+// 1. Locations are sorted once, by `tier`; the order never changes afterwards. Candidates lists
+//    those that have not failed, then those that have, each group in that order: a failure sinks a
+//    location for the rest of the pull, so that later pieces begin with one that works.
+// 2. `open`: with a gate, a location whose readers are bounded stays closed until the server has
+//    granted a place (Admit), and is closed again when the place is given back. Closed ones are
+//    skipped.
+// 3. A location that `failed` (Record) stays a candidate of last resort. One that is `dropped`,
+//    because no piece can ever be read there, is not.
+// 4. The first read opens a location: it asks the store for size and version, with no lock held.
+//    Readers that come meanwhile wait for the answer. A good answer is kept for the whole pull, so
+//    that all pieces are read from one version of the object. An error is given to those who
+//    waited, and the next one to come asks again; but if the asking thread was stopped, its error
+//    says nothing about the location, and one of the waiting threads asks.
+// 5. Being overtaken by a second read (step_race.h) counts as a failure from the second time on.
+// 6. Reports draws the sum: wrong or absent bytes outweigh everything, since the server must find
+//    out even if other pieces were right; bytes that were verified outweigh any other failure,
+//    which a retry has mended.
+//
+// Locks: Entry::mutex guards a location's answer from the store, mutex_ all flags and failures. No
+// thread holds both, and none holds either while it calls the store.
 #include "client/transfer/location_book.h"
 
 #include <algorithm>

@@ -1,15 +1,13 @@
 // How a step finds its bytes:
-//  1. It tries the locations in the book's order. What is read is verified in the step's own
-//  buffer.
+//  1. It tries the locations in the book's order. What is read is verified in the step's own buffer.
 //  2. A location that can't work (absent, another size, replaced, not allowed, unknown scheme) is
-//  dropped for the whole
-//     pull. One that gave wrong bytes or an error sinks behind the others, and this step does not
-//     ask it again.
+//     dropped for the whole pull. One that gave wrong bytes or an error sinks behind the others, and
+//     this step does not ask it again.
 //  3. One that asks for a retry (kUnavailable, kDeadlineExceeded) sinks too, and stays a candidate
-//  for the next round.
+//     for the next round.
 //  4. Rounds end when no candidate asked for a retry, or after the given number of attempts.
-//  5. While a second read of the step is under way (step_race.h), a failure of the first one waits for
-//  its end: a step never has more than two reads.
+//  5. While a second read of the step is under way (step_race.h), a failure of the first one waits
+//     for its end: a step never has more than two reads.
 // A shard without pieces is one step: ranges go to the sink, which holds them back, and into one
 // MD5. A range that fails after good ones is tried again where it failed, because another location
 // would start from the first byte.

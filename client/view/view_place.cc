@@ -6,6 +6,23 @@
 //     /srv/llama.d/.llama@v1.building   a version that is being made or removed
 //     /srv/llama.d/..llama@v1.record.tmp-…  the record's next content, for a moment
 //     /srv/.llama.switching             the next link, for a moment
+//
+// How it stays ours, and whole for engines that open it at any moment:
+//  1. Nothing is touched that no view made. DIR must be absent, an empty directory that is not a
+//     mount point, or a link to a version in DIR.d; DIR.d must be absent, empty, or hold the marker,
+//     which is the first file in it and the last to go. Check looks, before the lock and again under
+//     it.
+//  2. Lock makes DIR.d and the marker where they are missing, locks the marker, and checks that its
+//     name still means the locked file. If not, or if DIR.d vanished in between, another process has
+//     removed the view (5): start over.
+//  3. A version is made as `.building` and gets its name by rename (view_builder.cc); a process that
+//     dies leaves a `.building`, which the next build or removal deletes.
+//  4. Switch makes the next link beside DIR and renames it over DIR, so engines see the old version
+//     or the new one. Only the first switch may find an empty directory in the way, and removes it:
+//     for that moment DIR is absent.
+//  5. RemoveIfUnused removes the marker, then DIR.d, while it holds the lock; whoever waits for the
+//     lock sees in 2 that its file has no name any more.
+// Looking (Current, Versions) takes no lock.
 #include "client/view/view_place.h"
 
 #include <errno.h>
