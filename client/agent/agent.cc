@@ -171,7 +171,7 @@ void Agent::SayGoodbye() {
   if (!registration_.has_value() || options_.on_stop == AgentOptions::OnStop::kStay) return;
   CallOptions call;
   call.timeout = kLeaveTimeout;
-  // What can't be said now is found out by the lease; nobody is left to be told of an error.
+  // The lease will reveal what can't be said now; nobody is left to report an error to.
   if (options_.on_stop == AgentOptions::OnStop::kLeave) return memberships_.LeaveAll(call);
   v1::DeregisterNodeRequest request;
   request.set_name(options_.node.name());

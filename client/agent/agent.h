@@ -61,13 +61,13 @@ class Agent {
   // the assembly is not the
   //   one that the options describe; metadata `asked` and `found` show both.
   // * kInvalidArgument: the server refuses the node's name, a claim or another option.
-  // Once all assemblies were joined, an assembly that can't be joined again is told to the observer
-  // and tried again, and the others go on.
+  // Once all assemblies were joined, an assembly that can't be joined again is reported to the
+  // observer and tried again, and the others carry on.
   absl::Status Run(const std::stop_token& stop);
 
   // Joins and leaves assemblies, so that the node becomes a member of just these; returns at once.
-  // What can't be joined is told to the observer and tried again. Thread-safe, before and during
-  // Run.
+  // What can't be joined is reported to the observer and tried again. Thread-safe, before and
+  // during Run.
   void SetMemberships(const std::vector<Membership>& memberships);
 
   // The cache was found not to hold this content (CheckedShard::ContentKey) any more. READY shards

@@ -1,4 +1,4 @@
-// What an agent tells whoever runs it, for log lines and progress bars.
+// What an agent reports to its owner, for log lines and progress bars.
 #ifndef MUSTER_CLIENT_AGENT_AGENT_OBSERVER_H_
 #define MUSTER_CLIENT_AGENT_AGENT_OBSERVER_H_
 
@@ -47,8 +47,8 @@ class AgentObserver {
   virtual void OnRegistered(const v1::Node& node, uint64_t epoch, bool again);
   virtual void OnJoined(const v1::Assembly& assembly, bool created);
   virtual void OnLeft(const std::string& assembly);
-  // The node can't become a member (`leaving`: can't leave); it is tried again. Told again only when
-  // the reason is another one.
+  // The node can't become a member (`leaving`: can't leave); it is tried again. Reported again only
+  // when the reason is another one.
   virtual void OnMembershipFailed(const std::string& assembly, bool leaving,
                                   const absl::Status& status);
   virtual void OnAssigned(const AssignmentChange& change);
@@ -59,7 +59,7 @@ class AgentObserver {
                           uint64_t size_bytes);
   // Every shard that is assigned to the node in the assembly is READY, and the server knows.
   virtual void OnReady(const std::string& assembly, uint32_t shards, uint64_t bytes);
-  // The server can't be reached; the agent goes on trying.
+  // The server can't be reached; the agent keeps trying.
   virtual void OnDisconnected(const absl::Status& status);
   virtual void OnReconnected();
 };

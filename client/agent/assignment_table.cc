@@ -1,3 +1,24 @@
+// What the table keeps consistent:
+//
+// 1. Each state has an index beside the entries: `pending_`, `fetching_`, `retries_` by the time
+//    when the wait ends, and the totals. Only SetState changes a state, and it changes all of them
+//    together.
+// 2. A revision may come in several messages. It counts as applied when one of a higher revision
+//    comes, or one that says it is complete. Of a snapshot the keys are noted; what it did not name
+//    by its end is unassigned. So `applied_revision_` never stands for half a revision, and after a
+//    broken stream the half is sent again.
+// 3. Content that is assigned again stays as it is, in whatever state; only the plan's generation
+//    may be another, and then the last report is sent again under it. Other content is a new shard.
+// 4. An attempt has a number of its own. Its end counts only while the entry still has that number,
+//    so what comes too late, after an unassignment or an epoch, changes nothing. Equal content has
+//    at most one attempt at a time, in all assemblies together.
+// 5. `report` is what the server should know of a shard, `unreported_` where it does not yet. A
+//    batch remembers the version of each report; when it arrived, only reports of that version are
+//    settled. One that was made while the batch was on its way goes out next.
+// 6. In a new epoch the server knows nothing: FETCHING and FAILED are reported again; READY goes
+//    back to PENDING, because only the cache can vouch for the bytes now.
+// 7. An assembly is announced as READY once all its shards are and the server has been sent that;
+//    again only after a shard was assigned to it, or stopped being READY.
 #include "client/agent/assignment_table.h"
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// What a node is to hold, how far each shard is, and what the server has not been told yet.
+// What a node is to hold, how far each shard is, and what has not been reported to the server yet.
 //
 // A plain value without threads, clock or I/O: the agent's threads feed it under one lock, and
 // tests feed it by hand.
@@ -65,7 +65,7 @@ class AssignmentTable {
   struct Batch {
     std::string assembly;
     std::vector<v1::ShardReport> reports;
-    // Which of its versions each report tells, in the order of `reports`.
+    // The version that each report has, in the order of `reports`.
     std::vector<uint64_t> versions;
   };
 
@@ -115,10 +115,10 @@ class AssignmentTable {
   int Recheck(const std::string& content_key);
 
   bool HasReports() const { return !unreported_.empty(); }
-  // Reports of one assembly, at most kMaxItemsPerCall; empty when there is nothing to tell. Nothing
-  // changes before Reported.
+  // Reports of one assembly, at most kMaxItemsPerCall; empty when there is nothing to report.
+  // Nothing changes before Reported.
   Batch NextReports() const;
-  // The server has taken the batch, or has said that the assignments are gone: it is not told
+  // The server has taken the batch, or has said that the assignments are gone: it is not sent
   // again.
   void Reported(const Batch& batch);
 

@@ -24,8 +24,8 @@ class CachePinner {
   absl::Status Sync(const std::string& assembly);
 
   // The same for all assemblies, once the table has the whole assignment; those that are assigned
-  // nothing any more are let go, those of an earlier process included. What fails is done by a later
-  // call.
+  // nothing any more are released, those of an earlier process included. What fails is done by a
+  // later call.
   void SyncAll();
 
   // The node has left the assembly.

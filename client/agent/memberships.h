@@ -51,8 +51,8 @@ class Memberships {
   // has another claim now is left and joined again. Serve does it.
   void Set(const std::vector<Membership>& wanted);
 
-  // Joins and leaves, as that becomes necessary, until `stop`. What the server refuses is told to
-  // the observer and tried again with a growing wait; it stands in nobody's way.
+  // Joins and leaves, as that becomes necessary, until `stop`. What the server refuses is reported
+  // to the observer and tried again with a growing wait; it stands in nobody's way.
   void Serve(const std::stop_token& stop);
 
   // What is wanted now.
@@ -66,7 +66,7 @@ class Memberships {
     Membership membership;
     // False: it is only here to be left.
     bool wanted = true;
-    // Made by Check; told when it is joined.
+    // Made by Check; reported when it is joined.
     bool created = false;
     bool joined = false;
     // Comes before joining: the node is a member that it must not be, or under another claim.
@@ -74,7 +74,7 @@ class Memberships {
     Backoff backoff;
     // By the clock; nothing is tried before.
     absl::Duration not_before = absl::ZeroDuration();
-    // What the observer was told last.
+    // What was last reported to the observer.
     std::string told = {};
   };
   // One thing to do, as it was when it was chosen.
@@ -94,7 +94,7 @@ class Memberships {
   absl::Status Carry(const Step& step, const CallOptions& call);
   // The next thing to do once its time has come; unset once `stop` was requested.
   std::optional<Step> AwaitStep(const std::stop_token& stop);
-  // What is due by `now`; else `until` becomes when something will be.
+  // What is due by `now`; otherwise `until` becomes when something will be.
   std::optional<Step> Due(absl::Duration now, absl::Duration& until) MUSTER_REQUIRES(state_.mutex);
   void Done(const Step& step, const absl::Status& status);
   std::vector<Step> StepsToJoin();

@@ -15,7 +15,7 @@
 namespace muster {
 namespace {
 
-// How often the system is asked again.
+// After how many bytes the system is asked again.
 constexpr int64_t kLookAgainBytes = int64_t{64} << 20;
 
 // Says how far warming may go.

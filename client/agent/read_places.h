@@ -19,7 +19,7 @@
 namespace muster {
 
 // Thread-safe. Outlives sessions, since fetches do. A place that could not be claimed again is lost
-// to the node, but a read that is under way goes on.
+// to the node, but a read that is under way continues.
 class ReadPlaces {
  public:
   // The arguments outlive it. `node` is the full name.
@@ -28,7 +28,7 @@ class ReadPlaces {
 
   // Asks for a place at location `uri` of `shard` (full name). True: granted. False, only without
   // `wait`: not now. With `wait` it goes on until there is a place, also over restarts of the
-  // server. kCancelled once `stop` was requested; else there will be no place.
+  // server. kCancelled once `stop` was requested; otherwise there will be no place.
   absl::StatusOr<bool> Acquire(const std::string& shard, const std::string& uri, bool wait,
                                const std::stop_token& stop);
   // The place is given back by Serve, or by Flush.

@@ -120,7 +120,7 @@ absl::Status ReadyActions::Act(const std::string& assembly, const std::stop_toke
   return absl::OkStatus();
 }
 
-// The node was READY when this was begun.
+// The node was READY when this began.
 absl::Status ReadyActions::AwaitAssembly(const v1::Assembly& assembly,
                                          const std::stop_token& stop) {
   const bool node_suffices = options_.when == ReadyOptions::When::kByPolicy

@@ -82,13 +82,13 @@ class ReadyActions {
   // The references outlive this. The functions are called from its threads.
   ReadyActions(Client& client, Clock& clock, Random& random, ReadyObserver& observer,
                MakeView make_view, ShardsOf shards_of, ReadyOptions options);
-  // Ends what is under way, but for commands: they run on.
+  // Ends what is under way, except commands: they run on.
   ~ReadyActions();
   ReadyActions(const ReadyActions&) = delete;
   ReadyActions& operator=(const ReadyActions&) = delete;
 
-  // All shards of the assembly on this node are READY; may be told any number of times. Returns at
-  // once.
+  // All shards of the assembly on this node are READY; may be called any number of times. Returns
+  // at once.
   void Ready(const std::string& assembly);
 
   // Replaces ReadyOptions::views. An assembly that was READY and has another view now gets it; a

@@ -114,7 +114,8 @@ class Verification {
     return absl::OkStatus();
   }
 
-  // The digests of the content lie in the stored object alone. The last location's error is told.
+  // The digests of the content lie in the stored object alone. The last location's error is
+  // returned.
   absl::StatusOr<CheckedShard> ContentOf(const CheckedShard& shard, const std::stop_token& stop) {
     absl::Status status = absl::NotFoundError("it has no location");
     for (const v1::Location& location : shard.locations()) {

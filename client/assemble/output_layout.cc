@@ -62,7 +62,7 @@ absl::Status CheckShards(const v1::ModelVersion& version, const std::vector<v1::
 }
 
 // An index for every folder that holds several files, or one that is called like one of several:
-// engines look for such a one by its index. Files that were cut by rank have none, because a name may
+// engines find such a model by its index. Files that were cut by rank have none, because a name may
 // be in all of them.
 std::vector<OutputLayout::Index> LayOutIndexes(const std::vector<v1::Shard>& shards,
                                                const OutputLayout& layout) {

@@ -22,7 +22,7 @@ namespace {
 // Nobody is served by an entry on a bad sector.
 constexpr ErrnoCode kBadSector[] = {{EIO, absl::StatusCode::kDataLoss}};
 
-// Fills `out`, at a multiple of kIoAlignment in the file and in memory, but for its end.
+// Fills `out`, at a multiple of kIoAlignment in the file and in memory, except its end.
 absl::Status ReadDirect(int fd, const std::string& path, int64_t offset, absl::Span<char> out) {
   const size_t bulk = out.size() / kIoAlignment * kIoAlignment;
   MUSTER_RETURN_IF_ERROR(ReadAt(fd, path, offset, out.first(bulk)));

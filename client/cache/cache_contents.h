@@ -43,7 +43,7 @@ struct WantedShard {
 };
 
 // Room for the stored bytes of so many shards, the largest, is kept beside all that is decoded: they
-// go when the content is there, and agents fetch that many at once unless they are told otherwise.
+// go when the content is there, and agents fetch that many at once unless configured otherwise.
 inline constexpr size_t kDecodedAtOnce = 2;
 
 // What a cache has to hold for `shards`, one for each.
@@ -73,7 +73,8 @@ absl::StatusOr<std::vector<CacheItem>> ListContents(const CacheDomain& domain);
 // In bytes; the greatest number where the disk does not say.
 int64_t FreeOnDisk(const CacheDomain& domain);
 
-// Pure but for a look at the disk's free space. `budget_bytes` unset: only the disk is the bound.
+// Pure except for a look at the disk's free space. `budget_bytes` unset: only the disk is the
+// bound.
 CacheRoom RoomFor(const CacheDomain& domain, std::optional<int64_t> budget_bytes,
                   absl::Span<const CacheItem> contents, absl::Span<const WantedShard> wanted);
 

@@ -22,7 +22,7 @@ absl::StatusOr<UniqueFd> OpenCacheDomain(const std::string& path, const std::str
                                          bool allow_network);
 
 // The name of the network file system whose statfs magic is `type`; "" for a local one. What runs
-// over FUSE counts as a network: the magic does not tell.
+// over FUSE counts as a network: the magic number does not say what lies below.
 absl::string_view NetworkFileSystemName(int64_t type);
 
 }  // namespace muster

@@ -54,7 +54,7 @@ class FileCachePart final : public CachePart {
   absl::Status Claim(int64_t offset, int64_t length);
   absl::Status SetClaim(size_t piece, bool claimed);
   absl::Status SyncNowAndThen(int64_t written);
-  // What `synced` means for the part; returns the error to tell.
+  // What `synced` means for the part; returns the error to report.
   absl::Status AfterSync(const absl::Status& synced);
 
   const std::shared_ptr<const CacheDomain> domain_;

@@ -33,7 +33,7 @@ class CheckedShard {
   static absl::StatusOr<CheckedShard> Make(const PullShard& shard);
 
   // The content of an encoded shard, as a shard that is not: its pieces are frames of `frame_bytes`,
-  // but for the last, with these digests. kInvalidArgument when they don't make `size_bytes`.
+  // except the last, with these digests. kInvalidArgument when they don't make `size_bytes`.
   static absl::StatusOr<CheckedShard> Decoded(absl::string_view stored_key, absl::string_view name,
                                               int64_t size_bytes, int64_t frame_bytes,
                                               std::vector<Md5Digest> frames);

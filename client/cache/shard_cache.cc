@@ -294,7 +294,7 @@ absl::StatusOr<ShardCache::Acquired> FileShardCache::AcquireDecoded(const Checke
   auto part = std::make_unique<FileCachePart>(domain_, stored, std::move(fd));
   MUSTER_ASSIGN_OR_RETURN(found, FoundEntry(shard, stop, acquired));
   if (!found) {
-    // Stored bytes that rotted are pulled again, and nobody was told that the content is there.
+    // Stored bytes that rotted are pulled again, and nobody was led to expect the content.
     const absl::StatusOr<CachedShard> kept = FindEntry(stored, stop);
     if (kept.ok()) {
       MUSTER_ASSIGN_OR_RETURN(acquired.entry, DecodeEntry(shard, *kept, stop));

@@ -26,7 +26,8 @@
 namespace muster {
 
 // A verified entry, held open: it is not evicted meanwhile, and what fd() reads are the verified
-// bytes, also when the entry was unlinked since. Movable; not thread-safe, but for reads through fd().
+// bytes, also when the entry was unlinked since. Movable; not thread-safe, except for reads through
+// fd().
 class CachedShard {
  public:
   // `use` marks the entry as in use; see cache_use.h. `content` is what its bytes are.
@@ -111,7 +112,7 @@ class ShardCache {
     std::shared_ptr<KeySource> keys = nullptr;
   };
 
-  // Where the domain is, as Open was told.
+  // Where the domain is, as given to Open.
   struct Place {
     std::string path;
     std::string domain;

@@ -35,9 +35,9 @@ class ShardDecoder {
   // The content, as a shard that is not encoded and whose pieces are the frames.
   const CheckedShard& content() const { return content_; }
 
-  // Writes the content to `sink`, but for the pieces that are Present there. Every frame was compared
-  // with its MD5 before; where the sink gives its own memory, afterwards, and an error says so.
-  // kDataLoss FRAME_CORRUPT; kCancelled; the errors of reading and of the sink.
+  // Writes the content to `sink`, except the pieces that are Present there. Every frame was
+  // compared with its MD5 before; where the sink gives its own memory, afterwards, and an error
+  // says so. kDataLoss FRAME_CORRUPT; kCancelled; the errors of reading and of the sink.
   absl::Status Decode(PieceSink& sink, const std::stop_token& stop) const;
 
  private:

@@ -314,7 +314,7 @@ void SortFiles(std::vector<SourceFile>& files) {
             [&](const SourceFile& a, const SourceFile& b) { return key(a) < key(b); });
 }
 
-// File systems that don't tell letter cases apart would make one file of two.
+// File systems that don't distinguish letter case would make one file of two.
 absl::Status CheckFoldedPaths(const Checkpoint& checkpoint) {
   absl::flat_hash_map<std::string, std::string> seen;
   const auto check = [&](const std::string& path) {

@@ -168,8 +168,8 @@ Cuts CutOnce(absl::Span<const SourceTensor> tensors, const std::vector<Group>& g
   return count <= groups.size() ? PackGroups(groups, count) : SplitGroups(tensors, groups, count);
 }
 
-// The element's size if it is known, else the largest power of two that divides the tensor's size:
-// an element of an unknown type can't be larger.
+// The element's size if it is known, otherwise the largest power of two that divides the tensor's
+// size: an element of an unknown type can't be larger.
 int64_t AlignmentOf(const SourceTensor& tensor) {
   constexpr int64_t kMaxAlignment = 16;
   if (const std::optional<int64_t> bits = DtypeBits(tensor.dtype); bits.has_value()) {

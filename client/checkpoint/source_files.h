@@ -42,7 +42,8 @@ class SourceFiles {
   // `path` is FoundFile::path, or SRC. Errors as those of OpenFileByteSource.
   virtual absl::StatusOr<std::shared_ptr<const ByteSource>> Open(const std::string& path) const = 0;
 
-  // kPermissionDenied when `path` can't be read, as far as that can be told without reading it.
+  // kPermissionDenied when `path` can't be read, as far as that can be found out without reading
+  // it.
   virtual absl::Status CheckReadable(const std::string& path) const = 0;
 
   // kAborted when the file went away.

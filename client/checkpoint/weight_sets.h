@@ -83,8 +83,8 @@ struct WeightSets {
 //    files where there are no others.
 // 2. A diffusers pipeline (model_index.json) consists of the folders that it names. Elsewhere the
 //    top level is the model, with the folders that modules.json (sentence-transformers) names;
-//    without a set at the top level every folder's set is a component, but for `original`. There,
-//    PyTorch files count only where no folder but `original` has safetensors files.
+//    without a set at the top level every folder's set is a component, except that of `original`.
+//    There, PyTorch files count only where no folder but `original` has safetensors files.
 // 3. With options.include only what it names counts, and all of that.
 //
 // kInvalidArgument: the choice is not clear or empty (OTHER_FORMAT where other formats are all

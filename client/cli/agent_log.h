@@ -1,4 +1,4 @@
-// Tells the log what an agent does.
+// Logs what an agent does.
 #ifndef MUSTER_CLIENT_CLI_AGENT_LOG_H_
 #define MUSTER_CLIENT_CLI_AGENT_LOG_H_
 

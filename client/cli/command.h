@@ -33,7 +33,7 @@ struct GlobalOptions {
   std::string timeout;
 };
 
-// The world as main made it. Used by one thread, but for `stop` and what is thread-safe itself.
+// The world as main made it. Used by one thread, except `stop` and what is thread-safe itself.
 struct Environment {
   Clock& clock;
   Random& random;

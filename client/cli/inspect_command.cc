@@ -33,7 +33,7 @@ struct Inspection {
   std::vector<StrategyPlan> strategies;
 };
 
-// The strategies besides the plan's own are cut from what is open already, but for raw, which reads
+// The strategies besides the plan's own are cut from what is open already, except raw, which reads
 // SRC in another way.
 absl::StatusOr<Inspection> Inspect(const SourceFlags& flags, const ObjectStoreRegistry& stores) {
   MUSTER_ASSIGN_OR_RETURN(SourceOptions options, ToSourceOptions(flags));

@@ -20,7 +20,7 @@ namespace {
 // Each job hashes two streams and copies, so more of them than cores gain nothing.
 constexpr size_t kMaxDefaultJobs = 8;
 
-// What is left out is told in at most so many lines.
+// At most this many lines about what is left out.
 constexpr size_t kMaxLeftOutLines = 20;
 
 struct PublishArguments {

@@ -17,7 +17,7 @@ namespace muster {
 // 32 bytes by the operating system's means.
 Salt DrawSalt();
 
-// Tells whether two master keys are one, and nothing else about them.
+// Shows whether two master keys are the same, and nothing else about them.
 KeyCheck KeyCheckOf(const SecretKey& master, const Salt& salt);
 
 // The data key is HKDF-SHA256(master, salt, "muster-shard-v1"), a frame's nonce its number, the

@@ -48,7 +48,7 @@ struct Trailer {
   Encoding encoding;
   // Of the content, at least 1.
   int64_t plain_bytes = 0;
-  // Of each frame's plain bytes, but for the last, which has the rest.
+  // Of each frame's plain bytes, except the last, which has the rest.
   int64_t frame_bytes = kFrameBytes;
   size_t run_count = 0;
   int64_t table_offset = 0;

@@ -51,7 +51,7 @@ class FileByteSource final : public ByteSource {
                                            "read"));
   }
 
-  // The open file tells of a change in place, the path of a replacement.
+  // The open file reveals a change in place, the path a replacement.
   absl::Status CheckUnchanged() const override {
     MUSTER_ASSIGN_OR_RETURN(const struct stat open_file, StatOf(fd_.get(), quoted_));
     MUSTER_RETURN_IF_ERROR(Compare(FingerprintOf(open_file)));

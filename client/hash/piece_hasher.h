@@ -32,7 +32,7 @@ class ShardHasher {
   // outlives the hasher.
   ShardHasher(HashQueue& hashes, int64_t piece_size_bytes);
 
-  // Takes the shard's next piece. It is piece_size_bytes long, but for the shard's last one, which
+  // Takes the shard's next piece. It is piece_size_bytes long, except the shard's last one, which
   // may be shorter and is at least 1 byte. kFailedPrecondition after a shorter piece;
   // kInvalidArgument for a longer or empty one; kResourceExhausted beyond kMaxPiecesPerShard. After
   // an error the hasher is of no use.

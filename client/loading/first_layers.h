@@ -16,7 +16,7 @@
 
 namespace muster {
 
-// Told from the names of the tensors, as the strategy `layer` cuts. Not thread-safe.
+// Judged by the names of the tensors, as the strategy `layer` cuts. Not thread-safe.
 class LayerIndex {
  public:
   // `shard` holds a tensor of this name.

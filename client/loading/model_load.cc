@@ -114,7 +114,7 @@ class ModelLoad::Run {
   std::string model_version_;
   std::vector<v1::Shard> shards_;
 
-  // Held while on_progress runs, so that calls come in the order of what they tell.
+  // Held while on_progress runs, so that calls come in the order of what they report.
   Mutex progress_order_;
   mutable Mutex mutex_;
   CondVar changed_;
@@ -125,7 +125,7 @@ class ModelLoad::Run {
   // The item whose transfer may begin now.
   size_t turn_ MUSTER_GUARDED_BY(mutex_) = 0;
   LoadProgress progress_ MUSTER_GUARDED_BY(mutex_);
-  // Items in the order in which they came, and how many of them the callbacks were told of.
+  // Items in the order in which they came, and how many of them the callbacks have received.
   std::vector<size_t> arrived_ MUSTER_GUARDED_BY(mutex_);
   size_t told_ MUSTER_GUARDED_BY(mutex_) = 0;
   bool telling_ MUSTER_GUARDED_BY(mutex_) = false;

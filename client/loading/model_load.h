@@ -84,7 +84,7 @@ struct LoadOptions {
 //
 // Every byte that it gives out was compared with the registered digests by this process, or is of a
 // cache entry that counts as verified; nothing is copied after that. Shards fail one by one: the
-// others go on. Thread-safe; calls whose names begin with Await or Wait block.
+// others continue. Thread-safe; calls whose names begin with Await or Wait block.
 //
 // Errors name the shard. kNotFound VERSION_UNKNOWN, or no location has the object; kDataLoss wrong
 // bytes everywhere, or a header that can't be used; kFailedPrecondition VERSION_NOT_COMMITTED;

@@ -18,7 +18,7 @@ namespace muster {
 
 // The folder of a publication of which the catalogue knows nothing.
 struct Orphan {
-  // Name, uid and destination as the folder's place tells them; nothing else is set.
+  // Name, uid and destination as the folder's place shows them; nothing else is set.
   v1::ModelVersion version;
   std::string folder_uri;
   std::vector<std::string> uris;

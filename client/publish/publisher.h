@@ -37,12 +37,12 @@ struct PublishOptions {
   // Delete a draft of this name first, with the objects that its publisher wrote, rather than go on
   // with it. For one whose publisher is known to be dead.
   bool restart = false;
-  // Bounds the first call, so that a server that isn't there is told soon; later calls wait out a
+  // Bounds the first call, so that a missing server is noticed soon; later calls wait out a
   // restart.
   absl::Duration first_call_timeout = absl::Seconds(10);
   absl::Duration call_timeout = absl::Minutes(5);
   std::stop_token stop;
-  // Called once, before the first byte is read; may be empty. `total_bytes` will be told to
+  // Called once, before the first byte is read; may be empty. `total_bytes` will be passed to
   // `on_bytes`: shards, and files of a snapshot that are checked by themselves.
   std::function<void(const SourcePlan& plan, int64_t total_bytes)> on_plan;
   ByteProgress on_bytes;

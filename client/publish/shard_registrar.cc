@@ -36,7 +36,7 @@ absl::Status ShardRegistrar::Add(v1::Shard shard) {
   while (true) {
     const std::vector<v1::Shard> batch = TakeBatch();
     if (batch.empty()) return absl::OkStatus();
-    // After an error `registering_` stays, and nobody goes on: the publication has failed.
+    // After an error `registering_` stays, and nobody continues: the publication has failed.
     MUSTER_RETURN_IF_ERROR(Register(batch));
   }
 }

@@ -1,4 +1,4 @@
-// Tells the server about stored shards and their tensors, many at a time.
+// Registers stored shards and their tensors with the server, many at a time.
 #ifndef MUSTER_CLIENT_PUBLISH_SHARD_REGISTRAR_H_
 #define MUSTER_CLIENT_PUBLISH_SHARD_REGISTRAR_H_
 

@@ -50,7 +50,7 @@ struct ComponentSummary {
   std::string folder;
   uint64_t tensor_count = 0;
   int64_t size_bytes = 0;
-  // Told from the tensors' names.
+  // Judged by the tensors' names.
   uint32_t layer_count = 0;
   struct Dtype {
     uint64_t tensor_count = 0;

@@ -128,8 +128,8 @@ absl::Status UnaryOnce(const std::shared_ptr<grpc::Channel>& channel, const std:
   return ToStatus(status, options);
 }
 
-// Messages are read as bytes and parsed here: gRPC's own parsing would not tell a message that
-// can't be parsed from the end of the stream, and the wait for that end could last for ever.
+// Messages are read as bytes and parsed here: gRPC's own parsing would not distinguish a message
+// that can't be parsed from the end of the stream, and the wait for that end could last for ever.
 absl::Status StreamOnce(const std::shared_ptr<grpc::Channel>& channel, const std::string& method,
                         const Channel::Message& request, Channel::Message& message,
                         absl::FunctionRef<bool()> on_message, const CallOptions& options) {

@@ -12,7 +12,7 @@
 namespace muster {
 namespace {
 
-// A server that names a longer delay is asked again after this one.
+// A server that names a longer delay is called again after this one.
 constexpr absl::Duration kMaxRetryDelay = absl::Minutes(5);
 
 std::optional<absl::Duration> DelayOf(const google::rpc::RetryInfo& info) {

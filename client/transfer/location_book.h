@@ -57,8 +57,7 @@ class LocationBook {
 
   // Opens a location; the first call asks the store for size and version, and later ones wait for its
   // answer and use it. kCancelled soon after `stop` was requested; kNotFound or kDataLoss when the object
-  // has another size or version than registered, else the
-  // store's own error.
+  // has another size or version than registered, otherwise the store's own error.
   absl::StatusOr<Source> Open(size_t location, const std::stop_token& stop);
 
   // Takes note of a failure at a location: the first one of each code is kept for the report.
@@ -71,8 +70,8 @@ class LocationBook {
   // Bytes from a location were verified.
   void Verified(size_t location);
 
-  // For each location that was read from, what the server is to be told: wrong or absent bytes;
-  // else that it was verified; else what kept it from being read.
+  // For each location that was read from, what to report to the server: wrong or absent bytes;
+  // otherwise that it was verified; otherwise what kept it from being read.
   std::vector<muster::v1::LocationReport> Reports() const;
 
   // What was recorded, in order.

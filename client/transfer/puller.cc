@@ -1,3 +1,24 @@
+// How threads, connections and memory are shared between pulls:
+//
+// 1. A pull is a job in a queue, and its caller waits (RunSteps). Any worker takes the next step, a
+//    piece or a whole shard, of the first job that has one left. Later jobs get what the first
+//    can't use; but while its next piece waits for memory nobody overtakes it, or smaller pieces
+//    would keep it waiting for ever.
+// 2. There are more workers than connections. A step comes with a connection in hand and gives it
+//    back as soon as its bytes are read, so that the next piece is read while this one is hashed
+//    and written. A step that has to read again waits for a connection; such steps go before new
+//    ones, since they hold memory.
+// 3. Second reads of steps that hang (step_race.h) go before everything. They need no connection,
+//    as those that hang hold theirs, but memory, and there are at most a quarter as many as
+//    connections. Nobody announces that a step became slow, so idle workers look at intervals while
+//    one might.
+// 4. A job's first failure keeps its other steps from beginning; the job ends when those that run
+//    have ended. Then RunAll tries the next set of locations, unless the node itself was to blame.
+// 5. The destructor asks all calls to stop and waits until they have left; only then do the workers
+//    end. So no call ever waits for a worker that is gone.
+//
+// mutex_ guards the queue and all counts. It is never held over a read, a hash or a write, and
+// comes before the locks of a pull.
 #include "client/transfer/puller.h"
 
 #include <algorithm>
@@ -83,7 +104,7 @@ class Puller::Engine {
   void Leave(CallStop* call);
 
  private:
-  // One pull. Guarded by mutex_, but for `pull` and `stop`, which are thread-safe.
+  // One pull. Guarded by mutex_, except `pull` and `stop`, which are thread-safe.
   struct Job {
     ShardPull& pull;
     const std::stop_token stop;
@@ -236,7 +257,7 @@ Puller::Engine::Job* Puller::Engine::NextJob() {
   return nullptr;
 }
 
-// One for a step that takes too long, of the first pull that has such a one.
+// A second read for a step that takes too long, of the first pull that has such a step.
 std::optional<Puller::Engine::Work> Puller::Engine::NextSecondRead() {
   if (second_reads_ >= std::max<size_t>(1, connections_ / 4)) return std::nullopt;
   for (Job* job : jobs_) {

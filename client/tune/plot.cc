@@ -21,7 +21,7 @@ constexpr double kAxisRoom = 60;
 constexpr double kLegendRow = 18;
 constexpr size_t kLegendColumns = 2;
 
-// Told apart by the colour-blind too (Okabe and Ito).
+// Distinguishable by the colour-blind too (Okabe and Ito).
 constexpr const char* kColors[] = {"#0072b2", "#d55e00", "#009e73",
                                    "#cc79a7", "#e69f00", "#56b4e9"};
 constexpr const char* kDashes[] = {"none", "6 3", "2 3", "9 3 2 3", "1 5"};

@@ -1,5 +1,5 @@
 // Steps of a build, under the view's lock; each may be the last one of a process that dies, and the
-// next build, or `muster view remove`, goes on from what is there.
+// next build, or `muster view remove`, continues from what is there.
 //  1. What is half made goes.
 //  2. A version that is there is looked at: whole and as it is wanted, it is kept.
 //  3. Where there is no record yet, one says that the version is being made: from now on it is known

@@ -20,7 +20,7 @@ namespace muster {
 struct ViewVersion {
   // "llama@v1".
   std::string name;
-  // Empty but for the names where it can't be read.
+  // Empty except for the names where it can't be read.
   ViewRecord record;
   // DIR leads to it.
   bool current = false;

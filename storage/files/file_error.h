@@ -10,7 +10,7 @@
 //     EAGAIN EBUSY EIO ENOMEM ESTALE ETIMEDOUT  kUnavailable: a retry may succeed
 //     all others                                kInternal
 //
-// TOO_MANY_OPEN_FILES tells a limit that people can raise from a disk that is full.
+// TOO_MANY_OPEN_FILES distinguishes a limit that people can raise from a disk that is full.
 //
 // EIO says that a device, or the server of a network file system, did not do what it was asked; it
 // says nothing about the bytes, and another attempt or another copy may give them. Only code that

@@ -43,7 +43,7 @@ absl::Status ReadAt(int fd, absl::string_view path, int64_t offset, absl::Span<c
                     ErrnoCodes exceptions = {});
 
 // Copies `length` bytes between files that are open as `from` and `to`: as shared extents or within
-// the kernel where the file systems can, else through memory. kOutOfRange: `from` is shorter;
+// the kernel where the file systems can, otherwise through memory. kOutOfRange: `from` is shorter;
 // kCancelled.
 struct CopyEnd {
   int fd = -1;

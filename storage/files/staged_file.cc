@@ -23,7 +23,7 @@ namespace fs = std::filesystem;
 constexpr int kMaxNames = 10'000;
 // Names that the file system doesn't take.
 constexpr ErrnoCode kBadName[] = {{EINVAL, absl::StatusCode::kInvalidArgument}};
-// Something else than a directory has the name.
+// Something other than a directory has the name.
 constexpr ErrnoCode kNameTaken[] = {{ENOTDIR, absl::StatusCode::kAlreadyExists}};
 
 // A hidden name in the same directory, so that the rename is atomic and the directory's readers

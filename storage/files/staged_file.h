@@ -73,7 +73,7 @@ class StagedFile {
 absl::Status WriteWholeFile(absl::string_view path, absl::string_view bytes);
 
 // The same for `name` in an open directory, with the mode 0644, under `part_name` first. Such a file
-// of a process that died is written over, so callers for one name exclude each other. `shown` is
+// of a process that died is overwritten, so callers for one name exclude each other. `shown` is
 // for messages.
 absl::Status WriteWholeFileAt(int directory_fd, const std::string& name, absl::string_view bytes,
                               const std::string& part_name, absl::string_view shown);

@@ -5,8 +5,8 @@
 //    only what is durable, and a batch is there whole or not at all.
 // 2. On opening, an incomplete record at the end of the log is dropped: a crash tore it before its
 // sync
-//    returned, so nobody was told OK. A damaged record anywhere else refuses the store with
-//    kDataLoss, because RocksDB's default, to stop there and go on, would drop acknowledged rows
+//    returned, so nobody got an OK. A damaged record anywhere else refuses the store with
+//    kDataLoss, because RocksDB's default, to stop there and carry on, would drop acknowledged rows
 //    silently. The strictest mode would refuse torn ends too, which every power loss may leave.
 // 3. After a write that fails, nobody knows whether its record is in the log. The store then
 // refuses every

@@ -14,7 +14,7 @@ namespace muster {
 namespace {
 
 // The value is "muster format=1 cluster=<id>". Every later format keeps the first two words, so
-// that a build can tell a newer store from a damaged one.
+// that a build can distinguish a newer store from a damaged one.
 constexpr absl::string_view kMagic = "muster";
 constexpr absl::string_view kFormatPrefix = "format=";
 constexpr absl::string_view kClusterPrefix = "cluster=";

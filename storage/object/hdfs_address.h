@@ -40,7 +40,7 @@ HadoopSettings ReadHadoopSettings(const EnvironmentLookup& environment);
 // Where there is no web address it is 9870, or 9871 for TLS, of the same host. Settings that say HTTPS_ONLY
 // mean TLS for hdfs, too.
 // User: HADOOP_USER_NAME, else USER. Token: MUSTER_WEBHDFS_TOKEN. Kerberos where the settings say so.
-// kInvalidArgument for values that make no sense. Pure but for `environment`.
+// kInvalidArgument for values that make no sense. Pure except for `environment`.
 absl::StatusOr<HdfsAddress> HdfsAddressFor(absl::string_view scheme, absl::string_view authority,
                                            const EnvironmentLookup& environment,
                                            const HadoopSettings& settings);

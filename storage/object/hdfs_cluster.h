@@ -59,8 +59,8 @@ class HdfsCluster {
   absl::StatusOr<std::string> Do(const HdfsCall& call, const std::stop_token& stop);
 
   // Adds `bytes` to the file of a call of APPEND without a body, which nobody else writes to and which has
-  // `size_bytes` now. After an attempt that failed the file's size tells what of it arrived, and the rest is
-  // sent. kDataLoss if the file has a size that this doesn't lead to.
+  // `size_bytes` now. After an attempt that failed the file's size shows how much of it arrived,
+  // and the rest is sent. kDataLoss if the file has a size that this doesn't lead to.
   absl::Status Append(HdfsCall call, int64_t size_bytes, absl::string_view bytes,
                       const std::stop_token& stop);
 

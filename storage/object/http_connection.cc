@@ -34,7 +34,7 @@ void* AllocateForCurl(size_t size) {
   return posix_memalign(&bytes, kIoAlignment, size) == 0 ? bytes : nullptr;
 }
 
-// Before the first thread that uses libcurl goes on, whoever is first.
+// Before the first thread that uses libcurl continues, whoever is first.
 absl::Status InitOnce() {
   static const CURLcode code = curl_global_init_mem(CURL_GLOBAL_DEFAULT, AllocateForCurl, std::free,
                                                     std::realloc, strdup, std::calloc);
@@ -51,7 +51,7 @@ absl::Status TransportError(CURLcode code, absl::string_view detail) {
       return absl::FailedPreconditionError(
           absl::StrCat("redirected more than ", kHttpRedirectsMax,
                        " times; register the address where the object is"));
-    // Also what libcurl says about a server that answers something else than HTTP.
+    // Also what libcurl says about a server that answers with something other than HTTP.
     case CURLE_UNSUPPORTED_PROTOCOL:
     case CURLE_WEIRD_SERVER_REPLY:
       return absl::FailedPreconditionError(

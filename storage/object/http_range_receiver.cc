@@ -2,7 +2,7 @@
 //  1. Whole or not at all: a reply counts only if it is 206 with exactly the range that was asked
 //     for, of the version that was asked for; whatever else comes is not written to the caller's
 //     buffer, and never more than fits.
-//  2. A transfer that breaks off goes on behind the last byte that came, if the object has a
+//  2. A transfer that breaks off resumes behind the last byte that came, if the object has a
 //     version to be pinned to; without one it starts from the first byte.
 //  3. What is tried again, and for how long, is HttpClient's.
 #include "storage/object/http_range_receiver.h"

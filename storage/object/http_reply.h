@@ -34,7 +34,7 @@ struct HttpRange {
   std::string ToString() const;
 };
 
-// What tells that the object is still the same: the ETag, with S3's version id behind it where the
+// What shows that the object is still the same: the ETag, with S3's version id behind it where the
 // bucket keeps versions, or else time and size. "" where the server says neither.
 std::string VersionOf(const HttpReply& reply, std::optional<int64_t> size_bytes);
 

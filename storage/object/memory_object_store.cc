@@ -18,7 +18,7 @@ namespace {
 constexpr absl::string_view kMemoryScheme = "memory";
 
 struct MemoryObject {
-  // Never changed, so that a read goes on while the object is replaced.
+  // Never changed, so that a read continues while the object is replaced.
   std::shared_ptr<const std::string> bytes;
   std::string version;
 };

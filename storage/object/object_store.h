@@ -24,7 +24,7 @@ struct ObjectInfo {
   std::string version;
 };
 
-// One object being written. Used by one thread at a time, but for Write, which may run in several
+// One object being written. Used by one thread at a time, except Write, which may run in several
 // at once.
 //
 // Nothing is visible under the key before Commit has returned OK. Destroying an uncommitted writer
@@ -47,9 +47,9 @@ class ObjectWriter {
 //
 // kNotFound: no such object. kPermissionDenied, kUnauthenticated: not allowed. kUnavailable: a retry
 // may succeed. kDeadlineExceeded: so slow that it was given up; a retry may succeed. kDataLoss: the
-// server answered something else than it was asked for. kResourceExhausted: the storage is full, or
-// this process has too many files open. kUnimplemented: the backend can't do this (a read-only one,
-// say). Every message names the object by its URI.
+// server answered something other than what it was asked for. kResourceExhausted: the storage is
+// full, or this process has too many files open. kUnimplemented: the backend can't do this (a
+// read-only one, say). Every message names the object by its URI.
 //
 // A backend over a network tries again by itself, for a bounded time, before it returns
 // kUnavailable. A call that takes a stop token returns kCancelled soon after it was requested.

@@ -118,7 +118,7 @@ class S3ObjectWriter final : public ObjectWriter {
   ~S3ObjectWriter() override {
     MutexLock lock(mutex_);
     if (!upload_id_.empty()) Abort(upload_id_);
-    // Whoever may replace the object can't tell them from another writer's.
+    // A writer that may replace the object can't distinguish them from another writer's.
     if (may_have_lost_ && options_.must_not_exist) AbortLost();
   }
 
@@ -214,7 +214,7 @@ class S3ObjectWriter final : public ObjectWriter {
     return upload_id_;
   }
 
-  // Uploads of this object that were begun by requests whose replies were lost.
+  // Uploads of this object started by requests whose replies were lost.
   void AbortLost() MUSTER_REQUIRES(mutex_) {
     const auto listed = bucket_->Do({.query = {{"prefix", key_}, {"uploads", ""}}}, {});
     if (!listed.ok()) return;

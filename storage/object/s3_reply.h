@@ -25,7 +25,7 @@ struct S3Subject {
   std::string endpoint;
 };
 
-// The error in `reply`, whose body is `body`, or in a body that tells an error after all; nothing
+// The error in `reply`, whose body is `body`, or in a body that reports an error after all; nothing
 // if it is a success. The message names S3's code, the endpoint and the request; the detail has
 // reason S3_ERROR and the same values. Nothing else that the server says is repeated but its
 // message, shortened.
