@@ -24,7 +24,7 @@ began=$SECONDS
 
 say() { printf '[%4ds] %s\n' "$((SECONDS - began + ${MUSTER_SECONDS:-0}))" "$*"; }
 
-# Where a person looks on, one line that is written over; elsewhere a line every half a minute.
+# Where a person looks on, one line that is overwritten; elsewhere a line every half a minute.
 show() {
   if [[ -t 1 ]]; then printf '\r\033[K%s' "$(say "$*")"; else say "$*"; fi
 }

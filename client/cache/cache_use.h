@@ -1,4 +1,4 @@
-// Who uses an entry now, and when it was used last: file KEY.use beside it.
+// The users of an entry, and when it was used last: file KEY.use beside it.
 #ifndef MUSTER_CLIENT_CACHE_CACHE_USE_H_
 #define MUSTER_CLIENT_CACHE_CACHE_USE_H_
 

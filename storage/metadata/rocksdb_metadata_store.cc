@@ -1,19 +1,15 @@
 // How an acknowledged Commit stays:
 //
 // 1. Every Commit is one record of the write-ahead log, synced before it reaches the memtable. So
-// readers see
-//    only what is durable, and a batch is there whole or not at all.
+//    readers see only what is durable, and a batch is there whole or not at all.
 // 2. On opening, an incomplete record at the end of the log is dropped: a crash tore it before its
-// sync
-//    returned, so nobody got an OK. A damaged record anywhere else refuses the store with
+//    sync returned, so nobody got an OK. A damaged record anywhere else refuses the store with
 //    kDataLoss, because RocksDB's default, to stop there and carry on, would drop acknowledged rows
 //    silently. The strictest mode would refuse torn ends too, which every power loss may leave.
-// 3. After a write that fails, nobody knows whether its record is in the log. The store then
-// refuses every
-//    Commit until it is opened again and the log has been read back.
-// 4. A directory with tables or logs but without the file that names the current state has lost
-// that file.
-//    RocksDB would start an empty store there; this refuses it.
+// 3. After a write that fails, nobody knows whether its record is in the log. The store then refuses
+//    every Commit until it is opened again and the log has been read back.
+// 4. A directory with tables or logs but without the file that names the current state has lost that
+//    file. RocksDB would start an empty store there; this refuses it.
 #include "storage/metadata/rocksdb_metadata_store.h"
 
 #include <algorithm>
