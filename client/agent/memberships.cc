@@ -1,3 +1,16 @@
+// How wishes become memberships:
+//
+// 1. Set changes only what is wanted. Serve's thread carries out one step at a time, a join or a
+//    leave, and looks again at what is wanted after each.
+// 2. Another claim for an assembly is a leave, then a join.
+// 3. A step remembers the version of the wishes that it was made for. If they changed meanwhile, or
+//    a new epoch began, its outcome does not count and the step is made again; the server takes
+//    repeats. A leave that succeeded always counts, because nobody else joins for this node.
+// 4. Each assembly has a wait of its own, so that one that can't be joined holds up no other. An
+//    error is reported to the observer once, until it is a different one; errors of the connection
+//    or of the registration are left to the session, which sees them too.
+// 5. An assembly that is to be created is looked up first. If another agent is quicker in between,
+//    what it created is compared like one that was there before.
 #include "client/agent/memberships.h"
 
 #include <algorithm>

@@ -1,3 +1,17 @@
+// How one registration is kept up. A session is one epoch of the node:
+//
+// 1. Four threads beside the one that watches: heartbeats, reports, read places, memberships. The
+//    first to find that the session can't continue ends it, and its status is the result.
+// 2. JudgeError alone decides what an error means: register again or give up, which end the
+//    session, or try again after a wait.
+// 3. The watch resumes at the last revision that was applied as a whole; where the server no longer
+//    keeps that, from a snapshot. The wait between attempts is reset only by a message that could
+//    be applied, so a server that sends nonsense is not called without pause.
+// 4. Heartbeats wait for nothing else, and carry how far fetches are.
+// 5. Reports are gathered for a moment, then sent in batches of one assembly. What was left over
+//    goes at once. A report about an assignment that is gone counts as delivered.
+// 6. A success proves that the server is back only if no loss was noticed since its call began: a
+//    reply from before the loss proves nothing. Then read places are claimed again.
 #include "client/agent/session.h"
 
 #include <algorithm>

@@ -1,3 +1,21 @@
+// How a source becomes a checkpoint, in an order that matters:
+//
+// 1. A directory is listed and its sets of weight files are chosen (weight_sets.h); a file stands
+//    for itself.
+// 2. The files of the chosen sets are opened. A zip archive is a PyTorch file and is given a
+//    safetensors form; anything else must be safetensors, or is refused by the name of its format.
+//    An index must agree with its files both ways: no tensor that a file lacks, none that it does
+//    not list.
+// 3. Companions are checked, and no two paths may differ in letter case only.
+// 4. Files are sorted by component, rank, part and path. Tensors are collected in that order, so
+//    that those of a component are one run, which cut_plan.cc builds on.
+// 5. A name may appear once for each component and rank; the further names of tied tensors count,
+//    too. Then the names are checked again as the catalogue has them, with their folders in front.
+// 6. Metadata are merged by component: a key that two files have must have one value. Only now can
+//    it be seen that a name is a tie in one file and a tensor of its own in another; then it is a
+//    tensor.
+//
+// Raw checkpoints need only 1 and 3: their files are bytes, and indexes are companions.
 #include "client/checkpoint/checkpoint_reader.h"
 
 #include <algorithm>

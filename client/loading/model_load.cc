@@ -1,3 +1,19 @@
+// How shards arrive:
+//
+// 1. The load's own thread plans: which shards, whether each is described in a way that can be
+//    used, whether a cache has room. `planned_` is set once that is known, and the plan never
+//    changes after it. An error of the plan is the load's.
+// 2. A crew takes the shards in their order. Each thread asks for its shard's piece list ahead of
+//    time, but begins the transfer only in its turn, so that shards come roughly in order whatever
+//    the server answers first. A shard whose list could not be had takes its turn too, or all
+//    behind it would wait for ever.
+// 3. A shard's error is its own, and the others continue. After a cancellation the shards that
+//    never began get an error as well: when the load has ended, every item has a result.
+// 4. What arrives is recorded first, then delivered to the callbacks by one thread at a time, in
+//    the order of arrival and with no lock held (TellArrivals). A thread that finds another one
+//    delivering leaves its shard to it and takes the next. All are delivered before the load ends.
+// 5. Progress is counted under mutex_ and reported under progress_order_, which is taken first: the
+//    numbers never go back between two calls of different threads.
 #include "client/loading/model_load.h"
 
 #include <algorithm>
