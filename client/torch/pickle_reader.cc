@@ -1,3 +1,16 @@
+// How a hostile pickle is kept from costing more than its size:
+//
+// 1. A value on the stack is a kind and a number. Strings are places in the pickle's own bytes;
+//    containers, tuples, storages and tensors are indices into tables. Copying a value copies no
+//    content, so the memo, which lets a pickle repeat a value any number of times, multiplies
+//    nothing.
+// 2. Whatever makes something is charged for it (Charge), and stack and marks have bounds.
+// 3. An operation takes only values above the last mark (Need): the values below belong to a
+//    container that is still being filled.
+// 4. The table of operations also names opcodes that are refused, so that a refusal can say which
+//    one it was.
+// 5. A name is looked up in torch_globals.h when it is pushed, and called only by the few rules of
+//    its role there. Nothing is imported, and no other name ever gets onto the stack.
 #include "client/torch/pickle_reader.h"
 
 #include <algorithm>

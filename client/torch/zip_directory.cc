@@ -1,3 +1,20 @@
+// How an archive is read without trusting it. A zip file says most things twice, in its directory
+// at the end and in each entry's own header; a reader that believed one copy could be shown other
+// bytes than torch is, which may believe the other.
+//
+// 1. The end record is searched from the back, as far as the longest comment reaches. It counts
+//    only if its comment ends exactly with the file; a signature inside a comment does not.
+// 2. Fields at their limit mean zip64: a locator right before the end record says where the record
+//    with the real numbers is.
+// 3. Before memory is reserved, the directory must lie before its end record, be of bounded size,
+//    and be able to hold as many entries as it claims.
+// 4. An entry must be stored as it is, neither compressed nor encrypted. Sizes and offset at their
+//    limit are in its zip64 field, in that order.
+// 5. Then each entry's own header is read, in the order in which they lie. No entry may overlap the
+//    one before or the directory, and both headers must agree on name, form, size and CRC-32. torch
+//    leaves the last ones at 0 where it repeats them behind the data. Where the bytes begin is
+//    known only from the own header: its extra field has a length of its own, by which torch aligns
+//    them.
 #include "client/torch/zip_directory.h"
 
 #include <algorithm>
