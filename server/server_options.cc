@@ -38,11 +38,11 @@ CLI::Option* AddDuration(CLI::App& app, const std::string& flag, double& seconds
 
 void AddLeaseOptions(CLI::App& app, ServerOptions& options) {
   AddDuration(app, "--lease-ttl", options.lease_ttl_s, CLI::Range(1.0, 3600.0),
-              "How long without a heartbeat until a node is lost, for nodes that ask for nothing "
-              "else; a number without a unit is in seconds, as in all durations here")
+              "How long after its last heartbeat a node is lost, unless it asks for another lease; "
+              "a number without a unit is in seconds, as in all durations here")
       ->envname("MUSTER_LEASE_TTL");
   AddDuration(app, "--move-grace", options.move_grace_s, CLI::Range(0.0, 86400.0),
-              "How long after the loss of a node until other nodes get its shards")
+              "How long after the loss of a node its shards go to other nodes")
       ->envname("MUSTER_MOVE_GRACE");
 }
 
@@ -50,12 +50,12 @@ void AddEventOptions(CLI::App& app, ServerOptions& options) {
   AddDuration(app, "--event-log-age", options.event_log_age_s, CLI::Range(1.0, 30.0 * 86400),
               "How long events are kept")
       ->envname("MUSTER_EVENT_LOG_AGE");
-  app.add_option("--event-log-max", options.event_log_max, "How many events are kept at most")
+  app.add_option("--event-log-max", options.event_log_max, "How many events are kept, at most")
       ->envname("MUSTER_EVENT_LOG_MAX")
       ->check(CLI::Range(64, 100'000'000))
       ->capture_default_str();
   AddDuration(app, "--progress-interval", options.progress_interval_s, CLI::Range(0.2, 3600.0),
-              "A watch that had nothing to send for so long says so")
+              "How long a watch stays silent before it says that nothing happened")
       ->envname("MUSTER_PROGRESS_INTERVAL");
 }
 
@@ -75,10 +75,11 @@ std::variant<ServerOptions, int> ParseServerOptions(int argc, char** argv) {
       "  musterd --data-dir /tmp/m --listen 127.0.0.1:0 --address-file /tmp/m.addr\n\n"
       "Exit codes: 0 stopped by SIGTERM or SIGINT; 2 wrong usage; 3 the data directory can't be "
       "used;\n"
-      "4 the address can't be listened on; 5 the store failed while running; 6 the stop took too "
+      "4 can't listen on the address; 5 the store failed while running; 6 the stop took too "
       "long.");
   app.set_version_flag("--version", "musterd " MUSTER_VERSION);
-  app.add_option("--data-dir", options.data_dir, "Directory of the metadata store; made if absent")
+  app.add_option("--data-dir", options.data_dir,
+                 "Directory of the metadata store; created if missing")
       ->envname("MUSTER_DATA_DIR")
       ->required();
   app.add_option("--listen", options.listen,
@@ -104,7 +105,7 @@ std::variant<ServerOptions, int> ParseServerOptions(int argc, char** argv) {
       ->transform(CLI::AsSizeValue(false))
       ->capture_default_str();
   app.add_option("--queue-limit", options.queue_limit,
-                 "Mutations that may wait; more are told to try again")
+                 "How many mutations may wait; further ones are refused and may be tried again")
       ->envname("MUSTER_QUEUE_LIMIT")
       ->check(CLI::Range(1, 1'000'000))
       ->capture_default_str();

@@ -13,7 +13,7 @@ namespace {
 absl::Status QueueFull(size_t limit) {
   return WithDetail(
       absl::ResourceExhaustedError(
-          absl::StrCat("the server is overloaded: ", limit, " calls wait already")),
+          absl::StrCat("the server is overloaded: ", limit, " calls are already waiting")),
       ErrorDetail{reasons::kQueueFull, {{"limit", absl::StrCat(limit)}}, absl::Milliseconds(200)});
 }
 

@@ -221,8 +221,9 @@ void ContiguousPlanner::ReportHoles() {
     unplaced.cause = cause;
     unplaced.message = absl::StrCat(
         "shard ", largest, " ",
-        shortage.empty() ? "has too few replicas, and no further node can take a run with it"
-                         : shortage,
+        shortage.empty()
+            ? "has too few replicas, and no further node can take a run that includes it"
+            : shortage,
         FormatOthers(shards.size()));
     for (const uint32_t shard : shards) unplaced.shards.push_back(ShardIndex(shard));
     state_.AddUnplaced(std::move(unplaced));
@@ -241,8 +242,9 @@ void ContiguousPlanner::ReportStuck() {
     blocked.message =
         absl::StrCat("shard ", largest, " (", FormatBytes(state_.size_of(largest)),
                      ") can't leave ", state_.input().nodes[node].name, ": ",
-                     shortage.empty() ? "no other node has it READY or can take a run with it"
-                                      : absl::StrCat("it ", shortage),
+                     shortage.empty()
+                         ? "no other node has it READY or can take a run that includes it"
+                         : absl::StrCat("it ", shortage),
                      FormatOthers(stuck_[node].size()));
     for (const uint32_t shard : stuck_[node]) blocked.shards.push_back(ShardIndex(shard));
     state_.AddBlocked(std::move(blocked));

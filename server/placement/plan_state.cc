@@ -63,7 +63,7 @@ absl::Status PlanState::CheckShards() const {
     for (uint32_t shard = 0; shard < shard_count(); ++shard) {
       if (input_->shards[shard].rank) continue;
       return absl::InvalidArgumentError(
-          absl::StrCat("shard ", shard, " has no rank, which ", policy.name, " goes by"));
+          absl::StrCat("shard ", shard, " has no rank, which ", policy.name, " needs"));
     }
   }
   uint64_t total = 0;

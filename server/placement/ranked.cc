@@ -197,7 +197,7 @@ void RankPlanner::Refuse(NodeIndex home, const OpenRank& rank) {
   if (node == kNobody) {
     unplaced.cause = Unplaced::Cause::kTooFewNodes;
     why = absl::StrCat("rank ", rank.rank, " (", FormatBytes(rank.bytes),
-                       ") has no node: no live one that stays takes just any rank");
+                       ") has no node: no live node that stays has the claim any");
   } else if (!state_.node(node).open) {
     unplaced.cause = Unplaced::Cause::kTooFewNodes;
     why = absl::StrCat("rank ", rank.rank, " (", FormatBytes(rank.bytes), ") waits for its node ",

@@ -553,7 +553,7 @@ std::string Tilings::DescribeShortage(uint32_t shard) const {
   if (roomiest == kNobody) return "";
   const uint64_t free_bytes = loads_[roomiest].free_bytes;
   return FormatNeed(state_.size_of(shard), free_bytes,
-                    absl::StrCat("the roomiest node with a run beside it or none, ",
+                    absl::StrCat("the roomiest node without a run or with one beside it, ",
                                  state_.input().nodes[roomiest].name, ","));
 }
 

@@ -55,8 +55,8 @@ class Tilings {
   // than the budget allows. Returns whether anything changed.
   bool Improve(uint64_t budget_bytes);
 
-  // "needs 12.4 GiB, the roomiest node with a run beside it or none, n2, has 9.1 GiB left"; "" when
-  // room is not what a shard without enough runs lacks.
+  // "needs 12.4 GiB, the roomiest node without a run or with one beside it, n2, has 9.1 GiB left"; ""
+  // when a shard without enough runs lacks something other than room.
   std::string DescribeShortage(uint32_t shard) const;
 
  private:

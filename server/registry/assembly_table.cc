@@ -77,8 +77,8 @@ v1::Event PlanEventOf(const Assembly& assembly, Generation old_generation,
   event.set_old_state(absl::StrCat(old_generation.value));
   event.set_new_state(absl::StrCat(assembly.row().generation()));
   event.set_shard_count(static_cast<uint32_t>(given));
-  event.set_message(absl::StrCat(given, " assignments given (", bytes, " bytes) and ", taken,
-                                 " taken away, on ", nodes, nodes == 1 ? " node" : " nodes"));
+  event.set_message(absl::StrCat(given, " assignments added (", bytes, " bytes) and ", taken,
+                                 " removed, on ", nodes, nodes == 1 ? " node" : " nodes"));
   return event;
 }
 
@@ -122,13 +122,13 @@ std::vector<uint32_t> CachedShards(const Version& version, const std::vector<uin
 
 absl::Status PlanOutdated(absl::string_view assembly) {
   return MakeError(absl::StatusCode::kAborted, reasons::kPlanOutdated,
-                   absl::StrCat("the plan of ", assembly, " was made from a state that is past"));
+                   absl::StrCat("the plan of ", assembly, " was made from an outdated state"));
 }
 
 absl::Status ReportSuperseded(const v1::ReportShardsRequest& request) {
   return MakeError(absl::StatusCode::kAborted, reasons::kReportSuperseded,
                    absl::StrCat("report ", request.sequence(), " of ", request.node(), " on ",
-                                request.assembly(), " came after a later one"),
+                                request.assembly(), " arrived after a later one"),
                    {{"node", request.node()},
                     {"assembly", request.assembly()},
                     {"sequence", absl::StrCat(request.sequence())}});
@@ -142,7 +142,7 @@ absl::StatusOr<const Assembly*> AssemblyTable::Find(absl::string_view name) cons
     // What is there has a name of the right form.
     MUSTER_RETURN_IF_ERROR(ParseAssemblyName(name).status());
     return MakeError(absl::StatusCode::kNotFound, reasons::kAssemblyUnknown,
-                     absl::StrCat("there is no ", name, ": create it first"),
+                     absl::StrCat("unknown assembly ", name, ": create it first"),
                      {{"assembly", std::string(name)}});
   }
   return found->second.get();
@@ -222,8 +222,8 @@ absl::Status AssemblyTable::Create(const v1::CreateAssemblyRequest& request, Tra
     const v1::Assembly there = Describe(*present->second);
     return MakeError(
         absl::StatusCode::kAlreadyExists, reasons::kAssemblyExists,
-        absl::StrCat(wanted.name(), " exists, of ", there.model_version(), " under ",
-                     v1::Assembly::Policy_Name(there.policy())),
+        absl::StrCat(wanted.name(), " already exists, with model version ", there.model_version(),
+                     " and policy ", v1::Assembly::Policy_Name(there.policy())),
         {{"assembly", wanted.name()},
          {"model_version", there.model_version()},
          {"policy", v1::Assembly::Policy_Name(there.policy())},

@@ -135,7 +135,7 @@ absl::StatusOr<const Version*> Catalogue::Find(absl::string_view name) const {
     // What is there has a name of the right form.
     MUSTER_RETURN_IF_ERROR(ParseModelVersionName(name).status());
     return MakeError(absl::StatusCode::kNotFound, reasons::kVersionUnknown,
-                     absl::StrCat("there is no ", name), {{"name", std::string(name)}});
+                     absl::StrCat("unknown model version ", name), {{"name", std::string(name)}});
   }
   return found->second.get();
 }
@@ -156,7 +156,7 @@ absl::Status Catalogue::CheckShardExists(const Version& version, uint32_t index)
   return MakeError(
       absl::StatusCode::kNotFound, reasons::kShardUnknown,
       absl::StrCat(version.row.name(), " has no shard ", index, " (", version.shards_added, " of ",
-                   version.row.shard_count(), " are there)"),
+                   version.row.shard_count(), " were added)"),
       {{"name", version.row.name()},
        {"shard", absl::StrCat(index)},
        {"shard_count", absl::StrCat(version.row.shard_count())}});
@@ -264,8 +264,8 @@ absl::Status Catalogue::Add(const AddShard& command, Transaction& tx) {
     if (!SameContent(present, row)) {
       if (version->draft == nullptr) return NotDraft(*version);
       return MakeError(absl::StatusCode::kAlreadyExists, reasons::kShardExists,
-                       absl::StrCat(version->row.name(), " has a shard ", index,
-                                    " with other content: delete the draft to start anew"),
+                       absl::StrCat(version->row.name(), " already has a shard ", index,
+                                    " with different content: delete the draft to start over"),
                        {{"name", version->row.name()}, {"shard", absl::StrCat(index)}});
     }
     bool merged = false;
@@ -287,7 +287,7 @@ absl::Status Catalogue::Add(const AddShard& command, Transaction& tx) {
     return InvalidField(
         "size_bytes", absl::StrCat(row.size_bytes()),
         absl::StrCat("at most ", kMaxVersionBytes, " bytes over all shards, of which ",
-                     version->size_bytes, " are there"));
+                     version->size_bytes, " are taken"));
   }
   row.set_revision(tx.MarkChanged().value);
   std::string packed = row.SerializeAsString();
@@ -350,8 +350,9 @@ absl::Status Catalogue::Add(const AddCompanion& command, Transaction& tx) {
   if (version->draft == nullptr) return NotDraft(*version);
   if (present != version->companions.end()) {
     return MakeError(absl::StatusCode::kAlreadyExists, reasons::kCompanionExists,
-                     absl::StrCat(version->row.name(), " has a companion '", companion.path(),
-                                  "' with other content: delete the draft to start anew"),
+                     absl::StrCat(version->row.name(), " already has a companion '",
+                                  companion.path(),
+                                  "' with different content: delete the draft to start over"),
                      {{"name", version->row.name()}, {"path", companion.path()}});
   }
   if (version->companions.size() >= version->row.companion_count()) {
@@ -439,12 +440,12 @@ absl::Status Catalogue::CheckComplete(const Version& version) const {
       (missing_shards.empty() && announced != version.row.tensor_count())) {
     metadata["missing_tensors"] =
         absl::StrCat(version.row.tensor_count() - std::min(tensors, version.row.tensor_count()));
-    problems.push_back(absl::StrCat(tensors, " tensors are there and ", version.row.tensor_count(),
+    problems.push_back(absl::StrCat(tensors, " tensors were added and ", version.row.tensor_count(),
                                     " were announced"));
   }
   if (companions != version.row.companion_count()) {
     metadata["missing_companions"] = absl::StrCat(version.row.companion_count() - companions);
-    problems.push_back(absl::StrCat(companions, " companions are there and ",
+    problems.push_back(absl::StrCat(companions, " companions were added and ",
                                     version.row.companion_count(), " were announced"));
   }
   if (problems.empty()) return absl::OkStatus();

@@ -53,7 +53,7 @@ absl::Status Draft::CheckTensors(uint32_t shard, std::optional<uint32_t> rank, u
       return absl::OkStatus();
     }
     return MakeError(absl::StatusCode::kAlreadyExists, reasons::kTensorsExist,
-                     absl::StrCat(batch.name(), " has other tensors at ", batch.start(),
+                     absl::StrCat(batch.name(), " has different tensors at ", batch.start(),
                                   ": continue at ", present.count),
                      {{"name", batch.name()}, {"tensors_added", absl::StrCat(present.count)}});
   }
@@ -80,7 +80,7 @@ absl::Status Draft::CheckTensors(uint32_t shard, std::optional<uint32_t> rank, u
     if (names_.contains(name) || !in_batch.insert(name).second) {
       return MakeError(absl::StatusCode::kAlreadyExists, reasons::kTensorNameTaken,
                        absl::StrCat("tensor '", tensor.name(), "' of ", batch.name(),
-                                    " is in the model version already"),
+                                    " is already in the model version"),
                        {{"tensor", tensor.name()}, {"name", batch.name()}});
     }
   }

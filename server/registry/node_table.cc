@@ -22,7 +22,7 @@ namespace v1 = muster::v1;
 
 absl::Status NodeUnknown(absl::string_view name) {
   return MakeError(absl::StatusCode::kNotFound, reasons::kNodeUnknown,
-                   absl::StrCat("there is no ", name, ": register it"),
+                   absl::StrCat("unknown node ", name, ": register it"),
                    {{"node", std::string(name)}});
 }
 
@@ -31,7 +31,7 @@ absl::Status NodeFenced(absl::string_view name, Epoch sent, Epoch present) {
       absl::StatusCode::kAborted, reasons::kNodeFenced,
       absl::StrCat("stale epoch: ", name, " sent ", sent.value, ", now ", present.value,
                    "; another process registered under this name, or it was stopped "
-                   "and registered anew"),
+                   "and registered again"),
       {{"node", std::string(name)},
        {"sent_epoch", absl::StrCat(sent.value)},
        {"present_epoch", absl::StrCat(present.value)}});

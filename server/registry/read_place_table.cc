@@ -37,14 +37,14 @@ absl::Status AssignmentGone(const std::string& node, uint32_t shard) {
 
 absl::Status TooManyWait(const std::string& node, size_t limit) {
   return MakeError(absl::StatusCode::kResourceExhausted, reasons::kTooManyItems,
-                   absl::StrCat(limit, " calls of ", node, " wait for a place already"),
+                   absl::StrCat(limit, " calls of ", node, " are already waiting for a place"),
                    {{"node", node}, {"limit", absl::StrCat(limit)}});
 }
 
 absl::Status TooManyWaitInAll(size_t limit) {
   return WithDetail(
       absl::ResourceExhaustedError(
-          absl::StrCat(limit, " calls wait for a place at a location already")),
+          absl::StrCat(limit, " calls are already waiting for a place at a location")),
       ErrorDetail{reasons::kTooManyItems, {{"limit", absl::StrCat(limit)}}, kFullRetryDelay});
 }
 

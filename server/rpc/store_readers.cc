@@ -25,7 +25,8 @@ absl::Status StoreReaders::Submit(std::function<void()> work) {
   MutexLock lock(mutex_);
   if (queue_.size() >= queue_limit_) {
     return WithDetail(absl::ResourceExhaustedError(absl::StrCat(
-                          "the server is overloaded: ", queue_limit_, " reads wait already")),
+                          "the server is overloaded: ", queue_limit_,
+                          " reads are already waiting")),
                       ErrorDetail{reasons::kReadersBusy,
                                   {{"limit", absl::StrCat(queue_limit_)}},
                                   absl::Milliseconds(200)});
