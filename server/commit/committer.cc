@@ -87,6 +87,7 @@ void Committer::SubmitInternal(Job job) { Enqueue(std::move(job), false); }
 
 void Committer::Read(const std::function<void(const Registry&)>& read,
                      std::function<void(Revision)> reply) {
+  // The revision belongs to the state that was read: both are taken under the one lock.
   Revision seen;
   {
     ReaderLock lock(registry_mutex_);
@@ -94,6 +95,8 @@ void Committer::Read(const std::function<void(const Registry&)>& read,
     seen = registry_.revision();
   }
   {
+    // ReleaseReads raises durable_ and takes out what it answers under this lock too, so a read is
+    // either seen there or sees the new durable_ here.
     MutexLock lock(parked_mutex_);
     if (seen > durable_) {
       parked_.emplace(seen, std::move(reply));
@@ -121,6 +124,8 @@ Revision Committer::durable() const {
 }
 
 absl::StatusOr<bool> Committer::RunOnce() {
+  // All that queued up during the last fsync shares the next one: the busier, the larger the
+  // groups.
   std::deque<Job> jobs;
   {
     MutexLock lock(queue_mutex_);
@@ -140,7 +145,7 @@ absl::Status Committer::RunJob(Job job) {
     if (applied.changed) ++result->changed;
     if (!result->status.ok()) break;
   }
-  // Answered after the flush, whether it changed something or not: errors, too, tell of the state.
+  // Answered after the flush, whether it changed something or not: errors, too, reveal the state.
   group_.answers.push_back([done = std::move(job.done), result](Revision durable) {
     result->revision = durable;
     done(std::move(*result));
@@ -161,6 +166,8 @@ absl::StatusOr<Applied> Committer::RunCommand(const Command& command) {
   return applied;
 }
 
+// The rows of one command are never split: they are in one batch, so a crash finds all or none.
+// Where they don't fit beside the group's, the group so far becomes a batch of its own first.
 absl::Status Committer::AddToGroup(Applied& applied) {
   const MetadataStore::Limits limits = store_.limits();
   size_t bytes = 0;
@@ -182,6 +189,13 @@ absl::Status Committer::AddToGroup(Applied& applied) {
   return absl::OkStatus();
 }
 
+// 1. The rows, with the revision that they lead to, are written and synced. After an error nobody
+//    may get an answer, since nobody knows whether the rows are there; the process ends.
+// 2. A server that has lost its leadership must not answer either, not even what it only read.
+// 3. The lease table, then the feed: what an answer promises must be there when its caller asks
+//    next.
+// 4. The answers of the jobs, then of the reads that waited for this revision.
+// 5. Plans are asked for last. The planner reads through Read, as everybody does.
 absl::Status Committer::Flush() {
   Group group = std::exchange(group_, Group{});
   const Revision revision = group.revision;
@@ -193,7 +207,7 @@ absl::Status Committer::Flush() {
         Annotate(store_.Commit(group.batch), "a write to the metadata store failed"));
   }
   if (!group.answers.empty()) MUSTER_RETURN_IF_ERROR(store_.CheckLeadership());
-  // The lease table first: a node that is told its epoch may send a heartbeat at once.
+  // The lease table first: a node that gets its epoch may send a heartbeat at once.
   for (const Change& change : group.changes) live_.Apply(change);
   feed_.Publish(std::move(group.changes), revision);
   for (auto& answer : group.answers) answer(revision);
@@ -211,6 +225,7 @@ void Committer::ReleaseReads(Revision durable) {
     for (auto it = parked_.begin(); it != end; ++it) ready.push_back(std::move(it->second));
     parked_.erase(parked_.begin(), end);
   }
+  // Outside the lock: a reply may start another read.
   for (auto& reply : ready) reply(durable);
 }
 

@@ -1,7 +1,31 @@
-// The steps of PlanContiguous:
-// 1. Read the runs from what is present, and drop what others have ready.
-// 2. Sort them into tilings, cover the holes and even out the loads, until that changes nothing.
-// 3. Turn the runs into assignments: where another node is to lose the shard, as a move.
+// Nothing but assignments is stored, so each plan reads the runs from them, changes the runs, and
+// turns the runs into assignments again. The steps of ContiguousPlanner::Plan:
+//
+// 1. ReadRuns: a node's run is the largest stretch of what it is to have once the moves under way
+//    have ended: shards that are there or arriving, without those on their way off. Nodes that are
+//    to be left have no run. A move onto a node that does not extend its run is given up; that
+//    returns the shard to its source, whose run may grow, so the reading starts over.
+// 2. Sort the runs into tilings, then DropSurplus: what lies outside the runs and is held often
+//    enough by the runs goes at once, since its room may be what the plan needs. Repeated until
+//    nothing is dropped.
+// 3. Sort, Cover and Improve (tilings.cc) until they change nothing. Only runs change here; no
+//    assignment does. The move budget is counted again in each pass, from first_runs_ to the runs
+//    as they are by then (BudgetLeft).
+// 4. Assign: shard by shard, the nodes whose run has the shard (wanted) against those that have it
+//    (present):
+//      wanted and present      stays as it is.
+//      wanted, not present     added; as a move off a leftover, if one is left.
+//      leftover (present, not wanted, neither arriving nor on its way off):
+//        taken over by a move  stays until the new replica is ready (SettleMoves ends it).
+//        not needed            gone_: dropped now. A ready one is not needed if R wanted replicas
+//                              are ready on open nodes, another if R wanted replicas are there.
+//        needed                stuck_: stays outside the run, and the next plan tries again.
+// 5. ReportHoles names the shards with fewer than R runs over them (uncovered_), and ReportStuck
+//    what can't leave a node that is to be left.
+//
+// The next plan must read the same runs, or plans would never come to rest. That is why leftovers
+// that are a part of their node's first run are taken over first: left in place, they would be read
+// as that node's run again.
 #include "server/placement/contiguous.h"
 
 #include <algorithm>
@@ -251,7 +275,7 @@ void ContiguousPlanner::ReportStuck() {
   }
 }
 
-// As the next plan will see it, when the nodes give up what is no longer in their runs.
+// What the budget leaves once every shard that has left its node's first run so far is on the move.
 uint64_t ContiguousPlanner::BudgetLeft(const std::vector<Run>& runs) const {
   std::vector<Stretch> now(first_runs_.size());
   for (const Run& run : runs) now[run.node] = run.at;
@@ -273,6 +297,7 @@ void ContiguousPlanner::Plan() {
   } while (DropSurplus());
   for (const Run& run : runs) first_runs_[run.node] = run.at;
   bool again = true;
+  // What Sort makes of the runs of a pass is what it will make of them in the next plan.
   for (int pass = 0; again && pass < kMaxPasses; ++pass) {
     tilings_.Sort(std::move(runs));
     again = tilings_.Cover();

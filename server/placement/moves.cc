@@ -20,7 +20,8 @@ struct Incoming {
   NodeIndex to;
 };
 
-// By shard and source; the usable ones first.
+// By shard and source, so that moves off the same replica are neighbours; the usable ones first, so
+// that the first of such neighbours is the one to go by.
 std::vector<Incoming> FindIncoming(const PlanState& state) {
   std::vector<Incoming> incoming;
   for (const NodeIndex node : state.order()) {
@@ -55,7 +56,9 @@ class Settling {
     for (const NodeIndex node : state.order()) by_uid_[state.input().nodes[node].uid] = node;
   }
 
-  // `first`: no other move of the shard from that source was settled.
+  // Decides on one move, by the rules of SettleMoves; changes nothing yet. `first`: no other move
+  // of the shard from that source was settled. A replica is replaced once, so all others are
+  // dropped.
   void Settle(const Incoming& move, bool first) {
     const NodeIndex from = SourceOf(state_, by_uid_, move);
     if (!first) {

@@ -1,3 +1,41 @@
+// How the books are kept
+//
+// 1. Create checks the input (CheckShards), orders the nodes by uid and numbers their zones
+//    (SortNodes), sorts the claims (SortClaims), and takes over what each node has
+//    (KeepAssignments), less what is not legal: everything on a lost node that the caller has
+//    released, and what the node's claim does not cover. Room is not looked at: an overfull node
+//    keeps what it has.
+// 2. The policy changes the state by the calls below, and by nothing else.
+// 3. Finish merges `kept` and `added` into assignments and compares them with the input.
+//
+// A replica on a node is in one of these states:
+//
+//   kept, ordinary            in `kept` with replaces == 0.
+//   kept, on its way off      the same, and its shard in the node's `replaced`; one entry of
+//                             moves_ has the node as `from`.
+//   kept, arriving            in `kept` with replaces != 0; in moves_ only once it was noted.
+//   added                     in `added`; with `replaces`, it is the `to` of an entry of moves_.
+//
+// What each call does to the numbers; cost is CostOn, 0 where another assembly's copy serves:
+//
+//   call            load_bytes   leaving_bytes of the source   lists
+//   KeepAssignments + cost       .                             kept
+//   Add             + cost       + cost if it replaces         added; NoteMove if it replaces
+//   NoteMove        .            + cost                        moves_, replaced of the source
+//   EndMove         .            .                             kept: replaces = 0
+//   Remove          - cost       - cost if it was arriving     added or kept; ends its move
+//   RemoveKept      - cost       .                             kept
+//
+// So at any time load_bytes is what other assemblies have on the node plus the cost of `kept` and
+// `added`, and leaving_bytes is the cost of `replaced`. Both replicas of a move count in
+// load_bytes: both take room until it ends; load_bytes - leaving_bytes is what balance goes by.
+//
+// Moves are settled first (SettleMoves), before a policy adds anything; from then on each move that
+// goes on is in moves_. RemoveKept does not look at moves_, so it must not get a shard of one.
+//
+// `touched` marks nodes whose plan may differ from what is present; the rest of a large fleet need
+// not be compared. A shard that was taken off a node and is added to it again gets its old
+// generation back (FinishNode): for the node, nothing has happened.
 #include "server/placement/plan_state.h"
 
 #include <algorithm>
@@ -319,7 +357,8 @@ NodePlan PlanState::FinishNode(Node& node) const {
   return plan;
 }
 
-// What a node drops is what it has and does not keep.
+// What a node drops is what it has and does not keep. An added replica counts as moved if it is
+// part of a move, or if another node drops a replica of the same shard: one added for one dropped.
 void PlanState::CountChanges(Plan& plan) const {
   std::vector<uint32_t> dropped(shard_count(), 0);
   for (NodeIndex index = 0; index < nodes_.size(); ++index) {

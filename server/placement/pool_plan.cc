@@ -118,6 +118,7 @@ void PoolPlanner::KeepReservedRoom(int sign) {
 
 void PoolPlanner::Plan() {
   for (bool again = true; again;) {
+    // The reservation of the last pass ends before Fill, which may be able to use it by now.
     KeepReservedRoom(-1);
     making_room_.reset();
     pool_.SetPreferenceLimit();
@@ -142,7 +143,10 @@ bool PoolPlanner::PlaceOne(uint32_t slot) {
   return leaf.has_value();
 }
 
-// Of the shards with the fewest live replicas first, then the largest.
+// Of the shards with the fewest live replicas first, then the largest: in round `live` each shard
+// with that many live replicas gets one more, so that none gets its second before all have their
+// first. Large ones go first, while there is room that is large enough. A shard that fits nowhere
+// is out of the later rounds, which only have less room.
 void PoolPlanner::Fill() {
   struct Wanted {
     uint64_t size_bytes;
@@ -206,6 +210,12 @@ std::vector<uint32_t> PoolPlanner::OpenLeaves(uint32_t slot) const {
   return leaves;
 }
 
+// For each shard that fits nowhere, the largest first:
+// 1. If the moves under way free enough on some node, nothing is evicted; the room is reserved
+//    there.
+// 2. Otherwise the roomiest nodes are asked in turn for smaller shards that can go elsewhere. Those
+//    that are not ready go at once, and the shard may fit now; those that are ready go by moves,
+//    and the room that there is so far is reserved.
 // At most one shard at a time waits for room: others might count on the same bytes.
 bool PoolPlanner::MakeRoom() {
   bool changed = false;
@@ -223,13 +233,15 @@ bool PoolPlanner::MakeRoom() {
   return changed;
 }
 
+// Books the leaf's free bytes as taken, up to the shard's size, so that nothing smaller slips in.
 void PoolPlanner::Reserve(uint32_t slot, uint32_t leaf) {
   const uint64_t bytes = std::min(pool_.tree().leaf(leaf).free_bytes(), pool_.size_of(slot));
   pool_.tree().AddExtra(leaf, static_cast<int64_t>(bytes));
   making_room_ = {slot, leaf, bytes};
 }
 
-// The moves under way may make enough room already. `leaves` has the roomiest first.
+// The moves under way may make enough room already. `leaves` has the roomiest first; of those with
+// enough room the tightest is taken, which leaves the others for larger shards.
 bool PoolPlanner::WaitForRoom(uint32_t slot, const std::vector<uint32_t>& leaves) {
   if (leaves.empty() || RoomSoon(leaves.front()) < pool_.size_of(slot)) return false;
   uint32_t tightest = leaves.front();
@@ -274,6 +286,7 @@ std::vector<PoolPlanner::Eviction> PoolPlanner::ChooseEvictions(uint32_t slot,
   for (const Leaver& victim : victims) {
     const std::optional<uint32_t> target = pool_.BestLeaf(victim.slot, SearchFor(node));
     if (!target) continue;
+    // The tree does not know of the victims before this one.
     uint64_t& taken = taken_bytes[*target];
     if (taken + victim.size_bytes > pool_.tree().leaf(*target).free_bytes()) continue;
     taken += victim.size_bytes;
@@ -323,6 +336,8 @@ bool PoolPlanner::EnoughWithout(const Leaver& leaver) const {
   return enough >= pool_.replicas();
 }
 
+// Starts a move for each replica on a node that is to be left, the largest first; drops those that
+// enough others have. What finds no place is blocked_, which the last pass leaves for the report.
 bool PoolPlanner::Leave() {
   std::vector<Leaver> leavers;
   for (const NodeIndex node : members_) {
@@ -390,6 +405,7 @@ std::optional<PoolPlanner::Improvement> PoolPlanner::BestImprovement(uint32_t le
     }
     const std::optional<uint32_t> target = pool_.BestLeaf(slot, search);
     if (!target) return;
+    // Another assembly's copy on the target makes the shard cheaper there than here.
     const uint64_t target_cost = state_.CostOn(pool_.node_of(*target), shard);
     const double peak = std::max(pool_.tree().RatioWith(*target, target_cost),
                                  pool_.tree().RatioWithout(leaf, cost));
@@ -400,7 +416,10 @@ std::optional<PoolPlanner::Improvement> PoolPlanner::BestImprovement(uint32_t le
   return best;
 }
 
-// Each move lowers the higher one of the two loads that it touches.
+// Takes the fullest node, and the one replica on it whose move leaves the lowest peak; again, until
+// the fullest is even enough, the budget is spent, or no move helps. Each move lowers the higher of
+// the two loads that it touches, so this ends. A replica that is there already moves and takes from
+// the budget; one that this plan has only just added goes elsewhere for free.
 bool PoolPlanner::Improve() {
   struct Entry {
     double ratio;

@@ -1,3 +1,58 @@
+// What a Tilings object holds
+//
+// R tilings, one per replica. A tiling is a list of runs by position, without overlaps; what lies
+// between two runs, before the first or after the last, is a hole. A node has at most one run, in
+// one tiling. Nodes that take shards and have no run are spares. Besides:
+//
+// - sums_: Bytes(stretch) in constant time.
+// - loads_[n].end_bytes: what node n holds once all moves have ended: other assemblies' bytes and
+//   its run, without the shards that it keeps outside the run. Balance goes by it (Ratio is
+//   end_bytes ÷ weight).
+// - loads_[n].free_bytes: what node n has room for now. Both ends of a move under way take room, so
+//   a shard that the node already keeps costs none (RoomFor), and giving it away frees none yet.
+// - loads_[n].has_run: false for spares.
+//
+// Only three functions write them: Sort starts from the state; Take adds a stretch to a node
+// (end_bytes up by the cost, free_bytes down by RoomFor); Apply shifts shards from one end of a run
+// to another node: the reverse of Take for the giver, Take for the receiver. `state_` is only read.
+//
+// What happens to the runs
+//
+// 1. Sort puts the runs that the caller has read into tilings. In order of position, each goes
+//    behind the run that ends nearest before it, so that holes stay small. Where every tiling
+//    already reaches beyond its begin, it goes to the shortest one and loses the overlap; a run of
+//    which nothing remains leaves its node a spare. The outcome depends on the runs alone: the next
+//    plan, which reads them from the assignments, gets the same tilings.
+// 2. Cover fills holes, in three steps that only ever add to what is covered or prepare for it:
+//    a. FillEmptyTilings: a tiling without any run (each one in a first plan) gets its own group of
+//       spares. Where the zones of replicas must differ, it tries groups of nodes and groups of
+//       whole zones and keeps the more even one; only groups of zones rule out conflicts.
+//    b. FillHoles: the hole with the most bytes first, by the run before it, one spare (or two,
+//       four… if one is too few) and the run behind it. If they can't take all of it, all spares
+//       and both neighbours take what they can, and the rest of the hole is given up for this pass.
+//       It ends: each turn closes a hole or gives up one more (tiling, begin), and nothing that is
+//       covered is uncovered.
+//    c. MakeRoom: for what is still a hole, the neighbours shed shards at their far ends
+//       (ShedFrom), if need be in a chain: a receiver with too little room sheds in turn. The room
+//       of a shard that is already there is free only once its move has ended, so a later plan
+//       fills the hole. Until then RoomSoon, which counts what the moves will free, keeps the
+//       planner from asking for more.
+// 3. Improve shifts ends of runs, from nodes above (1 + epsilon) of the mean to a neighbour or to a
+//    spare, within the budget. A shift must lower the higher of the two loads it touches, so the
+//    loads, compared from the highest down, get lower with each shift: it ends. Tilings with a hole
+//    are left alone, because there MakeRoom decides which way shards go.
+//
+// What each step keeps true, and what a change must keep
+//
+// - Runs of a tiling stay sorted and don't overlap; a node stays in one tiling.
+// - What is added fits free_bytes and is not Forbidden. Sort alone may exceed that: what a node has
+//   is legal even on an overfull node.
+// - A run that gives shards away keeps at least one. A shard that is itself arriving by a move
+//   (kept->replaces != 0) is not passed on: its move goes on until it is ready.
+// - Ties are broken by uid (PlanState::order) and position, never by the order of the input.
+// - Cover and Improve return true if they changed any run. The caller repeats Sort, Cover and
+//   Improve until both return false; that planning on a plan's own output changes nothing depends
+//   on it.
 #include "server/placement/tilings.h"
 
 #include <algorithm>
@@ -46,6 +101,7 @@ void Tilings::Sort(std::vector<Run> runs) {
     Load& load = loads_[node];
     load.has_run = false;
     load.free_bytes = state_.FreeBytes(node);
+    // What of the kept shards lies in the run comes back by Take.
     load.end_bytes = state_.node(node).load_bytes;
     for (const PlanAssignment& kept : state_.node(node).kept) {
       load.end_bytes -= state_.CostOn(node, kept.shard.value);
@@ -73,7 +129,7 @@ void Tilings::Sort(std::vector<Run> runs) {
   }
 }
 
-// Gives the node the stretch beside what it has.
+// Books the stretch on the node, on top of what it has. The caller changes the run.
 void Tilings::Take(NodeIndex node, Stretch stretch) {
   Load& load = loads_[node];
   load.has_run = true;
@@ -85,6 +141,7 @@ void Tilings::Take(NodeIndex node, Stretch stretch) {
 
 bool Tilings::ForbiddenWithin(NodeIndex node, Stretch stretch, NodeIndex giver) const {
   const PlanState::Node& at = state_.node(node);
+  // What is on its way off the node must not be given back to it.
   if (!at.replaced.empty()) {
     for (uint32_t shard = stretch.begin; shard < stretch.end; ++shard) {
       if (at.replaced.contains(shard)) return true;
@@ -103,6 +160,7 @@ bool Tilings::ForbiddenWithin(NodeIndex node, Stretch stretch, NodeIndex giver) 
   return false;
 }
 
+// The one with the most bytes first.
 std::vector<Tilings::Hole> Tilings::Holes() const {
   std::vector<Hole> holes;
   for (size_t tiling = 0; tiling < tilings_.size(); ++tiling) {
@@ -130,6 +188,8 @@ std::vector<NodeIndex> Tilings::Spares() const {
   return spares;
 }
 
+// How far the taker gets from the begin of the stretch: up to the first shard for which it lacks
+// room, that is forbidden to it, or that brings it above the ratio.
 uint32_t Tilings::TakeUpTo(NodeIndex taker, Stretch stretch, double ratio_limit) const {
   const Load& load = loads_[taker];
   uint32_t end = stretch.begin;
@@ -140,12 +200,14 @@ uint32_t Tilings::TakeUpTo(NodeIndex taker, Stretch stretch, double ratio_limit)
     room_bytes += RoomFor(taker, end);
     if (room_bytes > load.free_bytes || Ratio(taker, added_bytes) > ratio_limit) break;
   }
+  // One look at the whole stretch is much cheaper than one per shard, and mostly enough.
   if (!ForbiddenWithin(taker, {stretch.begin, end})) return end;
   end = stretch.begin;
   while (!Forbidden(taker, end)) ++end;
   return end;
 }
 
+// The same from the end of the stretch backwards, whatever the load.
 uint32_t Tilings::TakeBackTo(NodeIndex taker, Stretch stretch) const {
   uint32_t begin = stretch.end;
   uint64_t room_bytes = 0;
@@ -169,8 +231,17 @@ std::vector<uint32_t> Tilings::Partition(const std::vector<NodeIndex>& takers, S
 }
 
 // Shares the hole out between the run before it, the spares and the run behind it, so that the
-// fullest of them is as empty as can be. Returns false, with nothing done, when they can't take it
-// all, unless they are to take a part.
+// fullest of them is as empty as can be. Returns whether anything was done. If they can't take all
+// of the hole, nothing is done, unless `partly` is set: then each takes what it can.
+//
+// 1. The takers stand in the order in which their stretches will lie: left run, spares, right run.
+// 2. Partition at a given limit is greedy: each taker in turn takes all that the limit, its room
+//    and the zones allow. A higher limit never covers less. At the limit `high` only room and zones
+//    bind: what is not covered there can't be covered in this order.
+// 3. Whole: bisect for the lowest limit at which the takers still cover the hole.
+//    Partly: take the stretches at `high` from the front. The right run can't be reached from
+//    there, so it takes from the back instead; what is left is one hole in between.
+// 4. Book the stretches, extend the two runs, insert runs of the spares.
 bool Tilings::FillHole(const Hole& hole, const std::vector<NodeIndex>& spares, bool partly) {
   Tiling& tiling = tilings_[hole.tiling];
   const bool left = hole.position > 0 && Open(tiling[hole.position - 1].node);
@@ -188,7 +259,7 @@ bool Tilings::FillHole(const Hole& hole, const std::vector<NodeIndex>& spares, b
   if (!whole && !partly) return false;
   if (whole) {
     double low = 0;
-    // Enough to tell any two sums of sizes apart that matter.
+    // Halved 50 times, the interval is too narrow for a difference that matters.
     for (int round = 0; round < 50; ++round) {
       const double middle = low + (high - low) / 2;
       std::vector<uint32_t> tried = Partition(takers, hole.at, middle);
@@ -306,7 +377,8 @@ bool Tilings::FillEmptyTilings() {
   return filled();
 }
 
-// With as few of the nodes without a run as it takes, but one if there is one.
+// With as few spares as it takes, but with one if there is one: otherwise the neighbours would
+// grow, only to give shards to the idle spare later.
 bool Tilings::FillHoles() {
   bool changed = false;
   std::set<std::pair<size_t, uint32_t>> given_up;
@@ -328,6 +400,7 @@ bool Tilings::FillHoles() {
         given_up.insert({hole.tiling, hole.at.begin});
       }
       changed |= filled;
+      // The positions of the other holes, the loads and the spares have changed: look again.
       again = true;
       break;
     }
@@ -344,6 +417,7 @@ NodeIndex Tilings::Neighbour(size_t tiling, size_t position, bool front) const {
   return touches && Open(other.node) ? other.node : kNobody;
 }
 
+// The room that the node will have once all moves, and those of this plan, have ended.
 uint64_t Tilings::RoomSoon(NodeIndex node) const {
   if (!Open(node)) return 0;
   const uint64_t capacity_bytes = state_.node(node).capacity_bytes;
@@ -351,9 +425,14 @@ uint64_t Tilings::RoomSoon(NodeIndex node) const {
   return capacity_bytes > end_bytes ? capacity_bytes - end_bytes : 0;
 }
 
-// Shifts shards off one end of a run until the node has room for that much more. A neighbour that has
-// too little room for them sheds its own far end in turn. What is left of `needed_bytes` can't be
-// had.
+// Shifts shards off one end of a run until the node will have room for that much more. A neighbour
+// that has too little room for them sheds its own far end in turn. What is left of `needed_bytes`
+// can't be had.
+//
+// The loop walks outwards, away from the hole. At each run it shifts shards, one at a time, while
+// the next run has room for them now. If room is what stops it, the next run becomes the giver: it
+// must shed what is still needed, less what it will have room for soon anyway. Anything else that
+// stops it ends the walk, since no room further out would help.
 bool Tilings::ShedFrom(size_t tiling, size_t giver, bool front, uint64_t& needed_bytes) {
   bool changed = false;
   for (size_t position = giver; needed_bytes > 0; position += front ? -1 : 1) {
@@ -372,13 +451,14 @@ bool Tilings::ShedFrom(size_t tiling, size_t giver, bool front, uint64_t& needed
       changed = true;
     }
     if (!movable) break;
+    // `to` is full for now. What it will have soon need not be shed further out.
     needed_bytes -= std::min(needed_bytes, RoomSoon(to));
   }
   return changed;
 }
 
-// Of two holes with nothing but touching runs between them, only the first one pushes into these:
-// they would undo each other's shifts.
+// The runs between two neighbouring holes touch one another, and both holes would push into them,
+// each undoing the other's shifts. So only the one that comes first in the list does.
 bool Tilings::MayPush(const std::vector<Hole>& holes, size_t index, bool front) const {
   const Hole& hole = holes[index];
   std::optional<size_t> nearest;
@@ -415,6 +495,8 @@ bool Tilings::MakeRoom() {
   return changed;
 }
 
+// The shift off this end of the run that leaves the lowest peak, if one lowers it at all. Longer
+// shifts are tried until one is not allowed, since none beyond it would be.
 std::optional<Tilings::Shift> Tilings::BestShift(const Run& run, NodeIndex to, bool front,
                                                  uint64_t budget_bytes) const {
   const double ratio = Ratio(run.node, 0);
@@ -432,6 +514,7 @@ std::optional<Tilings::Shift> Tilings::BestShift(const Run& run, NodeIndex to, b
     given_bytes += state_.CostOn(run.node, shard);
     taken_bytes += state_.CostOn(to, shard);
     room_bytes += RoomFor(to, shard);
+    // A shard that the run has not got yet goes elsewhere for free.
     if (kept != nullptr) shift.moved_bytes += state_.size_of(shard);
     if (room_bytes > loads_[to].free_bytes || shift.moved_bytes > budget_bytes) break;
     if (Ratio(to, taken_bytes) >= ratio || Forbidden(to, shard, run.node)) break;
@@ -444,6 +527,7 @@ std::optional<Tilings::Shift> Tilings::BestShift(const Run& run, NodeIndex to, b
   return best;
 }
 
+// Gives the run's end to its neighbour on that side or, if `to` has no run, to a new run there.
 void Tilings::Apply(size_t tiling, size_t position, const Shift& shift) {
   Run& run = tilings_[tiling][position];
   const Stretch stretch = shift.front ? Stretch{run.at.begin, run.at.begin + shift.count}
@@ -451,6 +535,7 @@ void Tilings::Apply(size_t tiling, size_t position, const Shift& shift) {
   (shift.front ? run.at.begin : run.at.end) = shift.front ? stretch.end : stretch.begin;
   for (uint32_t shard = stretch.begin; shard < stretch.end; ++shard) {
     loads_[run.node].end_bytes -= state_.CostOn(run.node, shard);
+    // Frees nothing if the node keeps the shard: it stays until the receiver is ready.
     loads_[run.node].free_bytes += RoomFor(run.node, shard);
   }
   const bool has_run = loads_[shift.to].has_run;
@@ -499,7 +584,8 @@ std::vector<Run> Tilings::Runs() const {
   return runs;
 }
 
-// Each shift lowers the higher one of the two loads that it touches.
+// Each shift lowers the higher of the two loads that it touches, so this ends. After each one the
+// runs above the mean are listed again, the fullest first.
 bool Tilings::Improve(uint64_t budget_bytes) {
   if (budget_bytes == 0) return false;
   double load = 0;

@@ -1,5 +1,5 @@
-// R tilings of a model version's shards by runs, each node in one of them: where the runs are, and how
-// holes in them are filled and uneven loads evened out. Changes no assignments.
+// R tilings of a model version's shards by runs, each node in one of them: where the runs are, and
+// how holes in them are filled and uneven loads evened out. Changes no assignments.
 //
 // Internal to server/placement. Not thread-safe.
 #ifndef MUSTER_SERVER_PLACEMENT_TILINGS_H_
@@ -51,12 +51,12 @@ class Tilings {
   // room shed the far ends of their runs. Returns whether anything changed.
   bool Cover();
 
-  // Evens out neighbouring runs, and gives parts of full ones to nodes without a run, moving no more
-  // than the budget allows. Returns whether anything changed.
+  // Evens out neighbouring runs, and gives parts of full ones to nodes without a run, moving no
+  // more than the budget allows. Returns whether anything changed.
   bool Improve(uint64_t budget_bytes);
 
-  // "needs 12.4 GiB, the roomiest node without a run or with one beside it, n2, has 9.1 GiB left"; ""
-  // when a shard without enough runs lacks something other than room.
+  // "needs 12.4 GiB, the roomiest node without a run or with one beside it, n2, has 9.1 GiB left";
+  // "" when a shard without enough runs lacks something other than room.
   std::string DescribeShortage(uint32_t shard) const;
 
  private:

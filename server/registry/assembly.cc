@@ -1,3 +1,50 @@
+// The barrier by counting
+//
+// state() is asked at every revision, and must not look at every assignment of a large assembly. So
+// each change takes away what the old value counted for and adds what the new one counts for:
+//
+//   counter                    counts
+//   replicas_required_         assignments that are not extra
+//   replicas_ready_            those of them that are READY on a live member
+//   ready_of_shard_[s]         the same, of shard s
+//   shards_ready_              shards with ready_of_shard_ > 0
+//   holders_of_shard_[s]       assignments of shard s that are not extra
+//   claim_holders_of_shard_[s] those of them on members whose claim covers shards by itself
+//   shards_short_              shards for which IsShort holds; at first all of them
+//   members_lacking_           open members with fewer ordinary assignments than own_shards
+//   nodes_live_, nodes_open_   members that are live; that may get shards
+//   moves_in_progress_, moving_bytes_   extra assignments (Member::replaces), and their bytes
+//   Member::ready, ready_bytes the member's READY assignments that are not extra, live or not
+//   Member::assigned_bytes, incoming_bytes   all its assignments; the extra ones
+//
+// What changes them:
+//
+// 1. AddMember, RemoveMember: CountMember; a member comes and goes without assignments.
+// 2. SetAssignments: takes the member and all its assignments out of the counters, replaces them,
+//    and counts them again. An assignment that stays, with its generation, keeps its state and its
+//    failure; all others begin as PENDING. A replica that a plan turns from extra to ordinary stays
+//    too, so it counts as READY at that moment if it is.
+// 3. Report and ResetReports: SetState, the only place where a single state changes.
+// 4. SetLive, SetLeaving: SetStanding. A lost member's READY replicas stop counting in the
+//    assembly, but not in the member: back with the same epoch, they count again.
+//
+// CountReady looks at Member::live, and Lacks at live, draining, selected and required(): a caller
+// that changes one of these takes away before the change and adds after it.
+//
+// state() then is, with `whole` for: planned, no reasons from the plan, covered():
+//
+//   whole and replicas_ready_ == replicas_required_   READY
+//   planned, with reasons from the plan               WAITING
+//   not planned, too few open nodes                   WAITING
+//   else, READY once                                  DEGRADED
+//   else                                              LOADING
+//
+// covered() holds the barrier between a change of members and the next plan: a member that left
+// took its assignments out of replicas_required_, so the equation alone could hold with a shard
+// missing.
+//
+// inputs_version_ rises with each change that a plan depends on. A plan names the version that it
+// was made from, and is refused if another one is current.
 #include "server/registry/assembly.h"
 
 #include <algorithm>
@@ -165,6 +212,7 @@ void Assembly::SetStanding(const std::string& node, bool live, bool draining, bo
   Member& member = At(node);
   CountMember(member, -1);
   if (member.live != live) {
+    // CountReady counts for live members only, both on the way in and on the way out.
     member.live = true;
     for (size_t i = 0; i < member.assignments.size(); ++i) {
       const uint32_t shard = member.assignments[i].shard;
@@ -242,6 +290,9 @@ AssignmentChange Assembly::SetAssignments(const std::string& node,
                           {},          {},          node,  version_.row.name()};
   CountMember(member, -1);
   CountAssignments(member, -1);
+  // Both lists are in shard order, so one walk over them, as in a merge, finds what left (old
+  // only), what is new (new only), and what stays or has another generation (both). The last turn
+  // of the outer loop, beyond the new list's end, takes the rest of the old one.
   std::vector<uint8_t> states(assignments.size(), State::PENDING);
   const auto forget = [&](size_t position) {
     if (member.states[position] != State::FAILED) return;
@@ -283,6 +334,7 @@ bool Assembly::TakeReport(Member& member, size_t position, const v1::ShardReport
     SetState(member, position, report.state());
     return true;
   }
+  // Few failures are kept with details (kMaxDetailedFailures); one that has them keeps its place.
   const auto present = member.failures.find(report.shard());
   const bool has_slot = present != member.failures.end() && HasDetails(present->second);
   const bool detailed = has_slot || member.detailed_failures < kMaxDetailedFailures;
@@ -303,6 +355,7 @@ bool Assembly::GiveUp(Member& member, const v1::ShardReport& report, int64_t now
     return false;
   }
   if (member.given_up.size() >= kMaxGivenUpShards) {
+    // The one that would be forgotten first makes room.
     member.given_up.erase(std::min_element(
         member.given_up.begin(), member.given_up.end(), [](const auto& a, const auto& b) {
           return a.second.expire_time_us() < b.second.expire_time_us();
@@ -342,7 +395,7 @@ Assembly::ReportResult Assembly::Report(const std::string& node, const v1::Shard
   if (!TakeReport(member, position, report) && !result.given_up) return result;
   result.outcome = Outcome::kChanged;
   result.wants_plan = result.given_up;
-  // A plan that is being made may count on it.
+  // A plan that is being made may count on what was READY, so its inputs have changed.
   bool touched = result.given_up || result.before == State::READY;
   if (report.state() == State::READY) {
     if (member.given_up.erase(shard) > 0) touched = true;

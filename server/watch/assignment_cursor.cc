@@ -1,3 +1,11 @@
+// A cursor turns changes into messages in two stages, since a change may be larger than a message:
+//
+// 1. pending_ gets the runs of one revision, or of the snapshot, which has the revision of Open.
+// 2. FillFromPending moves items from there into a message until it is full. The message that
+//    empties pending_ says `complete`: only then may a client resume from its revision.
+//
+// The next revision is read only once pending_ is empty. So reader_.position() is the revision of
+// what is pending, and a message never mixes two.
 #include "server/watch/assignment_cursor.h"
 
 #include <utility>
@@ -80,6 +88,7 @@ void AssignmentCursor::FillFromPending(const Registry& registry,
       pending_.pop_front();
     }
   }
+  // Runs without a rest go now, or the message could not say that it is the last.
   while (!pending_.empty() &&
          pending_.front().next_unassigned == pending_.front().unassigned.size() &&
          pending_.front().next_assigned == pending_.front().assigned.size()) {

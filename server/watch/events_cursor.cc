@@ -49,6 +49,9 @@ absl::StatusOr<CursorStep> EventsCursor::Next(const Registry&, const Feed& feed,
     message = Progress(reader_.position());
     return CursorStep::kMessage;
   }
+  // A message takes events of many revisions, unlike other watches: with a filter, most revisions
+  // have none that matches. The steps are bounded, so that a filter that matches nothing does not
+  // hold the thread.
   std::optional<CursorStep> step;
   std::vector<Feed::ChangePtr> changes;
   for (int i = 0; i < kRevisionsPerStep && pending_.size() < kMaxItemsPerCall; ++i) {
@@ -67,6 +70,8 @@ absl::StatusOr<CursorStep> EventsCursor::Next(const Registry&, const Feed& feed,
     message.add_events()->Swap(&pending_.front());
     pending_.pop_front();
   }
+  // With events left, the revision is that of the last event sent, and it is complete only if the
+  // next event is of another one.
   const bool all = pending_.empty();
   message.set_revision(all ? reader_.position().value : message.events().rbegin()->revision());
   message.set_complete(all || pending_.front().revision() != message.revision());

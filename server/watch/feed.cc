@@ -1,3 +1,19 @@
+// The ring and its index
+//
+// slots_ is one ring of changes for all keys, in revision order. keys_ says for each key at which
+// sequence numbers its changes are, so that a reader touches its own changes only, and how far back
+// that list is complete (Key::left):
+//
+// - A change is appended to the ring and to its key. Beyond the bounds the oldest slot goes, and
+//   its revision becomes compacted_ and its key's `left`.
+// - A key in keys_ loses nothing unnoticed: a reader at or above `left` finds all that came after.
+//   So a follower to whom nothing happens stays readable however far the ring moves on.
+// - A key without changes in the ring and without followers is not in keys_. Nobody knows any more
+//   when its last change left, so `left` is compacted_ for it: a reader from before that goes to
+//   the log.
+//
+// A reader that is behind `left` gets Found::behind and reads the event log up to there
+// (FeedReader).
 #include "server/watch/feed.h"
 
 #include <algorithm>
@@ -77,6 +93,7 @@ void Feed::Append(FeedKey key, Change change) {
   At(key).positions.push_back(first_ + slots_.size());
   slots_.push_back(Slot{key, std::make_shared<const Change>(std::move(change)), bytes});
   bytes_ += bytes;
+  // The newest change stays even if it alone is above the bound: its readers are about to come.
   while (slots_.size() > options_.max_changes ||
          (bytes_ > options_.max_bytes && slots_.size() > 1)) {
     DropOldest();
@@ -101,6 +118,8 @@ void Feed::Publish(std::vector<Change> changes, Revision durable) {
     }
     durable_ = std::max(durable_, durable);
   }
+  // Outside `mutex_`: those who are woken read at once. After durable_ is set, so that they find
+  // it.
   MutexLock lock(listener_mutex_);
   if (!touched.empty()) listener_(touched);
 }
@@ -121,6 +140,7 @@ Feed::Found Feed::Read(FeedKey key, Revision after, size_t limit) const {
   });
   for (; position != positions.end(); ++position) {
     const ChangePtr& change = slots_[*position - first_].change;
+    // Beyond the limit only what belongs to the revision that was begun.
     if (found.changes.size() >= limit && change->revision != found.changes.back()->revision) break;
     found.changes.push_back(change);
   }

@@ -119,6 +119,12 @@ absl::Status CheckResume(Revision start, Revision newest) {
       {{"revision", absl::StrCat(start.value)}, {"compact_revision", absl::StrCat(newest.value)}});
 }
 
+// 1. What was read from the log comes first, one revision at a time.
+// 2. Then the position skips to where that part of the log ended: there was nothing for the key
+//    between its last change and there.
+// 3. Then the ring. If it no longer reaches back to the position, the log has to be read up to
+//    where it does (span_), off this thread; Supply brings the part, and this begins again. As the
+//    ring moves on meanwhile, there may be several such rounds.
 std::optional<CursorStep> FeedReader::Next(const Feed& feed,
                                            std::vector<Feed::ChangePtr>& changes) {
   changes.clear();
