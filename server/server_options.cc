@@ -7,7 +7,7 @@
 namespace muster {
 namespace {
 
-// gRPC takes 99999 for port 34463, so what is no port has to be found here.
+// gRPC takes 99999 for port 34463, so a bad port has to be found here.
 std::string CheckListen(const std::string& value) {
   const size_t colon = value.rfind(':');
   const std::string port = colon == std::string::npos ? "" : value.substr(colon + 1);

@@ -1,4 +1,4 @@
-// What musterd is told on its command line and by MUSTER_* variables.
+// What the command line and the MUSTER_* variables of musterd set.
 #ifndef MUSTER_SERVER_SERVER_OPTIONS_H_
 #define MUSTER_SERVER_SERVER_OPTIONS_H_
 

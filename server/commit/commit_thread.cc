@@ -16,7 +16,7 @@ CommitThread::CommitThread(Committer& committer, std::function<void(const absl::
           }
         }
       }) {
-  // For those who look at the threads of the process.
+  // For tools that list the threads of the process.
   pthread_setname_np(thread_.native_handle(), "committer");
 }
 

@@ -22,7 +22,7 @@ TickThread::~TickThread() {
 Job TickThread::MakeTick(Clock& clock, LiveTables& live, MetadataStore& store) {
   Tick tick;
   tick.time_us = absl::ToUnixMicros(clock.Now());
-  // A device that can't be asked is treated as one without a bound; writing to it will tell.
+  // A device that can't be asked is treated as one without a bound; writing to it will show.
   const auto free_bytes = store.FreeBytes();
   if (free_bytes.ok()) tick.free_bytes = *free_bytes;
   Job job;

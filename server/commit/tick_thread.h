@@ -24,7 +24,7 @@ class TickThread {
   TickThread(const TickThread&) = delete;
   TickThread& operator=(const TickThread&) = delete;
 
-  // Tells the tables beside the registry the time, and makes the job of one tick: the time, and
+  // Gives the tables beside the registry the time, and makes the job of one tick: the time, and
   // what the lease table declares expired by it.
   static Job MakeTick(Clock& clock, LiveTables& live, MetadataStore& store);
 

@@ -49,8 +49,8 @@ class LoadTree {
   // The same once they are taken away; the load must hold that much.
   double RatioWithout(uint32_t index, uint64_t size_bytes) const;
 
-  // Tells which size Least is about to be asked for. Searches for sizes near it are the fastest;
-  // what they find does not depend on it. Costs little on average, whatever the sizes.
+  // Announces the size that Least is about to be asked for. Searches for sizes near it are the
+  // fastest; what they find does not depend on it. Costs little on average, whatever the sizes.
   void ExpectSize(uint64_t size_bytes);
 
   // The leaf outside `excluded` with room for `size_bytes` and the lowest RatioWith. Among equals,

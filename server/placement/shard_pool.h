@@ -1,5 +1,5 @@
-// Shards that any of a group of nodes may hold, each wanted R times: who holds them, and where one
-// more replica would go best.
+// Shards that any of a group of nodes may hold, each wanted R times: which nodes hold them, and
+// where one more replica would go best.
 //
 // Internal to server/placement. Not thread-safe.
 #ifndef MUSTER_SERVER_PLACEMENT_SHARD_POOL_H_

@@ -24,7 +24,7 @@ class PlannerThread {
   PlannerThread& operator=(const PlannerThread&) = delete;
 
   // Begins to plan, also what was wanted before. The committer outlives the thread's work, which
-  // Stop ends. `failed` is told of plans that can't be made, which is a defect.
+  // Stop ends. `failed` is called for plans that can't be made, which is a defect.
   void Start(Committer& committer, std::function<void(const absl::Status&)> failed);
   void Stop();
 

@@ -60,7 +60,8 @@ class Assembly {
     std::map<uint32_t, muster::store::ReadinessRow::GivenUp> given_up;
     // Shards whose bytes the node's cache held when it registered, ascending.
     std::vector<uint32_t> cached;
-    // What the claim means under the policy. AddMember sets it, and the number of shards that the node gets by it.
+    // What the claim means under the policy. AddMember sets it, and the number of shards that the
+    // node gets by it.
     ClaimKind meaning = ClaimKind::kAny;
     uint32_t own_shards = 0;
     // Of the assignments that are not extra; `assigned_bytes` is of all, as each takes room.
@@ -123,7 +124,7 @@ class Assembly {
   bool TakeReportSequence(const std::string& node, uint64_t sequence);
   ReportResult Report(const std::string& node, const muster::v1::ShardReport& report,
                       int64_t now_us);
-  // Forgets what was given up until `now_us`; false when there is nothing.
+  // Forgets what was given up until `now_us`; false when nothing has expired.
   bool ExpireGivenUp(const std::string& node, int64_t now_us);
 
   muster::v1::Assembly::State state() const;
@@ -150,11 +151,11 @@ class Assembly {
   uint64_t inputs_version() const { return inputs_version_; }
   void TouchInputs() { ++inputs_version_; }
 
-  // The state that the last event told of; unspecified before the first.
+  // The state that the last event showed; unspecified before the first.
   muster::v1::Assembly::State told_state = muster::v1::Assembly::STATE_UNSPECIFIED;
   // The last revision that changed anything shown.
   Revision shown_revision;
-  // From the last plan. In memory only: a server that starts plans anew.
+  // From the last plan. In memory only: a server that starts plans again.
   std::vector<PlannedAssembly::Blocked> blocked;
 
  private:
@@ -177,7 +178,8 @@ class Assembly {
   // Notes the failure where it is one too many; false otherwise.
   bool GiveUp(Member& member, const muster::v1::ShardReport& report, int64_t now_us);
   uint32_t OwnShards(const Member& member) const;
-  // Whether a member that may get shards lacks some that the policy or its claim gives it by itself.
+  // Whether a member that may get shards lacks some that the policy or its claim gives it by
+  // itself.
   bool Lacks(const Member& member) const;
   // Whether the shard has fewer holders than the policy asks for.
   bool IsShort(uint32_t shard) const;

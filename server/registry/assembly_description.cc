@@ -70,7 +70,7 @@ void AddPlanReasons(const Assembly& assembly, ReasonList& reasons) {
   for (const auto& stored : row.plan_reasons()) *reasons.Add(stored.code()) = stored;
 }
 
-// Why a member gets no shards, where the assembly waits for somebody who can take them.
+// Why a member gets no shards, where the assembly waits for a node that can take them.
 void AddClosedMember(const Assembly& assembly, const std::string& node,
                      const Assembly::Member& member, ReasonList& reasons) {
   if (!member.live) return;

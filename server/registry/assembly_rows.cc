@@ -83,7 +83,7 @@ store::ReadinessRow Assembly::ReadinessRowOf(const Member& member) const {
 
 absl::Status Assembly::LoadReadiness(const std::string& node, const store::ReadinessRow& row) {
   Member& member = At(node);
-  // What was given up stays so when the node is registered anew; its reports do not.
+  // What was given up stays so when the node is registered again; its reports do not.
   for (const auto& given_up : row.given_up()) member.given_up[given_up.shard()] = given_up;
   if (Epoch(row.epoch()) != member.epoch) return absl::OkStatus();
   member.report_sequence = row.report_sequence();

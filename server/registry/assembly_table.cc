@@ -139,7 +139,7 @@ absl::Status ReportSuperseded(const v1::ReportShardsRequest& request) {
 absl::StatusOr<const Assembly*> AssemblyTable::Find(absl::string_view name) const {
   const auto found = by_name_.find(std::string(name));
   if (found == by_name_.end()) {
-    // What is there has a name of the right form.
+    // A name that was found is well-formed.
     MUSTER_RETURN_IF_ERROR(ParseAssemblyName(name).status());
     return MakeError(absl::StatusCode::kNotFound, reasons::kAssemblyUnknown,
                      absl::StrCat("unknown assembly ", name, ": create it first"),
@@ -171,7 +171,7 @@ void AssemblyTable::Announce(Assembly& assembly, const std::vector<std::string>&
                              bool plan_wanted, Transaction& tx) {
   assembly.shown_revision = tx.MarkChanged();
   if (!assembly.row().was_ready() && assembly.state() == v1::Assembly::READY) {
-    // Kept in a row, so that a restart tells DEGRADED from LOADING.
+    // Kept in a row, so that DEGRADED and LOADING can be distinguished after a restart.
     assembly.mutable_row().set_was_ready(true);
     // Events need rows, too.
     if (tx.row_count() + 8 < kMaxRowsPerCommand) {

@@ -45,7 +45,7 @@ class AssemblyTable {
   absl::Status Stage(const StagePlan& command, Transaction& tx);
   absl::Status Apply(const ApplyPlan& command, Transaction& tx);
 
-  // A node was registered (again): its reports start anew.
+  // A node was registered (again): its reports start over.
   void NodeRegistered(const Node& node, Transaction& tx);
   void NodeLostOrRevived(const Node& node, Transaction& tx);
   // A lost node's shards are to go elsewhere.
@@ -96,15 +96,15 @@ class AssemblyTable {
                       std::vector<Assignment> assignments, Replacements replaces, Transaction& tx);
   void RemoveMember(Assembly& assembly, const std::string& node, Transaction& tx);
   // What one assembly has on a node is room that the node's other assemblies lack: their plans have
-  // to be made anew.
+  // to be made again.
   void NoteRoom(const Node& node, AssemblyUid changed, Transaction& tx) const;
   // Announces a change: the state as it is, with the members that it concerns; stores the first
   // READY; asks for a plan when `plan_wanted`.
   void Announce(Assembly& assembly, const std::vector<std::string>& members, bool plan_wanted,
                 Transaction& tx);
-  // Has the event log tell of a state other than the one told last.
+  // Logs the state as an event if it is not the one logged last.
   void TellState(Assembly& assembly, const muster::v1::Assembly& shown, Transaction& tx);
-  // Tells that a node has given a shard up, and has a tick end that.
+  // Logs that a node has given a shard up, and has a tick end that.
   void NoteGivenUp(const Assembly& assembly, const std::string& node, uint32_t shard,
                    Transaction& tx);
   void DeleteMemberRows(const Assembly& assembly, NodeUid node, Transaction& tx) const;

@@ -70,7 +70,7 @@ bool SameLocation(const v1::Location& a, const v1::Location& b) {
          a.max_readers() == b.max_readers() && a.version() == b.version();
 }
 
-// Adds `location`, or replaces the one with its URI; false when it is there already.
+// Adds `location`, or replaces the one with its URI; false when it is already present.
 absl::StatusOr<bool> MergeLocation(absl::string_view shard_name, const v1::Location& location,
                                    store::ShardRow& row) {
   for (v1::Location& present : *row.mutable_locations()) {
@@ -132,7 +132,7 @@ void TellOfVersion(const Version& version, v1::Event::Kind kind, absl::string_vi
 absl::StatusOr<const Version*> Catalogue::Find(absl::string_view name) const {
   const auto found = by_name_.find(std::string(name));
   if (found == by_name_.end()) {
-    // What is there has a name of the right form.
+    // A name that was found is well-formed.
     MUSTER_RETURN_IF_ERROR(ParseModelVersionName(name).status());
     return MakeError(absl::StatusCode::kNotFound, reasons::kVersionUnknown,
                      absl::StrCat("unknown model version ", name), {{"name", std::string(name)}});
@@ -215,7 +215,7 @@ absl::Status Catalogue::Create(const v1::CreateModelVersionRequest& request, Tra
 absl::Status Catalogue::Stage(const StagePieces& command, Transaction& tx) {
   MUSTER_ASSIGN_OR_RETURN(Version * version, FindMutable(command.version));
   const uint32_t index = command.shard.value;
-  // A shard that is there keeps its digests; AddShard, which follows, compares the content.
+  // An existing shard keeps its digests; AddShard, which follows, compares the content.
   if (index < version->shards.size() && !version->shards[index].row.empty()) {
     return absl::OkStatus();
   }

@@ -33,8 +33,8 @@ ContentId ContentIdOf(absl::string_view digest);
 
 // One model version.
 struct Version {
-  // What placement knows of it, and its serialised ShardRow; an empty row: not there. The content id
-  // is the shard's root where it has one, else its MD5.
+  // What placement knows of it, and its serialised ShardRow; an empty row: not there. The content
+  // id is the shard's root where it has one, else its MD5.
   struct Shard : PlanShard {
     PackedBytes row;
   };
@@ -52,7 +52,7 @@ struct Version {
   std::set<std::string> assemblies;
   // What PlanShard::location_zones points into.
   std::vector<std::vector<std::string>> location_zones;
-  // The shards for the planner, shared by the plans that are being made; null: to be copied anew,
+  // The shards for the planner, shared by the plans that are being made; null: to be copied again,
   // which the next tick does.
   std::shared_ptr<const std::vector<PlanShard>> plan_shards;
 

@@ -1,5 +1,6 @@
-// What a transaction changed, for those who watch. Immutable once made. What people are told of it are
-// events (v1::Event): they go through Transaction::Tell, and come back as StoredEvents (event_log.h).
+// What a transaction changed, for watchers. Immutable once made. What people get to see of it are
+// events (v1::Event): they go through Transaction::Tell, and come back as StoredEvents
+// (event_log.h).
 #ifndef MUSTER_SERVER_REGISTRY_CHANGE_H_
 #define MUSTER_SERVER_REGISTRY_CHANGE_H_
 
@@ -56,7 +57,7 @@ struct AssignmentChange {
 struct AssemblyChange {
   AssemblyUid uid;
   // The WatchAssemblyResponse for all watchers, without `member`: serialised once, for the event
-  // log and for everybody who follows the assembly. Null: the assembly is gone.
+  // log and for every follower of the assembly. Null: the assembly is gone.
   std::shared_ptr<const std::string> message;
   muster::v1::Assembly::State state = muster::v1::Assembly::STATE_UNSPECIFIED;
   // The members that changed; without their claims where the change was read back from the log.

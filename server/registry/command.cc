@@ -8,7 +8,7 @@
 namespace muster {
 namespace {
 
-// One overload a command that is no request; a request's cause is the RPC's name.
+// One overload for each command that is not a request; a request's cause is the RPC's name.
 absl::string_view NameOf(const StagePieces&) { return "AddShards"; }
 absl::string_view NameOf(const AddShard&) { return "AddShards"; }
 absl::string_view NameOf(const AddCompanion&) { return "AddCompanions"; }

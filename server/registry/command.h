@@ -77,7 +77,7 @@ struct ReviveNode {
   Epoch epoch;
 };
 
-// Tells how far a node's drain is, where that is news.
+// Logs how far a node's drain is, where that is news.
 struct NoteDrain {
   NodeUid node;
 };
@@ -197,7 +197,7 @@ struct ReplyFrom<What, TypeList<First, Rest...>> : ReplyFrom<What, TypeList<Rest
 template <typename What>
 using ReplyOf = typename ReplyFrom<What, RequestTypes>::Type;
 
-// What asks for the command, as events tell it: an RPC's name, or a rule of the server. Valid for
+// What asks for the command, as events show it: an RPC's name, or a rule of the server. Valid for
 // ever.
 absl::string_view CauseOf(const Command& command);
 

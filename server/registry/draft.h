@@ -24,7 +24,7 @@ class Draft {
   using Fingerprint = absl::uint128;
   static Fingerprint FingerprintOf(absl::string_view bytes);
 
-  // Tensors of a shard that are there.
+  // Tensors of a shard that have been added.
   uint32_t TensorsOf(uint32_t shard) const;
 
   // Checks a batch of a shard that announced `announced` tensors. Sets `*repeat` when the very same

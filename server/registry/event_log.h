@@ -1,4 +1,4 @@
-// The event log: what every command tells of, in rows of the same transaction, for a bounded time.
+// The event log: the events of every command, in rows of the same transaction, for a bounded time.
 //
 // Rows are counted in runs. A run that is full gets a row with its counts; so a restart reads the
 // runs and the rows behind the last of them, and what is too old goes by whole runs, with one range
@@ -28,13 +28,14 @@ class EventLog {
     int64_t max_age_us = int64_t{3'600} * 1'000'000;
     // How many are kept, at least and at most to within a run: a 64th of it, and at most 4,096.
     uint64_t max_events = 1'000'000;
-    // What they take in the store, where a row tells of an assembly in trouble at length.
+    // What they take in the store, where a row describes an assembly in trouble at length.
     uint64_t max_bytes = uint64_t{1} << 30;
   };
 
   explicit EventLog(const Options& options) : options_(options) {}
 
-  // Stores what the transaction tells of, and adds it to the transaction's changes as StoredEvents.
+  // Stores the events of the transaction, and adds them to the transaction's changes as
+  // StoredEvents.
   void Append(Transaction& tx);
 
   // Drops what is too old or too much, a bounded part at a time.

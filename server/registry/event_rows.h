@@ -1,4 +1,4 @@
-// The rows of the event log: how what a command tells of is packed, and read again.
+// The rows of the event log: how the events of a command are packed, and read again.
 //
 // Thread-safe: pure functions.
 #ifndef MUSTER_SERVER_REGISTRY_EVENT_ROWS_H_
@@ -20,17 +20,17 @@
 
 namespace muster {
 
-// A row is begun anew beyond this, so that it stays far below the 256 KiB of a row.
+// A new row is begun beyond this, so that it stays far below the 256 KiB of a row.
 inline constexpr size_t kMaxEventsRowBytes = 128u << 10;
 
 struct PackedEvents {
   // A serialised EventsRow.
   std::string row;
-  // Those that people are told of.
+  // Events for people.
   uint32_t told = 0;
 };
 
-// Packs what people are told of, and what watches of `changes` have to know to resume behind the
+// Packs the events for people, and what watches of `changes` have to know to resume behind the
 // server's memory, into rows: `told` first, then the assignments of `changes`. What is too much for
 // `rows_max` rows (at least 1) and `bytes_max` bytes is cut: first what watches need, then the
 // assignments.
@@ -38,7 +38,7 @@ std::vector<PackedEvents> PackEvents(std::vector<muster::v1::Event> told,
                                      std::vector<Change>& changes, int64_t time_us,
                                      absl::string_view cause, size_t rows_max, size_t bytes_max);
 
-// What a row tells of, with revision, sequence, time, cause and shards filled in. kDataLoss: the
+// The events of a row, with revision, sequence, time, cause and shards filled in. kDataLoss: the
 // row is damaged.
 absl::StatusOr<std::vector<muster::v1::Event>> UnpackTold(Revision revision, absl::string_view row);
 

@@ -1,8 +1,8 @@
-// Who is alive: leases and progress, in memory only.
+// Which nodes are alive: leases and progress, in memory only.
 //
 // Stands beside the registry with a lock of its own, so that a heartbeat never waits behind
 // commands, plans or an fsync. It learns of nodes only from committed transactions, so what a
-// heartbeat is told is durable.
+// heartbeat gets is durable.
 #ifndef MUSTER_SERVER_REGISTRY_LEASE_TABLE_H_
 #define MUSTER_SERVER_REGISTRY_LEASE_TABLE_H_
 
@@ -92,7 +92,7 @@ class LeaseTable {
   // nothing.
   Revision AppliedBy(NodeUid node) const MUSTER_EXCLUDES(mutex_);
 
-  // Bytes that the node's last heartbeat told of one pull; 0 when it told nothing.
+  // Bytes of one pull, from the node's last heartbeat; 0 when it had none.
   uint64_t ProgressOf(NodeUid node, absl::string_view assembly, uint32_t shard) const
       MUSTER_EXCLUDES(mutex_);
   // The same, summed over all the node's pulls of an assembly.

@@ -1,7 +1,9 @@
-// What stands beside the registry, in memory only: who is alive, and who may read from bounded locations.
+// What stands beside the registry, in memory only: which nodes are alive, and which may read from
+// bounded locations.
 //
-// Each table has a lock of its own, so that a heartbeat or a call that waits never stands behind a command or an fsync. They
-// learn of nodes and assignments only from what is committed. Whoever puts the server together owns them.
+// Each table has a lock of its own, so that a heartbeat or a call that waits never stands behind a
+// command or an fsync. They learn of nodes and assignments only from what is committed. Whoever
+// puts the server together owns them.
 #ifndef MUSTER_SERVER_REGISTRY_LIVE_TABLES_H_
 #define MUSTER_SERVER_REGISTRY_LIVE_TABLES_H_
 

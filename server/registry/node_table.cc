@@ -59,7 +59,7 @@ absl::string_view DrainName(v1::Drain::State state, const Node& node) {
   return v1::Drain::State_Name(state);
 }
 
-// Sets the drain's state to what it is now, and stores and tells it.
+// Sets the drain's state to what it is now, and stores and logs it.
 void PutDrainState(Node& node, Transaction& tx) {
   const v1::Drain::State before = node.row.drain_state();
   const v1::Drain::State state = node.DrainState(tx.now_us());
@@ -214,7 +214,7 @@ void NodeTable::Erase(Node& node, Transaction& tx) {
 absl::StatusOr<const Node*> NodeTable::Find(absl::string_view name) const {
   const auto found = by_name_.find(std::string(name));
   if (found == by_name_.end()) {
-    // What is there has a name of the right form.
+    // A name that was found is well-formed.
     MUSTER_RETURN_IF_ERROR(ParseNodeName(name).status());
     return NodeUnknown(name);
   }

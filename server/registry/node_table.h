@@ -53,7 +53,7 @@ class NodeTable {
   bool Release(NodeUid uid, Epoch epoch, Transaction& tx);
   // Begins a drain, sets another deadline, or ends it; false when nothing changes.
   bool Drain(Node& node, const muster::v1::DrainNodeRequest& request, Transaction& tx);
-  // Stores and tells how far a drain is; nothing when that is known.
+  // Stores and logs how far a drain is; nothing when that is known.
   void Note(const NoteDrain& command, Transaction& tx);
   // Asks for a NoteDrain of each drain whose deadline has passed.
   void Tick(Transaction& tx) const;

@@ -15,7 +15,7 @@ namespace {
 
 // A node that was lost comes back with its next heartbeat.
 constexpr absl::Duration kLostRetryDelay = absl::Seconds(1);
-// Where the server as a whole has too many who wait.
+// Where too many calls wait in the server as a whole.
 constexpr absl::Duration kFullRetryDelay = absl::Seconds(5);
 
 absl::Status NodeLost(const std::string& node) {

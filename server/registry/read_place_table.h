@@ -1,4 +1,5 @@
-// Who may read from bounded locations: the read places and the queues for them, in memory only.
+// Which nodes may read from bounded locations: the read places and the queues for them, in memory
+// only.
 //
 // Stands beside the registry with a lock of its own, as the lease table does: it learns of nodes
 // and assignments only from committed transactions, and of the time by ticks.
@@ -28,9 +29,9 @@ namespace muster {
 
 // Thread-safe; never blocks for long.
 //
-// A read place, or place for short, is a node's right to read one shard from one bounded location. It ends with the node's
-// lease, its epoch, its last assignment of the shard, or by Release. Who waits is served in the
-// order of asking; nobody waits while a place is free.
+// A read place, or place for short, is a node's right to read one shard from one bounded location.
+// It ends with the node's lease, its epoch, its last assignment of the shard, or by Release.
+// Waiting nodes are served in the order of asking; nobody waits while a place is free.
 class ReadPlaceTable {
  public:
   struct Options {
@@ -95,10 +96,10 @@ class ReadPlaceTable {
   void Apply(const AssignmentChange& change) MUSTER_EXCLUDES(mutex_);
   // Nodes were there before this process: the guard begins with the first tick.
   void BeginGuard() MUSTER_EXCLUDES(mutex_);
-  // Answers all who wait UNAVAILABLE SHUTTING_DOWN, and all who come.
+  // Answers all waiting calls UNAVAILABLE SHUTTING_DOWN, and all later ones.
   void Stop() MUSTER_EXCLUDES(mutex_);
 
-  // Who waits for a shard of the version, or for one shard of it.
+  // The nodes that wait for a shard of the version, or for one shard of it.
   std::vector<Waiting> WaitingFor(VersionUid version, std::optional<uint32_t> shard) const
       MUSTER_EXCLUDES(mutex_);
 

@@ -295,8 +295,8 @@ absl::Status Registry::ResumeMoves(const v1::ResumeMovesRequest& request, Transa
 }
 
 void Registry::TakeTime(const Tick& command, Transaction& tx) {
-  // Records show the time of day as it is told, but it never goes back, so that what follows is not
-  // older.
+  // Records show the time of day as the clock gives it, but it never goes back, so that what
+  // follows is not older.
   now_us_ = std::max(now_us_, command.time_us);
   free_bytes_ = command.free_bytes;
   Transaction at_now(tx.revision(), now_us_, tx.cause());

@@ -62,7 +62,8 @@ class Registry {
     EventLog::Options event_log;
   };
 
-  // `live` outlives the registry, which tells it of nodes when it loads, and asks it who is alive.
+  // `live` outlives the registry, which gives it the nodes when it loads, and asks it which are
+  // alive.
   Registry(const Options& options, LiveTables& live);
 
   // Reads the whole state back. Once, before anything else; the result holds follow-ups and plans

@@ -1,4 +1,4 @@
-// What one ReportShards call is told as: one event for each change of state, and one for each
+// How one ReportShards call is logged: one event for each change of state, and one for each
 // failure.
 #ifndef MUSTER_SERVER_REGISTRY_REPORT_EVENTS_H_
 #define MUSTER_SERVER_REGISTRY_REPORT_EVENTS_H_

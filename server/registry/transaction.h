@@ -1,4 +1,5 @@
-// Collects what one command changes: rows, what watches see of it, what people are told, and what comes then.
+// Collects what one command changes: rows, changes for watches, events for people, and commands
+// that follow.
 #ifndef MUSTER_SERVER_REGISTRY_TRANSACTION_H_
 #define MUSTER_SERVER_REGISTRY_TRANSACTION_H_
 
@@ -65,8 +66,8 @@ class Transaction {
     change.what.emplace<What>(std::move(what));
   }
 
-  // Has the event log tell of it. Kind, names, shards (at most 1,000), states and message are the
-  // caller's; what the transaction knows is filled in. Assignments are told of by their
+  // Logs an event. Kind, names, shards (at most 1,000), states and message are the
+  // caller's; what the transaction knows is filled in. Assignments are logged by their
   // AssignmentChange.
   void Tell(muster::v1::Event event) {
     MarkChanged();

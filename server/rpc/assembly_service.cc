@@ -68,7 +68,7 @@ absl::Status FillShardStatus(const Registry& registry, const v1::GetShardStatusR
   return absl::OkStatus();
 }
 
-// WatchAssembly is raw, so that an event's bytes are made once for all who follow the assembly.
+// WatchAssembly is raw, so that an event's bytes are made once for all followers of the assembly.
 using CallbackService =
     v1::AssemblyService::WithRawCallbackMethod_WatchAssembly<v1::AssemblyService::CallbackService>;
 
@@ -107,7 +107,7 @@ class AssemblyServiceRpc final : public CallbackService {
       MUSTER_ASSIGN_OR_RETURN(const Assembly* assembly,
                               registry.assemblies().Find(request->name()));
       const Assembly::Member* member = assembly->FindMember(request->node());
-      // Whoever is no member leaves nothing behind.
+      // A node that is not a member leaves nothing behind.
       const NodeUid node = member == nullptr ? NodeUid(0) : member->node;
       return Supposed{{{WhatIf::Change::kGone, node}}, {assembly->uid()}};
     };

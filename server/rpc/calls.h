@@ -105,7 +105,7 @@ grpc::ServerUnaryReactor* Read(
     ServiceContext& services, grpc::CallbackServerContext* context, const char* method,
     Response* response, const std::function<absl::Status(const Registry&, Response&)>& read) {
   UnaryCall call(services, context, method);
-  // The errors of a read tell of the state, too, and wait as long as an answer.
+  // The errors of a read reveal the state, too, and wait as long as an answer.
   auto status = std::make_shared<absl::Status>();
   services.committer.Read(
       [&](const Registry& registry) {

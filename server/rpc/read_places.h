@@ -1,4 +1,5 @@
-// Read places, at bounded locations: the calls that ask for them, and who waits for one in other answers.
+// Read places, at bounded locations: the calls that ask for them, and the nodes that wait for one,
+// as other answers show them.
 #ifndef MUSTER_SERVER_RPC_READ_PLACES_H_
 #define MUSTER_SERVER_RPC_READ_PLACES_H_
 
@@ -13,7 +14,8 @@
 
 namespace muster {
 
-// Carries AcquireRead out: the call is parked in the read place table and holds no thread meanwhile.
+// Carries AcquireRead out: the call is parked in the read place table and holds no thread
+// meanwhile.
 grpc::ServerUnaryReactor* AcquireReadPlace(ServiceContext& services,
                                            grpc::CallbackServerContext* context,
                                            const v1::AcquireReadRequest& request,
@@ -23,8 +25,8 @@ grpc::ServerUnaryReactor* AcquireReadPlace(ServiceContext& services,
 absl::Status ReleaseReadPlace(const Registry& registry, ReadPlaceTable& read_places,
                               const v1::ReleaseReadRequest& request);
 
-// Adds to an assembly that is not READY who waits for a place, and which shards have a suspect
-// location.
+// Adds to an assembly that is not READY which nodes wait for a place, and which shards have a
+// suspect location.
 void ShowOrigins(const Registry& registry, const Assembly& assembly, v1::GetAssemblyResponse& out);
 
 // Adds where the replicas' nodes wait for a place.

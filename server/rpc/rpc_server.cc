@@ -21,7 +21,7 @@
 namespace muster {
 namespace {
 
-// Below the clients' 20 s, so that their pings on a quiet connection are no offence.
+// Below the clients' 20 s, so that their pings on a quiet connection are not taken for abuse.
 constexpr int kMinPingIntervalMs = 5'000;
 constexpr size_t kStoreReaders = 2;
 constexpr size_t kStoreReadersQueueLimit = 1'024;

@@ -149,7 +149,7 @@ absl::StatusOr<EventList> OpenEventList(const v1::ListEventsRequest& request,
   if (list.from_token) {
     list.begin = ParseEventPosition(start.after);
   } else if (request.after_revision() > 0) {
-    // Beyond the end there is nothing, whatever was asked for.
+    // Nothing lies beyond the end, whatever was asked for.
     list.begin.revision = Revision(std::min(request.after_revision(), list.end.value) + 1);
   } else if (request.tail() > 0) {
     list.entries = registry.event_log().Entries();

@@ -184,7 +184,7 @@ class WatchStream final
       finished_ = true;
     }
     const bool left = status.code() == absl::StatusCode::kCancelled;
-    // A client that leaves its watch is no failure.
+    // A client that leaves its watch is not a failure.
     services_.stats.End(call_, left ? absl::OkStatus() : status);
     this->Finish(StatusToGrpc(status));
   }

@@ -1,4 +1,4 @@
-// A watcher of what the event log tells of.
+// A watcher of the events in the event log.
 #ifndef MUSTER_SERVER_WATCH_EVENTS_CURSOR_H_
 #define MUSTER_SERVER_WATCH_EVENTS_CURSOR_H_
 

@@ -1,4 +1,4 @@
-// The feed of committed changes: one ring for all watchers, who are cursors and never queues.
+// The feed of committed changes: one ring for all watchers. A watcher is a cursor, never a queue.
 #ifndef MUSTER_SERVER_WATCH_FEED_H_
 #define MUSTER_SERVER_WATCH_FEED_H_
 
@@ -18,7 +18,7 @@
 
 namespace muster {
 
-// What a watcher follows: one node's assignments, one assembly, or what the event log tells of.
+// What a watcher follows: one node's assignments, one assembly, or the events in the event log.
 struct FeedKey {
   enum class Kind : uint8_t { kNode, kAssembly, kLog };
   Kind kind;

@@ -59,7 +59,7 @@ class FeedReader {
   FeedReader(FeedKey key, Revision position) : key_(key), position_(position) {}
 
   // Fills in the changes of the next revision that has any. Never kMessage: `changes` is filled or
-  // the step tells why not.
+  // the step says why not.
   std::optional<CursorStep> Next(const Feed& feed, std::vector<Feed::ChangePtr>& changes);
 
   // After kReadLog.
