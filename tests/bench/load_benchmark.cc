@@ -1,4 +1,4 @@
-// Loads shards of a model version as tensors, once. Prints one JSON object. Who started it measures
+// Loads shards of a model version as tensors, once. Prints one JSON object. The caller measures
 // its memory meanwhile.
 
 #include <CLI/CLI.hpp>

@@ -25,7 +25,7 @@ struct ObjectStoreBackend {
   std::function<void(const std::string& directory, const std::string& key,
                      const std::string& bytes)>
       fill = nullptr;
-  // How many things, visible or not, are stored; null where that can't be told.
+  // How many things, visible or not, are stored; null where that can't be found out.
   std::function<int(const std::string& directory)> count_stored = nullptr;
   // Whether ObjectInfo::version is more than "".
   bool has_versions = true;

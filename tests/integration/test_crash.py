@@ -21,7 +21,7 @@ LATEST_KILL = 1.1
 
 
 class Writers:
-    """Concurrent writers from start to the server's death, and the check of all that they were told."""
+    """Concurrent writers from start to the server's death, and the check of all replies that they got."""
 
     def __init__(self):
         self.ledgers = []
@@ -98,7 +98,7 @@ def test_server_killed_during_publish_loses_nothing(cluster, tmp_path):
         ledgers = writers.join()
         cluster.start_server()
 
-        # The publisher sees it through: what it was told before the kill still holds.
+        # The publisher sees it through: what it was promised before the kill still holds.
         assert publisher.wait(60) == 0, f"seed {seed}\n{publisher.output()}"
         for ledger in ledgers:
             check_ledger(api, ledger)

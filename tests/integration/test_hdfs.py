@@ -132,7 +132,7 @@ class NameNodeBefore:
             proxy.close()
 
 
-# What a pull from the only location meets at the data nodes and at the name node, and what its user is told.
+# What a pull from the only location meets at the data nodes and at the name node, and what its user gets to see.
 BROKEN = {
     "cut in the first byte": (Cut(after=0), None, ["tried"]),
     "cut in the head": (Cut(after=30, of_head=True), None, ["tried"]),
@@ -215,7 +215,7 @@ def test_uploads_get_over_what_passes(cluster, hdfs, before, big_file):
 
 INVALID_TOKEN = java_error(403, "InvalidToken", "token (token for muster) is expired")
 
-# What a publication meets at data nodes and at the name node, and what its user is told.
+# What a publication meets at data nodes and at the name node, and what its user gets to see.
 BREAKS_UPLOADS = {
     "an expired token": (None, always("op=APPEND", INVALID_TOKEN), ["is expired", "MUSTER_WEBHDFS_TOKEN"]),
     "denied": (

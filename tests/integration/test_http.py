@@ -67,7 +67,7 @@ def pull_to_ready(cluster, source, *args, meanwhile=lambda: None):
 
 
 def pull_that_fails(cluster, tmp_path, connections=CONNECTIONS):
-    """What a user sees who pulls from locations of which none is of use; nothing else is to be seen."""
+    """What a user sees when none of the locations is of use; nothing else appears."""
     out = tmp_path / "out"
     result = cluster.muster("pull", "llama@v1", "--out", out, "--connections", connections, check=False)
     assert result.code != 0, str(result)
@@ -170,7 +170,7 @@ def test_location_that_goes_away_half_way_is_left_for_the_next(cluster, web, pro
 
 
 def test_object_replaced_in_the_middle_of_a_pull_is_noticed(cluster, web, proxies, big_file):
-    """nginx sends the whole of either file; only the pinned ETag tells them apart before the MD5s do."""
+    """nginx sends the whole of either file; only the pinned ETag distinguishes them before the MD5s do."""
     first, second = proxies
     path = publish(cluster, big_file, through(first, web), through(second, web))
     good = path.with_suffix(".good")

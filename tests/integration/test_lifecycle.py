@@ -116,7 +116,7 @@ def test_wait_survives_a_restart(cluster, source):
 
 
 def test_agents_of_a_forgotten_server_register_again(cluster, loaded):
-    """The data directory is lost; the agents are told that they are unknown, and come back by themselves."""
+    """The data directory is lost; the agents learn that they are unknown, and come back by themselves."""
     cluster.kill_server()
     cluster.data_dir = cluster.directory / "another-data-dir"
     cluster.start_server()

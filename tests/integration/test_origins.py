@@ -1,4 +1,4 @@
-"""Where the bytes come from: bounded readers, who waits, suspect locations, and agents that stop in the middle of it."""
+"""Where the bytes come from: bounded readers, nodes that wait, suspect locations, and agents that stop midway."""
 
 import os
 import pathlib
@@ -76,7 +76,7 @@ def opens(process, path):
 
 
 class ReaderWatch:
-    """Looks again and again who has a file open, in a thread, until the end of the `with`."""
+    """Looks again and again which processes have a file open, in a thread, until the end of the `with`."""
 
     def __init__(self, agents, path):
         self._agents, self._path = agents, path

@@ -126,7 +126,7 @@ def test_a_model_in_a_bucket_is_published_from_there(cluster, s3, tmp_path, fold
     s3.aws("s3", "cp", "--only-show-errors", "--recursive", source, f"{folder}/llama")
     check_publishing_from(cluster, f"{folder}/llama/", source, tmp_path)
 
-    # An object that was replaced is told from the one that was registered, before a byte is read.
+    # An object that was replaced is distinguished from the registered one before a byte is read.
     shard = cluster.api().shards("llama", "v3")[0]
     assert shard.locations[0].version, shard
     (tmp_path / "replaced").write_bytes(bytes(shard.size_bytes))
@@ -139,7 +139,7 @@ def s3_error(status, code, *headers):
     return Answer(status, headers, f"<Error><Code>{code}</Code><Message>from the test</Message></Error>".encode())
 
 
-# What a pull from the only location meets, and what its user is told.
+# What a pull from the only location meets, and what its user gets to see.
 BROKEN = {
     "cut in the first byte": (Cut(after=0), ["tried"]),
     "cut in the head": (Cut(after=30, of_head=True), ["tried"]),
@@ -222,7 +222,7 @@ ETAG_OF_A_PART = rb'(?i)(etag: "?)[0-9a-f]{32}'
 ETAG_OF_THREE_PARTS = rb"[0-9a-f]{32}-3"
 WRONG = b"0" * 32
 
-# What a publication meets, and what its user is told.
+# What a publication meets, and what its user gets to see.
 BREAKS_UPLOADS = {
     "expired credentials": (always("partNumber=2", s3_error(403, "ExpiredToken")), ["ExpiredToken", "get others"]),
     "denied": (always("PUT", s3_error(403, "AccessDenied")), ["AccessDenied", "policy"]),

@@ -224,7 +224,7 @@ def test_command_runs_once_over_restarts_and_new_plans(published, tmp_path):
 
     published.kill_server()
     published.start_server()
-    # A new plan, and a shard that was lost and comes again: the model is READY anew.
+    # A new plan, and a shard that was lost and comes back: the model is READY again.
     published.start_agent("n2", "demo1")
     published.muster("cache", "evict", "--cache", cache, entries(cache)[0].name, "--force")
     eventually(lambda: len(lines_with(agent, "view")) >= 2, "the view is looked at again")

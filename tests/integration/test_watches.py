@@ -69,7 +69,7 @@ def watch_assignments(api, epoch, start=0):
 
 
 def true_events(api):
-    """All that ListEvents tells, by revision."""
+    """All that ListEvents returns, by revision."""
     truth = {}
     for event in api.paged(api.events.ListEvents, "events"):
         truth.setdefault(event.revision, []).append(event.SerializeToString(deterministic=True))
@@ -77,7 +77,7 @@ def true_events(api):
 
 
 def truth_of(history):
-    """What one whole watch was told, as the truth for others."""
+    """What one whole watch was sent, as the truth for others."""
     return {message.revision: message.items for message in history.messages if message.items}
 
 
@@ -143,7 +143,7 @@ def test_watches_resume_over_kill_and_restart(cluster):
         middle = driver.flip(20)
         events.await_revision(middle)
         states.await_revision(middle)
-        # More happens than the watchers are told before the server dies.
+        # More happens than the watchers are sent before the server dies.
         events.stop()
         driver.flip(30)
         cluster.kill_server()

@@ -250,7 +250,7 @@ std::string CheckShardRows(const Version& version, MetadataStore& store) {
         ++count;
         const auto rank = shard.has_rank() ? std::optional<uint32_t>(shard.rank()) : std::nullopt;
         if (!names.emplace(rank, tensor.name()).second) {
-          return absl::StrCat("tensor ", tensor.name(), " is there twice");
+          return absl::StrCat("tensor ", tensor.name(), " appears twice");
         }
       }
     }

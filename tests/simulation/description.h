@@ -16,7 +16,7 @@ namespace muster {
 // run's time, and only a run that fails is read.
 void DescribeReadably();
 
-// All that the API shows, but for what is kept in memory only (progress) or begins anew with a load
+// All that the API shows, but for what is kept in memory only (progress) or starts over with a load
 // (an assembly's revision).
 std::string DescribeAll(const Registry& registry);
 

@@ -219,7 +219,7 @@ void HonestAgent::Report() {
 }
 
 void HonestAgent::Reported(const v1::ReportShardsRequest& request, const CallReply& reply) {
-  // That the assignment is gone is an answer, too: the watch will tell.
+  // That the assignment is gone is an answer, too: the watch will say so.
   if (!reply.status.ok() && ReasonOf(reply.status) != "ASSIGNMENT_GONE") return;
   if (request.epoch() != epoch_) return;
   for (const v1::ShardReport& report : request.reports()) {

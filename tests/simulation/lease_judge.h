@@ -15,7 +15,7 @@ class LeaseJudge {
  public:
   explicit LeaseJudge(const LeaseTable::Options& options) : options_(options) {}
 
-  // To be told before the server acts upon it.
+  // Called before the server acts upon it.
   void Ticked(absl::Duration now);
   // A server that starts gives every lease a full TTL, as after a stall.
   void Started(absl::Duration now);

@@ -40,7 +40,7 @@ void TrueEvents::Take(Revision revision, const std::string& packed) {
         }
       }
     } else if (row.about() == EventRow::ASSEMBLY && !row.gone()) {
-      // The last one of a revision is what is told of it.
+      // The last one of a revision is what watches send of it.
       assemblies_[row.assembly_uid()][revision.value] = {TrueItem{row.watch_message()}};
     }
   }

@@ -31,7 +31,7 @@ bool AssignmentWatcher::Open(World& world, uint64_t epoch) {
 
 void AssignmentWatcher::Record(const v1::WatchAssignmentsResponse& message) {
   if (message.snapshot()) {
-    // What follows is told after it.
+    // What follows is sent after it.
     if (message.complete()) histories_.push_back(WatchHistory{message.revision(), {}});
     return;
   }
@@ -172,7 +172,7 @@ void AssemblyWatcher::Read(World& world) {
     if (packed.shared == nullptr) {
       histories_.push_back(WatchHistory{message.revision(), {}});
     } else {
-      // What was told cannot be told again: each event is a message of its own.
+      // What was sent cannot be sent again: each event is a message of its own.
       histories_.back().messages.push_back(
           WatchRecord{message.revision(), true, false, {*packed.shared}});
     }

@@ -1,4 +1,4 @@
-// Watchers that replay what they are sent, and compare it with what is there.
+// Watchers that replay what they are sent, and compare it with the present state.
 #ifndef MUSTER_TESTS_SIMULATION_WATCHERS_H_
 #define MUSTER_TESTS_SIMULATION_WATCHERS_H_
 
@@ -19,7 +19,7 @@
 
 namespace muster {
 
-// Drives a cursor as a stream does; false: there is no message until more happens.
+// Drives a cursor as a stream does; false: no message until more happens.
 template <typename Cursor>
 absl::StatusOr<bool> NextOf(World& world, Cursor& cursor, typename Cursor::Message& message) {
   while (true) {
@@ -89,7 +89,7 @@ class AssemblyWatcher {
   std::vector<WatchHistory> histories_;
 };
 
-// Follows what the event log tells of. Not thread-safe.
+// Follows the events of the event log. Not thread-safe.
 class EventsWatcher {
  public:
   void Read(World& world);

@@ -20,7 +20,7 @@
 
 namespace muster {
 
-// What became of a call, as far as its caller is told.
+// What became of a call, as far as its caller knows.
 struct CallReply {
   absl::Status status;
   // Null with an error.

@@ -309,7 +309,7 @@ void World::DoPlan(const std::string& assembly, std::vector<Command> commands, M
     const bool extra = planned.FindMember(holder.first)->IsExtra(holder.second);
     if (!extra && old != before.end() && old->second != generation) {
       return Fail("5", absl::StrCat("a plan of ", assembly, " gave shard ", holder.second,
-                                    " anew to a node that has it"));
+                                    " again to a node that has it"));
     }
   }
   for (const auto& [name, shard] : held_by_lost) {
@@ -505,7 +505,7 @@ void World::NoteReady(const Assembly& assembly) {
   Revision& seen = events_seen_[uid];
   const auto found = server_.feed().Read(KeyOf(assembly.uid()), seen, SIZE_MAX);
   if (found.behind.has_value()) {
-    // The ring has lost some: the row tells.
+    // The ring has lost some: the row has them.
     if (assembly.row().was_ready()) was_ready_.insert(uid);
   } else {
     for (const Feed::ChangePtr& change : found.changes) {
@@ -561,7 +561,7 @@ void World::CheckReload() {
   const std::string live = DescribeAll(registry());
   const std::string stored = DescribeAll(loaded);
   if (live != stored) {
-    Fail("1", absl::StrCat("the store tells another state:", FirstDifference(live, stored)));
+    Fail("1", absl::StrCat("the store has another state:", FirstDifference(live, stored)));
   }
 }
 

@@ -39,9 +39,9 @@ struct AwaitCaller {
 // Fails the test there: "waited 10s in vain for WHAT".
 void FailAwait(absl::string_view what, absl::Duration patience, AwaitCaller caller);
 
-// Waits on `changed` until `condition` holds, which is asked while `mutex` is held. Fails the test when
-// `patience` has passed, and returns false; the caller goes on all the same where threads are to be
-// joined. `what` names what is waited for: "the second read".
+// Waits on `changed` until `condition` holds, which is asked while `mutex` is held. Fails the test
+// when `patience` has passed, and returns false; the caller goes on all the same where threads are
+// to be joined. `what` names what is waited for: "the second read".
 template <typename Condition>
 bool AwaitOrFail(Mutex& mutex, CondVar& changed, absl::string_view what, Condition condition,
                  absl::Duration patience = kPatience,
@@ -58,7 +58,7 @@ bool AwaitOrFail(Mutex& mutex, CondVar& changed, absl::string_view what, Conditi
   return true;
 }
 
-// The same for what nobody is told of: asks again and again.
+// The same for what sends no notification: asks again and again.
 template <typename Condition>
 bool AwaitOrFail(absl::string_view what, Condition condition, absl::Duration patience = kPatience,
                  AwaitCaller caller = {__builtin_FILE(), __builtin_LINE()}) {

@@ -1,4 +1,4 @@
-// A clock that moves only when it is told to.
+// A clock that moves only when a test moves it.
 #ifndef MUSTER_TESTS_SUPPORT_FAKE_CLOCK_H_
 #define MUSTER_TESTS_SUPPORT_FAKE_CLOCK_H_
 

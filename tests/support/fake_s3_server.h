@@ -30,7 +30,7 @@ class FakeS3Server {
   std::vector<Request> requests(absl::string_view method, absl::string_view part) const;
 
   void Store(const std::string& key, const std::string& bytes);
-  // Nothing where there is no such object.
+  // Nothing where no such object exists.
   std::optional<std::string> Stored(const std::string& key) const;
   // How many uploads were begun and neither completed nor aborted.
   size_t uploads() const;

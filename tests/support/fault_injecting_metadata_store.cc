@@ -60,7 +60,7 @@ absl::Status FaultInjectingMetadataStore::Commit(const MetadataBatch& batch) {
     until_fault_ = 0;
     has_failed_ = true;
     if (fault_ == Fault::kBeforeReplies) return wrapped_.Commit(batch);
-    // Whatever the wrapped store says, the caller is told the same.
+    // Whatever the wrapped store says, the caller gets the same.
     if (fault_ == Fault::kAfterApply) wrapped_.Commit(batch).IgnoreError();
     return InjectedFault();
   }

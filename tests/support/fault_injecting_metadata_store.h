@@ -23,9 +23,9 @@ class FaultInjectingMetadataStore final : public MetadataStore {
   enum class Fault {
     // The batch is not written.
     kBeforeApply,
-    // The batch is written, but the caller is told that it failed: an unknown outcome.
+    // The batch is written, but the caller learns that it failed: an unknown outcome.
     kAfterApply,
-    // The batch is written and the caller is told so, but the process ends before it can answer
+    // The batch is written and the caller learns so, but the process ends before it can answer
     // anybody: the next CheckLeadership fails.
     kBeforeReplies,
   };

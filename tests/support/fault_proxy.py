@@ -1,4 +1,4 @@
-"""A proxy between an HTTP client and one HTTP server that breaks what it is told to break.
+"""A proxy between an HTTP client and one HTTP server that breaks what a test asks for.
 
 It reads requests, so that a fault can choose by number, method, path and range; what it doesn't touch goes through as it is,
 bodies of both ways included. One connection to the server per connection from the client, on ports that the kernel gives.

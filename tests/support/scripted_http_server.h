@@ -1,4 +1,4 @@
-// An HTTP server that answers exactly what a test tells it to, wrong or right.
+// An HTTP server that answers exactly what a test scripts, wrong or right.
 #ifndef MUSTER_TESTS_SUPPORT_SCRIPTED_HTTP_SERVER_H_
 #define MUSTER_TESTS_SUPPORT_SCRIPTED_HTTP_SERVER_H_
 

@@ -19,13 +19,13 @@ Told ToldBy(const WatchHistory& history) {
   return told;
 }
 
-// What of the truth with after < revision <= upto was not told.
+// What of the truth with after < revision <= upto was not sent.
 std::string Missing(const Told& told, const TrueItems& truth, uint64_t after, uint64_t upto) {
   for (auto at = truth.upper_bound(after); at != truth.end() && at->first <= upto; ++at) {
     const auto found = told.find(at->first);
     for (const TrueItem& item : at->second) {
       if (item.optional || (found != told.end() && found->second.contains(item.text))) continue;
-      return absl::StrCat("'", item.text, "' of revision ", at->first, " was not told");
+      return absl::StrCat("'", item.text, "' of revision ", at->first, " was not sent");
     }
   }
   return "";
@@ -60,7 +60,7 @@ std::string CheckUnique(const WatchHistory& history) {
     for (const std::string& item : message.items) {
       if (message.revision <= history.start || !seen.emplace(message.revision, item).second) {
         return absl::StrCat("unique: '", item, "' of revision ", message.revision,
-                            " was told before");
+                            " was sent before");
       }
     }
   }

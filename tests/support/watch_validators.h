@@ -17,7 +17,7 @@ struct WatchRecord {
   // No further message of this revision follows.
   bool complete = false;
   bool progress = false;
-  // What it tells of, one text each.
+  // Its content, one text for each item.
   std::vector<std::string> items;
 };
 
@@ -47,9 +47,9 @@ std::string CheckUnique(const WatchHistory& history);
 std::string CheckReliable(const WatchHistory& history, const TrueItems& truth);
 // A revision that is declared complete is.
 std::string CheckAtomic(const WatchHistory& history, const TrueItems& truth);
-// Watches that were resumed one after the other tell what one watch would.
+// Watches that were resumed one after the other send what one watch would.
 std::string CheckResumable(const std::vector<WatchHistory>& histories, const TrueItems& truth);
-// At a progress message everything up to its revision was told, and what follows is newer.
+// At a progress message everything up to its revision was sent, and what follows is newer.
 std::string CheckBookmarkable(const WatchHistory& history, const TrueItems& truth);
 
 // All of them, over watches of which each resumes the one before.

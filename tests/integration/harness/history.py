@@ -45,7 +45,7 @@ class Recorder:
         if out is not None:
             entry["out"] = out
         elif op in READS:
-            # Neither changed nor told anything.
+            # Neither changed nor returned anything.
             return None
         with self._lock:
             self.entries.append(entry)

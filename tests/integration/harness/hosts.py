@@ -85,7 +85,7 @@ class Host:
         return ["ip", "netns", "exec", self.namespace, *command]
 
     def cut(self):
-        """Pulls the cable at the switch: packets vanish, and nobody is told."""
+        """Pulls the cable at the switch: packets vanish, and nobody is notified."""
         _run("ip", "-n", self._hosts.switch, "link", "set", self.port, "down")
 
     def heal(self):

@@ -1,4 +1,4 @@
-"""Model versions of made-up shards and nodes that are no processes: the server never looks at bytes or machines."""
+"""Model versions of made-up shards, and nodes without a process: the server never looks at bytes or machines."""
 
 from harness.conditions import eventually
 

@@ -56,7 +56,7 @@ def at_once(check, cases):
 
 
 def pull_that_fails(cluster, out, environment, what, told):
-    """A pull of llama@v1 into `out` that `what` breaks: its user is `told` (some words), and nothing is to be seen."""
+    """A pull of llama@v1 into `out` that `what` breaks: its user sees `told` (some words), and nothing else appears."""
     done = cluster.muster("pull", "llama@v1", "--out", out, env=environment, check=False)
     assert done.code == 1, f"{what}: {done}"
     assert all(words in done.stderr for words in told), f"{what}: {done}"
@@ -65,7 +65,7 @@ def pull_that_fails(cluster, out, environment, what, told):
 
 
 def publish_that_fails(cluster, source, folder, environment, what, told):
-    """A publication of llama@v1 that `what` breaks: its user is `told` (some words), and nothing is to be seen."""
+    """A publication of llama@v1 that `what` breaks: its user sees `told` (some words), and nothing else appears."""
     done = publish_raw(cluster, source, folder, env=environment, check=False)
     assert done.code == 1, f"{what}: {done}"
     assert all(words in done.stderr for words in told), f"{what}: {done}"
@@ -112,7 +112,7 @@ def check_loop(cluster, folder, tmp_path):
 
 
 def check_publishing_from(cluster, uri, source, tmp_path):
-    """The model directory `source` is at `uri`, too: it is published from there, in place and cut anew, and comes back."""
+    """The model directory `source` is at `uri`, too: it is published from there, in place and cut again, and returns."""
     seen = cluster.muster("inspect", uri, "--in-place", "--json").json()
     done = cluster.muster("publish", uri, "--model", "llama@v1", "--in-place")
     assert "in place" in done.stdout
@@ -127,8 +127,8 @@ def check_publishing_from(cluster, uri, source, tmp_path):
     assert checkpoints.companions(tmp_path / "in-place") == checkpoints.companions(source)
 
     cluster.muster("publish", uri, "--model", "llama@v2", "--to", f"file://{cluster.store}", "--shards", 5)
-    cluster.muster("assemble", "llama@v2", "--out", tmp_path / "cut-anew")
-    assert checkpoints.open_directory(tmp_path / "cut-anew") == checkpoints.open_directory(source)
+    cluster.muster("assemble", "llama@v2", "--out", tmp_path / "cut-again")
+    assert checkpoints.open_directory(tmp_path / "cut-again") == checkpoints.open_directory(source)
     assert len(cluster.api().shards("llama", "v2")) == 5
 
     # What was there before is never deleted.

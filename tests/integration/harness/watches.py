@@ -101,7 +101,7 @@ def check_atomic(history, truth):
 
 
 def check_bookmarkable(history, truth):
-    """At a progress message everything up to its revision was told, and what follows is newer."""
+    """At a progress message everything up to its revision was sent, and what follows is newer."""
     told, bookmark = {}, 0
     for message in history.messages:
         if message.revision < bookmark or (message.revision == bookmark and message.items):
@@ -116,7 +116,7 @@ def check_bookmarkable(history, truth):
 
 
 def check_resumable(histories, truth):
-    """Watches that were resumed one after the other tell what one watch would."""
+    """Watches that were resumed one after the other send what one watch would."""
     joined = History(histories[0].start)
     for i, history in enumerate(histories):
         if i > 0 and history.start != histories[i - 1].safe():
@@ -161,14 +161,14 @@ def records_of_events(message):
 
 
 def records_of_assembly(message):
-    """The record of one WatchAssemblyResponse that is no snapshot."""
+    """The record of one WatchAssemblyResponse that is not a snapshot."""
     if message.progress:
         return [Record(message.revision, progress=True)]
     return [Record(message.revision, True, False, [message.assembly.SerializeToString(deterministic=True)])]
 
 
 def records_of_assignments(message):
-    """The record of one WatchAssignmentsResponse that is no snapshot."""
+    """The record of one WatchAssignmentsResponse that is not a snapshot."""
     items = [f"-{gone.assembly}/{gone.shard}" for gone in message.unassigned]
     items += [f"+{given.assembly}/{given.shard.index}@{given.generation}" for given in message.assigned]
     return [Record(message.revision, message.complete, message.progress, items)]

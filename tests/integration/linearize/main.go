@@ -33,7 +33,7 @@ type input struct {
 	State string
 }
 
-// output is what the caller was told.
+// output is what the caller got.
 type output struct {
 	Unknown bool
 	// "" where the call succeeded, else the reason of the error.

@@ -2,7 +2,7 @@ package main
 
 import "github.com/anishathalye/porcupine"
 
-// The sequential behaviour of one resource each, as proto/muster/v1 tells it. An unknown outcome changes the state as its
+// The sequential behaviour of one resource each, as proto/muster/v1 has it. An unknown outcome changes the state as its
 // success does, or comes last of all and thereby changes nothing that anybody sees.
 var models = map[string]porcupine.Model{
 	"node":    {Init: func() interface{} { return nodeState{} }, Step: stepNode},
@@ -10,14 +10,14 @@ var models = map[string]porcupine.Model{
 	"shard":   {Init: func() interface{} { return shardState{} }, Step: stepShard},
 }
 
-// number is an epoch or a uid. Each is greater than all that the resource had before; until somebody is told of
+// number is an epoch or a uid. Each is greater than all that the resource had before; until somebody learns of
 // it, that is all that is known.
 type number struct {
 	value int64
 	known bool
 }
 
-// next is the number that a creation gave, where `told` is 0 when nobody was told.
+// next is the number that a creation gave, where `told` is 0 when nobody learned it.
 func (n number) next(told int64) (number, bool) {
 	if told == 0 {
 		return number{n.value, false}, true

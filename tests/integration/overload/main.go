@@ -28,7 +28,7 @@ const (
 	callTimeout = 20 * time.Second
 )
 
-// tally is what all callers were told.
+// tally is what all callers got.
 type tally struct {
 	sync.Mutex
 	Codes           map[string]int64 `json:"codes"`

@@ -54,7 +54,7 @@ class FakeMuster {
   // The shards of the ReleaseRead calls.
   std::vector<std::string> places_returned();
 
-  // What the server has been told, for the present epoch.
+  // What was reported to the server, for the present epoch.
   std::map<uint32_t, v1::ShardReport> reports();
   // Every report of every call, "0 READY".
   std::vector<std::string> report_log();

@@ -1,4 +1,4 @@
-// Who goes when a cache is full, who never does, and what a refusal says.
+// What goes when a cache is full, what never does, and what a refusal says.
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>

@@ -21,7 +21,7 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::UnorderedElementsAre;
 
-// Files without a tensor in them: sets are told by names and indexes alone.
+// Files without a tensor in them: sets are recognised by names and indexes alone.
 class WeightSetsTest : public testing::Test {
  protected:
   void Files(const std::vector<std::string>& paths) {

@@ -1,4 +1,4 @@
-// Checkpoints below a URI: listed, opened, registered in place and cut anew.
+// Checkpoints below a URI: listed, opened, registered in place and cut again.
 #include "client/checkpoint/object_files.h"
 
 #include <filesystem>

@@ -412,7 +412,8 @@ TEST_F(ResumeTest, DraftOfAnotherProgramIsReplacedOnRequestOnly) {
   EXPECT_THAT(FilesIn("store/llama/v1-other"), SizeIs(1));
 }
 
-// Goal: who fails after another one went on with its draft and committed it deletes nothing.
+// Goal: a publisher that fails after another one resumed its draft and committed it deletes
+// nothing.
 TEST_F(PublisherTest, DraftThatAnotherPublicationCommittedIsLeftAlone) {
   catalogue_.Before([this](const std::string& method) {
     if (method != "AddShards") return absl::OkStatus();

@@ -38,7 +38,7 @@ class OnceSink final : public PieceSink {
   std::string bytes_ = std::string(kSize, '\0');
 };
 
-// Returns once `stop` was requested: a read that hangs, but ends when it is told to.
+// Returns once `stop` was requested: a read that hangs, but ends when asked to.
 absl::Status Hang(const std::stop_token& stop) {
   Gate stopped;
   const std::stop_callback open(stop, [&] { stopped.Open(); });
@@ -53,7 +53,7 @@ class HedgedPullTest : public testing::Test {
     store_.Set("b/x", bytes_);
   }
 
-  // Time goes on with every read, so that one that hangs becomes slow.
+  // Time advances with every read, so that one that hangs becomes slow.
   void Tick() { clock_.Advance(absl::Milliseconds(20)); }
 
   PullResult Pull(PullerOptions options) {
@@ -88,7 +88,7 @@ TEST_F(HedgedPullTest, PieceThatHangsIsFetchedFromTheNextLocationAndTheReadThatH
   EXPECT_EQ(stopped, 1);
   EXPECT_GE(store_.reads_of("b/x"), 1);
   EXPECT_LE(store_.reads_of("b/x"), 2) << "at most 5 % of 40 pieces";
-  EXPECT_THAT(result.location_failures, testing::IsEmpty()) << "one slow read is no failure";
+  EXPECT_THAT(result.location_failures, testing::IsEmpty()) << "one slow read is not a failure";
 }
 
 // The clock is everybody's, so that reads which only happen to be under way may look slow too.

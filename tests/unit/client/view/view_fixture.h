@@ -13,8 +13,8 @@
 
 namespace muster {
 
-// The view is "view" of the directory and the cache "cache". The model version is llama@v1, of three
-// shards, until a test publishes another one.
+// The view is "view" of the directory and the cache "cache". The model version is llama@v1, of
+// three shards, until a test publishes another one.
 class ViewTest : public PublishingTest {
  protected:
   ViewTest();
@@ -32,7 +32,7 @@ class ViewTest : public PublishingTest {
   std::string Content(const std::string& relative) const;
   // Of the link "view".
   std::string LinkText() const;
-  // Who pins, and how many entries.
+  // The pinners, and how many entries they pin.
   std::vector<std::pair<std::string, size_t>> Pins();
   // How many entries count as verified without being hashed.
   size_t VerifiedEntries();

@@ -107,7 +107,7 @@ TEST(ExplainTest, ShardOutOfRangeIsRefused) {
               StatusIs(absl::StatusCode::kInvalidArgument));
 }
 
-// Who gets a shard is never refused it, and what a refusal says is so.
+// A node that gets a shard is never refused it, and what a refusal says is so.
 TEST(ExplainPropertyTest, VerdictsAgreeWithThePlan) {
   for (uint64_t seed = 1; seed <= 250 && !testing::Test::HasFailure(); ++seed) {
     SCOPED_TRACE(testing::Message() << "seed " << seed);

@@ -189,8 +189,8 @@ std::vector<uint32_t> ReadyReplicas(const PlanSample& sample) {
   return ready;
 }
 
-// Invariant 5: whatever is drained, evened out or evicted, a shard that had its replicas ready keeps
-// as many. A shard that belongs to the nodes that claim it needs one of them.
+// Invariant 5: whatever is drained, evened out or evicted, a shard that had its replicas ready
+// keeps as many. A shard that belongs to the nodes that claim it needs one of them.
 TEST_P(PlacementPropertyTest, PlansTakeNoReadinessAway) {
   ForRandomPlans(GetParam(), [](PlanSample& sample, const Plan& plan, Random&) {
     const bool pooled =
@@ -246,7 +246,7 @@ INSTANTIATE_TEST_SUITE_P(Policies, PlacementPropertyTest,
                                          PlacementPolicy::kRanked),
                          PolicyName);
 
-// Who holds each shard, as positions of nodes.
+// The holders of each shard, as positions of nodes.
 std::vector<std::vector<size_t>> HoldersOf(const PlanSample& sample, const Plan& plan) {
   std::vector<std::vector<size_t>> holders(sample.shards.size());
   for (size_t i = 0; i < plan.nodes.size(); ++i) {

@@ -53,7 +53,7 @@ std::vector<v1::Event> StoredIn(MetadataStore& store, uint64_t after = 0) {
 
 class EventsOfCommandsTest : public testing::Test {
  protected:
-  // What was told since the last call.
+  // What was logged since the last call.
   std::vector<std::string> Told() {
     std::vector<std::string> out;
     for (const v1::Event& event : StoredIn(core_.store(), seen_)) out.push_back(TextOf(event));

@@ -1,5 +1,5 @@
-// Moves, drains, what was given up, inventories and selectors: what they do to the barrier (invariant
-// 5), and that a restart keeps them.
+// Moves, drains, what was given up, inventories and selectors: what they do to the barrier
+// (invariant 5), and that a restart keeps them.
 
 #include <memory>
 #include <string>
@@ -81,7 +81,7 @@ TEST_F(MovesTest, ExtraReplicaNeitherHelpsNorHurts) {
   MUSTER_EXPECT_OK(Ready("nodes/c", second, {0}));
   EXPECT_EQ(Shown().replicas_ready(), before.replicas_ready());
 
-  // What the extra one holds is no replica that counts.
+  // The extra one is not a replica that counts.
   fixture_.SetLost("nodes/a", true);
   EXPECT_EQ(Shown().state(), v1::Assembly::DEGRADED);
   EXPECT_EQ(Shown().shards_ready(), 2u);

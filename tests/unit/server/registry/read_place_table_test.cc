@@ -427,7 +427,7 @@ class ReadPlaceTableProperty : public testing::TestWithParam<uint64_t> {
     if (waiting > 0) {
       ASSERT_EQ(holders, kBound) << "somebody waits beside a free place";
     }
-    // Those who were granted asked before all who wait.
+    // Granted nodes asked before all waiting ones.
     for (const uint64_t i : order_) {
       if (nodes_[i].call != nullptr) break;
       granted.erase(std::remove(granted.begin(), granted.end(), i), granted.end());
@@ -445,7 +445,7 @@ class ReadPlaceTableProperty : public testing::TestWithParam<uint64_t> {
   absl::Duration now_ = Seconds(1);
   std::vector<Node> nodes_ = std::vector<Node>(12);
   std::vector<uint64_t> epochs_ = std::vector<uint64_t>(12, 1);
-  // Who asked, in order.
+  // The nodes that asked, in order.
   std::deque<uint64_t> order_;
 };
 

@@ -258,7 +258,7 @@ void RegistryFixture::SetLost(absl::string_view name, bool lost) {
     MUSTER_EXPECT_OK(Do(ReviveNode{(*node)->uid, (*node)->epoch()}));
     return;
   }
-  // Ticks that are one second apart at most are no stall, so that the lease runs out by them.
+  // Ticks that are one second apart at most are not a stall, so that the lease runs out by them.
   for (int i = 0; i < 12; ++i) {
     monotonic_us_ += kSecondUs;
     live_->leases.Tick(absl::Microseconds(monotonic_us_));
@@ -315,7 +315,7 @@ const Assembly::Member& RegistryFixture::MemberOf(absl::string_view name,
   const auto assembly = registry_->assemblies().Find(name);
   EXPECT_THAT(assembly, IsOk());
   const Assembly::Member* member = (*assembly)->FindMember(std::string(node));
-  EXPECT_NE(member, nullptr) << node << " is no member";
+  EXPECT_NE(member, nullptr) << node << " is not a member";
   return *member;
 }
 

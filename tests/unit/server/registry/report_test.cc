@@ -141,7 +141,7 @@ TEST_F(ReportTest, LateReportDoesNotUndoALaterOne) {
   ready.set_sequence(2);
   MUSTER_EXPECT_OK(fixture_.Do(ready));
   EXPECT_THAT(DoesNothing(early), ErrorIs(absl::StatusCode::kAborted, "REPORT_SUPERSEDED"));
-  // The same one again is no late one.
+  // The same one again is not a late one.
   MUSTER_EXPECT_OK(DoesNothing(ready));
   EXPECT_EQ(fixture_.Member(kAssembly, kNode).shards_ready(), 1u);
 }

@@ -50,7 +50,7 @@ class FileObjectStoreTest : public testing::Test {
     std::ofstream(directory_.Join(key), std::ios::binary) << bytes;
   }
 
-  // Everything that is no directory, hidden files too.
+  // Everything but directories, hidden files too.
   int CountFiles() {
     int files = 0;
     for (const auto& entry : fs::recursive_directory_iterator(directory_.path())) {
