@@ -44,7 +44,7 @@ def _missing(told, truth, after, upto):
         if after < revision <= upto:
             for item in truth[revision]:
                 if item not in told.get(revision, ()):
-                    return f"{item!r} of revision {revision} was not told"
+                    return f"{item!r} of revision {revision} was not sent"
     return ""
 
 
@@ -64,7 +64,7 @@ def check_unique(history):
     for message in history.messages:
         for item in message.items:
             if message.revision <= history.start or (message.revision, item) in seen:
-                return f"unique: {item!r} of revision {message.revision} was told before"
+                return f"unique: {item!r} of revision {message.revision} was sent before"
             seen.add((message.revision, item))
     return ""
 
