@@ -1,3 +1,12 @@
+// 1. Claims of ranks are covered first, as under DECLARED (CoverClaims).
+// 2. A rank is open if the claims of nodes that stay leave one of its shards without a holder. Open
+//    ranks go whole to nodes with the claim `any`, the largest first.
+// 3. The home of a rank is the node that has most of it already, so that a rank stays where it is.
+//    Only a rank without a home gets the least loaded node with room for what is missing. A home
+//    that is lost, or has too little room, keeps the rank: a rank is not split.
+// 4. Gather brings the rank to its home: shards that another node holds by moves, the others as
+//    additions. What the home has ready is dropped elsewhere.
+// 5. Refusals are put into words only at the end, when it is known how much room is left.
 #include "server/placement/ranked.h"
 
 #include <algorithm>

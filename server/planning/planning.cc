@@ -33,6 +33,9 @@ PlanClaim PlanClaimOf(const v1::Claim& claim) {
 
 // What the node's other assemblies have on it. Assemblies of one model version share their bytes;
 // equal shards of different versions are counted each.
+// 1. used_bytes gets the sum over all other assemblies.
+// 2. Per model version, a shard that several of them hold is taken out again, all but once.
+// 3. Shards of this assembly's own version are listed, so that assigning them costs no room.
 void AddOthers(const Registry& registry, const Assembly& assembly, const Node& node,
                PlanNode& out) {
   std::map<VersionUid, std::vector<const Assembly::Member*>> by_version;
@@ -189,6 +192,11 @@ bool SameBlocked(const std::vector<PlannedAssembly::Blocked>& a,
   });
 }
 
+// A plan that fits one transaction is one ApplyPlan, with the members that change. A larger one is
+// staged: rows of all members under a new generation, in several transactions that nobody sees, and
+// an ApplyPlan that makes them the assembly's by one row. A crash in between leaves rows that no
+// assembly names; the next load removes them.
+//
 // One ApplyPlan, after as many StagePlans as the plan's size asks for.
 std::vector<Command> CommandsFor(std::shared_ptr<const PlannedAssembly> plan) {
   std::vector<Command> commands;
@@ -272,6 +280,7 @@ absl::StatusOr<std::optional<std::vector<Command>>> MakePlanCommands(PlanTask ta
     ++changed;
     bytes += node.assignments.size() * kBytesPerAssignment;
   }
+  // A staged plan replaces all rows of the plan before, so it has every member, changed or not.
   planned->staged = changed > kMembersPerCommand || bytes > kMaxBytesPerCommand / 2;
   for (size_t i = 0; i < plan.nodes.size(); ++i) {
     if (!plan.nodes[i].changed && !planned->staged) continue;

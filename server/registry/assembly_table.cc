@@ -307,6 +307,8 @@ void AssemblyTable::SetStanding(const Assembly& assembly, const Node& node,
   member.cached = CachedShards(assembly.version(), node.inventory);
 }
 
+// All that depends on a member's assignments, besides the assembly's own counters: the node's sums,
+// the room that its other assemblies count on, its drain, and what its watchers see.
 void AssemblyTable::SetAssignments(Assembly& assembly, const std::string& node,
                                    std::vector<Assignment> assignments, Replacements replaces,
                                    Transaction& tx) {
@@ -326,6 +328,8 @@ void AssemblyTable::SetAssignments(Assembly& assembly, const std::string& node,
   if (!change.assigned.empty() || !change.unassigned.empty()) tx.Emit(std::move(change));
 }
 
+// A plan of another assembly that is being made counted on the old room, so its inputs have
+// changed. Only one that lacks something asks for a new plan.
 void AssemblyTable::NoteRoom(const Node& node, AssemblyUid changed, Transaction& tx) const {
   if (node.row.capacity_bytes() == 0) return;
   for (const AssemblyUid uid : node.memberships) {
@@ -393,6 +397,9 @@ absl::Status AssemblyTable::Delete(const v1::DeleteAssemblyRequest& request, Tra
   return absl::OkStatus();
 }
 
+// One call may have reports that count and others that don't: those of assignments that are gone
+// are listed in the response, and fail the call only if all are. Nothing is stored unless one has
+// changed something, so a repeat costs no transaction.
 absl::Status AssemblyTable::Report(const v1::ReportShardsRequest& request, Transaction& tx,
                                    v1::ReportShardsResponse& response) {
   MUSTER_RETURN_IF_ERROR(CheckReports(request));
@@ -449,6 +456,8 @@ void AssemblyTable::NoteGivenUp(const Assembly& assembly, const std::string& nod
   tx.Tell(std::move(event));
 }
 
+// The first part opens a new generation; later parts add to it. Rows of a generation that was not
+// applied are nobody's.
 absl::Status AssemblyTable::Stage(const StagePlan& command, Transaction& tx) {
   const PlannedAssembly& plan = *command.plan;
   Assembly* assembly = FindByUid(plan.assembly);

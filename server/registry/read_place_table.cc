@@ -1,3 +1,20 @@
+// A node at a location is in one of these states; each change is made under mutex_, and the answers
+// that it brings about are collected and called after the lock is released (Run):
+//
+//   none -> waiting     Enqueue: at the end of the queue, with its call.
+//   waiting -> holding  ServeQueue: in the order of asking, while fewer than max_readers hold; the
+//                       call is answered "granted".
+//   waiting -> turn     EndCall: max_wait is over. The call is answered "not granted"; the turn is
+//                       kept for options_.turn_kept; the next Acquire takes it up again.
+//   turn -> none        Tick: nobody came back in time.
+//   any -> none         Remove: Release, a lost lease, a newer epoch, a removed node, or the last
+//                       assembly that gave the node the shard has taken it away.
+//
+// A turn blocks nobody: ServeQueue passes over waiters without a call. Whatever frees a place
+// serves the queue in the same breath, so nobody waits while a place is free.
+//
+// After a start the nodes of the process before may still be reading, and only they know. During
+// the guard only those who say that they hold a place already (`held`) get one.
 #include "server/registry/read_place_table.h"
 
 #include <algorithm>

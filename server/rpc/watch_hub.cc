@@ -1,3 +1,16 @@
+// What waits for what
+//
+// - The committer publishes to the feed, whose listener only notes the keys (touched_) under
+//   queue_mutex_ and returns: the committer never waits for a watch, nor for mutex_.
+// - A hub thread takes touched_ and up to kPumpsAtOnce scheduled watches (TakeScheduled), turns
+//   keys into their followers (Wake), and pumps what it took, with no lock held.
+// - An entry is in scheduled_ at most once: `scheduled` is set when it is queued and cleared just
+//   before the pump, so what happens during a pump queues it again.
+// - The first thread ticks as well. A tick visits so many watches that all have been visited twice
+//   in a progress interval, and queues those that are quiet; it also queues those that were put off
+//   (later_).
+//
+// Lock order: mutex_ and queue_mutex_ are never held together.
 #include "server/rpc/watch_hub.h"
 
 #include <algorithm>
