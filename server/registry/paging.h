@@ -12,7 +12,7 @@
 
 namespace muster {
 
-// Where a list goes on.
+// Where a list continues.
 struct PageStart {
   // The key of the last item that was returned; "" before the first.
   std::string after;
