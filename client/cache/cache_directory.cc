@@ -142,8 +142,7 @@ absl::StatusOr<UniqueFd> OpenCacheDomain(const std::string& path, const std::str
   if (!allow_network) MUSTER_RETURN_IF_ERROR(CheckLocal(directory.get(), path));
   MUSTER_RETURN_IF_ERROR(TakeDirectory(directory.get(), path));
   const std::string domain_path = absl::StrCat(path, "/", domain);
-  MUSTER_ASSIGN_OR_RETURN(UniqueFd fd,
-                          MakeDirectoryAt(directory.get(), domain, domain_path, 0755));
+  MUSTER_ASSIGN_OR_RETURN(UniqueFd fd, MakeDirectoryAt(directory.get(), domain, domain_path, 0755));
   if (faccessat(fd.get(), ".", W_OK | X_OK, AT_EACCESS) != 0) {
     return PathError(errno, "write into it", domain_path);
   }

@@ -59,9 +59,8 @@ absl::StatusOr<CachePin> ReadPin(int pins, const std::string& name, const std::s
 }  // namespace
 
 absl::Status WritePin(const CacheDomain& domain, const CachePin& pin) {
-  MUSTER_ASSIGN_OR_RETURN(
-      const UniqueFd pins,
-      MakeDirectoryAt(domain.dir.get(), kDirectory, domain.PathOf(kDirectory), 0755));
+  MUSTER_ASSIGN_OR_RETURN(const UniqueFd pins, MakeDirectoryAt(domain.dir.get(), kDirectory,
+                                                               domain.PathOf(kDirectory), 0755));
   const std::string name = Md5ToHex(Md5Of(pin.owner));
   const std::string path = absl::StrCat(domain.PathOf(kDirectory), "/", name);
   if (!pin.keys.empty()) {

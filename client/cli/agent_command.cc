@@ -173,7 +173,7 @@ std::unique_ptr<CacheScrubber> StartScrubber(Invocation& invocation, const Scrub
 }
 
 absl::Status PrintCacheRoom(const Invocation& invocation, Client& client, ShardCache& cache,
-                       const AgentOptions& agent) {
+                            const AgentOptions& agent) {
   MUSTER_ASSIGN_OR_RETURN(const ExpectedShards expected,
                           ExpectShards(client, agent, invocation.Call()));
   const std::vector<WantedShard> wanted = WantedOf(expected.shards);

@@ -31,7 +31,8 @@ absl::StatusOr<AgentConfig::Assembly> ToAssembly(const YAML::Node& node) {
     assembly.name = node.Scalar();
     return assembly;
   }
-  if (!node.IsMap()) return RefuseConfig(node, "an assembly is a name, or a map with name, claim, view");
+  if (!node.IsMap())
+    return RefuseConfig(node, "an assembly is a name, or a map with name, claim, view");
   for (const auto& entry : node) {
     MUSTER_ASSIGN_OR_RETURN(const std::string key, ScalarOf(entry.first, "a key"));
     std::string* const field = key == "name"    ? &assembly.name
@@ -39,8 +40,8 @@ absl::StatusOr<AgentConfig::Assembly> ToAssembly(const YAML::Node& node) {
                                : key == "view"  ? &assembly.view
                                                 : nullptr;
     if (field == nullptr) {
-      return RefuseConfig(entry.first,
-                    absl::StrCat("an assembly has no \"", key, "\"; it has name, claim and view"));
+      return RefuseConfig(entry.first, absl::StrCat("an assembly has no \"", key,
+                                                    "\"; it has name, claim and view"));
     }
     MUSTER_ASSIGN_OR_RETURN(*field, ScalarOf(entry.second, key));
   }
@@ -71,7 +72,8 @@ absl::Status AddFlag(const std::string& key, const YAML::Node& value, AgentConfi
 absl::StatusOr<AgentConfig> ToConfig(const YAML::Node& root) {
   AgentConfig config;
   if (root.IsNull()) return config;
-  if (!root.IsMap()) return RefuseConfig(root, "the file has to be a map of flags and \"assemblies\"");
+  if (!root.IsMap())
+    return RefuseConfig(root, "the file has to be a map of flags and \"assemblies\"");
   for (const auto& entry : root) {
     MUSTER_ASSIGN_OR_RETURN(const std::string key, ScalarOf(entry.first, "a key"));
     const bool is_new =

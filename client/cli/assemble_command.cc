@@ -24,7 +24,7 @@ struct AssembleArguments {
 };
 
 void PrintAssembled(const Invocation& invocation, const AssembleArguments& options,
-                  const AssembleSummary& summary) {
+                    const AssembleSummary& summary) {
   if (invocation.json()) {
     std::vector<std::string> files;
     for (const std::string& file : summary.files) files.push_back(JsonString(file));

@@ -112,10 +112,12 @@ void AddAssembliesCommand(CLI::App& app, Command& chosen) {
   assemblies->callback([assemblies, choose] {
     if (assemblies->get_subcommands().empty()) choose(ListAssemblies)();
   });
-  assemblies->add_subcommand("list", "ListAssemblies assemblies (the default)")->callback(choose(ListAssemblies));
+  assemblies->add_subcommand("list", "ListAssemblies assemblies (the default)")
+      ->callback(choose(ListAssemblies));
   CLI::App* const create =
       assemblies->add_subcommand("create", "Create an assembly of a committed model version");
-  CLI::App* const show = assemblies->add_subcommand("show", "ShowAssembly an assembly with its nodes");
+  CLI::App* const show =
+      assemblies->add_subcommand("show", "ShowAssembly an assembly with its nodes");
   CLI::App* const remove = assemblies->add_subcommand("delete", "DeleteAssembly an assembly");
   CLI::App* const leave = assemblies->add_subcommand("leave", "End a node's membership");
   for (CLI::App* const command : {create, show, remove, leave}) {

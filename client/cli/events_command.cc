@@ -73,8 +73,8 @@ class EventPrinter {
 
 // Prints what there is already; returns the revision up to which that is.
 absl::StatusOr<Revision> ListEvents(const Invocation& invocation, Client& client,
-                              const v1::EventFilter& filter, const EventsArguments& options,
-                              EventPrinter& printer) {
+                                    const v1::EventFilter& filter, const EventsArguments& options,
+                                    EventPrinter& printer) {
   v1::ListEventsRequest request;
   *request.mutable_filter() = filter;
   const bool since = !options.since.empty();

@@ -16,8 +16,8 @@ absl::StatusOr<LocalCaches> LocalCaches::Open(const std::vector<std::string>& pa
   for (const std::string& path : paths) {
     std::error_code error;
     if (!std::filesystem::is_directory(path, error)) {
-      return absl::NotFoundError(absl::StrCat(
-          "cache ", path, ": no such directory; name the --cache of an agent"));
+      return absl::NotFoundError(
+          absl::StrCat("cache ", path, ": no such directory; name the --cache of an agent"));
     }
     MUSTER_ASSIGN_OR_RETURN(std::unique_ptr<ShardCache> cache, ShardCache::Open(path, options));
     result.caches_.push_back(std::move(cache));

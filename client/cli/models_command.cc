@@ -49,7 +49,7 @@ absl::Status ListModels(Invocation& invocation, const ModelsArguments& options) 
 }
 
 absl::StatusOr<v1::GetModelVersionResponse> GetVersion(const Invocation& invocation, Client& client,
-                                                const std::string& name) {
+                                                       const std::string& name) {
   v1::GetModelVersionRequest request;
   request.set_name(name);
   return client.GetModelVersion(request, invocation.Call());
@@ -333,7 +333,8 @@ absl::Status CollectGarbage(Invocation& invocation, const ModelsArguments& optio
 }  // namespace
 
 void AddModelsCommand(CLI::App& app, Command& chosen) {
-  CLI::App* const models = app.add_subcommand("models", "ListModels, show and delete model versions");
+  CLI::App* const models =
+      app.add_subcommand("models", "ListModels, show and delete model versions");
   auto options = std::make_shared<ModelsArguments>();
   const auto choose = [options, &chosen](auto run) {
     return [options, &chosen, run] {
@@ -348,17 +349,20 @@ void AddModelsCommand(CLI::App& app, Command& chosen) {
   list->add_option("--model", options->only_model, "Only versions of this model");
   list->callback(choose(ListModels));
   CLI::App* const show = models->add_subcommand("show", "ShowModel one model version");
-  CLI::App* const tensors = models->add_subcommand("tensors", "ListModels a model version's tensors");
+  CLI::App* const tensors =
+      models->add_subcommand("tensors", "ListModels a model version's tensors");
   CLI::App* const remove = models->add_subcommand("delete", "DeleteVersion a model version");
   CLI::App* const collect = models->add_subcommand(
-      "gc", "DeleteVersion old drafts, and objects that publishing wrote and no model version owns");
+      "gc",
+      "DeleteVersion old drafts, and objects that publishing wrote and no model version owns");
   for (CLI::App* const command : {show, tensors, remove}) {
     command->add_option("MODEL@VERSION", options->model, "The model version")->required();
   }
   tensors->add_option("--shard", options->shard, "Only this shard's");
-  remove->add_flag("--with-objects", options->with_objects,
-                   "DeleteVersion the objects that publishing wrote too; those that were registered in "
-                   "place stay. Can be repeated until it is done");
+  remove->add_flag(
+      "--with-objects", options->with_objects,
+      "DeleteVersion the objects that publishing wrote too; those that were registered in "
+      "place stay. Can be repeated until it is done");
   collect->add_flag("--dry-run", options->dry_run, "Only say what would be deleted");
   collect
       ->add_option("--older-than", options->older_than,

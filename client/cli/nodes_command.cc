@@ -108,7 +108,8 @@ absl::Status ResumeMoves(Invocation& invocation, const NodesArguments& options) 
 }  // namespace
 
 void AddNodesCommand(CLI::App& app, Command& chosen) {
-  CLI::App* const nodes = app.add_subcommand("nodes", "ListNodes, show, drain and deregister nodes");
+  CLI::App* const nodes =
+      app.add_subcommand("nodes", "ListNodes, show, drain and deregister nodes");
   auto options = std::make_shared<NodesArguments>();
   const auto choose = [options, &chosen](auto run) {
     return [options, &chosen, run] {

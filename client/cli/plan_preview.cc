@@ -26,8 +26,8 @@ std::string PlanPreviewText(const v1::PlanPreview& preview) {
     absl::StrAppend(&out, name, ": no shard would move\n");
   } else {
     absl::StrAppend(&out, name, ": ", PlannedSize(preview.added_bytes()), " to fetch, ",
-                    PlannedSize(preview.removed_bytes()), " to drop; ", PlannedSize(preview.moved_bytes()),
-                    " of it from one node to another\n");
+                    PlannedSize(preview.removed_bytes()), " to drop; ",
+                    PlannedSize(preview.moved_bytes()), " of it from one node to another\n");
     Table table({{"NODE"},
                  {"ADDED"},
                  {"REMOVED"},
@@ -35,9 +35,9 @@ std::string PlanPreviewText(const v1::PlanPreview& preview) {
                  {"DROPS", Table::Align::kRight},
                  {"THEN HOLDS", Table::Align::kRight}});
     for (const v1::PlanPreview::NodeChange& node : preview.nodes()) {
-      table.Add({ShortName(node.node()), PlannedShards(node.added_shards()), PlannedShards(node.removed_shards()),
-                 PlannedSize(node.added_bytes()), PlannedSize(node.removed_bytes()),
-                 PlannedSize(node.assigned_bytes())});
+      table.Add({ShortName(node.node()), PlannedShards(node.added_shards()),
+                 PlannedShards(node.removed_shards()), PlannedSize(node.added_bytes()),
+                 PlannedSize(node.removed_bytes()), PlannedSize(node.assigned_bytes())});
     }
     absl::StrAppend(&out, table.ToString());
   }

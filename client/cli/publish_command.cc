@@ -66,7 +66,7 @@ absl::StatusOr<PublishOptions> ToPublishOptions(const Invocation& invocation,
 }
 
 void PrintPublished(const Invocation& invocation, const PublishSummary& summary,
-                  absl::Duration elapsed) {
+                    absl::Duration elapsed) {
   const v1::ModelVersion& version = summary.model_version;
   if (invocation.json()) {
     JsonObject json;
@@ -89,8 +89,8 @@ void PrintPublished(const Invocation& invocation, const PublishSummary& summary,
       FormatSize(static_cast<int64_t>(version.size_bytes())), " in ", HumanDuration(elapsed),
       summary.prefix.empty() ? ", in place" : absl::StrCat(" at ", Printable(summary.prefix))));
   if (!summary.resumed) return;
-  invocation.PrintLine(absl::StrCat("resumed an earlier publication: ", summary.shards_kept,
-                                    " of ", CountOf(version.shard_count(), "shard"),
+  invocation.PrintLine(absl::StrCat("resumed an earlier publication: ", summary.shards_kept, " of ",
+                                    CountOf(version.shard_count(), "shard"),
                                     " were stored already"));
 }
 

@@ -28,7 +28,7 @@ struct PullArguments {
 };
 
 void PrintPulledFiles(const Invocation& invocation, const PullArguments& options,
-                const std::vector<PulledFile>& files) {
+                      const std::vector<PulledFile>& files) {
   if (invocation.json()) {
     std::vector<std::string> values;
     for (const PulledFile& file : files) {
@@ -54,7 +54,8 @@ void PrintPulledFiles(const Invocation& invocation, const PullArguments& options
 }
 
 // A plain directory: nothing in it is pinned, and nothing may go.
-absl::Status PrintPullRoom(const Invocation& invocation, Client& client, const PullFilesOptions& pull) {
+absl::Status PrintPullRoom(const Invocation& invocation, Client& client,
+                           const PullFilesOptions& pull) {
   MUSTER_ASSIGN_OR_RETURN(const ShardFilesRoom files, RoomForShardFiles(client, pull));
   RoomReport report;
   report.shards = files.shards;

@@ -51,7 +51,8 @@ void AddReplicas(const v1::GetShardStatusResponse& status, Table& table) {
   if (status.replicas_size() == 0) table.Add({shard, size, "-", "not assigned"});
   for (const v1::ShardReplica& replica : status.replicas()) {
     table.Add({shard, size, ShortName(replica.node()), v1::ShardReport::State_Name(replica.state()),
-               replica.counted() ? "yes" : "no", replica.node_live() ? "yes" : "no", WhyUnread(replica)});
+               replica.counted() ? "yes" : "no", replica.node_live() ? "yes" : "no",
+               WhyUnread(replica)});
   }
 }
 

@@ -16,8 +16,8 @@
 namespace muster {
 namespace {
 
-absl::StatusOr<v1::GetAssemblyResponse> GetAssemblyView(const Invocation& invocation, Client& client,
-                                            const std::string& name) {
+absl::StatusOr<v1::GetAssemblyResponse> GetAssemblyView(const Invocation& invocation,
+                                                        Client& client, const std::string& name) {
   v1::GetAssemblyRequest request;
   request.set_name(name);
   return client.GetAssembly(request, invocation.Call());

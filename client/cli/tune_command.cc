@@ -44,7 +44,8 @@ std::vector<Value> SortedOnce(const std::vector<Value>& values) {
   return {sorted.begin(), sorted.end()};
 }
 
-absl::StatusOr<TuneOptions> ToTuneOptions(const Invocation& invocation, const TuneArguments& options) {
+absl::StatusOr<TuneOptions> ToTuneOptions(const Invocation& invocation,
+                                          const TuneArguments& options) {
   TuneOptions tune;
   MUSTER_ASSIGN_OR_RETURN(tune.destination,
                           ParseDestination(options.to, invocation.working_directory()));

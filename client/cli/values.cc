@@ -33,7 +33,8 @@ constexpr absl::string_view kRanksPrefix = "ranks:";
 constexpr double kMaxSize = 0x1.0p62;
 constexpr absl::Duration kMaxDuration = absl::Hours(24 * 366);
 
-absl::Status RefuseValue(absl::string_view text, absl::string_view what, absl::string_view example) {
+absl::Status RefuseValue(absl::string_view text, absl::string_view what,
+                         absl::string_view example) {
   return UsageError(
       absl::StrCat("\"", Printable(text.substr(0, 100)), "\" is ", what, "; ", example));
 }
@@ -126,11 +127,12 @@ absl::StatusOr<std::vector<uint32_t>> ParseShardList(absl::string_view text) {
     if (ends.size() == 2 && !ParseIndex(ends[1], last)) {
       return RefuseValue(text, "not a list of shards", kShardsExample);
     }
-    if (last < first) return RefuseValue(part, "a range that ends before it begins", kShardsExample);
+    if (last < first)
+      return RefuseValue(part, "a range that ends before it begins", kShardsExample);
     if (last >= kMaxShardsPerVersion) {
       return RefuseValue(part,
-                    absl::StrCat("beyond the last possible shard, ", kMaxShardsPerVersion - 1),
-                    kShardsExample);
+                         absl::StrCat("beyond the last possible shard, ", kMaxShardsPerVersion - 1),
+                         kShardsExample);
     }
     if (shards.size() + (last - first) > 2 * size_t{kMaxShardsPerVersion}) {
       return RefuseValue(text, "a list with too many repeats", kShardsExample);
@@ -203,7 +205,7 @@ absl::StatusOr<std::map<std::string, std::string>> ParseLabels(
     const auto [it, added] = labels.emplace(text.substr(0, equals), value);
     if (!added && it->second != value) {
       return RefuseValue(text, absl::StrCat("a second value of label ", Printable(it->first)),
-                    "a label has one value");
+                         "a label has one value");
     }
   }
   return labels;

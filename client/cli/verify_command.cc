@@ -52,7 +52,7 @@ void PrintJsonSummary(const Invocation& invocation, const std::string& name,
 }
 
 void PrintVerified(const Invocation& invocation, const std::string& name,
-                  const VerifySummary& summary) {
+                   const VerifySummary& summary) {
   for (const VerifyFault& fault : summary.faults) {
     std::string line = absl::StrCat("BAD ", fault.what, " at ", fault.where, ": ", fault.message);
     if (!fault.expected_md5.empty()) {

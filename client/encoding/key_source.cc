@@ -114,10 +114,10 @@ absl::StatusOr<std::shared_ptr<KeySource>> ReadKeyFile(const std::string& path) 
   const absl::Status read = ReadText(fd, text);
   close(fd);
   if (known && S_ISREG(state.st_mode) && (state.st_mode & 0077) != 0) {
-    return MakeError(absl::StatusCode::kFailedPrecondition, reasons::kKeyFileExposed,
-                     absl::StrCat(path,
-                                  ": not only its owner can open the key file; `chmod 600` it"),
-                     {{"path", path}});
+    return MakeError(
+        absl::StatusCode::kFailedPrecondition, reasons::kKeyFileExposed,
+        absl::StrCat(path, ": not only its owner can open the key file; `chmod 600` it"),
+        {{"path", path}});
   }
   MUSTER_RETURN_IF_ERROR(Annotate(read, path));
   absl::StatusOr<SecretKey> key = SecretKey::Parse(text.text());

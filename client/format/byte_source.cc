@@ -106,9 +106,8 @@ absl::StatusOr<std::shared_ptr<const ByteSource>> OpenFileByteSource(absl::strin
     return absl::InvalidArgumentError(
         absl::StrCat(QuoteForMessage(path), ": a path has no NUL byte"));
   }
-  MUSTER_ASSIGN_OR_RETURN(
-      OpenedFile file,
-      OpenRegularFile(name, QuoteForMessage(path), absl::StatusCode::kInvalidArgument));
+  MUSTER_ASSIGN_OR_RETURN(OpenedFile file, OpenRegularFile(name, QuoteForMessage(path),
+                                                           absl::StatusCode::kInvalidArgument));
   return std::make_shared<FileByteSource>(std::move(name), std::move(file));
 }
 

@@ -15,10 +15,7 @@
 #include "storage/base/status_macros.h"
 
 namespace muster {
-namespace {
-
-
-}  // namespace
+namespace {}  // namespace
 
 absl::string_view IndexJson::tensor_name(size_t i) const {
   return absl::string_view(names_).substr(entries_[i].name_begin, entries_[i].name_size);

@@ -263,8 +263,7 @@ class SafetensorsHeaderParser {
         fields.has_shape = true;
         MUSTER_RETURN_IF_ERROR(Annotate(ParseShape(fields.shape), key));
       } else if (key == "data_offsets") {
-        if (fields.has_offsets)
-          return absl::InvalidArgumentError("\"data_offsets\" appears twice");
+        if (fields.has_offsets) return absl::InvalidArgumentError("\"data_offsets\" appears twice");
         fields.has_offsets = true;
         MUSTER_RETURN_IF_ERROR(Annotate(ParseOffsets(fields), key));
       } else {

@@ -67,7 +67,7 @@ class PickleMachine {
     }
     if (position_ != pickle_.bytes_.size() || stack_.size() != 1 || !marks_.empty()) {
       return BrokenPickle(absl::StrCat("it ends with ", stack_.size(), " values and ",
-                                 pickle_.bytes_.size() - position_, " bytes left"));
+                                       pickle_.bytes_.size() - position_, " bytes left"));
     }
     pickle_.root_ = stack_.back();
     return std::move(pickle_);

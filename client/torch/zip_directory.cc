@@ -178,15 +178,15 @@ class Reader {
     const auto limit = static_cast<uint64_t>(end);
     if (place.offset > limit || place.size > limit - place.offset) {
       return BrokenZip(absl::StrCat("the archive's directory of ", place.size, " bytes at ",
-                                 place.offset, " is outside of its ", limit, " bytes"));
+                                    place.offset, " is outside of its ", limit, " bytes"));
     }
     if (place.size > static_cast<uint64_t>(kMaxZipDirectoryBytes)) {
       return BrokenZip(absl::StrCat("the archive's directory has ", place.size, " bytes, at most ",
-                                 kMaxZipDirectoryBytes, " are read"));
+                                    kMaxZipDirectoryBytes, " are read"));
     }
     if (place.count > place.size / static_cast<uint64_t>(kCentralBytes)) {
       return BrokenZip(absl::StrCat("the archive's directory of ", place.size,
-                                 " bytes can't have the ", place.count, " entries it names"));
+                                    " bytes can't have the ", place.count, " entries it names"));
     }
     return place;
   }
@@ -205,15 +205,16 @@ class Reader {
   absl::Status ReadEntry(absl::string_view& rest) {
     constexpr auto kFixed = static_cast<size_t>(kCentralBytes);
     if (rest.size() < kFixed || rest.substr(0, 4) != kCentralSignature) {
-      return BrokenZip(absl::StrCat("entry ", found_.size(), " of the archive's directory is broken"));
+      return BrokenZip(
+          absl::StrCat("entry ", found_.size(), " of the archive's directory is broken"));
     }
     const uint64_t name_size = Number(rest, 28, 2);
     const uint64_t extra_size = Number(rest, 30, 2);
     const uint64_t length = kFixed + name_size + extra_size + Number(rest, 32, 2);
     if (length > rest.size() || name_size == 0 || name_size > kMaxZipNameBytes) {
       return BrokenZip(absl::StrCat("entry ", found_.size(),
-                                 " of the archive's directory has a name of ", name_size,
-                                 " bytes and ", length, " bytes in all"));
+                                    " of the archive's directory has a name of ", name_size,
+                                    " bytes and ", length, " bytes in all"));
     }
     Found found;
     found.entry.name = std::string(rest.substr(kFixed, name_size));
@@ -228,7 +229,7 @@ class Reader {
     if (!Resolve64(size, record) || !Resolve64(packed, record) || !Resolve64(offset, record) ||
         packed != size || size > limit || offset > limit) {
       return BrokenZip(absl::StrCat("entry ", QuoteForMessage(found.entry.name), " has ", size,
-                                 " bytes, ", packed, " stored, at ", offset, " of ", limit));
+                                    " bytes, ", packed, " stored, at ", offset, " of ", limit));
     }
     found.entry.size_bytes = static_cast<int64_t>(size);
     found.header_offset = static_cast<int64_t>(offset);
@@ -258,8 +259,8 @@ class Reader {
       const std::string& name = found.entry.name;
       if (found.header_offset < end) {
         return BrokenZip(absl::StrCat("entry ", QuoteForMessage(name), " at ", found.header_offset,
-                                   " overlaps ", QuoteForMessage(*before), ", which ends at ",
-                                   end));
+                                      " overlaps ", QuoteForMessage(*before), ", which ends at ",
+                                      end));
       }
       MUSTER_RETURN_IF_ERROR(ReadLocal(found, directory_offset));
       end = found.entry.offset_bytes + found.entry.size_bytes;
@@ -273,7 +274,7 @@ class Reader {
     const auto name_size = static_cast<int64_t>(found.entry.name.size());
     if (directory_offset - found.header_offset < kLocalBytes + name_size) {
       return BrokenZip(absl::StrCat("entry ", quoted, " at ", found.header_offset,
-                                 " does not end before the archive's directory"));
+                                    " does not end before the archive's directory"));
     }
     MUSTER_ASSIGN_OR_RETURN(const std::string header,
                             ReadBytes(source_, found.header_offset, kLocalBytes + name_size));
@@ -282,15 +283,16 @@ class Reader {
         header.compare(static_cast<size_t>(kLocalBytes), std::string::npos, found.entry.name) !=
             0 ||
         Number(header, 8, 2) != 0 || Number(header, 6, 2) != found.flags) {
-      return BrokenZip(absl::StrCat("entry ", quoted, " has another name or form in its own header"));
+      return BrokenZip(
+          absl::StrCat("entry ", quoted, " has another name or form in its own header"));
     }
     const auto extra_size = static_cast<int64_t>(Number(header, 28, 2));
     found.entry.offset_bytes = found.header_offset + kLocalBytes + name_size + extra_size;
     if (found.entry.offset_bytes > directory_offset ||
         found.entry.size_bytes > directory_offset - found.entry.offset_bytes) {
       return BrokenZip(absl::StrCat("entry ", quoted, " of ", found.entry.size_bytes, " bytes at ",
-                                 found.entry.offset_bytes,
-                                 " does not end before the archive's directory"));
+                                    found.entry.offset_bytes,
+                                    " does not end before the archive's directory"));
     }
     return CheckSizes(found, header, extra_size);
   }
@@ -315,8 +317,8 @@ class Reader {
     const auto expected = static_cast<uint64_t>(found.entry.size_bytes);
     if (crc == found.entry.crc32 && packed == expected && size == expected) return absl::OkStatus();
     return BrokenZip(absl::StrCat("entry ", QuoteForMessage(found.entry.name), " has ", size,
-                               " bytes in its own header and ", expected,
-                               " in the archive's directory, or another CRC-32"));
+                                  " bytes in its own header and ", expected,
+                                  " in the archive's directory, or another CRC-32"));
   }
 
   const ByteSource& source_;

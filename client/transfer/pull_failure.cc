@@ -91,7 +91,8 @@ bool IsOfNode(const PullFailure& failure) {
 }
 
 PullFailure NodeFailure(const absl::Status& status) {
-  const bool full = absl::IsResourceExhausted(status) && ReasonOf(status) != reasons::kTooManyOpenFiles;
+  const bool full =
+      absl::IsResourceExhausted(status) && ReasonOf(status) != reasons::kTooManyOpenFiles;
   return {.code = full ? ShardFailure::NO_SPACE : ShardFailure::NODE_ERROR,
           .message = std::string(status.message()),
           .status_code = status.code()};

@@ -263,13 +263,12 @@ void ContiguousPlanner::ReportStuck() {
     const std::string shortage = tilings_.DescribeShortage(largest);
     BlockedMove blocked;
     blocked.node = node;
-    blocked.message =
-        absl::StrCat("shard ", largest, " (", FormatBytes(state_.size_of(largest)),
-                     ") can't leave ", state_.input().nodes[node].name, ": ",
-                     shortage.empty()
-                         ? "no other node has it READY or can take a run that includes it"
+    blocked.message = absl::StrCat(
+        "shard ", largest, " (", FormatBytes(state_.size_of(largest)), ") can't leave ",
+        state_.input().nodes[node].name, ": ",
+        shortage.empty() ? "no other node has it READY or can take a run that includes it"
                          : absl::StrCat("it ", shortage),
-                     FormatOthers(stuck_[node].size()));
+        FormatOthers(stuck_[node].size()));
     for (const uint32_t shard : stuck_[node]) blocked.shards.push_back(ShardIndex(shard));
     state_.AddBlocked(std::move(blocked));
   }

@@ -117,7 +117,7 @@ Draft::Fingerprint CompanionFingerprint(const v1::Companion& companion) {
 }
 
 void TellOfVersion(const Version& version, v1::Event::Kind kind, absl::string_view old_state,
-          absl::string_view new_state, Transaction& tx) {
+                   absl::string_view new_state, Transaction& tx) {
   v1::Event event;
   event.set_kind(kind);
   event.set_model_version(version.row.name());
@@ -349,11 +349,11 @@ absl::Status Catalogue::Add(const AddCompanion& command, Transaction& tx) {
   if (present != version->companions.end() && present->second == content) return absl::OkStatus();
   if (version->draft == nullptr) return NotDraft(*version);
   if (present != version->companions.end()) {
-    return MakeError(absl::StatusCode::kAlreadyExists, reasons::kCompanionExists,
-                     absl::StrCat(version->row.name(), " already has a companion '",
-                                  companion.path(),
-                                  "' with different content: delete the draft to start over"),
-                     {{"name", version->row.name()}, {"path", companion.path()}});
+    return MakeError(
+        absl::StatusCode::kAlreadyExists, reasons::kCompanionExists,
+        absl::StrCat(version->row.name(), " already has a companion '", companion.path(),
+                     "' with different content: delete the draft to start over"),
+        {{"name", version->row.name()}, {"path", companion.path()}});
   }
   if (version->companions.size() >= version->row.companion_count()) {
     return InvalidField("companions", absl::StrCat(version->companions.size() + 1),
@@ -491,8 +491,8 @@ absl::Status Catalogue::Delete(const v1::DeleteModelVersionRequest& request, Tra
 }
 
 void Catalogue::Erase(Version& version, Transaction& tx) {
-  TellOfVersion(version, v1::Event::VERSION_DELETED, v1::ModelVersion::State_Name(version.row.state()),
-       "GONE", tx);
+  TellOfVersion(version, v1::Event::VERSION_DELETED,
+                v1::ModelVersion::State_Name(version.row.state()), "GONE", tx);
   tx.Delete(VersionKey(version.uid));
   tx.DeletePrefix(AllShardsPrefix(version.uid));
   tx.DeletePrefix(AllPiecesPrefix(version.uid));

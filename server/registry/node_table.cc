@@ -45,7 +45,8 @@ absl::string_view StateName(const Node& node) {
   return node.row.lost() ? "LOST" : "LIVE";
 }
 
-void TellOfNode(const Node& node, v1::Event::Kind kind, absl::string_view old_state, Transaction& tx) {
+void TellOfNode(const Node& node, v1::Event::Kind kind, absl::string_view old_state,
+                Transaction& tx) {
   v1::Event event;
   event.set_kind(kind);
   event.set_node(node.row.name());

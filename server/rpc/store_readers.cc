@@ -24,12 +24,12 @@ StoreReaders::~StoreReaders() {
 absl::Status StoreReaders::Submit(std::function<void()> work) {
   MutexLock lock(mutex_);
   if (queue_.size() >= queue_limit_) {
-    return WithDetail(absl::ResourceExhaustedError(absl::StrCat(
-                          "the server is overloaded: ", queue_limit_,
-                          " reads are already waiting")),
-                      ErrorDetail{reasons::kReadersBusy,
-                                  {{"limit", absl::StrCat(queue_limit_)}},
-                                  absl::Milliseconds(200)});
+    return WithDetail(
+        absl::ResourceExhaustedError(
+            absl::StrCat("the server is overloaded: ", queue_limit_, " reads are already waiting")),
+        ErrorDetail{reasons::kReadersBusy,
+                    {{"limit", absl::StrCat(queue_limit_)}},
+                    absl::Milliseconds(200)});
   }
   queue_.push_back(std::move(work));
   changed_.NotifyOne();

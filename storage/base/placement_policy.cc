@@ -6,7 +6,10 @@ namespace muster {
 namespace {
 
 constexpr PolicyTraits kPolicies[] = {
-    {.policy = PlacementPolicy::kFull, .name = "FULL", .summary = "every node gets all", .holds_all = true},
+    {.policy = PlacementPolicy::kFull,
+     .name = "FULL",
+     .summary = "every node gets all",
+     .holds_all = true},
     {.policy = PlacementPolicy::kBalanced,
      .name = "BALANCED",
      .summary = "split by bytes within the capacities",
@@ -44,7 +47,8 @@ PlacementPolicy PolicyOf(int number) {
 }
 
 ClaimKind ClaimKindOf(int number) {
-  const bool known = number >= static_cast<int>(ClaimKind::kAny) && number <= static_cast<int>(ClaimKind::kRanks);
+  const bool known =
+      number >= static_cast<int>(ClaimKind::kAny) && number <= static_cast<int>(ClaimKind::kRanks);
   return known ? static_cast<ClaimKind>(number) : ClaimKind::kAny;
 }
 
@@ -54,7 +58,8 @@ ClaimKind MeaningOf(PlacementPolicy policy, ClaimKind claim) {
   return traits.claims_decide ? claim : ClaimKind::kAny;
 }
 
-bool Covers(ClaimKind meaning, absl::Span<const uint32_t> numbers, uint32_t shard, std::optional<uint32_t> rank) {
+bool Covers(ClaimKind meaning, absl::Span<const uint32_t> numbers, uint32_t shard,
+            std::optional<uint32_t> rank) {
   switch (meaning) {
     case ClaimKind::kAny:
       return false;

@@ -58,7 +58,8 @@ ClaimKind MeaningOf(PlacementPolicy policy, ClaimKind claim);
 
 // Whether a claim of that meaning covers a shard. `numbers` are those of the claim, ascending: shards of kShards, ranks of
 // kRanks. kAny covers none.
-bool Covers(ClaimKind meaning, absl::Span<const uint32_t> numbers, uint32_t shard, std::optional<uint32_t> rank);
+bool Covers(ClaimKind meaning, absl::Span<const uint32_t> numbers, uint32_t shard,
+            std::optional<uint32_t> rank);
 
 }  // namespace muster
 

@@ -59,8 +59,8 @@ absl::Status CopyThroughMemory(CopyEnd from, CopyEnd to, int64_t length,
 absl::Status CheckRegularFile(const struct stat& info, absl::string_view name,
                               absl::StatusCode other_kind) {
   if (S_ISREG(info.st_mode)) return absl::OkStatus();
-  return absl::Status(other_kind, absl::StrCat(name, ": is ", KindOf(info.st_mode),
-                                               ", not a regular file"));
+  return absl::Status(other_kind,
+                      absl::StrCat(name, ": is ", KindOf(info.st_mode), ", not a regular file"));
 }
 
 absl::StatusOr<struct stat> StatOf(int fd, absl::string_view path) {

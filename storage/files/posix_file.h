@@ -29,9 +29,8 @@ absl::StatusOr<OpenedFile> OpenRegularFile(
     absl::StatusCode other_kind = absl::StatusCode::kFailedPrecondition);
 
 // `other_kind`, with a message that says what it is, unless `info` is that of a regular file.
-absl::Status CheckRegularFile(
-    const struct stat& info, absl::string_view name,
-    absl::StatusCode other_kind = absl::StatusCode::kFailedPrecondition);
+absl::Status CheckRegularFile(const struct stat& info, absl::string_view name,
+                              absl::StatusCode other_kind = absl::StatusCode::kFailedPrecondition);
 
 absl::StatusOr<struct stat> StatOf(int fd, absl::string_view path);
 

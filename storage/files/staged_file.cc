@@ -151,8 +151,8 @@ absl::StatusOr<StagedDirectory> StagedDirectory::Create(absl::string_view path) 
   std::error_code error;
   const fs::file_status status = fs::symlink_status(final_path, error);
   if (fs::exists(status) && !(fs::is_directory(status) && fs::is_empty(final_path, error))) {
-    return absl::AlreadyExistsError(absl::StrCat(
-        QuoteForMessage(path), ": already exists; remove it or choose another name"));
+    return absl::AlreadyExistsError(
+        absl::StrCat(QuoteForMessage(path), ": already exists; remove it or choose another name"));
   }
   std::string temporary_path;
   int attempt = 0;

@@ -56,10 +56,9 @@ ObjectInfo InfoOf(const struct stat& info) {
 absl::StatusOr<std::unique_ptr<ObjectWriter>> NewFileObjectWriter(
     Random& random, FileDestination destination, const ObjectStore::WriteOptions& options) {
   std::string uri = destination.shown;
-  MUSTER_ASSIGN_OR_RETURN(
-      StagedFile file, StagedFile::Create(std::move(destination), [&random] {
-        return absl::StrCat(kTemporaryPrefix, random.NextId());
-      }));
+  MUSTER_ASSIGN_OR_RETURN(StagedFile file, StagedFile::Create(std::move(destination), [&random] {
+                            return absl::StrCat(kTemporaryPrefix, random.NextId());
+                          }));
   MUSTER_RETURN_IF_ERROR(file.Reserve(options.size_bytes));
   return std::make_unique<FileObjectWriter>(std::move(uri), std::move(file), options);
 }

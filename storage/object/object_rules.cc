@@ -83,13 +83,13 @@ absl::Status WriteTracker::Begin(int64_t offset, size_t bytes) {
   const int64_t size = options_.size_bytes;
   if (offset < 0 || offset > size || bytes > static_cast<uint64_t>(size - offset)) {
     return RefuseKey(uri_, absl::StrCat("write of ", bytes, " bytes at offset ", offset,
-                                     " is outside the announced size ", size));
+                                        " is outside the announced size ", size));
   }
   const int64_t end = offset + static_cast<int64_t>(bytes);
   const int64_t part = options_.part_size_bytes;
   if (offset % part != 0 || (end % part != 0 && end != size)) {
     return RefuseKey(uri_, absl::StrCat("write of ", bytes, " bytes at offset ", offset,
-                                     " is not on boundaries of ", part, " bytes"));
+                                        " is not on boundaries of ", part, " bytes"));
   }
   MutexLock lock(mutex_);
   if (closed_) {
@@ -98,7 +98,7 @@ absl::Status WriteTracker::Begin(int64_t offset, size_t bytes) {
   if (bytes == 0) return absl::OkStatus();
   if (Meets(pending_, offset, end) || Meets(stored_, offset, end)) {
     return RefuseKey(uri_, absl::StrCat("write of ", bytes, " bytes at offset ", offset,
-                                     " overlaps an earlier one"));
+                                        " overlaps an earlier one"));
   }
   pending_.emplace(offset, end);
   return absl::OkStatus();

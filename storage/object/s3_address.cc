@@ -73,9 +73,9 @@ absl::StatusOr<S3Address> S3AddressFor(absl::string_view bucket,
                             SettingOf(profile, "region"), "us-east-1"});
   for (const char c : address.region) {
     if (absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '-' || c == '_') continue;
-    return absl::InvalidArgumentError(
-        absl::StrCat("AWS_REGION is \"", absl::CHexEscape(address.region),
-                     "\", which is not the name of a region"));
+    return absl::InvalidArgumentError(absl::StrCat("AWS_REGION is \"",
+                                                   absl::CHexEscape(address.region),
+                                                   "\", which is not the name of a region"));
   }
   const std::string endpoint =
       FirstOf({environment("AWS_ENDPOINT_URL_S3"), environment("AWS_ENDPOINT_URL"),

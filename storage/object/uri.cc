@@ -126,13 +126,15 @@ absl::StatusOr<Uri> ParseUri(absl::string_view text) {
     return RefuseUri(text, "has a user or a password; credentials don't belong in a URI");
   }
   if (!IsAuthority(authority)) {
-    return RefuseUri(text, "has a character between \"://\" and the path that is not allowed there");
+    return RefuseUri(text,
+                     "has a character between \"://\" and the path that is not allowed there");
   }
   Uri uri;
   uri.scheme = absl::AsciiStrToLower(text.substr(0, scheme_end));
   uri.authority = std::string(authority);
   if (slash < rest.size() && !Decode(rest.substr(slash + 1), uri.path)) {
-    return RefuseUri(text, "has a '%' without two hex digits after it; write %25 for a percent sign");
+    return RefuseUri(text,
+                     "has a '%' without two hex digits after it; write %25 for a percent sign");
   }
   const absl::string_view fault = PathFault(uri.path);
   if (!fault.empty()) return RefuseUri(text, fault);

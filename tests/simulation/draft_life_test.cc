@@ -54,7 +54,8 @@ TEST(DraftLifeTest, RepeatOfAStagedShardOfACommittedVersionSucceeds) {
   shard.set_root(Md5ToHex(Md5Of(md5s)));
   const std::vector<Command> add = {
       StagePieces{kDraftVersion, ShardIndex(0), 0, md5s.substr(0, size_t{16} * kPiecesPerRow)},
-      StagePieces{kDraftVersion, ShardIndex(0), 1, md5s.substr(0, 16)}, AddShard{kDraftVersion, shard, true}};
+      StagePieces{kDraftVersion, ShardIndex(0), 1, md5s.substr(0, 16)},
+      AddShard{kDraftVersion, shard, true}};
   MUSTER_ASSERT_OK(core.Do(Draft(1)).status);
   MUSTER_ASSERT_OK(core.Do(add).status);
   v1::CommitModelVersionRequest commit;
@@ -70,7 +71,8 @@ TEST(DraftLifeTest, RepeatOfAStagedShardOfACommittedVersionSucceeds) {
 TEST(DraftLifeTest, ShardsBeyondTheBytesOfAVersionAreInvalid) {
   CoreUnderTest core;
   MUSTER_ASSERT_OK(core.Do(Draft(2)).status);
-  MUSTER_ASSERT_OK(core.Do(AddShard{kDraftVersion, SimpleShard(0, kMaxVersionBytes - 5), false}).status);
+  MUSTER_ASSERT_OK(
+      core.Do(AddShard{kDraftVersion, SimpleShard(0, kMaxVersionBytes - 5), false}).status);
 
   EXPECT_THAT(core.Do(AddShard{kDraftVersion, SimpleShard(1, 6), false}).status,
               ErrorIs(absl::StatusCode::kInvalidArgument, "INVALID_FIELD"));

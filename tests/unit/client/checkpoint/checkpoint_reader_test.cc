@@ -187,8 +187,8 @@ TEST(TensorCheckpointTest, LinkOutOfTheDirectoryIsNeverRead) {
       LeftOutPaths(*checkpoint),
       ElementsAre(Pair("around", "a link that leads in a circle"),
                   Pair("dangling.json", "a link to nothing"),
-                  Pair("leak.json", "a link out of the directory"), Pair("pipe", "not a regular file"),
-                  Pair("up", "a link out of the directory")));
+                  Pair("leak.json", "a link out of the directory"),
+                  Pair("pipe", "not a regular file"), Pair("up", "a link out of the directory")));
 
   std::filesystem::create_symlink("../outside.safetensors", directory.Path("m/o.safetensors"));
   directory.Write(std::string("m/") + kIndex,

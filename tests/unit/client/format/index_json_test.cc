@@ -53,7 +53,8 @@ TEST(IndexJsonTest, BadIndexIsRefusedNamingTheFault) {
   EXPECT_THAT(ParseIndex(R"({"weight_map":[]})"), refused("weight_map"));
   EXPECT_THAT(ParseIndex(R"({"weight_map":{"a":1}})"), refused("weight_map"));
   EXPECT_THAT(ParseIndex(R"({"weight_map":{},"weight_map":{}})"), refused("twice"));
-  EXPECT_THAT(ParseIndex(R"({"weight_map":{"a":"f","a":"g"}})"), refused("tensor \"a\" appears twice"));
+  EXPECT_THAT(ParseIndex(R"({"weight_map":{"a":"f","a":"g"}})"),
+              refused("tensor \"a\" appears twice"));
   EXPECT_THAT(ParseIndex(R"({"weight_map":{"a":"f"}} {})"), refused("expected the end"));
   EXPECT_THAT(ParseIndex(absl::StrCat(R"({"m":)", std::string(1'000'000, '['))),
               refused("nested deeper"));
@@ -73,7 +74,8 @@ TEST(IndexJsonTest, EveryPrefixIsRefused) {
       R"({"metadata":{"total_size":1.5e3},"weight_map":{"a":"f","b":"g\u00e9"}})";
   MUSTER_ASSERT_OK(ParseIndex(whole));
   for (size_t size = 0; size < whole.size(); ++size) {
-    EXPECT_THAT(ParseIndex(whole.substr(0, size)), StatusIs(absl::StatusCode::kInvalidArgument)) << size;
+    EXPECT_THAT(ParseIndex(whole.substr(0, size)), StatusIs(absl::StatusCode::kInvalidArgument))
+        << size;
   }
 }
 

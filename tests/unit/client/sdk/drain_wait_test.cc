@@ -34,7 +34,8 @@ class DrainWaitTest : public testing::Test {
           return absl::OkStatus();
         });
     fake_.OnStream<v1::WatchEventsRequest, v1::WatchEventsResponse>(
-        kWatchDrain, [this](const auto& request, const Send& send, const CallOptions&) -> absl::Status {
+        kWatchDrain,
+        [this](const auto& request, const Send& send, const CallOptions&) -> absl::Status {
           starts_.push_back(request.start_revision());
           EXPECT_EQ(request.filter().node(), "nodes/n1");
           return starts_.size() > plays_.size() ? absl::UnavailableError("no server")

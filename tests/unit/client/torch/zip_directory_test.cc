@@ -38,7 +38,8 @@ TEST(ZipDirectoryTest, EntriesWhoseSizesFollowTheDataAreFound) {
   std::vector<ZipItem> items = Items();
   for (ZipItem& item : items) item.flags = 0x0808;
 
-  EXPECT_THAT(ZipContents(ZipArchive(items)), ElementsAre("a/data.pkl=pickle", "a/data/0=0123456789"));
+  EXPECT_THAT(ZipContents(ZipArchive(items)),
+              ElementsAre("a/data.pkl=pickle", "a/data/0=0123456789"));
 }
 
 TEST(ZipDirectoryTest, Zip64RecordsAreFollowed) {

@@ -73,7 +73,8 @@ TEST_F(TunerTest, EveryCombinationIsPublishedAndLoadedAndNothingIsLeft) {
   EXPECT_THAT(results->notes, IsEmpty());
   EXPECT_THAT(results->publish, SizeIs(4));
   EXPECT_THAT(results->load, SizeIs(8));
-  EXPECT_EQ(results->publish.front().piece_size_bytes, 8 * kTunedMiB) << "the usual size comes first";
+  EXPECT_EQ(results->publish.front().piece_size_bytes, 8 * kTunedMiB)
+      << "the usual size comes first";
   EXPECT_EQ(results->sample_bytes, 2'800'020);
   EXPECT_EQ(planned, 4 * 3 * results->sample_bytes);
   // Headers of the shards come on top.

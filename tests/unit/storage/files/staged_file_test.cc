@@ -153,9 +153,8 @@ TEST_F(StagedFileTest, ModeIsThatOfTheUmask) {
 TEST_F(StagedFileTest, OpenDirectoryAndNamesOfTheCallerAreUsed) {
   Write("tmp-0", "another's");
   int names = 0;
-  absl::StatusOr<StagedFile> file =
-      StagedFile::Create({OpenDirectory(), "f", "shown"},
-                         [&names] { return "tmp-" + std::to_string(names++); });
+  absl::StatusOr<StagedFile> file = StagedFile::Create(
+      {OpenDirectory(), "f", "shown"}, [&names] { return "tmp-" + std::to_string(names++); });
   MUSTER_ASSERT_OK(file);
   EXPECT_THAT(Names(), ElementsAre("tmp-0", "tmp-1"));
   MUSTER_ASSERT_OK(file->Write(0, "x"));
