@@ -115,7 +115,8 @@ void AddTensors(std::vector<HostileTorchFile>& files) {
                    WithTensor(PickledStorage("FloatStorage", "0", kHuge), 0, {4}, {1}),
                    "the pickle says"});
   files.push_back({"StorageSaysNegative",
-                   WithTensor(PickledStorage("FloatStorage", "0", -4), 0, {4}, {1}), "no storage"});
+                   WithTensor(PickledStorage("FloatStorage", "0", -4), 0, {4}, {1}),
+                   "does not name a storage"});
   files.push_back({"StorageIsMissing",
                    WithTensor(PickledStorage("FloatStorage", "9", 4), 0, {4}, {1}),
                    "not in the archive"});
