@@ -334,7 +334,12 @@ absl::Status CheckClaim(const v1::Claim& claim, uint32_t shard_count) {
     case v1::Claim::ALL:
       if (claim.shards().empty() && claim.ranks().empty()) return absl::OkStatus();
       return InvalidField("claim", "", "no shards or ranks with ANY or ALL");
+    // The whole claim is stored, so that a list which means nothing is refused rather than left unread.
     case v1::Claim::SHARDS: {
+      if (!claim.ranks().empty()) {
+        return InvalidField("ranks", absl::StrCat(claim.ranks_size(), " ranks"),
+                            "none with SHARDS");
+      }
       if (claim.shards().empty()) return InvalidField("shards", "", "at least one with SHARDS");
       if (claim.shards_size() > kMaxClaimedShards) {
         return InvalidField("shards", absl::StrCat(claim.shards_size(), " shards"),
@@ -353,6 +358,10 @@ absl::Status CheckClaim(const v1::Claim& claim, uint32_t shard_count) {
           {{"shards", list}, {"shard_count", absl::StrCat(shard_count)}});
     }
     case v1::Claim::RANKS:
+      if (!claim.shards().empty()) {
+        return InvalidField("shards", absl::StrCat(claim.shards_size(), " shards"),
+                            "none with RANKS");
+      }
       if (claim.ranks().empty()) return InvalidField("ranks", "", "at least one with RANKS");
       if (claim.ranks_size() <= kMaxClaimedShards) return absl::OkStatus();
       return InvalidField("ranks", absl::StrCat(claim.ranks_size(), " ranks"),

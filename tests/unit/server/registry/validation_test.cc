@@ -218,9 +218,26 @@ TEST(ValidationTest, ClaimHasToFitItsKind) {
   claim.set_kind(v1::Claim::ALL);
   EXPECT_THAT(CheckClaim(claim, 3), IsInvalid("claim"));
   claim.set_kind(v1::Claim::RANKS);
+  EXPECT_THAT(CheckClaim(claim, 3), IsInvalid("shards"));
+  claim.clear_shards();
   EXPECT_THAT(CheckClaim(claim, 3), IsInvalid("ranks"));
   claim.add_ranks(0);
   MUSTER_EXPECT_OK(CheckClaim(claim, 3));
+}
+
+// A claim is stored whole: 200,000 ranks beside one shard once made a row that the store refused.
+TEST(ValidationTest, ListOfAnotherKindIsRefused) {
+  v1::Claim claim;
+  claim.set_kind(v1::Claim::SHARDS);
+  claim.add_shards(0);
+  claim.add_ranks(0);
+  EXPECT_THAT(CheckClaim(claim, 1), IsInvalid("ranks"));
+  claim.set_kind(v1::Claim::RANKS);
+  EXPECT_THAT(CheckClaim(claim, 1), IsInvalid("shards"));
+  claim.set_kind(v1::Claim::ANY);
+  EXPECT_THAT(CheckClaim(claim, 1), IsInvalid("claim"));
+  claim.clear_shards();
+  EXPECT_THAT(CheckClaim(claim, 1), IsInvalid("claim"));
 }
 
 TEST(ValidationTest, InventoryIsSixteenBytesAShardAndTenThousandShardsAtMost) {
