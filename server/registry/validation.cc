@@ -371,6 +371,16 @@ absl::Status CheckClaim(const v1::Claim& claim, uint32_t shard_count) {
   }
 }
 
+namespace {
+
+// Enums are open on the wire: any number arrives, and would be kept.
+absl::Status CheckFailureCode(absl::string_view field, int code) {
+  if (v1::ShardFailure::Code_IsValid(code)) return absl::OkStatus();
+  return InvalidField(field, absl::StrCat(code), "a code of ShardFailure, or none");
+}
+
+}  // namespace
+
 absl::Status CheckReports(const v1::ReportShardsRequest& request) {
   if (request.reports().empty() || request.reports_size() > kMaxItemsPerCall) {
     return InvalidField("reports", absl::StrCat(request.reports_size(), " reports"),
@@ -390,6 +400,10 @@ absl::Status CheckReports(const v1::ReportShardsRequest& request) {
       return InvalidField("locations", absl::StrCat(report.locations_size()),
                           absl::StrCat("at most ", kMaxLocationsPerShard, " a report"));
     }
+    MUSTER_RETURN_IF_ERROR(CheckFailureCode("failure.code", report.failure().code()));
+    for (const v1::LocationReport& location : report.locations()) {
+      MUSTER_RETURN_IF_ERROR(CheckFailureCode("locations.code", location.code()));
+    }
     if (!seen.insert(report.shard()).second) {
       return InvalidField("shard", absl::StrCat(report.shard()), "each shard at most once a call");
     }
@@ -408,6 +422,11 @@ absl::Status CheckEventFilter(const v1::EventFilter& filter) {
   if (filter.kinds_size() > kMaxFilterKinds) {
     return InvalidField("kinds", absl::StrCat(filter.kinds_size(), " kinds"),
                         absl::StrCat("at most ", kMaxFilterKinds));
+  }
+  for (const int kind : filter.kinds()) {
+    if (!v1::Event::Kind_IsValid(kind)) {
+      return InvalidField("kinds", absl::StrCat(kind), "kinds of events that this server knows");
+    }
   }
   return absl::OkStatus();
 }

@@ -240,6 +240,35 @@ TEST(ValidationTest, ListOfAnotherKindIsRefused) {
   EXPECT_THAT(CheckClaim(claim, 1), IsInvalid("claim"));
 }
 
+TEST(ValidationTest, UnknownEnumValuesAreRefused) {
+  for (const int unknown : {-1, 7, 1'000'000}) {
+    v1::ReportShardsRequest reports = Report(kAssembly, "nodes/n1", 1, 1, {0});
+    v1::ShardReport& report = *reports.mutable_reports(0);
+    MUSTER_EXPECT_OK(CheckReports(reports));
+    report.mutable_failure()->set_code(static_cast<v1::ShardFailure::Code>(unknown));
+    EXPECT_THAT(CheckReports(reports), IsInvalid("failure.code")) << unknown;
+    report.mutable_failure()->set_code(v1::ShardFailure::NODE_ERROR);
+    report.add_locations()->set_code(static_cast<v1::ShardFailure::Code>(unknown));
+    EXPECT_THAT(CheckReports(reports), IsInvalid("locations.code")) << unknown;
+    report.mutable_locations(0)->set_code(v1::ShardFailure::UNREADABLE);
+    MUSTER_EXPECT_OK(CheckReports(reports));
+    report.set_state(static_cast<v1::ShardReport::State>(unknown));
+    EXPECT_THAT(CheckReports(reports), IsInvalid("state")) << unknown;
+
+    v1::Assembly assembly = CreateAssembly(kAssembly, kVersion, v1::Assembly::FULL).assembly();
+    assembly.set_policy(static_cast<v1::Assembly::Policy>(unknown));
+    EXPECT_THAT(CheckAssembly(assembly), IsInvalid("policy")) << unknown;
+    v1::Claim claim;
+    claim.set_kind(static_cast<v1::Claim::Kind>(unknown));
+    EXPECT_THAT(CheckClaim(claim, 1), IsInvalid("claim")) << unknown;
+  }
+  v1::EventFilter filter;
+  filter.add_kinds(v1::Event::NODE_LOST);
+  MUSTER_EXPECT_OK(CheckEventFilter(filter));
+  filter.add_kinds(static_cast<v1::Event::Kind>(-1));
+  EXPECT_THAT(CheckEventFilter(filter), IsInvalid("kinds"));
+}
+
 TEST(ValidationTest, InventoryIsSixteenBytesAShardAndTenThousandShardsAtMost) {
   v1::RegisterNodeRequest request = RegisterNode("nodes/n1");
   for (const auto& [bytes, valid] : {std::pair(0, true), std::pair(16, true), std::pair(17, false),
