@@ -9,6 +9,7 @@
 #include "absl/strings/strip.h"
 #include "server/placement/placement.h"
 #include "server/registry/limits.h"
+#include "server/registry/member_rows.h"
 #include "storage/base/limits.h"
 #include "storage/base/placement_policy.h"
 #include "storage/base/status_macros.h"
@@ -20,9 +21,6 @@ namespace v1 = muster::v1;
 
 // ApplyPlan writes the assembly's row, the revision's and a range delete besides the members'.
 constexpr size_t kMembersPerCommand = kMaxRowsPerCommand - 8;
-// An assignment takes at most about this many bytes of its row: two numbers of a run.
-constexpr size_t kBytesPerAssignment = 6;
-
 PlanClaim PlanClaimOf(const v1::Claim& claim) {
   PlanClaim out;
   out.kind = ClaimKindOf(claim.kind());
@@ -192,6 +190,11 @@ bool SameBlocked(const std::vector<PlannedAssembly::Blocked>& a,
   });
 }
 
+// At most, of the member's row: the registry fits what is bigger.
+size_t RowBytes(const PlannedAssembly::Member& member) {
+  return std::min(MemberRowBound(member.assignments, member.replaces), kMaxMemberRowBytes);
+}
+
 // A plan that fits one transaction is one ApplyPlan, with the members that change. A larger one is
 // staged: rows of all members under a new generation, in several transactions that nobody sees, and
 // an ApplyPlan that makes them the assembly's by one row. A crash in between leaves rows that no
@@ -203,7 +206,7 @@ std::vector<Command> CommandsFor(std::shared_ptr<const PlannedAssembly> plan) {
   size_t begin = 0;
   size_t bytes = 0;
   for (size_t i = 0; plan->staged && i < plan->members.size(); ++i) {
-    bytes += plan->members[i].assignments.size() * kBytesPerAssignment;
+    bytes += RowBytes(plan->members[i]);
     const bool last = i + 1 == plan->members.size();
     if (last || i + 1 - begin == kMembersPerCommand || bytes > kMaxBytesPerCommand / 2) {
       commands.push_back(StagePlan{plan, begin, i + 1});
@@ -275,10 +278,10 @@ absl::StatusOr<std::optional<std::vector<Command>>> MakePlanCommands(PlanTask ta
   }
   size_t changed = 0;
   size_t bytes = 0;
-  for (const NodePlan& node : plan.nodes) {
-    if (!node.changed) continue;
+  for (size_t i = 0; i < plan.nodes.size(); ++i) {
+    if (!plan.nodes[i].changed) continue;
     ++changed;
-    bytes += node.assignments.size() * kBytesPerAssignment;
+    bytes += RowBytes(PlannedMember(task.input.nodes[i], plan.nodes[i]));
   }
   // A staged plan replaces all rows of the plan before, so it has every member, changed or not.
   planned->staged = changed > kMembersPerCommand || bytes > kMaxBytesPerCommand / 2;

@@ -143,6 +143,8 @@ class Assembly {
 
   // The rows of one member.
   muster::store::AssignmentRow AssignmentRowOf(const Member& member) const;
+  // Where it would not fit it says less of failures, then nothing of what is being fetched or has
+  // failed: after a restart that is PENDING until the node reports again. READY is always there.
   muster::store::ReadinessRow ReadinessRowOf(const Member& member) const;
   // Takes up a stored ReadinessRow; entries without an assignment are dropped.
   absl::Status LoadReadiness(const std::string& node, const muster::store::ReadinessRow& row);
@@ -171,6 +173,9 @@ class Assembly {
   void SetState(Member& member, size_t position, muster::v1::ShardReport::State state);
   // Drops what is known of the failure of a shard.
   void ClearFailure(Member& member, uint32_t shard);
+  // How much a ReadinessRow says, most first.
+  enum class Detail { kAll, kCodes, kReady };
+  muster::store::ReadinessRow ReadinessRowOf(const Member& member, Detail detail) const;
   // Whether it says more than a code; few that do are kept.
   static bool HasDetails(const muster::v1::ShardFailure& failure);
   // Takes a report over; false when it says nothing new.

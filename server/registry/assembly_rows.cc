@@ -5,6 +5,7 @@
 
 #include "server/registry/assembly.h"
 #include "server/registry/index_runs.h"
+#include "server/registry/limits.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
@@ -12,6 +13,12 @@ namespace {
 
 namespace v1 = muster::v1;
 using State = v1::ShardReport;
+
+// Below it a row fits even where each shard is a group of its own: 33 bytes each, beside 16 failures
+// with details and what was given up.
+constexpr size_t kSmallMember = 5'000;
+
+bool Fits(const store::ReadinessRow& row) { return row.ByteSizeLong() <= kMaxRowBytes; }
 
 }  // namespace
 
@@ -33,6 +40,15 @@ store::AssignmentRow Assembly::AssignmentRowOf(const Member& member) const {
 }
 
 store::ReadinessRow Assembly::ReadinessRowOf(const Member& member) const {
+  store::ReadinessRow row = ReadinessRowOf(member, Detail::kAll);
+  // Measuring a long row takes as long as making it, and most members are far from the limit.
+  if (member.assignments.size() < kSmallMember || Fits(row)) return row;
+  row = ReadinessRowOf(member, Detail::kCodes);
+  if (!Fits(row)) row = ReadinessRowOf(member, Detail::kReady);
+  return row;
+}
+
+store::ReadinessRow Assembly::ReadinessRowOf(const Member& member, Detail detail) const {
   struct Packed {
     RunPacker ready, fetching;
     std::vector<uint32_t> detailed;
@@ -49,10 +65,11 @@ store::ReadinessRow Assembly::ReadinessRowOf(const Member& member) const {
       group = &groups[of];
     }
     if (member.states[i] == State::READY) group->ready.Add(shard);
+    if (detail == Detail::kReady) continue;
     if (member.states[i] == State::FETCHING) group->fetching.Add(shard);
     if (member.states[i] != State::FAILED) continue;
     const v1::ShardFailure& failure = member.failures.at(shard);
-    if (HasDetails(failure)) {
+    if (detail == Detail::kAll && HasDetails(failure)) {
       group->detailed.push_back(shard);
     } else {
       group->failed[failure.code()].Add(shard);

@@ -7,6 +7,7 @@
 #include "absl/strings/str_join.h"
 #include "server/registry/index_runs.h"
 #include "server/registry/limits.h"
+#include "server/registry/member_rows.h"
 #include "server/registry/report_events.h"
 #include "server/registry/row_keys.h"
 #include "server/registry/validation.h"
@@ -37,11 +38,13 @@ bool SameClaim(const v1::Claim& a, const v1::Claim& b) {
   return a.SerializeAsString() == b.SerializeAsString();
 }
 
-std::vector<Assignment> WithGeneration(std::vector<Assignment> assignments, Generation generation) {
-  for (Assignment& assignment : assignments) {
+// A planned member as its plan of `generation` makes it. The same whether it is staged or applied.
+PlannedAssembly::Member Settled(PlannedAssembly::Member member, Generation generation) {
+  for (Assignment& assignment : member.assignments) {
     if (assignment.generation.value == 0) assignment.generation = generation;
   }
-  return assignments;
+  FitIntoRows(generation, member.assignments, member.replaces);
+  return member;
 }
 
 v1::Event EventOf(const Assembly& assembly, v1::Event::Kind kind) {
@@ -469,8 +472,9 @@ absl::Status AssemblyTable::Stage(const StagePlan& command, Transaction& tx) {
   if (staged == staging_.end()) return PlanOutdated(assembly->name());
   for (size_t i = command.begin; i < command.end && i < plan.members.size(); ++i) {
     Assembly::Member member;
-    member.assignments = WithGeneration(plan.members[i].assignments, staged->second);
-    member.replaces = plan.members[i].replaces;
+    PlannedAssembly::Member settled = Settled(plan.members[i], staged->second);
+    member.assignments = std::move(settled.assignments);
+    member.replaces = std::move(settled.replaces);
     tx.Put(AssignmentKey(plan.assembly, staged->second, plan.members[i].node),
            assembly->AssignmentRowOf(member));
   }
@@ -508,8 +512,9 @@ absl::Status AssemblyTable::Apply(const ApplyPlan& command, Transaction& tx) {
     const Node* node = nodes_.FindByUid(planned.node);
     if (node == nullptr) continue;
     const std::string& name = node->row.name();
-    SetAssignments(*assembly, name, WithGeneration(planned.assignments, generation),
-                   planned.replaces, tx);
+    PlannedAssembly::Member settled = Settled(planned, generation);
+    SetAssignments(*assembly, name, std::move(settled.assignments), std::move(settled.replaces),
+                   tx);
     touched.push_back(name);
     if (!command.staged) {
       tx.Put(AssignmentKey(plan.assembly, Generation(row.plan_directory()), planned.node),

@@ -12,13 +12,19 @@ namespace muster {
 inline constexpr uint32_t kPiecesPerRow = 8'192;
 
 // A node's reports in one assembly are one row. 100,000 shards in runs of one take up to 200 KiB of
-// it, so that this many failures with details of 2.2 KiB keep it below 256 KiB; the rest keep their
-// code alone.
+// it, so that this many failures with details of 2.2 KiB mostly fit beside them; the rest keep their
+// code alone, and a row that is full does without details.
 inline constexpr size_t kMaxDetailedFailures = 16;
 // A node that has failed at a shard this often in a row is not asked again for ten minutes: long
 // enough for a person to look at it, short enough for a full disk that was cleared.
 inline constexpr uint32_t kAttemptsBeforeGivingUp = 3;
 inline constexpr int64_t kGivenUpUs = 600'000'000;
+// The assignments of a member, or what is READY of them, take no more than this of a row of 256 KiB:
+// 100,000 shards of one generation (197 KiB in the worst order) are below it, and what was given up
+// has room beside it. A plan that would exceed it is fitted; see member_rows.h.
+inline constexpr size_t kMaxMemberRowBytes = 240u << 10;
+// The names in a reply that is kept under its request id: below a row with all that is around them.
+inline constexpr size_t kMaxReplyNamesBytes = 192u << 10;
 // They share the row with the failures: 64 of about 200 bytes take 13 KiB of it.
 inline constexpr size_t kMaxGivenUpShards = 64;
 inline constexpr size_t kMaxGivenUpMessageBytes = 160;
@@ -36,6 +42,8 @@ inline constexpr size_t kMaxFindingsPerCommand = 40;
 
 inline constexpr size_t kMaxRequestIds = 100'000;
 
+// Every store carries rows of this size.
+inline constexpr size_t kMaxRowBytes = 256u << 10;
 // A transaction has at most this many rows and bytes, so that every store can carry it.
 inline constexpr size_t kMaxRowsPerCommand = 50;
 inline constexpr size_t kMaxBytesPerCommand = 512u << 10;

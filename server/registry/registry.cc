@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "server/registry/limits.h"
 #include "server/registry/row_keys.h"
 #include "server/registry/timestamps.h"
 #include "server/registry/validation.h"
@@ -285,10 +286,15 @@ absl::Status Registry::ResumeMoves(const v1::ResumeMovesRequest& request, Transa
                                    v1::ResumeMovesResponse& reply) {
   MUSTER_RETURN_IF_ERROR(CheckText("zone", request.zone(), kMaxShortTextBytes));
   const auto zone = request.has_zone() ? std::optional<std::string>(request.zone()) : std::nullopt;
+  // A reply may become a row.
+  size_t name_bytes = 0;
   for (const LeaseTable::Lease& lease : live_.leases.Braked(zone)) {
     const Node* node = nodes_.FindByUid(lease.node);
     if (node == nullptr) continue;
-    if (reply.nodes_size() < kMaxItemsPerCall) reply.add_nodes(node->row.name());
+    name_bytes += node->row.name().size();
+    if (reply.nodes_size() < kMaxItemsPerCall && name_bytes <= kMaxReplyNamesBytes) {
+      reply.add_nodes(node->row.name());
+    }
     if (!request.validate_only()) tx.Then(ReleaseNode{lease.node, lease.epoch});
   }
   return absl::OkStatus();
