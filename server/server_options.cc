@@ -109,6 +109,11 @@ std::variant<ServerOptions, int> ParseServerOptions(int argc, char** argv) {
       ->envname("MUSTER_QUEUE_LIMIT")
       ->check(CLI::Range(1, 1'000'000))
       ->capture_default_str();
+  app.add_option("--queue-bytes", options.queue_bytes,
+                 "What mutations that wait may take in memory; more are told to try again")
+      ->envname("MUSTER_QUEUE_BYTES")
+      ->transform(CLI::AsSizeValue(false))
+      ->capture_default_str();
   app.add_option("--log-level", options.log_level, "debug, info, warn or error")
       ->envname("MUSTER_LOG_LEVEL")
       ->check(CLI::IsMember({"debug", "info", "warn", "error"}))

@@ -22,6 +22,7 @@ struct ServerOptions {
   double progress_interval_s = 10;
   uint64_t min_free_bytes = uint64_t{256} << 20;
   uint64_t queue_limit = 4'096;
+  uint64_t queue_bytes = uint64_t{64} << 20;
   std::string log_level = "info";
 };
 

@@ -1,5 +1,6 @@
 #include "server/commit/committer.h"
 
+#include <type_traits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -10,11 +11,47 @@
 namespace muster {
 namespace {
 
-absl::Status QueueFull(size_t limit) {
+absl::Status QueueFull(size_t limit, absl::string_view what) {
   return WithDetail(
       absl::ResourceExhaustedError(
-          absl::StrCat("the server is overloaded: ", limit, " calls are already waiting")),
+          absl::StrCat("the server is overloaded: ", limit, " ", what, " are already waiting")),
       ErrorDetail{reasons::kQueueFull, {{"limit", absl::StrCat(limit)}}, absl::Milliseconds(200)});
+}
+
+// What a command takes in memory, which may be several times what it took on the wire.
+struct MemoryOf {
+  size_t operator()(const google::protobuf::Message& request) const {
+    return request.SpaceUsedLong();
+  }
+  size_t operator()(const StagePieces& command) const {
+    return sizeof(command) + command.version.size() + command.md5s.size();
+  }
+  size_t operator()(const AddShard& command) const {
+    return sizeof(command) + command.version.size() + command.shard.SpaceUsedLong();
+  }
+  size_t operator()(const AddCompanion& command) const {
+    return sizeof(command) + command.version.size() + command.companion.SpaceUsedLong();
+  }
+  size_t operator()(const AddLocation& command) const {
+    return sizeof(command) + command.version.size() + command.entry.SpaceUsedLong();
+  }
+  size_t operator()(const RemoveLocation& command) const {
+    return sizeof(command) + command.version.size() + command.entry.SpaceUsedLong();
+  }
+  // The server's own, which are few.
+  template <typename Own>
+    requires(!std::is_base_of_v<google::protobuf::Message, Own>)
+  size_t operator()(const Own& command) const {
+    return sizeof(command);
+  }
+};
+
+size_t MemoryOfAll(const std::vector<Command>& commands) {
+  size_t bytes = 0;
+  for (const Command& command : commands) {
+    bytes += sizeof(Command) + std::visit(MemoryOf{}, command);
+  }
+  return bytes;
 }
 
 absl::Status ShuttingDown() {
@@ -65,13 +102,18 @@ absl::Status Committer::Load() {
 
 void Committer::Enqueue(Job job, bool bounded) {
   absl::Status refused;
+  job.bytes = bounded ? MemoryOfAll(job.commands) : 0;
   {
     MutexLock lock(queue_mutex_);
     if (stopped_) {
       refused = ShuttingDown();
     } else if (bounded && queue_.size() >= options_.queue_limit) {
-      refused = QueueFull(options_.queue_limit);
+      refused = QueueFull(options_.queue_limit, "calls");
+    } else if (bounded && queue_bytes_ > 0 &&
+               queue_bytes_ + job.bytes > options_.queue_bytes_limit) {
+      refused = QueueFull(options_.queue_bytes_limit, "bytes");
     } else {
+      queue_bytes_ += job.bytes;
       queue_.push_back(std::move(job));
       queue_filled_.NotifyOne();
       return;
@@ -131,8 +173,16 @@ absl::StatusOr<bool> Committer::RunOnce() {
     MutexLock lock(queue_mutex_);
     jobs.swap(queue_);
   }
-  for (Job& job : jobs) MUSTER_RETURN_IF_ERROR(RunJob(std::move(job)));
+  size_t bytes = 0;
+  for (Job& job : jobs) {
+    bytes += job.bytes;
+    MUSTER_RETURN_IF_ERROR(RunJob(std::move(job)));
+  }
   MUSTER_RETURN_IF_ERROR(Flush());
+  {
+    MutexLock lock(queue_mutex_);
+    queue_bytes_ -= bytes;
+  }
   return !jobs.empty();
 }
 

@@ -51,6 +51,8 @@ struct Job {
   // Called exactly once; on the committer's thread, or inside Submit when the job is refused. Must
   // not block.
   std::function<void(JobResult)> done = [](JobResult) {};
+  // What the commands take in memory; Submit sets it.
+  size_t bytes = 0;
 };
 
 // Thread-safe, but for RunOnce and Load, which one thread calls.
@@ -59,6 +61,9 @@ class Committer {
   struct Options {
     // Jobs that may wait; more are answered RESOURCE_EXHAUSTED QUEUE_FULL.
     size_t queue_limit = 4'096;
+    // What their commands may take in memory together, until they are carried out. A job that is
+    // alone is taken whatever it takes: a call has at most 4 MiB.
+    size_t queue_bytes_limit = size_t{64} << 20;
   };
 
   // All outlive the committer. `plan_wanted` is called on the committer's thread, after the group
@@ -128,6 +133,8 @@ class Committer {
   Mutex queue_mutex_;
   CondVar queue_filled_;
   std::deque<Job> queue_ MUSTER_GUARDED_BY(queue_mutex_);
+  // Of the jobs that wait, and of those that are being carried out.
+  size_t queue_bytes_ MUSTER_GUARDED_BY(queue_mutex_) = 0;
   bool stopped_ MUSTER_GUARDED_BY(queue_mutex_) = false;
 
   mutable Mutex parked_mutex_;

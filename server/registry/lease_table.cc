@@ -1,11 +1,14 @@
 #include "server/registry/lease_table.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "server/registry/limits.h"
 #include "server/registry/node_errors.h"
 #include "server/registry/validation.h"
 #include "storage/base/limits.h"
+#include "storage/base/status_macros.h"
 
 namespace muster {
 namespace {
@@ -25,6 +28,11 @@ absl::StatusOr<LeaseTable::HeartbeatResult> LeaseTable::Heartbeat(
     return InvalidField("progress", absl::StrCat(request.progress_size(), " entries"),
                         absl::StrCat("at most ", kMaxItemsPerCall));
   }
+  // They are kept, so that no long name may hide among them.
+  for (const auto& progress : request.progress()) {
+    MUSTER_RETURN_IF_ERROR(
+        CheckText("progress.assembly", progress.assembly(), kMaxProgressNameBytes));
+  }
   MutexLock lock(mutex_);
   const auto found = by_name_.find(request.name());
   if (found == by_name_.end()) return NodeUnknown(request.name());
@@ -39,7 +47,10 @@ absl::StatusOr<LeaseTable::HeartbeatResult> LeaseTable::Heartbeat(
   HeartbeatResult result;
   result.lease_ttl_us = absl::ToInt64Microseconds(entry.ttl);
   result.heartbeat_interval_us = result.lease_ttl_us / kHeartbeatsPerTtl;
-  if (entry.lost) result.revive = Lease{entry.uid, entry.epoch};
+  // Once, however often the node calls before it is taken back: Apply forgets the question.
+  if (entry.lost && !std::exchange(entry.revive_asked, true)) {
+    result.revive = Lease{entry.uid, entry.epoch};
+  }
   return result;
 }
 
@@ -159,6 +170,7 @@ void LeaseTable::Apply(const NodeChange& change) {
   }
   if (change.lost && !entry.lost) entry.release_at = now_ + options_.move_grace;
   entry.lost = change.lost;
+  entry.revive_asked = false;
   entry.released = change.released;
   entry.zone = change.zone;
   CountInZone(entry, 1);

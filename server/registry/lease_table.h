@@ -112,6 +112,8 @@ class LeaseTable {
     Revision applied;
     // Since the last start or stall.
     bool heard_of = true;
+    // Its return was asked for, and has not come about yet.
+    bool revive_asked = false;
     std::vector<muster::v1::ShardProgress> progress;
   };
   struct Zone {

@@ -29,6 +29,9 @@ inline constexpr size_t kMaxReplyNamesBytes = 192u << 10;
 inline constexpr size_t kMaxGivenUpShards = 64;
 inline constexpr size_t kMaxGivenUpMessageBytes = 160;
 
+// Of an assembly's name in a heartbeat: "assemblies/" and 63 characters are less.
+inline constexpr size_t kMaxProgressNameBytes = 128;
+
 inline constexpr int kMaxDrainBlockers = 16;
 
 // Failures of one call that get an event each; the rest share one a code.

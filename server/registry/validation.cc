@@ -255,7 +255,8 @@ absl::Status CheckShard(const v1::Shard& shard, uint32_t shard_count) {
   return CheckLocations(shard.locations());
 }
 
-absl::Status CheckTensorBatch(const v1::AddTensorsRequest& request, uint64_t shard_size_bytes) {
+template <>
+absl::Status CheckStateless(const v1::AddTensorsRequest& request) {
   if (!request.has_start()) return InvalidField("start", "", "required (0 is valid)");
   MUSTER_RETURN_IF_ERROR(CheckItemCount("tensors", request.tensors_size()));
   if (request.ByteSizeLong() > kMaxTensorBatchBytes) {
@@ -264,6 +265,11 @@ absl::Status CheckTensorBatch(const v1::AddTensorsRequest& request, uint64_t sha
                                   " bytes: send at most ", kMaxTensorBatchBytes),
                      {{"field", "tensors"}, {"limit", absl::StrCat(kMaxTensorBatchBytes)}});
   }
+  return absl::OkStatus();
+}
+
+absl::Status CheckTensorBatch(const v1::AddTensorsRequest& request, uint64_t shard_size_bytes) {
+  MUSTER_RETURN_IF_ERROR(CheckStateless(request));
   uint64_t position = 0;
   for (const auto& tensor : request.tensors()) {
     MUSTER_RETURN_IF_ERROR(CheckTensor(tensor, shard_size_bytes));
@@ -409,6 +415,33 @@ absl::Status CheckReports(const v1::ReportShardsRequest& request) {
     }
   }
   return absl::OkStatus();
+}
+
+template <>
+absl::Status CheckStateless(const v1::CreateModelVersionRequest& request) {
+  return CheckModelVersion(request.model_version());
+}
+
+template <>
+absl::Status CheckStateless(const v1::RegisterNodeRequest& request) {
+  return CheckRegistration(request);
+}
+
+template <>
+absl::Status CheckStateless(const v1::CreateAssemblyRequest& request) {
+  return CheckAssembly(request.assembly());
+}
+
+template <>
+absl::Status CheckStateless(const v1::JoinAssemblyRequest& request) {
+  if (!request.has_epoch()) return InvalidField("epoch", "", "required");
+  // How many shards there are only the model version says.
+  return CheckClaim(request.claim(), UINT32_MAX);
+}
+
+template <>
+absl::Status CheckStateless(const v1::ReportShardsRequest& request) {
+  return CheckReports(request);
 }
 
 absl::Status CheckEventFilter(const v1::EventFilter& filter) {

@@ -43,6 +43,25 @@ absl::Status CheckDrain(const muster::v1::DrainNodeRequest& request);
 absl::Status CheckAssembly(const muster::v1::Assembly& assembly);
 absl::Status CheckClaim(const muster::v1::Claim& claim, uint32_t shard_count);
 absl::Status CheckReports(const muster::v1::ReportShardsRequest& request);
+// What of a request can be refused without looking at any state, so that it need not wait its turn
+// to be. The commands check all of it again.
+template <typename Request>
+absl::Status CheckStateless(const Request&) {
+  return absl::OkStatus();
+}
+template <>
+absl::Status CheckStateless(const muster::v1::CreateModelVersionRequest& request);
+template <>
+absl::Status CheckStateless(const muster::v1::AddTensorsRequest& request);
+template <>
+absl::Status CheckStateless(const muster::v1::RegisterNodeRequest& request);
+template <>
+absl::Status CheckStateless(const muster::v1::CreateAssemblyRequest& request);
+template <>
+absl::Status CheckStateless(const muster::v1::JoinAssemblyRequest& request);
+template <>
+absl::Status CheckStateless(const muster::v1::ReportShardsRequest& request);
+
 absl::Status CheckEventFilter(const muster::v1::EventFilter& filter);
 
 // At most the first `limit` bytes of UTF-8 text, cut between characters.

@@ -14,6 +14,7 @@
 #include "absl/status/status.h"
 #include "server/commit/committer.h"
 #include "server/registry/registry.h"
+#include "server/registry/validation.h"
 #include "server/rpc/call_stats.h"
 #include "server/rpc/status_to_grpc.h"
 #include "server/rpc/store_readers.h"
@@ -91,6 +92,11 @@ grpc::ServerUnaryReactor* Mutate(ServiceContext& services, grpc::CallbackServerC
 template <typename Request, typename Response>
 grpc::ServerUnaryReactor* Mutate(ServiceContext& services, grpc::CallbackServerContext* context,
                                  const char* method, const Request* request, Response* response) {
+  if (const absl::Status checked = CheckStateless(*request); !checked.ok()) {
+    const UnaryCall call(services, context, method);
+    call.Finish(checked);
+    return call.reactor();
+  }
   std::vector<Command> commands;
   commands.push_back(TakeRequest(request));
   return Mutate(services, context, method, std::move(commands), response,

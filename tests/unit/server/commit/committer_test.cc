@@ -102,11 +102,11 @@ class Flag {
 };
 
 struct Core {
-  explicit Core(MetadataStore& store, size_t queue_limit = 100)
+  explicit Core(MetadataStore& store, size_t queue_limit = 100, size_t queue_bytes = 64 << 20)
       : live({}),
         registry({}, live),
         feed({}),
-        committer(store, registry, live, feed, {queue_limit}, [](AssemblyUid) {}) {
+        committer(store, registry, live, feed, {queue_limit, queue_bytes}, [](AssemblyUid) {}) {
     MUSTER_EXPECT_OK(committer.Load());
   }
 
@@ -232,6 +232,31 @@ TEST(CommitterTest, StopRefusesFurtherJobsAndFinishesThoseThatWait) {
   EXPECT_FALSE(core.committer.WaitForWork());
   ASSERT_EQ(statuses.size(), 2u);
   MUSTER_EXPECT_OK(statuses[1]);
+}
+
+TEST(CommitterTest, JobsBeyondTheBytesOfTheQueueAreRefused) {
+  const auto store = NewMemoryMetadataStore(kLimits);
+  Core core(*store, 100, 100'000);
+  std::vector<absl::Status> statuses;
+  const auto submit = [&](const std::string& node) {
+    Job job = RegisterJob(node, [&](JobResult result) { statuses.push_back(result.status); });
+    std::get<v1::RegisterNodeRequest>(job.commands[0]).set_cached_digests(std::string(64'000, 'd'));
+    core.committer.Submit(std::move(job));
+  };
+  submit("nodes/a");
+  EXPECT_TRUE(statuses.empty());
+  submit("nodes/b");
+  ASSERT_EQ(statuses.size(), 1u);
+  EXPECT_THAT(statuses[0], ErrorIs(absl::StatusCode::kResourceExhausted, "QUEUE_FULL"));
+  core.committer.SubmitInternal(RegisterJob("nodes/own", [](JobResult) {}));
+
+  MUSTER_ASSERT_OK(core.committer.RunOnce());
+
+  submit("nodes/b");
+  MUSTER_ASSERT_OK(core.committer.RunOnce());
+  ASSERT_EQ(statuses.size(), 3u);
+  MUSTER_EXPECT_OK(statuses[1]);
+  MUSTER_EXPECT_OK(statuses[2]);
 }
 
 TEST(CommitterTest, FailingStoreAnswersNobodyAndEndsTheProcess) {

@@ -151,6 +151,26 @@ TEST_F(LeaseTableTest, HeartbeatOfALostNodeAsksForItsRevival) {
   EXPECT_FALSE(table_.HasExpired(NodeUid(1), Epoch(5)));
 }
 
+TEST_F(LeaseTableTest, RevivalIsAskedForOnceALoss) {
+  for (int loss = 0; loss < 2; ++loss) {
+    node_.lost = true;
+    table_.Apply(node_);
+    EXPECT_TRUE(table_.Heartbeat(Heartbeat(5))->revive.has_value());
+    for (int i = 0; i < 3; ++i) EXPECT_FALSE(table_.Heartbeat(Heartbeat(5))->revive.has_value());
+    node_.lost = false;
+    table_.Apply(node_);
+  }
+}
+
+TEST_F(LeaseTableTest, LongNameInProgressIsRefused) {
+  muster::v1::HeartbeatRequest request = Heartbeat(5);
+  request.add_progress()->set_assembly("assemblies/" + std::string(63, 'a'));
+  EXPECT_THAT(table_.Heartbeat(request), IsOk());
+  request.add_progress()->set_assembly(std::string(4'000, 'a'));
+  EXPECT_THAT(table_.Heartbeat(request),
+              ErrorIs(absl::StatusCode::kInvalidArgument, "INVALID_FIELD"));
+}
+
 TEST_F(LeaseTableTest, RegistrationAnewHasAFullLeaseAndNoProgress) {
   muster::v1::HeartbeatRequest request = Heartbeat(5);
   auto* progress = request.add_progress();
