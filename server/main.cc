@@ -2,7 +2,7 @@
 
 #include <poll.h>
 #include <signal.h>
-#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/sinks/base_sink.h>
 #include <spdlog/spdlog.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
@@ -22,6 +22,7 @@
 #include "server/commit/commit_thread.h"
 #include "server/commit/committer.h"
 #include "server/commit/tick_thread.h"
+#include "server/log_writer.h"
 #include "server/planning/planner_thread.h"
 #include "server/rpc/call_stats.h"
 #include "server/rpc/rpc_server.h"
@@ -42,6 +43,30 @@ constexpr absl::Duration kCallGrace = absl::Seconds(2);
 // A stop is promised within 5 s; what is acknowledged is durable already, so ending the hard way
 // loses nothing.
 constexpr absl::Duration kStopLimit = absl::Milliseconds(4'500);
+
+// About 10,000 lines that wait for whoever reads stderr.
+constexpr size_t kLogBytes = size_t{2} << 20;
+
+// Makes lines, and hands them to a thread that writes them.
+class LogSink final : public spdlog::sinks::base_sink<std::mutex> {
+ public:
+  LogSink() : writer_(SystemClock(), STDERR_FILENO, kLogBytes) {}
+
+ protected:
+  void sink_it_(const spdlog::details::log_msg& message) override {
+    spdlog::memory_buf_t line;
+    formatter_->format(message, line);
+    writer_.Add(std::string(line.data(), line.size()));
+  }
+  void flush_() override { writer_.Flush(); }
+
+ private:
+  LogWriter writer_;
+};
+
+struct LogEnd {
+  ~LogEnd() { spdlog::shutdown(); }
+};
 
 void LogFatal(const char* what, const absl::Status& status) {
   spdlog::critical("fatal what=\"{}\" code={} message=\"{}\"", what,
@@ -178,12 +203,15 @@ int Main(int argc, char** argv) {
   auto parsed = ParseServerOptions(argc, argv);
   if (const int* exit_code = std::get_if<int>(&parsed)) return *exit_code;
   const ServerOptions& options = std::get<ServerOptions>(parsed);
-  spdlog::set_default_logger(spdlog::stderr_logger_mt("musterd"));
+  // Before the log has a thread.
+  const int signals = BlockStopSignals();
+  spdlog::set_default_logger(std::make_shared<spdlog::logger>("musterd", std::make_shared<LogSink>()));
   spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %l %v");
   spdlog::set_level(spdlog::level::from_str(options.log_level));
-  spdlog::flush_on(spdlog::level::info);
+  spdlog::flush_on(spdlog::level::critical);
+  // With the lines that still wait, while everything that they need is there.
+  const LogEnd log_end;
   AllowManyFiles();
-  const int signals = BlockStopSignals();
 
   auto store = NewRocksdbMetadataStore(options.data_dir);
   if (!store.ok()) {

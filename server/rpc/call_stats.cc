@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
 #include "storage/base/error_info.h"
 
 namespace muster {
@@ -42,11 +43,31 @@ void CallStats::End(const Call& call, const absl::Status& status) {
     while (bucket + 1 < kBuckets && us >= int64_t{1} << bucket) ++bucket;
     ++method.buckets[bucket];
   }
-  if (status.ok()) return;
-  spdlog::warn("rpc={} code={} reason={} ms={:.1f} peer={} message=\"{}\"", call.method,
+  uint64_t left_out = 0;
+  if (status.ok() || !MayLog(call.method, status, &left_out)) return;
+  spdlog::warn("rpc={} code={} reason={} ms={:.1f} peer={} message=\"{}\"{}", call.method,
                absl::StatusCodeToString(status.code()), ReasonOf(status),
                static_cast<double>(us) / 1000.0, call.peer,
-               absl::CHexEscape(status.message().substr(0, 500)));
+               absl::CHexEscape(status.message().substr(0, 500)),
+               left_out == 0 ? "" : absl::StrCat(" left_out=", left_out));
+}
+
+bool CallStats::MayLog(const char* method, const absl::Status& status, uint64_t* left_out) {
+  const absl::Duration now = clock_.Monotonic();
+  const std::string key = absl::StrCat(method, " ", status.raw_code(), " ", ReasonOf(status));
+  MutexLock lock(mutex_);
+  Failures& failures = failures_[key];
+  if (now - failures.window_start >= absl::Seconds(1)) {
+    failures.window_start = now;
+    failures.logged = 0;
+  }
+  if (failures.logged == kFailuresLogged) {
+    ++failures.left_out;
+    return false;
+  }
+  ++failures.logged;
+  *left_out = std::exchange(failures.left_out, 0);
+  return true;
 }
 
 void CallStats::LogSummary() {
@@ -58,6 +79,9 @@ void CallStats::LogSummary() {
                  method.calls, method.errors, PercentileMs(method.buckets, method.calls, 0.5),
                  PercentileMs(method.buckets, method.calls, 0.99),
                  PercentileMs(method.buckets, method.calls, 1.0));
+  }
+  for (const auto& [key, failures] : failures_) {
+    if (failures.left_out > 0) spdlog::info("failures of=\"{}\" left_out={}", key, failures.left_out);
   }
 }
 

@@ -32,7 +32,8 @@ class CallStats {
   Call Begin(const char* method, std::string peer);
 
   // Counts the call and logs a failure: method, code, reason, time, peer, message. Values that a
-  // caller sent are escaped.
+  // caller sent are escaped. Of failures of one method for one reason kFailuresLogged a second are
+  // logged; the next one that is says how many were left out before it.
   void End(const Call& call, const absl::Status& status);
 
   // One line a method: count, errors, and percentiles of the times.
@@ -47,8 +48,22 @@ class CallStats {
     std::array<uint64_t, kBuckets> buckets{};
   };
 
+  static constexpr uint32_t kFailuresLogged = 10;
+  // Failures of one method for one reason.
+  struct Failures {
+    absl::Duration window_start = -absl::InfiniteDuration();
+    uint32_t logged = 0;
+    uint64_t left_out = 0;
+  };
+
+  // Whether the failure is to be logged; `*left_out` were not since the last one that was.
+  bool MayLog(const char* method, const absl::Status& status, uint64_t* left_out)
+      MUSTER_EXCLUDES(mutex_);
+
   Clock& clock_;
   Mutex mutex_;
+  // By method, code and reason: all of them the server's own words, so that they are few.
+  absl::flat_hash_map<std::string, Failures> failures_ MUSTER_GUARDED_BY(mutex_);
   absl::flat_hash_map<absl::string_view, Method> methods_ MUSTER_GUARDED_BY(mutex_);
 };
 
