@@ -50,9 +50,12 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "server/registry/limits.h"
 #include "server/registry/validation.h"
+#include "storage/base/error_info.h"
 #include "storage/base/limits.h"
+#include "storage/base/reasons.h"
 
 namespace muster {
 namespace {
@@ -117,9 +120,27 @@ uint64_t Assembly::move_budget_bytes() const {
   return row_.has_move_budget_bytes() ? row_.move_budget_bytes() : version_.size_bytes / 10;
 }
 
+absl::Status Assembly::CheckRoomFor(const v1::Claim& claim) const {
+  Member member;
+  member.claim = claim;
+  member.meaning = MeaningOf(PolicyOf(row_.policy()), ClaimKindOf(claim.kind()));
+  const uint64_t assignments = claimed_assignments_ + OwnShards(member);
+  if (assignments <= kMaxClaimedAssignments) return absl::OkStatus();
+  return MakeError(
+      absl::StatusCode::kResourceExhausted, reasons::kTooManyItems,
+      absl::StrCat(row_.name(), " would come to ", assignments, " assignments with this member, ",
+                   "and an assembly may have ", kMaxClaimedAssignments,
+                   ": publish in fewer shards, or use a policy that shares them out"),
+      {{"field", "assignments"},
+       {"assembly", row_.name()},
+       {"count", absl::StrCat(assignments)},
+       {"limit", absl::StrCat(kMaxClaimedAssignments)}});
+}
+
 void Assembly::AddMember(const std::string& node, Member member) {
   member.meaning = MeaningOf(PolicyOf(row_.policy()), ClaimKindOf(member.claim.kind()));
   member.own_shards = OwnShards(member);
+  claimed_assignments_ += member.own_shards;
   CountMember(member, 1);
   if (member.leaving()) leaving_.insert(node);
   members_.emplace(node, std::move(member));
@@ -129,6 +150,7 @@ void Assembly::AddMember(const std::string& node, Member member) {
 void Assembly::RemoveMember(const std::string& node) {
   SetAssignments(node, {}, {});
   CountMember(At(node), -1);
+  claimed_assignments_ -= At(node).own_shards;
   leaving_.erase(node);
   members_.erase(node);
   TouchInputs();

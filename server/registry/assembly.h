@@ -107,6 +107,9 @@ class Assembly {
   // Of the model version's shards.
   uint64_t move_budget_bytes() const;
 
+  // RESOURCE_EXHAUSTED TOO_MANY_ITEMS: with another member of this claim, claims would come to more
+  // assignments than an assembly may have.
+  absl::Status CheckRoomFor(const muster::v1::Claim& claim) const;
   // The node must not be a member. Sets `own_shards`.
   void AddMember(const std::string& node, Member member);
   // The node must be a member, as for all that follow.
@@ -210,6 +213,8 @@ class Assembly {
   // are in neither.
   std::vector<uint32_t> holders_of_shard_;
   std::vector<uint32_t> claim_holders_of_shard_;
+  // What claims come to, over all members.
+  uint64_t claimed_assignments_ = 0;
   uint32_t shards_short_ = 0;
   uint32_t members_lacking_ = 0;
   // Counted READY replicas of each shard, and the shards that have one.

@@ -243,6 +243,13 @@ absl::Status AssemblyTable::Create(const v1::CreateAssemblyRequest& request, Tra
                      {{"name", version->row.name()}});
   }
   if (TraitsOf(PolicyOf(wanted.policy())).needs_rank) MUSTER_RETURN_IF_ERROR(CheckRanks(*version));
+  if (shards_ + version->shards.size() > kMaxAssemblyShards) {
+    return MakeError(absl::StatusCode::kResourceExhausted, reasons::kTooManyItems,
+                     absl::StrCat("all assemblies together would have ",
+                                  shards_ + version->shards.size(), " shards, and may have ",
+                                  kMaxAssemblyShards, ": delete some first"),
+                     {{"field", "shards"}, {"limit", absl::StrCat(kMaxAssemblyShards)}});
+  }
   store::AssemblyRow row;
   row.set_name(wanted.name());
   row.set_version_uid(version->uid.value);
@@ -261,6 +268,7 @@ absl::Status AssemblyTable::Create(const v1::CreateAssemblyRequest& request, Tra
   tx.Put(AssemblyKey(AssemblyUid(row.uid())), row);
   auto assembly = std::make_unique<Assembly>(std::move(row), *version, move_grace_);
   catalogue_.FindByUid(version->uid)->assemblies.insert(assembly->name());
+  shards_ += version->shards.size();
   by_uid_[assembly->uid()] = assembly.get();
   Announce(*assembly, {}, false, tx);
   *response.mutable_assembly() = Describe(*assembly);
@@ -283,6 +291,8 @@ absl::Status AssemblyTable::Join(const v1::JoinAssemblyRequest& request, Transac
                                     " with another claim: leave the assembly first"),
                        {{"node", request.node()}, {"assembly", request.name()}});
     }
+  } else if (const absl::Status room = assembly->CheckRoomFor(claim); !room.ok()) {
+    return room;
   } else if (!request.validate_only()) {
     tx.MarkChanged();
     store::MemberRow row;
@@ -394,6 +404,7 @@ absl::Status AssemblyTable::Delete(const v1::DeleteAssemblyRequest& request, Tra
   event.set_new_state("GONE");
   tx.Tell(std::move(event));
   catalogue_.FindByUid(assembly->version().uid)->assemblies.erase(request.name());
+  shards_ -= assembly->version().shards.size();
   staging_.erase(uid);
   by_uid_.erase(uid);
   by_name_.erase(request.name());

@@ -114,6 +114,8 @@ class AssemblyTable {
   Catalogue& catalogue_;
   NodeTable& nodes_;
   std::map<std::string, std::unique_ptr<Assembly>> by_name_;
+  // Over all of them.
+  uint64_t shards_ = 0;
   absl::flat_hash_map<AssemblyUid, Assembly*> by_uid_;
   // The generation under which a plan is being staged.
   absl::flat_hash_map<AssemblyUid, Generation> staging_;

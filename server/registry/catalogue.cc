@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "server/registry/index_runs.h"
+#include "server/registry/limits.h"
 #include "server/registry/row_keys.h"
 #include "server/registry/timestamps.h"
 #include "server/registry/validation.h"
@@ -172,6 +173,27 @@ Version* Catalogue::FindByUid(VersionUid uid) {
   return found == by_uid_.end() ? nullptr : found->second;
 }
 
+absl::Status Catalogue::CheckRoomForDraft(uint32_t shards) const {
+  const auto full = [](absl::string_view field, uint64_t count, uint64_t limit) {
+    return MakeError(absl::StatusCode::kResourceExhausted, reasons::kTooManyItems,
+                     absl::StrCat("all drafts together would have ", count, " ", field,
+                                  ", and may have ", limit, ": commit or delete some first"),
+                     {{"field", std::string(field)},
+                      {"count", absl::StrCat(count)},
+                      {"limit", absl::StrCat(limit)}});
+  };
+  if (drafts_ >= kMaxDrafts) return full("model versions", drafts_ + 1, kMaxDrafts);
+  if (draft_shards_ + shards > kMaxDraftShards) {
+    return full("announced shards", draft_shards_ + shards, kMaxDraftShards);
+  }
+  return absl::OkStatus();
+}
+
+void Catalogue::CountDraft(const Version& version, int sign) {
+  drafts_ += sign;
+  draft_shards_ += sign * static_cast<int64_t>(version.row.shard_count());
+}
+
 absl::Status Catalogue::Create(const v1::CreateModelVersionRequest& request, Transaction& tx,
                                v1::CreateModelVersionResponse& response) {
   const v1::ModelVersion& wanted = request.model_version();
@@ -196,6 +218,7 @@ absl::Status Catalogue::Create(const v1::CreateModelVersionRequest& request, Tra
   row.set_create_time_us(tx.now_us());
   version->draft = std::make_unique<Draft>();
   version->draft->Touch(tx.now_us());
+  MUSTER_RETURN_IF_ERROR(CheckRoomForDraft(row.shard_count()));
   if (request.validate_only()) {
     *response.mutable_model_version() = Describe(*version);
     return absl::OkStatus();
@@ -203,7 +226,7 @@ absl::Status Catalogue::Create(const v1::CreateModelVersionRequest& request, Tra
   row.set_revision(tx.MarkChanged().value);
   version->uid = VersionUid(row.revision());
   row.set_uid(row.revision());
-  version->shards.resize(row.shard_count());
+  CountDraft(*version, 1);
   tx.Put(VersionKey(version->uid), row);
   TellOfVersion(*version, v1::Event::VERSION_CREATED, "", "DRAFT", tx);
   *response.mutable_model_version() = Describe(*version);
@@ -220,9 +243,9 @@ absl::Status Catalogue::Stage(const StagePieces& command, Transaction& tx) {
     return absl::OkStatus();
   }
   if (version->draft == nullptr) return NotDraft(*version);
-  if (index >= version->shards.size()) {
+  if (index >= version->row.shard_count()) {
     return InvalidField("index", absl::StrCat(index),
-                        absl::StrCat("0 to ", version->shards.size() - 1));
+                        absl::StrCat("0 to ", version->row.shard_count() - 1));
   }
   store::PiecesRow row;
   row.set_md5s(command.md5s);
@@ -232,6 +255,7 @@ absl::Status Catalogue::Stage(const StagePieces& command, Transaction& tx) {
 
 void Catalogue::SetShard(Version& version, uint32_t index, const store::ShardRow& row,
                          absl::string_view packed) {
+  if (version.shards.empty()) version.shards.resize(version.row.shard_count());
   Version::Shard& shard = version.shards[index];
   shard.row = PackedBytes(packed);
   shard.size_bytes = std::max(row.size_bytes(), row.content_size_bytes());
@@ -277,11 +301,11 @@ absl::Status Catalogue::Add(const AddShard& command, Transaction& tx) {
     return merged ? ReplaceLocations(*version, index, std::move(present), tx) : absl::OkStatus();
   }
   if (version->draft == nullptr) return NotDraft(*version);
-  if (index >= version->shards.size()) {
-    return InvalidField(
-        "index", absl::StrCat(index),
-        absl::StrCat("0 to ", version->shards.size() - 1, ", as the model version announced ",
-                     version->shards.size(), " shards"));
+  const uint32_t announced = version->row.shard_count();
+  if (index >= announced) {
+    return InvalidField("index", absl::StrCat(index),
+                        absl::StrCat("0 to ", announced - 1, ", as the model version announced ",
+                                     announced, " shards"));
   }
   if (row.size_bytes() > kMaxVersionBytes - version->size_bytes) {
     return InvalidField(
@@ -413,8 +437,8 @@ absl::Status Catalogue::CheckComplete(const Version& version) const {
   std::vector<uint32_t> missing_shards;
   std::vector<uint32_t> short_of_tensors;
   uint64_t announced = 0;
-  for (uint32_t index = 0; index < version.shards.size(); ++index) {
-    if (version.shards[index].row.empty()) {
+  for (uint32_t index = 0; index < version.row.shard_count(); ++index) {
+    if (index >= version.shards.size() || version.shards[index].row.empty()) {
       missing_shards.push_back(index);
       continue;
     }
@@ -428,7 +452,7 @@ absl::Status Catalogue::CheckComplete(const Version& version) const {
   std::map<std::string, std::string> metadata = {{"name", version.row.name()}};
   if (!missing_shards.empty()) {
     metadata["missing_shards"] = RunsToText(missing_shards, kMaxListBytes);
-    problems.push_back(absl::StrCat(missing_shards.size(), " of ", version.shards.size(),
+    problems.push_back(absl::StrCat(missing_shards.size(), " of ", version.row.shard_count(),
                                     " shards are missing (", RunsToText(missing_shards, 200), ")"));
   }
   if (!short_of_tensors.empty()) {
@@ -469,6 +493,7 @@ absl::Status Catalogue::Commit(const v1::CommitModelVersionRequest& request, Tra
       row.set_tensors_added(version->draft->tensors_added());
       tx.Put(VersionKey(version->uid), row);
       TellOfVersion(*version, v1::Event::VERSION_COMMITTED, "DRAFT", "COMMITTED", tx);
+      CountDraft(*version, -1);
       version->draft.reset();
     }
   }
@@ -499,6 +524,7 @@ void Catalogue::Erase(Version& version, Transaction& tx) {
   tx.DeletePrefix(AllTensorsPrefix(version.uid));
   tx.DeletePrefix(AllCompanionsPrefix(version.uid));
   health_.Forget(version.uid, tx);
+  if (version.draft != nullptr) CountDraft(version, -1);
   by_uid_.erase(version.uid);
   by_name_.erase(std::string(version.row.name()));
 }
@@ -611,12 +637,14 @@ v1::Shard Catalogue::DescribeShard(const Version& version, uint32_t index) const
 absl::Status Catalogue::Load(store::VersionRow row) {
   auto version = std::make_unique<Version>();
   version->uid = VersionUid(row.uid());
-  version->shards.resize(row.shard_count());
-  if (row.state() == v1::ModelVersion::DRAFT) {
+  const bool draft = row.state() == v1::ModelVersion::DRAFT;
+  if (!draft) version->shards.resize(row.shard_count());
+  if (draft) {
     // The time of the last addition is not stored: after a restart a draft has its whole day again.
     version->draft = std::make_unique<Draft>();
   }
   version->row = std::move(row);
+  if (draft) CountDraft(*version, 1);
   by_uid_[version->uid] = version.get();
   const std::string name = version->row.name();
   if (!by_name_.emplace(name, std::move(version)).second) {
@@ -628,7 +656,7 @@ absl::Status Catalogue::Load(store::VersionRow row) {
 absl::Status Catalogue::LoadShard(VersionUid uid, uint32_t index, const std::string& packed) {
   Version* version = FindByUid(uid);
   store::ShardRow row;
-  if (version == nullptr || index >= version->shards.size() || !row.ParseFromString(packed)) {
+  if (version == nullptr || index >= version->row.shard_count() || !row.ParseFromString(packed)) {
     return absl::DataLossError(absl::StrCat("the row of shard ", index, " of version uid ",
                                             uid.value, " is damaged or has no model version"));
   }
@@ -648,7 +676,8 @@ absl::Status Catalogue::LoadCompanion(VersionUid uid, const store::CompanionRow&
 absl::Status Catalogue::LoadTensors(VersionUid uid, uint32_t shard, uint32_t start,
                                     const store::TensorsRow& row) {
   Version* version = FindByUid(uid);
-  if (version == nullptr || version->draft == nullptr || shard >= version->shards.size()) {
+  if (version == nullptr || version->draft == nullptr || shard >= version->shards.size() ||
+      version->shards[shard].row.empty()) {
     return absl::DataLossError(absl::StrCat("tensors of shard ", shard, " have no draft"));
   }
   const store::ShardRow shard_row = UnpackShard(*version, shard);

@@ -41,6 +41,8 @@ struct Version {
 
   muster::store::VersionRow row;
   VersionUid uid;
+  // As many as were announced, once there is one; none before, as a draft may announce more than it
+  // ever gets.
   std::vector<Shard> shards;
   uint32_t shards_added = 0;
   uint64_t size_bytes = 0;
@@ -118,6 +120,10 @@ class Catalogue {
  private:
   absl::StatusOr<Version*> FindMutable(absl::string_view name);
   absl::StatusOr<Version*> FindDraft(absl::string_view name);
+  // RESOURCE_EXHAUSTED TOO_MANY_ITEMS: no room for another draft of so many shards.
+  absl::Status CheckRoomForDraft(uint32_t shards) const;
+  // Counts a draft that has come (`sign` 1) or is one no longer (-1).
+  void CountDraft(const Version& version, int sign);
   void Erase(Version& version, Transaction& tx);
   absl::Status CheckComplete(const Version& version) const;
   absl::Status ReplaceLocations(Version& version, uint32_t index, muster::store::ShardRow row,
@@ -128,6 +134,9 @@ class Catalogue {
   std::string uid_prefix_;
   std::map<std::string, std::unique_ptr<Version>> by_name_;
   absl::flat_hash_map<VersionUid, Version*> by_uid_;
+  // The drafts, and the shards that they announced in all.
+  uint64_t drafts_ = 0;
+  uint64_t draft_shards_ = 0;
   LocationHealth health_;
 };
 

@@ -43,6 +43,16 @@ inline constexpr int kMaxComplaints = 8;
 // Rows of 8.5 KiB at most with their keys, of which this many stay below 512 KiB.
 inline constexpr size_t kMaxFindingsPerCommand = 40;
 
+// What costs a call of 100 bytes has to stay small in all. Drafts: 1 KiB each, and up to 32 KiB of
+// annotations. Their announced shards take 48 bytes each from the first one that is added: 480 MB.
+inline constexpr uint64_t kMaxDrafts = 10'000;
+inline constexpr uint64_t kMaxDraftShards = 10'000'000;
+// Assignments that the claims of an assembly's members come to: 16 bytes each, several times over
+// while a plan is made.
+inline constexpr uint64_t kMaxClaimedAssignments = 10'000'000;
+// Shards over all assemblies: 12 bytes each, whoever loads them.
+inline constexpr uint64_t kMaxAssemblyShards = 50'000'000;
+
 inline constexpr size_t kMaxRequestIds = 100'000;
 
 // Every store carries rows of this size.

@@ -9,7 +9,9 @@ from harness.api import Api, ApiError, assembly_pb2, model_pb2, node_pb2
 from harness.cluster import binary, free_port
 from harness.conditions import eventually
 
+MIB = 1 << 20
 SHARDS = 15_000
+DRAFTS = 1_000
 FAILED_CALLS = 10_000
 VERSION = "models/llama/versions/v1"
 ASSEMBLY = "assemblies/demo"
@@ -105,6 +107,18 @@ def test_failures_of_15000_codes_are_refused(cluster):
     for begin in range(0, SHARDS, 1_000):
         report(begin, lambda shard: shard % 7)
     restart(cluster)
+
+
+def test_empty_drafts_take_little_memory(cluster):
+    api = cluster.api()
+    before = cluster.server.resident_bytes()
+    for number in range(DRAFTS):
+        version = model_pb2.ModelVersion(name=f"models/m/versions/v{number}", shard_count=100_000)
+        api.models.CreateModelVersion(model_version=version)
+    # 4.8 MB each, if what was announced were made room for.
+    assert cluster.server.resident_bytes() - before < 100 * MIB
+    restart(cluster)
+    assert cluster.server.resident_bytes() - before < 100 * MIB
 
 
 def test_calls_go_on_while_nobody_reads_the_log(tmp_path):

@@ -4,8 +4,10 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "server/registry/limits.h"
 #include "storage/base/limits.h"
 #include "tests/support/status_matchers.h"
 #include "tests/unit/server/registry/registry_fixture.h"
@@ -285,6 +287,43 @@ TEST_F(CatalogueTest, CommittedVersionDoesNotExpire) {
   fixture_.Publish(kVersion, 1);
   fixture_.TickTo(10 * kDraftTtlUs);
   EXPECT_EQ(Shown().state(), v1::ModelVersion::COMMITTED);
+}
+
+// An empty draft is a call of 100 bytes, so that what it announces must cost nothing.
+TEST_F(CatalogueTest, EmptyDraftTakesNoRoomForItsShards) {
+  MUSTER_ASSERT_OK(fixture_.Do(CreateVersion(kVersion, 100'000)));
+  const auto shards_there = [&] {
+    return (*fixture_.registry().catalogue().Find(kVersion))->shards.capacity();
+  };
+  EXPECT_EQ(shards_there(), 0u);
+  MUSTER_ASSERT_OK(fixture_.Restart());
+  EXPECT_EQ(shards_there(), 0u);
+  EXPECT_THAT(fixture_.Do(CommitVersion(kVersion)), testing::Not(IsOk()));
+  EXPECT_THAT(fixture_.Do(ShardOf(kVersion, 100'000)),
+              ErrorIs(StatusCode::kInvalidArgument, "INVALID_FIELD"));
+  MUSTER_EXPECT_OK(fixture_.Do(ShardOf(kVersion, 99'999)));
+  EXPECT_EQ(shards_there(), 100'000u);
+}
+
+TEST_F(CatalogueTest, DraftsAndWhatTheyAnnounceAreBoundedInAll) {
+  const auto name = [](uint64_t i) { return absl::StrCat("models/m/versions/v", i); };
+  const auto full = ErrorIs(StatusCode::kResourceExhausted, "TOO_MANY_ITEMS");
+  const uint64_t big = kMaxDraftShards / kMaxShardsPerVersion;
+  for (uint64_t i = 0; i < big; ++i) {
+    MUSTER_ASSERT_OK(fixture_.Do(CreateVersion(name(i), kMaxShardsPerVersion)));
+  }
+  EXPECT_THAT(fixture_.Do(CreateVersion("models/m/versions/more", 1)), full);
+  MUSTER_EXPECT_OK(fixture_.Do(DeleteVersion(name(0))));
+  for (uint64_t i = 0; i < kMaxDrafts - big + 1; ++i) {
+    MUSTER_ASSERT_OK(fixture_.Do(CreateVersion(name(big + i), 1)));
+  }
+  EXPECT_THAT(fixture_.Do(CreateVersion("models/m/versions/more", 1)), full);
+  MUSTER_ASSERT_OK(fixture_.Restart());
+  EXPECT_THAT(fixture_.Do(CreateVersion("models/m/versions/more", 1)), full);
+  // A committed version is no draft.
+  MUSTER_EXPECT_OK(fixture_.Do(ShardOf(name(big), 0)));
+  MUSTER_EXPECT_OK(fixture_.Do(CommitVersion(name(big))));
+  MUSTER_EXPECT_OK(fixture_.Do(CreateVersion("models/m/versions/more", 1)));
 }
 
 }  // namespace

@@ -257,5 +257,23 @@ TEST_F(RowBoundsTest, NodeAndAssembly) {
   EXPECT_GT(largest_['a'], 50'000u);
 }
 
+TEST_F(RowBoundsTest, ClaimsOfAnAssemblyAreBoundedInAll) {
+  fixture_.Publish(kVersion, kManyShards);
+  MUSTER_EXPECT_OK(Do(CreateAssembly(kAssembly, kVersion, v1::Assembly::FULL)));
+  const int most = static_cast<int>(kMaxClaimedAssignments / kManyShards);
+  for (int i = 0; i <= most; ++i) {
+    const std::string node = absl::StrCat("nodes/n", i);
+    const absl::Status joined = Do(muster::Join(kAssembly, node, fixture_.Register(node)));
+    EXPECT_EQ(joined.ok(), i < most) << joined;
+    if (i == most) {
+      EXPECT_THAT(joined, ErrorIs(absl::StatusCode::kResourceExhausted, "TOO_MANY_ITEMS"));
+    }
+  }
+  MUSTER_EXPECT_OK(Do(Leave(kAssembly, "nodes/n0")));
+  const std::string last = absl::StrCat("nodes/n", most);
+  const uint64_t epoch = fixture_.NodeOf(last).epoch().value;
+  MUSTER_EXPECT_OK(Do(muster::Join(kAssembly, last, epoch)));
+}
+
 }  // namespace
 }  // namespace muster
