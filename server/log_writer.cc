@@ -21,7 +21,10 @@ constexpr absl::Duration kFlushLimit = absl::Seconds(1);
 }  // namespace
 
 LogWriter::LogWriter(Clock& clock, int descriptor, size_t limit_bytes)
-    : clock_(clock), descriptor_(descriptor), limit_bytes_(limit_bytes), thread_([this] { Run(); }) {}
+    : clock_(clock),
+      descriptor_(descriptor),
+      limit_bytes_(limit_bytes),
+      thread_([this] { Run(); }) {}
 
 LogWriter::~LogWriter() {
   Flush();

@@ -205,7 +205,8 @@ int Main(int argc, char** argv) {
   const ServerOptions& options = std::get<ServerOptions>(parsed);
   // Before the log has a thread.
   const int signals = BlockStopSignals();
-  spdlog::set_default_logger(std::make_shared<spdlog::logger>("musterd", std::make_shared<LogSink>()));
+  spdlog::set_default_logger(
+      std::make_shared<spdlog::logger>("musterd", std::make_shared<LogSink>()));
   spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %l %v");
   spdlog::set_level(spdlog::level::from_str(options.log_level));
   spdlog::flush_on(spdlog::level::critical);

@@ -40,8 +40,8 @@ struct MemoryOf {
   }
   // The server's own, which are few.
   template <typename Own>
-    requires(!std::is_base_of_v<google::protobuf::Message, Own>)
-  size_t operator()(const Own& command) const {
+  requires(!std::is_base_of_v<google::protobuf::Message, Own>) size_t operator()(
+      const Own& command) const {
     return sizeof(command);
   }
 };

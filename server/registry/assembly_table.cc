@@ -244,11 +244,11 @@ absl::Status AssemblyTable::Create(const v1::CreateAssemblyRequest& request, Tra
   }
   if (TraitsOf(PolicyOf(wanted.policy())).needs_rank) MUSTER_RETURN_IF_ERROR(CheckRanks(*version));
   if (shards_ + version->shards.size() > kMaxAssemblyShards) {
-    return MakeError(absl::StatusCode::kResourceExhausted, reasons::kTooManyItems,
-                     absl::StrCat("all assemblies together would have ",
-                                  shards_ + version->shards.size(), " shards, and may have ",
-                                  kMaxAssemblyShards, ": delete some first"),
-                     {{"field", "shards"}, {"limit", absl::StrCat(kMaxAssemblyShards)}});
+    return MakeError(
+        absl::StatusCode::kResourceExhausted, reasons::kTooManyItems,
+        absl::StrCat("all assemblies together would have ", shards_ + version->shards.size(),
+                     " shards, and may have ", kMaxAssemblyShards, ": delete some first"),
+        {{"field", "shards"}, {"limit", absl::StrCat(kMaxAssemblyShards)}});
   }
   store::AssemblyRow row;
   row.set_name(wanted.name());

@@ -81,7 +81,8 @@ void CallStats::LogSummary() {
                  PercentileMs(method.buckets, method.calls, 1.0));
   }
   for (const auto& [key, failures] : failures_) {
-    if (failures.left_out > 0) spdlog::info("failures of=\"{}\" left_out={}", key, failures.left_out);
+    if (failures.left_out > 0)
+      spdlog::info("failures of=\"{}\" left_out={}", key, failures.left_out);
   }
 }
 

@@ -111,7 +111,8 @@ uint64_t None(uint32_t) { return 0; }
 TEST_F(RowBoundsTest, MemberWithManyGenerations) {
   fixture_.Publish(kVersion, 14'000);
   Join();
-  Give(14'000, [](uint32_t shard) { return (uint64_t{1} << 40) + shard * 1'000; }, None);
+  Give(
+      14'000, [](uint32_t shard) { return (uint64_t{1} << 40) + shard * 1'000; }, None);
   EXPECT_EQ(TheMember().assignments.size(), 14'000u);
   ReportAll(false);
   ReportAll(true);
@@ -124,7 +125,8 @@ TEST_F(RowBoundsTest, MemberWithManyGenerations) {
 TEST_F(RowBoundsTest, MemberWithSomeGenerationsKeepsThem) {
   fixture_.Publish(kVersion, 5'000);
   Join();
-  Give(5'000, [](uint32_t shard) { return (uint64_t{1} << 40) + shard; }, None);
+  Give(
+      5'000, [](uint32_t shard) { return (uint64_t{1} << 40) + shard; }, None);
   EXPECT_EQ(TheMember().assignments[7].generation, Generation((uint64_t{1} << 40) + 7));
   ReportAll(false);
 }
@@ -132,7 +134,8 @@ TEST_F(RowBoundsTest, MemberWithSomeGenerationsKeepsThem) {
 TEST_F(RowBoundsTest, MemberThatReplacesManyNodes) {
   fixture_.Publish(kVersion, 14'000);
   Join();
-  Give(14'000, None, [](uint32_t shard) { return shard < 2'000 ? 0 : (uint64_t{1} << 40) + shard; });
+  Give(14'000, None,
+       [](uint32_t shard) { return shard < 2'000 ? 0 : (uint64_t{1} << 40) + shard; });
   // What it is to keep is all there; of the moves as many as have room.
   const size_t moves = TheMember().replaces.size();
   EXPECT_EQ(TheMember().assignments.size(), 2'000 + moves);
@@ -147,7 +150,8 @@ TEST_F(RowBoundsTest, MemberThatReplacesManyNodes) {
 TEST_F(RowBoundsTest, MemberWithAllShardsInTheWorstOrder) {
   fixture_.Publish(kVersion, kManyShards);
   Join();
-  Give(kManyShards, [](uint32_t shard) { return 1 + shard % 200; }, None);
+  Give(
+      kManyShards, [](uint32_t shard) { return 1 + shard % 200; }, None);
   EXPECT_EQ(TheMember().assignments.size(), kManyShards);
   ReportAll(false);
   // READY outlives a restart, whatever else had no room.
@@ -222,7 +226,8 @@ TEST_F(RowBoundsTest, ModelVersionAndWhatBelongsToIt) {
   *companion.companion.mutable_locations() = shard.shard.locations();
   MUSTER_EXPECT_OK(Do(companion));
   std::vector<std::string> names;
-  for (int i = 0; i < 100; ++i) names.push_back(absl::StrCat(100 + i, Long(kMaxTensorNameBytes - 3)));
+  for (int i = 0; i < 100; ++i)
+    names.push_back(absl::StrCat(100 + i, Long(kMaxTensorNameBytes - 3)));
   MUSTER_EXPECT_OK(Do(TensorsOf(version, 0, 0, names)));
   MUSTER_EXPECT_OK(Do(StagePieces{version, ShardIndex(0), 0, Long(16 * kPiecesPerRow)}));
   EXPECT_GT(largest_['v'], 32'000u);
