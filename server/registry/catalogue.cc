@@ -174,17 +174,18 @@ Version* Catalogue::FindByUid(VersionUid uid) {
 }
 
 absl::Status Catalogue::CheckRoomForDraft(uint32_t shards) const {
-  const auto full = [](absl::string_view field, uint64_t count, uint64_t limit) {
+  const auto full = [](absl::string_view what, absl::string_view field, uint64_t count,
+                       uint64_t limit) {
     return MakeError(absl::StatusCode::kResourceExhausted, reasons::kTooManyItems,
-                     absl::StrCat("all drafts together would have ", count, " ", field,
+                     absl::StrCat("all drafts together would have ", count, " ", what,
                                   ", and may have ", limit, ": commit or delete some first"),
                      {{"field", std::string(field)},
                       {"count", absl::StrCat(count)},
                       {"limit", absl::StrCat(limit)}});
   };
-  if (drafts_ >= kMaxDrafts) return full("model versions", drafts_ + 1, kMaxDrafts);
+  if (drafts_ >= kMaxDrafts) return full("model versions", "name", drafts_ + 1, kMaxDrafts);
   if (draft_shards_ + shards > kMaxDraftShards) {
-    return full("announced shards", draft_shards_ + shards, kMaxDraftShards);
+    return full("announced shards", "shard_count", draft_shards_ + shards, kMaxDraftShards);
   }
   return absl::OkStatus();
 }

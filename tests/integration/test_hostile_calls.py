@@ -12,6 +12,7 @@ from harness.conditions import eventually
 MIB = 1 << 20
 SHARDS = 15_000
 DRAFTS = 1_000
+ANNOUNCED = 10_000_000  # What all drafts together may announce.
 FAILED_CALLS = 10_000
 VERSION = "models/llama/versions/v1"
 ASSEMBLY = "assemblies/demo"
@@ -112,10 +113,15 @@ def test_failures_of_15000_codes_are_refused(cluster):
 def test_empty_drafts_take_little_memory(cluster):
     api = cluster.api()
     before = cluster.server.resident_bytes()
-    for number in range(DRAFTS):
-        version = model_pb2.ModelVersion(name=f"models/m/versions/v{number}", shard_count=100_000)
+
+    def announce(number):
+        version = model_pb2.ModelVersion(name=f"models/m/versions/v{number}", shard_count=ANNOUNCED // DRAFTS)
         api.models.CreateModelVersion(model_version=version)
-    # 4.8 MB each, if what was announced were made room for.
+
+    for number in range(DRAFTS):
+        announce(number)
+    expect_refused(lambda: announce(DRAFTS), "TOO_MANY_ITEMS", "shard_count")
+    # 480 MB, if what was announced were made room for.
     assert cluster.server.resident_bytes() - before < 100 * MIB
     restart(cluster)
     assert cluster.server.resident_bytes() - before < 100 * MIB
