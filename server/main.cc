@@ -19,16 +19,20 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "muster/store/rows.pb.h"
 #include "server/commit/commit_thread.h"
 #include "server/commit/committer.h"
 #include "server/commit/tick_thread.h"
 #include "server/log_writer.h"
 #include "server/planning/planner_thread.h"
+#include "server/registry/row_keys.h"
 #include "server/rpc/call_stats.h"
 #include "server/rpc/rpc_server.h"
 #include "server/server_options.h"
 #include "storage/base/clock.h"
 #include "storage/base/random.h"
+#include "storage/base/status_macros.h"
 #include "storage/metadata/rocksdb_metadata_store.h"
 #include "storage/metadata/store_marker.h"
 
@@ -139,12 +143,33 @@ bool WriteAddressFile(const std::string& path, const std::string& address) {
   return false;
 }
 
+// For the error about rows that are missing.
+std::string EndOfRows(MetadataStore& store) {
+  const absl::StatusOr<std::string> packed = store.Get(RevisionKey());
+  store::RevisionRow row;
+  if (!packed.ok() || !row.ParseFromString(*packed)) return "";
+  return absl::StrCat("revision ", row.revision());
+}
+
+absl::StatusOr<std::unique_ptr<MetadataStore>> OpenStore(const ServerOptions& options,
+                                                         Random& random) {
+  RocksdbOpenOptions open;
+  open.describe_end = EndOfRows;
+  if (options.accept_loss) open.history_after_loss = random.NextId();
+  MUSTER_ASSIGN_OR_RETURN(OpenedRocksdb opened, OpenRocksdbMetadataStore(options.data_dir, open));
+  if (!opened.lost.empty()) {
+    spdlog::warn("loss=accepted message=\"{}\" store_ends_at=\"{}\" history_id={}",
+                 absl::CHexEscape(opened.lost), EndOfRows(*opened.store), open.history_after_loss);
+  }
+  return std::move(opened.store);
+}
+
 int Serve(const ServerOptions& options, int signals, MetadataStore& store,
-          const std::string& cluster_id) {
+          const StoreIdentity& identity) {
   Clock& clock = SystemClock();
   LiveTables::Options live_options;
   Registry::Options registry_options;
-  registry_options.cluster_id = cluster_id;
+  registry_options.cluster_id = identity.cluster_id;
   registry_options.default_lease_ttl_us = static_cast<int64_t>(options.lease_ttl_s * 1e6);
   live_options.leases.move_grace = absl::Seconds(options.move_grace_s);
   registry_options.event_log.max_age_us = static_cast<int64_t>(options.event_log_age_s * 1e6);
@@ -180,9 +205,9 @@ int Serve(const ServerOptions& options, int signals, MetadataStore& store,
   } else if (!WriteAddressFile(options.address_file, (*server)->address())) {
     exit_code = kBadListen;
   } else {
-    spdlog::info("serving address={} data_dir={} cluster_id={} revision={} load_ms={:.0f}",
-                 (*server)->address(), options.data_dir, cluster_id, committer.durable().value,
-                 absl::ToDoubleMilliseconds(clock.Monotonic() - begin));
+    spdlog::info("serving address={} data_dir={} cluster_id={} history_id={} revision={} load_ms={:.0f}",
+                 (*server)->address(), options.data_dir, identity.cluster_id, identity.history_id,
+                 committer.durable().value, absl::ToDoubleMilliseconds(clock.Monotonic() - begin));
     pollfd wait{signals, POLLIN, 0};
     while (poll(&wait, 1, -1) < 0 && errno == EINTR) {
     }
@@ -214,18 +239,18 @@ int Main(int argc, char** argv) {
   const LogEnd log_end;
   AllowManyFiles();
 
-  auto store = NewRocksdbMetadataStore(options.data_dir);
+  const std::unique_ptr<Random> random = NewSystemRandom();
+  auto store = OpenStore(options, *random);
   if (!store.ok()) {
     LogFatal("the data directory can't be opened", store.status());
     return kBadDataDir;
   }
-  const std::unique_ptr<Random> random = NewSystemRandom();
-  const auto cluster_id = CheckStoreMarker(*random, **store, options.cluster_id);
-  if (!cluster_id.ok()) {
-    LogFatal("the data directory can't be used", cluster_id.status());
+  const auto identity = CheckStoreMarker(*random, **store, options.cluster_id);
+  if (!identity.ok()) {
+    LogFatal("the data directory can't be used", identity.status());
     return kBadDataDir;
   }
-  return Serve(options, signals, **store, *cluster_id);
+  return Serve(options, signals, **store, *identity);
 }
 
 }  // namespace

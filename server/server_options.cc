@@ -118,6 +118,9 @@ std::variant<ServerOptions, int> ParseServerOptions(int argc, char** argv) {
       ->envname("MUSTER_LOG_LEVEL")
       ->check(CLI::IsMember({"debug", "info", "warn", "error"}))
       ->capture_default_str();
+  app.add_flag("--accept-loss", options.accept_loss,
+               "Serve although rows that were acknowledged are missing, with those before them, under a "
+               "new history id; without it such a data directory is refused. For one start only");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -24,6 +24,8 @@ struct ServerOptions {
   uint64_t queue_limit = 4'096;
   uint64_t queue_bytes = uint64_t{64} << 20;
   std::string log_level = "info";
+  // Serve with what is there although acknowledged rows are missing.
+  bool accept_loss = false;
 };
 
 // The options, or the exit code with which to end at once: --help, --version, or a mistake, which

@@ -253,6 +253,7 @@ absl::Status Committer::Flush() {
   if (!group.batch.operations.empty()) {
     // Only this thread writes the registry, so reading it needs no lock.
     group.batch.operations.push_back(registry_.RevisionRow(revision));
+    group.batch.revision = revision.value;
     MUSTER_RETURN_IF_ERROR(
         Annotate(store_.Commit(group.batch), "a write to the metadata store failed"));
   }

@@ -39,6 +39,9 @@ struct MetadataBatch {
   std::vector<Condition> conditions;
   // Carried out in this order.
   std::vector<Operation> operations;
+  // What the caller calls the state that the batch leads to, rising; 0: nothing. A store only repeats
+  // it to people when what it acknowledged is missing.
+  uint64_t revision = 0;
 
   // Keys and values of the conditions and operations, in bytes: what Limits::batch_bytes_max
   // bounds.

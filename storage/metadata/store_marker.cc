@@ -8,6 +8,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
@@ -18,6 +19,9 @@ namespace {
 constexpr absl::string_view kMagic = "muster";
 constexpr absl::string_view kFormatPrefix = "format=";
 constexpr absl::string_view kClusterPrefix = "cluster=";
+// The value of the history's row is "muster history=<id>".
+constexpr absl::string_view kHistoryPrefix = "muster history=";
+constexpr size_t kHistoryIdBytes = 32;
 
 // A condition that fails twice in a row means a store that contradicts itself.
 constexpr int kAttemptsMax = 3;
@@ -65,8 +69,10 @@ absl::StatusOr<std::string> ParseMarker(absl::string_view value) {
 absl::StatusOr<std::string> MarkEmptyStore(Random& random, MetadataStore& store,
                                            absl::string_view cluster_id) {
   // No row's key begins with this many 0xff bytes, so this scan looks at all of them.
-  MUSTER_ASSIGN_OR_RETURN(const std::vector<MetadataStore::Row> rows,
-                          store.Scan("", std::string(64, '\xff'), 1));
+  MUSTER_ASSIGN_OR_RETURN(std::vector<MetadataStore::Row> rows,
+                          store.Scan("", std::string(64, '\xff'), 2));
+  // All that a store has which lost everything, and was opened all the same.
+  if (!rows.empty() && rows[0].key == kStoreHistoryKey) rows.erase(rows.begin());
   if (!rows.empty() && rows[0].key == kStoreMarkerKey)
     return absl::AbortedError("marked meanwhile");
   if (!rows.empty()) {
@@ -81,10 +87,15 @@ absl::StatusOr<std::string> MarkEmptyStore(Random& random, MetadataStore& store,
   return id;
 }
 
-}  // namespace
+absl::Status WriteHistory(MetadataStore& store, const std::string& id, bool first) {
+  MetadataBatch batch;
+  if (first) batch.conditions.push_back({std::string(kStoreHistoryKey), std::nullopt});
+  batch.operations.push_back(MetadataBatch::Put{std::string(kStoreHistoryKey), HistoryValue(id)});
+  return store.Commit(batch);
+}
 
-absl::StatusOr<std::string> CheckStoreMarker(Random& random, MetadataStore& store,
-                                             absl::string_view cluster_id) {
+absl::StatusOr<std::string> CheckCluster(Random& random, MetadataStore& store,
+                                         absl::string_view cluster_id) {
   if (!cluster_id.empty() && !IsClusterId(cluster_id)) {
     return absl::InvalidArgumentError(
         absl::StrCat("cluster id \"", absl::CHexEscape(cluster_id.substr(0, 128)),
@@ -107,5 +118,46 @@ absl::StatusOr<std::string> CheckStoreMarker(Random& random, MetadataStore& stor
     return found;
   }
 }
+
+}  // namespace
+
+absl::StatusOr<StoreIdentity> CheckStoreMarker(Random& random, MetadataStore& store,
+                                               absl::string_view cluster_id) {
+  StoreIdentity identity;
+  MUSTER_ASSIGN_OR_RETURN(identity.cluster_id, CheckCluster(random, store, cluster_id));
+  for (int attempt = 1;; ++attempt) {
+    const absl::StatusOr<std::string> value = store.Get(kStoreHistoryKey);
+    if (value.ok()) {
+      MUSTER_ASSIGN_OR_RETURN(identity.history_id, ParseHistory(*value));
+      return identity;
+    }
+    if (!absl::IsNotFound(value.status())) return value.status();
+    const absl::Status begun = WriteHistory(store, random.NextId(), /*first=*/true);
+    if (!begun.ok() && !(absl::IsAborted(begun) && attempt < kAttemptsMax)) return begun;
+  }
+}
+
+absl::StatusOr<std::string> BeginHistory(Random& random, MetadataStore& store) {
+  const std::string id = random.NextId();
+  MUSTER_RETURN_IF_ERROR(WriteHistory(store, id, /*first=*/false));
+  return id;
+}
+
+std::string HistoryValue(absl::string_view history_id) {
+  return absl::StrCat(kHistoryPrefix, history_id);
+}
+
+absl::StatusOr<std::string> ParseHistory(absl::string_view value) {
+  absl::string_view id = value;
+  if (!absl::ConsumePrefix(&id, kHistoryPrefix) || id.size() != kHistoryIdBytes ||
+      id.find_first_not_of("0123456789abcdef") != absl::string_view::npos) {
+    return absl::DataLossError(absl::StrCat("the store's history row is damaged: \"",
+                                            absl::CHexEscape(value.substr(0, 128)),
+                                            "\"; restore the store from a backup"));
+  }
+  return std::string(id);
+}
+
+absl::Status CheckMarkerValue(absl::string_view value) { return ParseMarker(value).status(); }
 
 }  // namespace muster

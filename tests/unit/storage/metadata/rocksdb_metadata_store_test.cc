@@ -102,8 +102,11 @@ TEST_F(RocksdbMetadataStoreTest, AcknowledgedRowsAreThereAfterACrash) {
 TEST_F(RocksdbMetadataStoreTest, TornEndOfTheLogDropsOnlyTheTornBatch) {
   const auto store = Open();
   MUSTER_ASSERT_OK(store->Commit(PutOf("a", "1")));
+  const std::string before = CopyAsAfterCrash("before");
   MUSTER_ASSERT_OK(store->Commit(PutOf("torn", std::string(1000, 't'))));
   path_ = CopyAsAfterCrash("crashed");
+  // The crash came before the sync returned, so this batch was never witnessed.
+  fs::copy_file(before + "/WITNESS", path_ + "/WITNESS", fs::copy_options::overwrite_existing);
   fs::resize_file(NewestLog(), fs::file_size(NewestLog()) - 500);
 
   const auto reopened = Open();

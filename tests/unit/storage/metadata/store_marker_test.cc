@@ -20,7 +20,9 @@ constexpr MetadataStore::Limits kLimits = {
 class StoreMarkerTest : public testing::Test {
  protected:
   absl::StatusOr<std::string> Check(absl::string_view cluster_id) {
-    return CheckStoreMarker(*random_, *store_, cluster_id);
+    absl::StatusOr<StoreIdentity> identity = CheckStoreMarker(*random_, *store_, cluster_id);
+    if (!identity.ok()) return identity.status();
+    return identity->cluster_id;
   }
 
   void SetRow(absl::string_view key, absl::string_view value) {
@@ -85,6 +87,53 @@ TEST_F(StoreMarkerTest, RowsWithoutAMarkerAreRefused) {
 
   EXPECT_THAT(Check(""), StatusIs(absl::StatusCode::kFailedPrecondition));
   EXPECT_THAT(store_->Get(kStoreMarkerKey), StatusIs(absl::StatusCode::kNotFound));
+}
+
+std::string HistoryOf(Random& random, MetadataStore& store) {
+  const absl::StatusOr<StoreIdentity> identity = CheckStoreMarker(random, store, "");
+  EXPECT_THAT(identity, IsOk());
+  return identity.ok() ? identity->history_id : "";
+}
+
+TEST_F(StoreMarkerTest, HistoryIsRandomAndStays) {
+  const std::string history = HistoryOf(*random_, *store_);
+
+  EXPECT_THAT(history, MatchesRegex("[0-9a-f]{32}"));
+  EXPECT_EQ(HistoryOf(*random_, *store_), history);
+  const std::unique_ptr<MetadataStore> other = NewMemoryMetadataStore(kLimits);
+  EXPECT_NE(HistoryOf(*random_, *other), history);
+}
+
+TEST_F(StoreMarkerTest, StoreOfAnOlderBuildBeginsAHistory) {
+  SetRow(kStoreMarkerKey, "muster format=1 cluster=prod");
+  SetRow("row", "of theirs");
+
+  EXPECT_THAT(HistoryOf(*random_, *store_), MatchesRegex("[0-9a-f]{32}"));
+}
+
+TEST_F(StoreMarkerTest, StoreThatLostEverythingButItsHistoryIsMarked) {
+  MUSTER_ASSERT_OK(BeginHistory(*random_, *store_));
+
+  EXPECT_THAT(Check("prod"), IsOkAndHolds("prod"));
+}
+
+TEST_F(StoreMarkerTest, HistoryThatBeginsReplacesTheOneBefore) {
+  const std::string before = HistoryOf(*random_, *store_);
+
+  const absl::StatusOr<std::string> begun = BeginHistory(*random_, *store_);
+
+  MUSTER_ASSERT_OK(begun);
+  EXPECT_NE(*begun, before);
+  EXPECT_EQ(HistoryOf(*random_, *store_), *begun);
+  EXPECT_THAT(Check(""), IsOk());
+}
+
+TEST_F(StoreMarkerTest, DamagedHistoryIsDataLoss) {
+  MUSTER_ASSERT_OK(Check("prod"));
+  for (const char* value : {"", "muster history=", "muster history=00", "history=x"}) {
+    SetRow(kStoreHistoryKey, value);
+    EXPECT_THAT(Check("prod"), StatusIs(absl::StatusCode::kDataLoss)) << value;
+  }
 }
 
 TEST_F(StoreMarkerTest, BadClusterIdIsInvalid) {
