@@ -12,6 +12,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <iostream>
 #include <memory>
 #include <string>
 #include <thread>
@@ -19,17 +20,15 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/escaping.h"
-#include "absl/strings/str_cat.h"
-#include "muster/store/rows.pb.h"
 #include "server/commit/commit_thread.h"
 #include "server/commit/committer.h"
 #include "server/commit/tick_thread.h"
 #include "server/log_writer.h"
 #include "server/planning/planner_thread.h"
-#include "server/registry/row_keys.h"
 #include "server/rpc/call_stats.h"
 #include "server/rpc/rpc_server.h"
 #include "server/server_options.h"
+#include "server/upkeep/store_upkeep.h"
 #include "storage/base/clock.h"
 #include "storage/base/random.h"
 #include "storage/base/status_macros.h"
@@ -143,14 +142,6 @@ bool WriteAddressFile(const std::string& path, const std::string& address) {
   return false;
 }
 
-// For the error about rows that are missing.
-std::string EndOfRows(MetadataStore& store) {
-  const absl::StatusOr<std::string> packed = store.Get(RevisionKey());
-  store::RevisionRow row;
-  if (!packed.ok() || !row.ParseFromString(*packed)) return "";
-  return absl::StrCat("revision ", row.revision());
-}
-
 absl::StatusOr<std::unique_ptr<MetadataStore>> OpenStore(const ServerOptions& options,
                                                          Random& random) {
   RocksdbOpenOptions open;
@@ -224,10 +215,7 @@ int Serve(const ServerOptions& options, int signals, MetadataStore& store,
   return exit_code;
 }
 
-int Main(int argc, char** argv) {
-  auto parsed = ParseServerOptions(argc, argv);
-  if (const int* exit_code = std::get_if<int>(&parsed)) return *exit_code;
-  const ServerOptions& options = std::get<ServerOptions>(parsed);
+int Serve(const ServerOptions& options) {
   // Before the log has a thread.
   const int signals = BlockStopSignals();
   spdlog::set_default_logger(
@@ -252,6 +240,45 @@ int Main(int argc, char** argv) {
   }
   return Serve(options, signals, **store, *identity);
 }
+
+// The commands beside serving: what was found on stdout, what went wrong on stderr.
+int Tell(const absl::StatusOr<StoreReport>& report, const std::string& directory,
+         const std::string& done) {
+  if (!report.ok()) {
+    std::cerr << "musterd: " << report.status().message() << "\n";
+    return kBadDataDir;
+  }
+  for (const std::string& problem : report->problems) std::cout << problem << "\n";
+  const uint64_t untold = report->problem_count - report->problems.size();
+  if (untold > 0) std::cout << "and " << untold << " more\n";
+  std::cout << directory << ": " << done << ": " << report->rows << " rows, "
+            << report->bytes << " bytes, revision " << report->revision << ", cluster "
+            << report->cluster_id << ", history " << report->history_id;
+  if (report->ok()) {
+    std::cout << "\n";
+    return kOk;
+  }
+  std::cout << "; " << report->problem_count << " problems\n";
+  return kBadDataDir;
+}
+
+// One overload for each thing that the command line can ask for.
+struct Runner {
+  int operator()(int exit_code) const { return exit_code; }
+  int operator()(const ServerOptions& options) const { return Serve(options); }
+  int operator()(const CheckOptions& options) const {
+    return Tell(CheckDataDirectory(options.directory), options.directory, "checked");
+  }
+  int operator()(const BackupOptions& options) const {
+    return Tell(BackUp(options.directory, options.to), options.to, "backed up");
+  }
+  int operator()(const RestoreOptions& options) const {
+    const std::unique_ptr<Random> random = NewSystemRandom();
+    return Tell(Restore(*random, options.from, options.to), options.to, "restored");
+  }
+};
+
+int Main(int argc, char** argv) { return std::visit(Runner{}, ParseServerOptions(argc, argv)); }
 
 }  // namespace
 }  // namespace muster

@@ -59,29 +59,39 @@ void AddEventOptions(CLI::App& app, ServerOptions& options) {
       ->envname("MUSTER_PROGRESS_INTERVAL");
 }
 
-}  // namespace
+// What is done instead of serving.
+struct Upkeep {
+  CheckOptions check;
+  BackupOptions backup;
+  RestoreOptions restore;
+  CLI::App* check_command = nullptr;
+  CLI::App* backup_command = nullptr;
+  CLI::App* restore_command = nullptr;
+};
 
-std::variant<ServerOptions, int> ParseServerOptions(int argc, char** argv) {
-  ServerOptions options;
-  CLI::App app{
-      "musterd keeps the catalogue of model versions, assigns shards to nodes and knows when a "
-      "model is "
-      "complete.",
-      "musterd"};
-  app.footer(
-      "Every option can also be given by the environment variable named beside it.\n\n"
-      "Examples:\n"
-      "  musterd --data-dir /var/lib/muster\n"
-      "  musterd --data-dir /tmp/m --listen 127.0.0.1:0 --address-file /tmp/m.addr\n\n"
-      "Exit codes: 0 stopped by SIGTERM or SIGINT; 2 wrong usage; 3 the data directory can't be "
-      "used;\n"
-      "4 can't listen on the address; 5 the store failed while running; 6 the stop took too "
-      "long.");
-  app.set_version_flag("--version", "musterd " MUSTER_VERSION);
-  app.add_option("--data-dir", options.data_dir,
-                 "Directory of the metadata store; created if missing")
-      ->envname("MUSTER_DATA_DIR")
+void AddUpkeepCommands(CLI::App& app, Upkeep& upkeep) {
+  app.require_subcommand(0, 1);
+  upkeep.check_command = app.add_subcommand(
+      "check", "Read every row of a data directory and say what is wrong; changes nothing");
+  upkeep.check_command->add_option("DIR", upkeep.check.directory, "The data directory, or a backup")
       ->required();
+  upkeep.backup_command = app.add_subcommand(
+      "backup", "Copy a data directory and check the copy; a server may be running on it");
+  upkeep.backup_command->add_option("DIR", upkeep.backup.directory, "The data directory")->required();
+  upkeep.backup_command->add_option("--to", upkeep.backup.to, "The backup: a new or an empty directory")
+      ->required();
+  upkeep.restore_command = app.add_subcommand(
+      "restore", "Make a data directory from a backup, with a new history id");
+  upkeep.restore_command->add_option("--from", upkeep.restore.from, "The backup")->required();
+  upkeep.restore_command
+      ->add_option("--to", upkeep.restore.to, "The data directory: a new or an empty directory")
+      ->required();
+}
+
+void AddServingOptions(CLI::App& app, ServerOptions& options) {
+  app.add_option("--data-dir", options.data_dir, 
+                 "Directory of the metadata store; created if missing")
+      ->envname("MUSTER_DATA_DIR");
   app.add_option("--listen", options.listen,
                  "host:port to serve on; port 0 takes a free one. Calls are not encrypted or "
                  "authenticated: keep to loopback or a trusted network")
@@ -121,11 +131,43 @@ std::variant<ServerOptions, int> ParseServerOptions(int argc, char** argv) {
   app.add_flag("--accept-loss", options.accept_loss,
                "Serve although rows that were acknowledged are missing, with those before them, under a "
                "new history id; without it such a data directory is refused. For one start only");
+}
+
+}  // namespace
+
+ServerCommand ParseServerOptions(int argc, char** argv) {
+  ServerOptions options;
+  Upkeep upkeep;
+  CLI::App app{
+      "musterd keeps the catalogue of model versions, assigns shards to nodes and knows when a "
+      "model is "
+      "complete.",
+      "musterd"};
+  app.footer(
+      "Every option can also be given by the environment variable named beside it.\n\n"
+      "Examples:\n"
+      "  musterd --data-dir /var/lib/muster\n"
+      "  musterd --data-dir /tmp/m --listen 127.0.0.1:0 --address-file /tmp/m.addr\n"
+      "  musterd backup /var/lib/muster --to /backup/muster-1\n\n"
+      "Exit codes: 0 stopped by SIGTERM or SIGINT; 2 wrong usage; 3 the data directory can't be "
+      "used;\n"
+      "4 can't listen on the address; 5 the store failed while running; 6 the stop took too "
+      "long.");
+  app.set_version_flag("--version", "musterd " MUSTER_VERSION);
+  AddServingOptions(app, options);
+  AddUpkeepCommands(app, upkeep);
   try {
     app.parse(argc, argv);
+    // Not required() of CLI11, which would ask the commands for it, too.
+    if (app.get_subcommands().empty() && app.get_option("--data-dir")->empty()) {
+      throw CLI::RequiredError("--data-dir");
+    }
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }
+  if (upkeep.check_command->parsed()) return upkeep.check;
+  if (upkeep.backup_command->parsed()) return upkeep.backup;
+  if (upkeep.restore_command->parsed()) return upkeep.restore;
   return options;
 }
 

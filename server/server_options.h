@@ -28,9 +28,28 @@ struct ServerOptions {
   bool accept_loss = false;
 };
 
-// The options, or the exit code with which to end at once: --help, --version, or a mistake, which
+// musterd check DIR
+struct CheckOptions {
+  std::string directory;
+};
+
+// musterd backup DIR --to DEST
+struct BackupOptions {
+  std::string directory;
+  std::string to;
+};
+
+// musterd restore --from BACKUP --to DIR
+struct RestoreOptions {
+  std::string from;
+  std::string to;
+};
+
+using ServerCommand = std::variant<ServerOptions, CheckOptions, BackupOptions, RestoreOptions, int>;
+
+// What to do, or the exit code with which to end at once: --help, --version, or a mistake, which
 // was explained on stderr.
-std::variant<ServerOptions, int> ParseServerOptions(int argc, char** argv);
+ServerCommand ParseServerOptions(int argc, char** argv);
 
 }  // namespace muster
 

@@ -1,0 +1,90 @@
+#include "server/upkeep/row_check.h"
+
+#include <string>
+
+#include "muster/store/rows.pb.h"
+#include "server/registry/row_keys.h"
+#include "storage/metadata/store_marker.h"
+#include "tests/support/status_matchers.h"
+
+namespace muster {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+
+const VersionUid kVersionUid(7);
+const NodeUid kNodeUid(8);
+const AssemblyUid kAssemblyUid(9);
+const ShardIndex kShard(3);
+
+TEST(RowCheckTest, EveryKeyHasItsKind) {
+  EXPECT_EQ(RowKind(kStoreMarkerKey), "marker");
+  EXPECT_EQ(RowKind(kStoreHistoryKey), "history");
+  EXPECT_EQ(RowKind(RevisionKey()), "RevisionRow");
+  EXPECT_EQ(RowKind(EventLogKey()), "EventLogRow");
+  EXPECT_EQ(RowKind(VersionKey(kVersionUid)), "VersionRow");
+  EXPECT_EQ(RowKind(ShardKey(kVersionUid, kShard)), "ShardRow");
+  EXPECT_EQ(RowKind(PiecesKey(kVersionUid, kShard, 1)), "PiecesRow");
+  EXPECT_EQ(RowKind(TensorsKey(kVersionUid, kShard, 1)), "TensorsRow");
+  EXPECT_EQ(RowKind(CompanionKey(kVersionUid, "a")), "CompanionRow");
+  EXPECT_EQ(RowKind(InventoryKey(kNodeUid)), "InventoryRow");
+  EXPECT_EQ(RowKind(NodeKey(kNodeUid)), "NodeRow");
+  EXPECT_EQ(RowKind(AssemblyKey(kAssemblyUid)), "AssemblyRow");
+  EXPECT_EQ(RowKind(MemberKey(kAssemblyUid, kNodeUid)), "MemberRow");
+  EXPECT_EQ(RowKind(AssignmentKey(kAssemblyUid, Generation(1), kNodeUid)), "AssignmentRow");
+  EXPECT_EQ(RowKind(ReadinessKey(kAssemblyUid, kNodeUid)), "ReadinessRow");
+  EXPECT_EQ(RowKind(EventsKey(Revision(1), 0)), "EventsRow");
+  EXPECT_EQ(RowKind(EventRunKey(Revision(1))), "EventRunRow");
+  EXPECT_EQ(RowKind(LocationHealthKey(kVersionUid, kShard, "file:///x")), "LocationHealthRow");
+  EXPECT_EQ(RowKind(RequestKey(1, "id")), "RequestRow");
+}
+
+TEST(RowCheckTest, KeyThatNoRowHasIsTold) {
+  for (const std::string& key : {std::string(), std::string("x"), std::string("!what"),
+                                 VersionKey(kVersionUid) + "1", std::string("v"),
+                                 ShardKey(kVersionUid, kShard).substr(0, 12)}) {
+    EXPECT_EQ(RowKind(key), "") << key;
+    EXPECT_THAT(CheckRow(key, ""),
+                StatusIs(absl::StatusCode::kDataLoss, HasSubstr("has a key that no row has")));
+  }
+}
+
+TEST(RowCheckTest, RowThatCannotBeReadIsToldWithItsKeyAndKind) {
+  EXPECT_THAT(CheckRow(NodeKey(kNodeUid), "\xff\xff\xff"),
+              StatusIs(absl::StatusCode::kDataLoss,
+                       AllOf(HasSubstr("n\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x08"),
+                             HasSubstr("is no NodeRow"))));
+  EXPECT_THAT(CheckRow(kStoreMarkerKey, "x"), StatusIs(absl::StatusCode::kDataLoss));
+  EXPECT_THAT(CheckRow(kStoreHistoryKey, "x"), StatusIs(absl::StatusCode::kDataLoss));
+}
+
+TEST(RowCheckTest, ShardWithoutADigestOrWithAShortOneIsDamaged) {
+  const std::string key = ShardKey(kVersionUid, kShard);
+  store::ShardRow row;
+  EXPECT_FALSE(CheckRow(key, row.SerializeAsString()).ok());
+  row.set_md5(std::string(15, 'd'));
+  EXPECT_FALSE(CheckRow(key, row.SerializeAsString()).ok());
+  row.set_md5(std::string(16, 'd'));
+  MUSTER_EXPECT_OK(CheckRow(key, row.SerializeAsString()));
+  row.set_root(std::string(1, 'd'));
+  EXPECT_FALSE(CheckRow(key, row.SerializeAsString()).ok());
+  row.set_root(std::string(16, 'd'));
+  row.set_sha256(std::string(16, 'd'));
+  EXPECT_FALSE(CheckRow(key, row.SerializeAsString()).ok());
+}
+
+TEST(RowCheckTest, RowUnderAnotherKeyIsDamaged) {
+  store::VersionRow version;
+  version.set_uid(6);
+  EXPECT_THAT(CheckRow(VersionKey(kVersionUid), version.SerializeAsString()),
+              StatusIs(absl::StatusCode::kDataLoss, HasSubstr("is of another version")));
+  store::RequestRow request;
+  request.set_request_id("a");
+  request.set_expire_time_us(5);
+  MUSTER_EXPECT_OK(CheckRow(RequestKey(5, "a"), request.SerializeAsString()));
+  EXPECT_FALSE(CheckRow(RequestKey(5, "b"), request.SerializeAsString()).ok());
+}
+
+}  // namespace
+}  // namespace muster
