@@ -89,7 +89,7 @@ void AddUpkeepCommands(CLI::App& app, Upkeep& upkeep) {
 }
 
 void AddServingOptions(CLI::App& app, ServerOptions& options) {
-  app.add_option("--data-dir", options.data_dir, 
+  app.add_option("--data-dir", options.data_dir,
                  "Directory of the metadata store; created if missing")
       ->envname("MUSTER_DATA_DIR");
   app.add_option("--listen", options.listen,

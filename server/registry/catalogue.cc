@@ -13,6 +13,7 @@
 #include "server/registry/validation.h"
 #include "storage/base/error_info.h"
 #include "storage/base/limits.h"
+#include "storage/base/md5.h"
 #include "storage/base/reasons.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
@@ -636,6 +637,10 @@ v1::Shard Catalogue::DescribeShard(const Version& version, uint32_t index) const
 }
 
 absl::Status Catalogue::Load(store::VersionRow row) {
+  if (row.shard_count() > kMaxShardsPerVersion) {
+    return absl::DataLossError(absl::StrCat("the row of ", row.name(), " is damaged: it has ",
+                                            row.shard_count(), " shards"));
+  }
   auto version = std::make_unique<Version>();
   version->uid = VersionUid(row.uid());
   const bool draft = row.state() == v1::ModelVersion::DRAFT;
@@ -657,7 +662,8 @@ absl::Status Catalogue::Load(store::VersionRow row) {
 absl::Status Catalogue::LoadShard(VersionUid uid, uint32_t index, const std::string& packed) {
   Version* version = FindByUid(uid);
   store::ShardRow row;
-  if (version == nullptr || index >= version->row.shard_count() || !row.ParseFromString(packed)) {
+  if (version == nullptr || index >= version->row.shard_count() || !row.ParseFromString(packed) ||
+      (row.root().empty() ? row.md5() : row.root()).size() != sizeof(Md5Digest)) {
     return absl::DataLossError(absl::StrCat("the row of shard ", index, " of version uid ",
                                             uid.value, " is damaged or has no model version"));
   }

@@ -82,14 +82,16 @@ void EventLog::Tick(Transaction& tx) {
       break;
     }
     compacted_ = oldest.last;
+    tx.Delete(EventRunKey(oldest.last));
     events_ -= oldest.events;
     bytes_ -= oldest.bytes;
     runs_.pop_front();
   }
   if (compacted_ == before) return;
-  const Revision next(compacted_.value + 1);
-  tx.DeleteRange(EventsKey(Revision(0), 0), EventsKey(next, 0));
-  tx.DeleteRange(EventRunKey(Revision(0)), EventRunKey(next));
+  // From where the last range ended: ranges that all begin at the same key cost a store the square of their
+  // number in memory, until it has tidied up.
+  tx.DeleteRange(EventsKey(Revision(before.value + 1), 0),
+                 EventsKey(Revision(compacted_.value + 1), 0));
   store::EventLogRow head;
   head.set_compact_revision(compacted_.value);
   tx.Put(EventLogKey(), head);

@@ -1,6 +1,8 @@
 #include "server/registry/request_log.h"
 
 #include <algorithm>
+#include <cstddef>
+#include <iterator>
 #include <memory>
 #include <utility>
 
@@ -17,6 +19,10 @@
 
 namespace muster {
 namespace {
+
+// Ranges that a store deleted are looked through by every read until it has tidied up; so they are for
+// many rows at once, and never begin before what is there. Within the rows that a command may have.
+constexpr ptrdiff_t kMaxSingleDeletes = 8;
 
 // Map entries in key order, so that equal messages have equal bytes.
 std::string SerializeDeterministic(const google::protobuf::Message& message) {
@@ -59,7 +65,11 @@ absl::StatusOr<bool> RequestLog::Find(absl::string_view request_id, absl::string
                                   "' was used with another call: use an id for one call only"),
                      {{"request_id", std::string(request_id)}});
   }
-  return reply.ParseFromString(found->second.reply());
+  if (!reply.ParseFromString(found->second.reply())) {
+    return absl::DataLossError(absl::StrCat("the reply that is stored for request_id '", request_id,
+                                            "' can't be read: restore the data directory"));
+  }
+  return true;
 }
 
 void RequestLog::Add(absl::string_view request_id, std::string digest,
@@ -74,15 +84,17 @@ void RequestLog::Add(absl::string_view request_id, std::string digest,
 }
 
 void RequestLog::Tick(Transaction& tx) {
-  int64_t last = 0;
-  while (!expiries_.empty() && expiries_.begin()->first <= tx.now_us()) {
-    last = expiries_.begin()->first;
-    rows_.erase(expiries_.begin()->second);
-    expiries_.erase(expiries_.begin());
+  const auto end = expiries_.upper_bound(tx.now_us());
+  if (end == expiries_.begin()) return;
+  const auto first = expiries_.begin();
+  if (std::distance(first, end) <= kMaxSingleDeletes) {
+    for (auto it = first; it != end; ++it) tx.Delete(RequestKey(it->first, it->second));
+  } else {
+    // RequestKey begins with the expiry, so that all the forgotten ones are one range.
+    tx.DeleteRange(RequestKey(first->first, ""), RequestKey(std::prev(end)->first + 1, ""));
   }
-  if (last == 0) return;
-  // RequestKey begins with the expiry, so that all the forgotten ones are one range.
-  tx.DeleteRange(RequestKey(0, ""), RequestKey(last + 1, ""));
+  for (auto it = first; it != end; ++it) rows_.erase(it->second);
+  expiries_.erase(first, end);
 }
 
 void RequestLog::Load(store::RequestRow row) {

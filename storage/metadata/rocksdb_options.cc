@@ -22,7 +22,8 @@ constexpr size_t kBlockCacheBytes = 32 << 20;
 constexpr size_t kWalBytesMax = 64 << 20;
 constexpr size_t kInfoLogBytesMax = 4 << 20;
 constexpr size_t kInfoLogFilesMax = 4;
-constexpr int kOpenFilesMax = 512;
+// All: a store has some dozens of tables, and one that was closed for a bound costs each range delete in it anew.
+constexpr int kOpenFilesMax = -1;
 
 rocksdb::CompressionType BestCompression() {
   const std::vector<rocksdb::CompressionType> supported = rocksdb::GetSupportedCompressions();

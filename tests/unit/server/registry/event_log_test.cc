@@ -3,6 +3,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -216,6 +217,10 @@ class EventLogTest : public testing::Test {
   void Commit(Transaction& tx) {
     MetadataBatch batch;
     batch.operations = tx.TakeOperations();
+    for (const MetadataBatch::Operation& operation : batch.operations) {
+      const auto* range = std::get_if<MetadataBatch::DeleteRange>(&operation);
+      if (range != nullptr) ranges_.push_back(*range);
+    }
     MUSTER_ASSERT_OK(store_->Commit(batch));
     revision_ = tx.revision();
   }
@@ -266,7 +271,27 @@ class EventLogTest : public testing::Test {
   std::unique_ptr<EventLog> log_;
   std::unique_ptr<MetadataStore> store_;
   Revision revision_;
+  // Deleted so far.
+  std::vector<MetadataBatch::DeleteRange> ranges_;
 };
+
+// Those that all begin at one key cost the readers of the store the square of their number.
+TEST_F(EventLogTest, EachRangeThatIsDeletedBeginsWhereTheLastOneEnded) {
+  Reset({.max_events = 128});
+  for (int i = 0; i < 1'000; ++i) {
+    Tell(1);
+    Tick(1);
+    // What a restart knows is enough.
+    if (i == 500) log_ = Loaded();
+  }
+
+  ASSERT_GT(ranges_.size(), 100u);
+  for (size_t i = 1; i < ranges_.size(); ++i) EXPECT_EQ(ranges_[i].begin, ranges_[i - 1].end) << i;
+  for (const MetadataStore::Row& row : AllRowsOf(*store_)) {
+    const auto run = ParseEventRunKey(row.key);
+    EXPECT_TRUE(!run.has_value() || *run > log_->compacted());
+  }
+}
 
 TEST_F(EventLogTest, OldestGoBeyondTheNumberThatIsKept) {
   Reset({.max_events = 128});

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "gtest/gtest.h"
+#include "muster/store/rows.pb.h"
 #include "server/registry/row_keys.h"
 #include "tests/support/status_matchers.h"
 #include "tests/unit/server/registry/registry_fixture.h"
@@ -152,6 +153,29 @@ TEST_F(LoadTest, DamagedRowsAreDataLoss) {
       Store(MetadataBatch::Put{row.key, row.value});
     }
   }
+  MUSTER_EXPECT_OK(fixture_.Restart());
+}
+
+// Rows that can be read, and would be used beyond their ends.
+TEST_F(LoadTest, ShortDigestsAndHugeCountsAreDataLoss) {
+  Fill();
+  const MetadataStore::Row shard_row = FirstRow("s");
+  for (const size_t digest_bytes : {0, 1, 15, 17}) {
+    store::ShardRow shard;
+    ASSERT_TRUE(shard.ParseFromString(shard_row.value));
+    shard.set_md5(std::string(digest_bytes, 'd'));
+    shard.clear_root();
+    Store(MetadataBatch::Put{shard_row.key, shard.SerializeAsString()});
+    EXPECT_THAT(fixture_.Restart(), StatusIs(StatusCode::kDataLoss)) << digest_bytes;
+  }
+  Store(MetadataBatch::Put{shard_row.key, shard_row.value});
+  const MetadataStore::Row version_row = FirstRow("v");
+  store::VersionRow version;
+  ASSERT_TRUE(version.ParseFromString(version_row.value));
+  version.set_shard_count(4'000'000'000);
+  Store(MetadataBatch::Put{version_row.key, version.SerializeAsString()});
+  EXPECT_THAT(fixture_.Restart(), StatusIs(StatusCode::kDataLoss));
+  Store(MetadataBatch::Put{version_row.key, version_row.value});
   MUSTER_EXPECT_OK(fixture_.Restart());
 }
 

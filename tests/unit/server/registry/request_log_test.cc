@@ -3,8 +3,13 @@
 #include "server/registry/request_log.h"
 
 #include <string>
+#include <utility>
+#include <variant>
+#include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
+#include "muster/store/rows.pb.h"
 #include "server/registry/limits.h"
 #include "storage/base/limits.h"
 #include "tests/support/status_matchers.h"
@@ -56,6 +61,58 @@ TEST_F(RequestLogTest, IdIsForgottenAfterTenMinutesWithItsRow) {
   const Revision before = fixture_.revision();
   MUSTER_EXPECT_OK(fixture_.Do(Request("id", "z1")));
   EXPECT_GT(fixture_.revision(), before);
+}
+
+// Goal: what expires costs readers of the store nothing. A range delete is looked through by each of them, and
+// those that all begin at one key cost the square of their number.
+TEST(RequestLogRangesTest, FewRowsGoOneByOneAndManyByARangeThatBeginsAtTheFirst) {
+  RequestLog log;
+  const auto add = [&log](int64_t time_us, int count) {
+    Transaction tx(Revision(1), time_us);
+    for (int i = 0; i < count; ++i) {
+      log.Add(absl::StrCat(time_us, "-", i), "digest", v1::RegisterNodeResponse(), tx);
+    }
+  };
+  for (int64_t second = 1; second <= 100; ++second) {
+    add(second * kSecondUs, second % 10 == 0 ? 40 : static_cast<int>(second % 3));
+  }
+  std::string deleted_up_to;
+  size_t single = 0, ranges = 0;
+  for (int64_t second = 1; second <= 100; ++second) {
+    Transaction tx(Revision(1), second * kSecondUs + kRequestIdTtlUs);
+    log.Tick(tx);
+    const std::vector<MetadataBatch::Operation> operations = tx.TakeOperations();
+    EXPECT_LE(operations.size(), 8u);
+    for (const MetadataBatch::Operation& operation : operations) {
+      if (const auto* one = std::get_if<MetadataBatch::Delete>(&operation)) {
+        EXPECT_GT(one->key, deleted_up_to);
+        deleted_up_to = one->key;
+        ++single;
+        continue;
+      }
+      const auto& range = std::get<MetadataBatch::DeleteRange>(operation);
+      EXPECT_GT(range.begin, deleted_up_to);
+      EXPECT_LT(range.begin, range.end);
+      deleted_up_to = range.end;
+      ++ranges;
+    }
+  }
+  EXPECT_EQ(log.size(), 0u);
+  EXPECT_EQ(ranges, 10u);
+  EXPECT_EQ(single, 90u);
+}
+
+TEST(RequestLogReplyTest, ReplyThatCannotBeReadIsDataLossAndNoSecondCall) {
+  RequestLog log;
+  store::RequestRow row;
+  row.set_request_id("id");
+  row.set_digest("digest");
+  row.set_reply("\xff\xff\xff");
+  row.set_expire_time_us(1);
+  log.Load(std::move(row));
+
+  v1::RegisterNodeResponse reply;
+  EXPECT_THAT(log.Find("id", "digest", reply), StatusIs(StatusCode::kDataLoss));
 }
 
 TEST_F(RequestLogTest, RefusedCallIsNotRemembered) {
