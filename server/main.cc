@@ -196,9 +196,10 @@ int Serve(const ServerOptions& options, int signals, MetadataStore& store,
   } else if (!WriteAddressFile(options.address_file, (*server)->address())) {
     exit_code = kBadListen;
   } else {
-    spdlog::info("serving address={} data_dir={} cluster_id={} history_id={} revision={} load_ms={:.0f}",
-                 (*server)->address(), options.data_dir, identity.cluster_id, identity.history_id,
-                 committer.durable().value, absl::ToDoubleMilliseconds(clock.Monotonic() - begin));
+    spdlog::info(
+        "serving address={} data_dir={} cluster_id={} history_id={} revision={} load_ms={:.0f}",
+        (*server)->address(), options.data_dir, identity.cluster_id, identity.history_id,
+        committer.durable().value, absl::ToDoubleMilliseconds(clock.Monotonic() - begin));
     pollfd wait{signals, POLLIN, 0};
     while (poll(&wait, 1, -1) < 0 && errno == EINTR) {
     }
@@ -251,9 +252,9 @@ int Tell(const absl::StatusOr<StoreReport>& report, const std::string& directory
   for (const std::string& problem : report->problems) std::cout << problem << "\n";
   const uint64_t untold = report->problem_count - report->problems.size();
   if (untold > 0) std::cout << "and " << untold << " more\n";
-  std::cout << directory << ": " << done << ": " << report->rows << " rows, "
-            << report->bytes << " bytes, revision " << report->revision << ", cluster "
-            << report->cluster_id << ", history " << report->history_id;
+  std::cout << directory << ": " << done << ": " << report->rows << " rows, " << report->bytes
+            << " bytes, revision " << report->revision << ", cluster " << report->cluster_id
+            << ", history " << report->history_id;
   if (report->ok()) {
     std::cout << "\n";
     return kOk;

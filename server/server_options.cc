@@ -77,11 +77,13 @@ void AddUpkeepCommands(CLI::App& app, Upkeep& upkeep) {
       ->required();
   upkeep.backup_command = app.add_subcommand(
       "backup", "Copy a data directory and check the copy; a server may be running on it");
-  upkeep.backup_command->add_option("DIR", upkeep.backup.directory, "The data directory")->required();
-  upkeep.backup_command->add_option("--to", upkeep.backup.to, "The backup: a new or an empty directory")
+  upkeep.backup_command->add_option("DIR", upkeep.backup.directory, "The data directory")
       ->required();
-  upkeep.restore_command = app.add_subcommand(
-      "restore", "Make a data directory from a backup, with a new history id");
+  upkeep.backup_command
+      ->add_option("--to", upkeep.backup.to, "The backup: a new or an empty directory")
+      ->required();
+  upkeep.restore_command =
+      app.add_subcommand("restore", "Make a data directory from a backup, with a new history id");
   upkeep.restore_command->add_option("--from", upkeep.restore.from, "The backup")->required();
   upkeep.restore_command
       ->add_option("--to", upkeep.restore.to, "The data directory: a new or an empty directory")
@@ -128,9 +130,10 @@ void AddServingOptions(CLI::App& app, ServerOptions& options) {
       ->envname("MUSTER_LOG_LEVEL")
       ->check(CLI::IsMember({"debug", "info", "warn", "error"}))
       ->capture_default_str();
-  app.add_flag("--accept-loss", options.accept_loss,
-               "Serve although rows that were acknowledged are missing, with those before them, under a "
-               "new history id; without it such a data directory is refused. For one start only");
+  app.add_flag(
+      "--accept-loss", options.accept_loss,
+      "Serve although rows that were acknowledged are missing, with those before them, under a "
+      "new history id; without it such a data directory is refused. For one start only");
 }
 
 }  // namespace

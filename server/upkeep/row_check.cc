@@ -27,7 +27,9 @@ std::string CheckMessage(absl::string_view, const std::string& value) {
   return row.ParseFromString(value) ? "" : absl::StrCat("is no ", Row::descriptor()->name());
 }
 
-bool IsDigest(const std::string& bytes, size_t size) { return bytes.empty() || bytes.size() == size; }
+bool IsDigest(const std::string& bytes, size_t size) {
+  return bytes.empty() || bytes.size() == size;
+}
 
 std::string CheckShard(absl::string_view, const std::string& value) {
   store::ShardRow row;
@@ -116,7 +118,8 @@ std::optional<Kind> KindOfNumbered(absl::string_view key) {
       if (has(kNumberBytes)) return Kind{"AssemblyRow", CheckAssembly};
       break;
     case 'c':
-      if (has_text_behind(kNumberBytes)) return Kind{"CompanionRow", CheckMessage<store::CompanionRow>};
+      if (has_text_behind(kNumberBytes))
+        return Kind{"CompanionRow", CheckMessage<store::CompanionRow>};
       break;
     case 'e':
       if (ParseEventsKey(key).has_value()) return Kind{"EventsRow", CheckMessage<store::EventsRow>};
@@ -130,7 +133,8 @@ std::optional<Kind> KindOfNumbered(absl::string_view key) {
       if (has(kNumberBytes)) return Kind{"InventoryRow", CheckInventory};
       break;
     case 'k':
-      if (ParseEventRunKey(key).has_value()) return Kind{"EventRunRow", CheckMessage<store::EventRunRow>};
+      if (ParseEventRunKey(key).has_value())
+        return Kind{"EventRunRow", CheckMessage<store::EventRunRow>};
       break;
     case 'n':
       if (has(kNumberBytes)) return Kind{"NodeRow", CheckNode};
@@ -145,7 +149,8 @@ std::optional<Kind> KindOfNumbered(absl::string_view key) {
       if (ParseShardKey(key).has_value()) return Kind{"ShardRow", CheckShard};
       break;
     case 't':
-      if (ParseTensorsKey(key).has_value()) return Kind{"TensorsRow", CheckMessage<store::TensorsRow>};
+      if (ParseTensorsKey(key).has_value())
+        return Kind{"TensorsRow", CheckMessage<store::TensorsRow>};
       break;
     case 'v':
       if (has(kNumberBytes)) return Kind{"VersionRow", CheckVersion};
@@ -172,11 +177,12 @@ absl::string_view RowKind(absl::string_view key) {
 
 absl::Status CheckRow(absl::string_view key, const std::string& value) {
   const std::optional<Kind> kind = KindOf(key);
-  const std::string wrong = kind.has_value() ? kind->check(key, value) : "has a key that no row has";
+  const std::string wrong =
+      kind.has_value() ? kind->check(key, value) : "has a key that no row has";
   if (wrong.empty()) return absl::OkStatus();
-  return absl::DataLossError(absl::StrCat(
-      "row \"", absl::CHexEscape(key.substr(0, kShownKeyBytes)), "\" ",
-      kind.has_value() ? absl::StrCat("(", kind->name, ") ") : "", wrong));
+  return absl::DataLossError(
+      absl::StrCat("row \"", absl::CHexEscape(key.substr(0, kShownKeyBytes)), "\" ",
+                   kind.has_value() ? absl::StrCat("(", kind->name, ") ") : "", wrong));
 }
 
 }  // namespace muster

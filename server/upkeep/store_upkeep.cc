@@ -78,7 +78,8 @@ absl::StatusOr<StoreReport> CopyAndCheck(const std::string& from, const std::str
 absl::Status FirstProblem(const StoreReport& report, const std::string& path) {
   if (report.ok()) return absl::OkStatus();
   return absl::DataLossError(absl::StrCat("\"", path, "\": ", report.problems[0], "; ",
-                                          report.problem_count, " problems in all, see musterd check"));
+                                          report.problem_count,
+                                          " problems in all, see musterd check"));
 }
 
 }  // namespace

@@ -29,8 +29,8 @@ constexpr uint64_t kRoomBytesMin = 1 << 20;
 absl::Status CheckStateIsNamed(const std::string& directory,
                                const std::vector<std::string>& names) {
   for (const std::string& name : names) {
-    const bool of_a_store = absl::EndsWith(name, ".sst") || absl::EndsWith(name, ".log") ||
-                            name == kWitnessFile;
+    const bool of_a_store =
+        absl::EndsWith(name, ".sst") || absl::EndsWith(name, ".log") || name == kWitnessFile;
     if (!of_a_store) continue;
     return absl::DataLossError(absl::StrCat(
         ShownDataDirectory(directory), " has ", name,
@@ -54,9 +54,9 @@ absl::Status CheckCurrentManifest(const std::string& directory,
   uint64_t durable_bytes = 0;
   if (witnessed.has_value() && witnessed->manifest != 0) {
     if (current->number < witnessed->manifest) {
-      return Damaged(directory, absl::DataLossError(absl::StrCat(
-                                    "CURRENT names ", current->name, ", which number ",
-                                    witnessed->manifest, " has replaced")));
+      return Damaged(directory, absl::DataLossError(
+                                    absl::StrCat("CURRENT names ", current->name, ", which number ",
+                                                 witnessed->manifest, " has replaced")));
     }
     // A newer one was begun by a start that got no further.
     if (current->number == witnessed->manifest) durable_bytes = witnessed->manifest_bytes;
@@ -84,8 +84,8 @@ std::optional<uint64_t> LogMissedBy(const absl::Status& status) {
 std::string MissingBatches(const Witnessed& witnessed, uint64_t sequence, const std::string& end) {
   std::string newest = absl::StrCat("operation ", witnessed.sequence);
   if (witnessed.revision > 0) newest = absl::StrCat("revision ", witnessed.revision);
-  return absl::StrCat("rows that were acknowledged are missing: the newest acknowledged is ", newest,
-                      ", and the store ends at ", end.empty() ? "an older one" : end,
+  return absl::StrCat("rows that were acknowledged are missing: the newest acknowledged is ",
+                      newest, ", and the store ends at ", end.empty() ? "an older one" : end,
                       " (operation ", sequence, " of ", witnessed.sequence, ")");
 }
 
@@ -96,7 +96,8 @@ absl::Status CompareWithWitness(const std::string& directory, const DescribeEnd&
   if (!db.ok()) {
     const std::optional<uint64_t> missed = LogMissedBy(db.status());
     if (missed.has_value()) {
-      findings.unusable_logs_from = std::min(*missed, findings.unusable_logs_from.value_or(*missed));
+      findings.unusable_logs_from =
+          std::min(*missed, findings.unusable_logs_from.value_or(*missed));
     }
     // A damage of the logs that was found before is what it can't get over.
     if (!findings.lost.empty()) return absl::OkStatus();
@@ -147,8 +148,8 @@ absl::StatusOr<OpeningFindings> FindLoss(const std::string& directory, bool thor
     return witnessed.status();
   }
   // The logs were read up to what is witnessed, as after most crashes: no need to ask RocksDB.
-  const bool told = findings.witnessed.has_value() &&
-                    logs.last_sequence >= findings.witnessed->sequence;
+  const bool told =
+      findings.witnessed.has_value() && logs.last_sequence >= findings.witnessed->sequence;
   if (thorough || (findings.lost.empty() && !told)) {
     MUSTER_RETURN_IF_ERROR(CompareWithWitness(directory, describe_end, findings));
   }
@@ -169,9 +170,11 @@ absl::Status CheckRoomToOpen(const std::string& directory) {
   }
   MUSTER_ASSIGN_OR_RETURN(const int64_t free, FreeBytesOf(directory));
   if (static_cast<uint64_t>(free) >= needed) return absl::OkStatus();
-  return absl::ResourceExhaustedError(absl::StrCat(
-      ShownDataDirectory(directory), ": its device has ", free, " bytes free, and opening the store "
-      "takes up to ", needed, "; make room and start again: nothing is lost meanwhile"));
+  return absl::ResourceExhaustedError(
+      absl::StrCat(ShownDataDirectory(directory), ": its device has ", free,
+                   " bytes free, and opening the store "
+                   "takes up to ",
+                   needed, "; make room and start again: nothing is lost meanwhile"));
 }
 
 }  // namespace muster

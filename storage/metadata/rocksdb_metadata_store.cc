@@ -99,9 +99,9 @@ absl::Status WriteHistory(rocksdb::DB& db, const std::string& directory,
   return written.ok() ? absl::OkStatus() : FromRocksdb(written, directory);
 }
 
-absl::StatusOr<std::shared_ptr<Witness>> BeginWitness(
-    const std::string& directory, uint64_t sequence,
-    const std::optional<Witnessed>& before) {
+absl::StatusOr<std::shared_ptr<Witness>> BeginWitness(const std::string& directory,
+                                                      uint64_t sequence,
+                                                      const std::optional<Witnessed>& before) {
   Witnessed state;
   state.sequence = sequence;
   if (before.has_value()) state.revision = before->revision;
@@ -152,9 +152,8 @@ absl::StatusOr<OpenedRocksdb> OpenRocksdbMetadataStore(absl::string_view directo
     return LossError(path, absl::StrCat("it was read up to operation ", sequence, " only, of ",
                                         findings.witnessed->sequence));
   }
-  MUSTER_ASSIGN_OR_RETURN(
-      const std::shared_ptr<Witness> witness,
-      BeginWitness(path, db->GetLatestSequenceNumber(), findings.witnessed));
+  MUSTER_ASSIGN_OR_RETURN(const std::shared_ptr<Witness> witness,
+                          BeginWitness(path, db->GetLatestSequenceNumber(), findings.witnessed));
   listener->Use(witness);
   opened.store = RocksdbRows(path, std::move(db), witness);
   return opened;
@@ -193,7 +192,8 @@ absl::StatusOr<ReadOnlyRocksdb> OpenRocksdbReadOnly(const std::string& directory
   return opened;
 }
 
-absl::StatusOr<std::unique_ptr<MetadataStore>> NewRocksdbMetadataStore(absl::string_view directory) {
+absl::StatusOr<std::unique_ptr<MetadataStore>> NewRocksdbMetadataStore(
+    absl::string_view directory) {
   MUSTER_ASSIGN_OR_RETURN(OpenedRocksdb opened, OpenRocksdbMetadataStore(directory, {}));
   return std::move(opened.store);
 }

@@ -55,7 +55,8 @@ absl::Status OpenAll(const std::string& directory, OpenFiles& files) {
   return absl::OkStatus();
 }
 
-absl::Status CopyFile(const UniqueFd& from, const std::string& from_path, const std::string& to_path) {
+absl::Status CopyFile(const UniqueFd& from, const std::string& from_path,
+                      const std::string& to_path) {
   struct stat info = {};
   if (fstat(from.get(), &info) != 0) return PathError(errno, "look at it", from_path);
   const UniqueFd to(open(to_path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));

@@ -61,8 +61,8 @@ absl::StatusOr<CurrentManifest> CurrentManifestOf(const std::string& directory) 
   if (!absl::ConsumePrefix(&text, "MANIFEST-") || text.empty() ||
       text.find_first_not_of("0123456789") != absl::string_view::npos ||
       !absl::SimpleAtoi(text, &manifest.number)) {
-    return absl::DataLossError(absl::StrCat(path, " is damaged: it names \"",
-                                            manifest.name.substr(0, 64), "\""));
+    return absl::DataLossError(
+        absl::StrCat(path, " is damaged: it names \"", manifest.name.substr(0, 64), "\""));
   }
   return manifest;
 }

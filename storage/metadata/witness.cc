@@ -33,8 +33,9 @@ std::string WitnessPath(const std::string& directory) {
 
 // Text, for people who look at it: one line, filled up with spaces.
 std::string SlotOf(const Witnessed& state) {
-  std::string line = absl::StrCat(kPrefix, state.sequence, " revision=", state.revision, " manifest=",
-                                  state.manifest, " manifest_bytes=", state.manifest_bytes);
+  std::string line =
+      absl::StrCat(kPrefix, state.sequence, " revision=", state.revision,
+                   " manifest=", state.manifest, " manifest_bytes=", state.manifest_bytes);
   const uint32_t crc = Crc32c(line);
   absl::StrAppend(&line, " crc=", absl::Hex(crc, absl::kZeroPad8));
   line.resize(kSlotBytes - 1, ' ');

@@ -95,9 +95,9 @@ LogWalk WalkLog(absl::string_view bytes, uint64_t expected) {
   if (records.is_clean()) return walk;
   const std::optional<size_t> behind = BatchBehind(bytes, walk.whole_bytes, walk.next_sequence);
   if (behind.has_value()) {
-    walk.damage =
-        absl::StrCat("it breaks off at byte ", walk.whole_bytes, ", but a whole batch follows at byte ",
-                     *behind, ", so this is not where a crash tore it");
+    walk.damage = absl::StrCat("it breaks off at byte ", walk.whole_bytes,
+                               ", but a whole batch follows at byte ", *behind,
+                               ", so this is not where a crash tore it");
   }
   return walk;
 }
@@ -140,8 +140,8 @@ absl::Status CheckManifest(absl::string_view bytes, uint64_t durable_bytes,
   for (size_t at = records.whole_bytes() + 1; at < bytes.size(); ++at) {
     const std::optional<LogFragment> fragment = FragmentAt(bytes, at);
     if (!fragment.has_value() || !BeginsRecord(*fragment) || fragment->payload.empty()) continue;
-    return absl::DataLossError(
-        absl::StrCat(name, " is damaged at byte ", records.whole_bytes(), ": a whole record follows"));
+    return absl::DataLossError(absl::StrCat(name, " is damaged at byte ", records.whole_bytes(),
+                                            ": a whole record follows"));
   }
   return absl::OkStatus();
 }

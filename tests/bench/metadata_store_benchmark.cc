@@ -36,7 +36,9 @@ double MicrosSince(Timer::time_point begin) {
 
 Json Spread(std::vector<double> micros) {
   std::sort(micros.begin(), micros.end());
-  const auto at = [&micros](double part) { return micros[static_cast<size_t>(part * (micros.size() - 1))]; };
+  const auto at = [&micros](double part) {
+    return micros[static_cast<size_t>(part * (micros.size() - 1))];
+  };
   return {{"p50_us", at(0.5)}, {"p90_us", at(0.9)}, {"p99_us", at(0.99)}};
 }
 
@@ -49,7 +51,8 @@ void Check(const absl::Status& status) {
 // Of one ReportShards: a readiness row, an event row, the revision.
 MetadataBatch ReportBatch(uint64_t number) {
   MetadataBatch batch;
-  batch.operations.push_back(MetadataBatch::Put{absl::StrCat("b", number % 1'000), std::string(60, 'r')});
+  batch.operations.push_back(
+      MetadataBatch::Put{absl::StrCat("b", number % 1'000), std::string(60, 'r')});
   batch.operations.push_back(MetadataBatch::Put{absl::StrCat("e", number), std::string(150, 'e')});
   batch.operations.push_back(MetadataBatch::Put{"!revision", std::string(12, 'n')});
   batch.revision = number;
@@ -92,7 +95,10 @@ int RunCommit(const std::string& directory, int rounds, int commits) {
       note.push_back(MicrosSince(begin));
     }
   }
-  std::cout << Json{{"with_witness", Spread(with)}, {"without", Spread(without)}, {"witness_alone", Spread(note)}}.dump(2)
+  std::cout << Json{{"with_witness", Spread(with)},
+                    {"without", Spread(without)},
+                    {"witness_alone", Spread(note)}}
+                   .dump(2)
             << "\n";
   return 0;
 }
@@ -116,10 +122,13 @@ int RunExpire(const std::string& directory, const std::string& how, int ticks) {
   const auto begin = Timer::now();
   for (int tick = 0; tick < ticks; ++tick) {
     MetadataBatch batch;
-    batch.operations.push_back(MetadataBatch::Put{Key(static_cast<uint64_t>(tick) + 50), std::string(100, 'v')});
+    batch.operations.push_back(
+        MetadataBatch::Put{Key(static_cast<uint64_t>(tick) + 50), std::string(100, 'v')});
     const auto now = static_cast<uint64_t>(tick);
-    if (how == "from-start") batch.operations.push_back(MetadataBatch::DeleteRange{Key(0), Key(now + 1)});
-    if (how == "from-last") batch.operations.push_back(MetadataBatch::DeleteRange{Key(now), Key(now + 1)});
+    if (how == "from-start")
+      batch.operations.push_back(MetadataBatch::DeleteRange{Key(0), Key(now + 1)});
+    if (how == "from-last")
+      batch.operations.push_back(MetadataBatch::DeleteRange{Key(now), Key(now + 1)});
     if (how == "points") batch.operations.push_back(MetadataBatch::Delete{Key(now)});
     Check(store->Commit(batch));
     if (tick % 100 != 99) continue;
@@ -165,7 +174,8 @@ int Main(int argc, char** argv) {
   expire->add_option("--how", how, "from-start, from-last or points")->capture_default_str();
   expire->add_option("--ticks", ticks)->capture_default_str();
   CLI11_PARSE(app, argc, argv);
-  return commit->parsed() ? RunCommit(directory, rounds, commits) : RunExpire(directory, how, ticks);
+  return commit->parsed() ? RunCommit(directory, rounds, commits)
+                          : RunExpire(directory, how, ticks);
 }
 
 }  // namespace

@@ -41,9 +41,9 @@ TEST(RowCheckTest, EveryKeyHasItsKind) {
 }
 
 TEST(RowCheckTest, KeyThatNoRowHasIsTold) {
-  for (const std::string& key : {std::string(), std::string("x"), std::string("!what"),
-                                 VersionKey(kVersionUid) + "1", std::string("v"),
-                                 ShardKey(kVersionUid, kShard).substr(0, 12)}) {
+  for (const std::string& key :
+       {std::string(), std::string("x"), std::string("!what"), VersionKey(kVersionUid) + "1",
+        std::string("v"), ShardKey(kVersionUid, kShard).substr(0, 12)}) {
     EXPECT_EQ(RowKind(key), "") << key;
     EXPECT_THAT(CheckRow(key, ""),
                 StatusIs(absl::StatusCode::kDataLoss, HasSubstr("has a key that no row has")));

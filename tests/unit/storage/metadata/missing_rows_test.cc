@@ -70,7 +70,8 @@ class MissingRowsTest : public testing::Test {
   static std::string NewestWithRows(const std::string& path, const std::string& suffix) {
     std::string newest;
     for (const std::string& name : NamesIn(path)) {
-      const bool fits = suffix == "MANIFEST" ? absl::StartsWith(name, suffix) : absl::EndsWith(name, suffix);
+      const bool fits =
+          suffix == "MANIFEST" ? absl::StartsWith(name, suffix) : absl::EndsWith(name, suffix);
       if (fits && fs::file_size(path + "/" + name) > 0) newest = path + "/" + name;
     }
     EXPECT_NE(newest, "") << suffix;
@@ -142,8 +143,10 @@ class MissingRowsTest : public testing::Test {
     EXPECT_NE(opened->lost, "");
     const int rows = RowsIn(*opened->store);
     // It is the first rows of those that were acknowledged.
-    for (int i = 1; i <= rows; ++i) EXPECT_THAT(opened->store->Get(absl::StrCat("k", 1000 + i)), IsOk());
-    EXPECT_EQ(CheckStoreMarker(*random_, *opened->store, "")->history_id, options.history_after_loss);
+    for (int i = 1; i <= rows; ++i)
+      EXPECT_THAT(opened->store->Get(absl::StrCat("k", 1000 + i)), IsOk());
+    EXPECT_EQ(CheckStoreMarker(*random_, *opened->store, "")->history_id,
+              options.history_after_loss);
     MUSTER_EXPECT_OK(opened->store->Commit(RowBatch(kBatches + 1)));
     opened->store.reset();
     auto again = NewRocksdbMetadataStore(path);
@@ -189,27 +192,29 @@ TEST_F(MissingRowsTest, EveryCutBehindTheWitnessOpensWithTheBatchesBeforeIt) {
     const LogWalk walk = WalkLog(log.substr(0, cut), 0);
     const auto store = NewRocksdbMetadataStore(path);
     MUSTER_ASSERT_OK(store);
-    const int whole = walk.next_sequence == 0 ? 0 : static_cast<int>(walk.next_sequence - walk.first_sequence);
+    const int whole =
+        walk.next_sequence == 0 ? 0 : static_cast<int>(walk.next_sequence - walk.first_sequence);
     ASSERT_EQ(RowsIn(**store), kBatches / 2 + whole) << cut;
     fs::remove_all(path);
   }
 }
 
 TEST_F(MissingRowsTest, NoFileOfTheStoreCanBeDamagedUnseen) {
-  const std::vector<std::string> files = {".log", ".sst", "MANIFEST", "CURRENT", "OPTIONS",
-                                          "IDENTITY", std::string(kWitnessFile)};
+  const std::vector<std::string> files = {
+      ".log", ".sst", "MANIFEST", "CURRENT", "OPTIONS", "IDENTITY", std::string(kWitnessFile)};
   const std::unique_ptr<Random> chance = NewSeededRandom(7);
   for (const std::string& kind : files) {
     for (int round = 0; round < 24; ++round) {
       const std::string path = Crashed();
       std::string file = path + "/" + kind;
       if (kind[0] == '.' || kind == "MANIFEST") file = NewestWithRows(path, kind);
-      if (kind == "OPTIONS") file = path + "/" + [&] {
-        for (const std::string& name : NamesIn(path)) {
-          if (absl::StartsWith(name, kind)) return name;
-        }
-        return std::string();
-      }();
+      if (kind == "OPTIONS")
+        file = path + "/" + [&] {
+          for (const std::string& name : NamesIn(path)) {
+            if (absl::StartsWith(name, kind)) return name;
+          }
+          return std::string();
+        }();
       std::string bytes = *ReadStoreFile(file);
       const size_t at = chance->Below(bytes.size());
       const std::string what = absl::StrCat(kind, " round ", round, " byte ", at);
@@ -297,9 +302,7 @@ TEST_F(MissingRowsTest, ErrorSaysInTheCallersWordsWhereTheStoreEnds) {
   const std::string path = Crashed();
   fs::remove(NewestWithRows(path, ".log"));
   RocksdbOpenOptions options;
-  options.describe_end = [](MetadataStore& store) {
-    return absl::StrCat("row ", RowsIn(store));
-  };
+  options.describe_end = [](MetadataStore& store) { return absl::StrCat("row ", RowsIn(store)); };
   EXPECT_THAT(OpenRocksdbMetadataStore(path, options),
               StatusIs(absl::StatusCode::kDataLoss,
                        HasSubstr("is revision 40, and the store ends at row 20 (operation ")));
@@ -336,7 +339,8 @@ TEST_F(MissingRowsTest, ClosedLogThatIsGoneOrCutIsMissed) {
 
   EXPECT_EQ(RowsIn(**NewRocksdbMetadataStore(whole)), 12);
   EXPECT_THAT(NewRocksdbMetadataStore(gone),
-              StatusIs(absl::StatusCode::kDataLoss, AllOf(HasSubstr("Missing WAL"), HasSubstr("--accept-loss"))));
+              StatusIs(absl::StatusCode::kDataLoss,
+                       AllOf(HasSubstr("Missing WAL"), HasSubstr("--accept-loss"))));
   EXPECT_THAT(NewRocksdbMetadataStore(cut),
               StatusIs(absl::StatusCode::kDataLoss, HasSubstr("what is between them is missing")));
   // The logs behind it must not be replayed over the hole.
@@ -356,7 +360,8 @@ TEST_F(MissingRowsTest, LookingChangesNothingAndKeepsOthersOut) {
     EXPECT_THAT(NewRocksdbMetadataStore(path), StatusIs(absl::StatusCode::kFailedPrecondition));
   }
   EXPECT_TRUE(FilesOf(path) == before) << "a file was changed";
-  EXPECT_THAT(OpenRocksdbReadOnly(directory_.Join("absent")), StatusIs(absl::StatusCode::kNotFound));
+  EXPECT_THAT(OpenRocksdbReadOnly(directory_.Join("absent")),
+              StatusIs(absl::StatusCode::kNotFound));
   const auto running = NewRocksdbMetadataStore(path);
   EXPECT_THAT(OpenRocksdbReadOnly(path),
               StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("in use")));

@@ -122,7 +122,8 @@ TEST_F(WriteAheadLogsTest, EveryByteThatIsDamagedIsFoundOrCutsTheLastBatch) {
   int found = 0;
   for (size_t at = 0; at < log.size(); ++at) {
     // Payloads are of one kind: each of their bytes is covered by the checksum as the next one is.
-    if (at % kBlock > 64 && at % 397 != 0 && at + 600 < log.size() && log[at] == log[at + 1]) continue;
+    if (at % kBlock > 64 && at % 397 != 0 && at + 600 < log.size() && log[at] == log[at + 1])
+      continue;
     for (const int bit : {0, 3, 7}) {
       std::string damaged = log;
       damaged[at] = static_cast<char>(damaged[at] ^ (1 << bit));
@@ -205,7 +206,8 @@ TEST_F(WriteAheadLogsTest, LogsGoOnFromOneAnother) {
   EXPECT_EQ(logs.Walk().last_sequence, 10u);
 
   logs.Write(3, first + second.substr(0, 5));
-  EXPECT_EQ(logs.Walk().damage, "") << "a crash tore its end, and the next start went on from there";
+  EXPECT_EQ(logs.Walk().damage, "")
+      << "a crash tore its end, and the next start went on from there";
 
   logs.Write(5, second.substr(0, ends[4] - ends[3]));
   EXPECT_THAT(logs.Walk().damage, HasSubstr("write-ahead log 000008.log: "));
