@@ -82,6 +82,14 @@ void ApiClient::CreateVersion(const std::string& name, uint32_t shard_count) {
   Check(models_->CreateModelVersion(&context, request, &response), "CreateModelVersion");
 }
 
+void ApiClient::DeleteVersion(const std::string& name) {
+  grpc::ClientContext context;
+  v1::DeleteModelVersionRequest request;
+  v1::DeleteModelVersionResponse response;
+  request.set_name(name);
+  Check(models_->DeleteModelVersion(&context, request, &response), "DeleteModelVersion");
+}
+
 void ApiClient::AddShards(const v1::AddShardsRequest& request) {
   grpc::ClientContext context;
   v1::AddShardsResponse response;

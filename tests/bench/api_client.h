@@ -42,6 +42,7 @@ class ApiClient {
   explicit ApiClient(const std::shared_ptr<grpc::Channel>& channel);
 
   void CreateVersion(const std::string& name, uint32_t shard_count);
+  void DeleteVersion(const std::string& name);
   void AddShards(const muster::v1::AddShardsRequest& request);
   void CommitVersion(const std::string& name);
   // With a lease of one hour, so that nobody needs heartbeats.

@@ -124,12 +124,19 @@ class ReportCalls final
   size_t shards_ = 0;
 };
 
-// Numbers without end, each an index of a draft; drafts are made ahead.
+// More numbers than a run takes, each an index of a draft. The drafts are made ahead and deleted in
+// the end, as a server bounds what all drafts together announce.
 class DraftIndices {
  public:
   DraftIndices(const Channels& channels, std::string prefix, uint32_t step)
-      : api_(channels.front()), prefix_(std::move(prefix)), step_(step) {
-    for (int i = 0; i < kDrafts; ++i) api_.CreateVersion(NameOf(i), kShardsPerDraft);
+      : api_(channels.front()),
+        prefix_(std::move(prefix)),
+        step_(step),
+        drafts_(step == 1 ? 10 : 60) {
+    for (int i = 0; i < drafts_; ++i) api_.CreateVersion(NameOf(i), kShardsPerDraft);
+  }
+  ~DraftIndices() {
+    for (int i = 0; i < drafts_; ++i) api_.DeleteVersion(NameOf(i));
   }
 
   struct Place {
@@ -143,9 +150,8 @@ class DraftIndices {
   }
 
  private:
-  // The limit of a model version; so many drafts are more than a run fills.
+  // The limit of a model version.
   static constexpr uint32_t kShardsPerDraft = 100'000;
-  static constexpr int kDrafts = 60;
 
   std::string NameOf(uint64_t draft) const {
     return absl::StrCat("models/", prefix_, "-", getpid(), "/versions/v", draft);
@@ -154,6 +160,7 @@ class DraftIndices {
   ApiClient api_;
   const std::string prefix_;
   const uint32_t step_;
+  const int drafts_;
   std::atomic<uint64_t> next_ = 0;
 };
 
