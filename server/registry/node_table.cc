@@ -96,32 +96,36 @@ v1::Drain::State Node::DrainState(int64_t now_us) const {
   return row.drain_deadline_us() <= now_us ? v1::Drain::OVERDUE : v1::Drain::DRAINING;
 }
 
-absl::StatusOr<Node*> NodeTable::Register(const v1::RegisterNodeRequest& request, Transaction& tx) {
-  MUSTER_RETURN_IF_ERROR(CheckRegistration(request));
-  if (request.validate_only()) return nullptr;
+void NodeTable::Fill(const v1::RegisterNodeRequest& request, store::NodeRow& row) const {
   const v1::Node& wanted = request.node();
-  const Revision revision = tx.MarkChanged();
-  std::unique_ptr<Node>& slot = by_name_[wanted.name()];
-  const absl::string_view old_state = slot == nullptr ? "" : StateName(*slot);
-  if (slot == nullptr) {
-    slot = std::make_unique<Node>();
-    slot->uid = NodeUid(revision.value);
-    slot->row.set_uid(revision.value);
-    slot->row.set_name(wanted.name());
-    by_uid_[slot->uid] = slot.get();
-  }
-  store::NodeRow& row = slot->row;
+  row.set_name(wanted.name());
   row.set_address(wanted.address());
   row.set_zone(wanted.zone());
   *row.mutable_labels() = wanted.labels();
   row.set_capacity_bytes(wanted.capacity_bytes());
   row.set_instance_id(wanted.instance_id());
+  row.set_lease_ttl_us(request.has_lease_ttl() ? FromDuration(request.lease_ttl())
+                                               : default_lease_ttl_us_);
+}
+
+absl::StatusOr<Node*> NodeTable::Register(const v1::RegisterNodeRequest& request, Transaction& tx) {
+  MUSTER_RETURN_IF_ERROR(CheckRegistration(request));
+  if (request.validate_only()) return nullptr;
+  const Revision revision = tx.MarkChanged();
+  std::unique_ptr<Node>& slot = by_name_[request.node().name()];
+  const absl::string_view old_state = slot == nullptr ? "" : StateName(*slot);
+  if (slot == nullptr) {
+    slot = std::make_unique<Node>();
+    slot->uid = NodeUid(revision.value);
+    slot->row.set_uid(revision.value);
+    by_uid_[slot->uid] = slot.get();
+  }
+  store::NodeRow& row = slot->row;
+  Fill(request, row);
   row.set_epoch(revision.value);
   row.set_lost(false);
   row.set_released(false);
   row.set_register_time_us(tx.now_us());
-  row.set_lease_ttl_us(request.has_lease_ttl() ? FromDuration(request.lease_ttl())
-                                               : default_lease_ttl_us_);
   row.set_revision(revision.value);
   tx.Put(NodeKey(slot->uid), row);
   if (!request.cached_digests().empty()) {
@@ -259,6 +263,15 @@ v1::Node NodeTable::Describe(const Node& node) const {
   *drain.mutable_deadline() = ToTimestamp(row.drain_deadline_us());
   drain.set_shards_left(static_cast<uint32_t>(node.assigned_shards));
   drain.set_bytes_left(node.assigned_bytes);
+  return out;
+}
+
+v1::Node NodeTable::Preview(const v1::RegisterNodeRequest& request) const {
+  Node node;
+  Fill(request, node.row);
+  v1::Node out = Describe(node);
+  out.clear_uid();
+  out.clear_register_time();
   return out;
 }
 

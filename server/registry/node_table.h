@@ -69,6 +69,8 @@ class NodeTable {
   const std::map<std::string, std::unique_ptr<Node>>& by_name() const { return by_name_; }
 
   muster::v1::Node Describe(const Node& node) const;
+  // What Register would make of a request, as far as it is known before: no uid, epoch, or time.
+  muster::v1::Node Preview(const muster::v1::RegisterNodeRequest& request) const;
 
   // Nodes, then their inventories.
   absl::Status Load(muster::store::NodeRow row);
@@ -77,6 +79,9 @@ class NodeTable {
   static NodeChange ChangeOf(const Node& node);
 
  private:
+  // What the caller decides of a node.
+  void Fill(const muster::v1::RegisterNodeRequest& request, muster::store::NodeRow& row) const;
+
   std::string uid_prefix_;
   int64_t default_lease_ttl_us_;
   std::map<std::string, std::unique_ptr<Node>> by_name_;

@@ -249,7 +249,7 @@ absl::Status Registry::RegisterNode(const v1::RegisterNodeRequest& request, Tran
                                     v1::RegisterNodeResponse& reply) {
   MUSTER_ASSIGN_OR_RETURN(const Node* node, nodes_.Register(request, tx));
   if (node == nullptr) {
-    *reply.mutable_node() = request.node();
+    *reply.mutable_node() = nodes_.Preview(request);
     return absl::OkStatus();
   }
   assemblies_.NodeRegistered(*node, tx);

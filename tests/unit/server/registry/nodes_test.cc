@@ -89,6 +89,22 @@ TEST_F(NodesTest, ValidateOnlyRegistersAndRemovesNothing) {
   EXPECT_EQ(Describe(fixture_.registry()), before);
 }
 
+TEST_F(NodesTest, ValidateOnlySaysNothingThatTheCallerMadeUp) {
+  v1::RegisterNodeRequest request = RegisterNode("nodes/n9");
+  request.set_validate_only(true);
+  request.mutable_node()->set_zone("z1");
+  request.mutable_node()->set_state(static_cast<v1::Node::State>(99));
+  request.mutable_node()->set_epoch(7);
+  request.mutable_node()->mutable_drain()->set_state(v1::Drain::DRAINED);
+
+  const auto reply = fixture_.Ask<v1::RegisterNodeResponse>(request);
+
+  EXPECT_EQ(reply.node().zone(), "z1");
+  EXPECT_EQ(reply.node().state(), v1::Node::LIVE);
+  EXPECT_EQ(reply.node().epoch(), 0);
+  EXPECT_FALSE(reply.node().has_drain());
+}
+
 TEST_F(NodesTest, BadNameIsRefused) {
   EXPECT_THAT(fixture_.Do(RegisterNode("n1")),
               ErrorIs(StatusCode::kInvalidArgument, "INVALID_NAME"));
