@@ -17,6 +17,7 @@
 #include <variant>
 #include <vector>
 
+#include "absl/synchronization/mutex.h"
 #include "client/cli/command.h"
 #include "client/cli/exit_code.h"
 #include "storage/base/clock.h"
@@ -135,5 +136,7 @@ int Main(const std::vector<std::string>& arguments) {
 }  // namespace muster
 
 int main(int argc, char** argv) {
+  // Debian builds Abseil with its search for lock cycles on, in gRPC too.
+  absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
   return muster::Main(std::vector<std::string>(argv + std::min(argc, 1), argv + argc));
 }
