@@ -266,14 +266,16 @@ class CallMaker:
         for _ in range(3):
             yield self._call("GetShardStatus", name=assembly, shard=dice.randrange(8))
             node = dice.choice(nodes)
+            epoch = self._epochs.get(node, 1)
+            yield self._call(
+                "AcquireRead", name=node, epoch=epoch, shard=f"{version}/shards/1", uri="file:///nowhere/1"
+            )
             state = dice.choice(["READY", "READY", "READY", "FETCHING", "FAILED"])
             reports = [
                 {"shard": shard, "generation": self._generations.get(node, 1), "state": state} for shard in range(40)
             ]
-            yield self._call(
-                "ReportShards", node=node, epoch=self._epochs.get(node, 1), assembly=assembly, reports=reports
-            )
-            yield self._call("Heartbeat", name=node, epoch=self._epochs.get(node, 1))
+            yield self._call("ReportShards", node=node, epoch=epoch, assembly=assembly, reports=reports)
+            yield self._call("Heartbeat", name=node, epoch=epoch)
 
     def _leave(self):
         node = self._own("node")
