@@ -20,7 +20,6 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/escaping.h"
-#include "absl/synchronization/mutex.h"
 #include "server/commit/commit_thread.h"
 #include "server/commit/committer.h"
 #include "server/commit/tick_thread.h"
@@ -31,6 +30,7 @@
 #include "server/server_options.h"
 #include "server/upkeep/store_upkeep.h"
 #include "storage/base/clock.h"
+#include "storage/base/lock_checks.h"
 #include "storage/base/random.h"
 #include "storage/base/status_macros.h"
 #include "storage/metadata/rocksdb_metadata_store.h"
@@ -286,7 +286,6 @@ int Main(int argc, char** argv) { return std::visit(Runner{}, ParseServerOptions
 }  // namespace muster
 
 int main(int argc, char** argv) {
-  // Debian builds Abseil with its search for lock cycles on, in gRPC too; it takes 3 to 5 % of a call.
-  absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
+  muster::SwitchLockCycleSearchOff();
   return muster::Main(argc, argv);
 }

@@ -17,10 +17,10 @@
 #include <variant>
 #include <vector>
 
-#include "absl/synchronization/mutex.h"
 #include "client/cli/command.h"
 #include "client/cli/exit_code.h"
 #include "storage/base/clock.h"
+#include "storage/base/lock_checks.h"
 #include "storage/base/random.h"
 #include "storage/base/status_macros.h"
 #include "storage/object/file_object_store.h"
@@ -136,7 +136,6 @@ int Main(const std::vector<std::string>& arguments) {
 }  // namespace muster
 
 int main(int argc, char** argv) {
-  // Debian builds Abseil with its search for lock cycles on, in gRPC too.
-  absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
+  muster::SwitchLockCycleSearchOff();
   return muster::Main(std::vector<std::string>(argv + std::min(argc, 1), argv + argc));
 }

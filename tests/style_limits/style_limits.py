@@ -74,7 +74,7 @@ INCLUDE_RULES = [
      "the core has no gRPC, no clock and no I/O"),
     ("core", CORE, THREADS, r"(?:thread|future)$", "the core has no threads of its own"),
     ("log", PRODUCT, ("server/main.cc", "server/rpc/", "client/cli/"), r"spdlog/", "logs are written at the edge; return an error"),
-    ("mutex", PRODUCT + ("tests/",), (), r"absl/synchronization/", "lock with storage/base/mutex.h"),
+    ("mutex", PRODUCT + ("tests/",), ("storage/base/lock_checks.cc",), r"absl/synchronization/", "lock with storage/base/mutex.h"),
     ("mutex", PRODUCT, ("storage/base/",), r"(?:shared_)?mutex$|condition_variable$", "lock with storage/base/mutex.h"),
 ]
 
