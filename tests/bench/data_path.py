@@ -397,7 +397,7 @@ MEMORY_LOOK_S = 0.005
 
 def missing_torch():
     """Installs python3-torch where it is missing; returns why it can't be had, or nothing."""
-    command = [ROOT / "deploy/install_packages.sh", ROOT / "tests/bench/torch_packages.txt"]
+    command = [ROOT / "deploy/install_packages.sh", ROOT / "tests/packages-torch.txt"]
     installed = subprocess.run(command, capture_output=True, text=True, check=False)
     if installed.returncode != 0:
         return f"python3-torch can't be installed: {installed.stderr.strip().splitlines()[-1][:200]}"
