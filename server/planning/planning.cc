@@ -6,6 +6,7 @@
 #include <memory>
 #include <utility>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/strings/strip.h"
 #include "server/placement/placement.h"
 #include "server/registry/limits.h"
@@ -19,8 +20,9 @@ namespace {
 
 namespace v1 = muster::v1;
 
-// ApplyPlan writes the assembly's row, the revision's and a range delete besides the members'.
+// ApplyPlan writes the assembly's row, the revision's and those of events besides the members'.
 constexpr size_t kMembersPerCommand = kMaxRowsPerCommand - 8;
+
 PlanClaim PlanClaimOf(const v1::Claim& claim) {
   PlanClaim out;
   out.kind = ClaimKindOf(claim.kind());
@@ -157,19 +159,6 @@ bool SameReasons(const std::vector<v1::AssemblyReason>& a,
   return true;
 }
 
-PlannedAssembly::Member PlannedMember(const PlanNode& node, const NodePlan& plan) {
-  PlannedAssembly::Member out;
-  out.node = NodeUid(node.uid);
-  out.assignments.reserve(plan.assignments.size());
-  for (const PlanAssignment& assignment : plan.assignments) {
-    out.assignments.push_back(Assignment{assignment.shard.value, assignment.generation});
-    if (assignment.replaces != 0) {
-      out.replaces[assignment.shard.value] = NodeUid(assignment.replaces);
-    }
-  }
-  return out;
-}
-
 PlannedAssembly::Blocked BlockedOf(const BlockedMove& move, const PlanTask& task) {
   PlannedAssembly::Blocked out;
   out.node = NodeUid(task.input.nodes[move.node].uid);
@@ -190,32 +179,131 @@ bool SameBlocked(const std::vector<PlannedAssembly::Blocked>& a,
   });
 }
 
+PlannedAssembly::Member EmptyMember(const PlanNode& node) {
+  PlannedAssembly::Member out;
+  out.node = NodeUid(node.uid);
+  return out;
+}
+
+void Append(const PlanAssignment& assignment, PlannedAssembly::Member& out) {
+  out.assignments.push_back(Assignment{assignment.shard.value, assignment.generation});
+  if (assignment.replaces != 0) out.replaces[assignment.shard.value] = NodeUid(assignment.replaces);
+}
+
+bool Same(const PlanAssignment& a, const PlanAssignment& b) {
+  return a.shard == b.shard && a.generation == b.generation;
+}
+
+// How a plan changes one node, in up to three parts. Each is all that the node has afterwards.
+struct NodeSteps {
+  // Moves that end here.
+  std::optional<PlannedAssembly::Member> ends;
+  std::optional<PlannedAssembly::Member> loses;
+  std::optional<PlannedAssembly::Member> gains;
+  // What was READY on the node and is taken away.
+  std::vector<uint32_t> ready_lost;
+
+  bool any() const { return ends || loses || gains; }
+  // All parts in one; there has to be one.
+  PlannedAssembly::Member& last() { return gains ? *gains : loses ? *loses : *ends; }
+};
+
+// What is present is in shard order, as the registry has it.
+NodeSteps StepsOf(const PlanNode& node, const NodePlan& plan) {
+  PlannedAssembly::Member ends = EmptyMember(node), loses = ends, gains = ends;
+  NodeSteps steps;
+  bool ended = false, lost = false, gained = false;
+  size_t old = 0;
+  const auto lose = [&](const PlanAssignment& present) {
+    Append(present, ends);
+    if (present.ready) steps.ready_lost.push_back(present.shard.value);
+    lost = true;
+  };
+  for (const PlanAssignment& planned : plan.assignments) {
+    for (; old < node.present.size() && node.present[old].shard < planned.shard; ++old) {
+      lose(node.present[old]);
+    }
+    Append(planned, gains);
+    const bool there = old < node.present.size() && node.present[old].shard == planned.shard;
+    if (there && Same(node.present[old], planned)) {
+      ended = ended || node.present[old].replaces != planned.replaces;
+      Append(planned, ends);
+      Append(planned, loses);
+      ++old;
+      continue;
+    }
+    if (there) lose(node.present[old++]);
+    gained = true;
+  }
+  for (; old < node.present.size(); ++old) lose(node.present[old]);
+  if (ended) steps.ends = std::move(ends);
+  if (lost) steps.loses = std::move(loses);
+  if (gained) steps.gains = std::move(gains);
+  return steps;
+}
+
+// For what the steps take away though it is READY: the nodes that have it READY by the plan.
+void NoteStandIns(const PlanInput& input, const Plan& plan, std::vector<NodeSteps>& steps) {
+  absl::flat_hash_map<uint32_t, std::vector<NodeUid>> holders;
+  for (const NodeSteps& of : steps) {
+    for (const uint32_t shard : of.ready_lost) holders[shard];
+  }
+  if (holders.empty()) return;
+  for (size_t i = 0; i < plan.nodes.size(); ++i) {
+    for (const PlanAssignment& assignment : plan.nodes[i].assignments) {
+      if (!assignment.ready || assignment.replaces != 0) continue;
+      const auto found = holders.find(assignment.shard.value);
+      if (found != holders.end()) found->second.push_back(NodeUid(input.nodes[i].uid));
+    }
+  }
+  for (NodeSteps& of : steps) {
+    for (const uint32_t shard : of.ready_lost) {
+      if (of.loses) of.loses->stand_ins[shard] = holders[shard];
+      if (of.gains) of.gains->stand_ins[shard] = holders[shard];
+    }
+  }
+}
+
 // At most, of the member's row: the registry fits what is bigger.
 size_t RowBytes(const PlannedAssembly::Member& member) {
   return std::min(MemberRowBound(member.assignments, member.replaces), kMaxMemberRowBytes);
 }
 
-// A plan that fits one transaction is one ApplyPlan, with the members that change. A larger one is
-// staged: rows of all members under a new generation, in several transactions that nobody sees, and
-// an ApplyPlan that makes them the assembly's by one row. A crash in between leaves rows that no
-// assembly names; the next load removes them.
-//
-// One ApplyPlan, after as many StagePlans as the plan's size asks for.
-std::vector<Command> CommandsFor(std::shared_ptr<const PlannedAssembly> plan) {
-  std::vector<Command> commands;
-  size_t begin = 0;
+// A plan that fits one transaction has each node once. In a bigger one all moves end before anything
+// is taken away, so that a shard which is READY stays so, and the room that this makes is there
+// before anything is added.
+std::vector<PlannedAssembly::Member> MembersOf(std::vector<NodeSteps> steps) {
   size_t bytes = 0;
-  for (size_t i = 0; plan->staged && i < plan->members.size(); ++i) {
-    bytes += RowBytes(plan->members[i]);
-    const bool last = i + 1 == plan->members.size();
-    if (last || i + 1 - begin == kMembersPerCommand || bytes > kMaxBytesPerCommand / 2) {
-      commands.push_back(StagePlan{plan, begin, i + 1});
-      begin = i + 1;
-      bytes = 0;
+  for (NodeSteps& of : steps) bytes += RowBytes(of.last());
+  std::vector<PlannedAssembly::Member> members;
+  if (steps.size() <= kMembersPerCommand && bytes <= kMaxBytesPerCommand / 2) {
+    for (NodeSteps& of : steps) members.push_back(std::move(of.last()));
+    return members;
+  }
+  for (const auto part : {&NodeSteps::ends, &NodeSteps::loses, &NodeSteps::gains}) {
+    for (NodeSteps& of : steps) {
+      if ((of.*part).has_value()) members.push_back(*std::move(of.*part));
     }
   }
-  const bool staged = plan->staged;
-  commands.push_back(ApplyPlan{std::move(plan), staged});
+  return members;
+}
+
+// As many as the plan's size asks for.
+std::vector<Command> CommandsFor(const std::shared_ptr<const PlannedAssembly>& plan) {
+  std::vector<Command> commands;
+  const size_t count = plan->members.size();
+  size_t begin = 0;
+  size_t bytes = 0;
+  for (size_t i = 0; i < count; ++i) {
+    const size_t row = RowBytes(plan->members[i]);
+    if (i > begin && (i - begin == kMembersPerCommand || bytes + row > kMaxBytesPerCommand / 2)) {
+      commands.push_back(ApplyPlan{plan, begin, i});
+      begin = i;
+      bytes = 0;
+    }
+    bytes += row;
+  }
+  commands.push_back(ApplyPlan{plan, begin, count});
   return commands;
 }
 
@@ -236,6 +324,7 @@ std::optional<PlanTask> TakePlanTask(const Registry& registry, AssemblyUid uid,
   task.assembly = uid;
   task.name = assembly->name();
   task.inputs_version = assembly->inputs_version();
+  task.base = assembly->plan_base();
   task.first = row.generation() == 0;
   task.present_reasons.assign(row.plan_reasons().begin(), row.plan_reasons().end());
   task.present_blocked = assembly->blocked;
@@ -264,6 +353,7 @@ absl::StatusOr<std::optional<std::vector<Command>>> MakePlanCommands(PlanTask ta
   auto planned = std::make_shared<PlannedAssembly>();
   planned->assembly = task.assembly;
   planned->inputs_version = task.inputs_version;
+  planned->base = task.base;
   for (const Unplaced& unplaced : plan.unplaced) {
     if (planned->reasons.size() == kMaxReasons) break;
     planned->reasons.push_back(ReasonOfUnplaced(unplaced, task.input));
@@ -276,20 +366,15 @@ absl::StatusOr<std::optional<std::vector<Command>>> MakePlanCommands(PlanTask ta
       SameBlocked(planned->blocked, task.present_blocked)) {
     return std::nullopt;
   }
-  size_t changed = 0;
-  size_t bytes = 0;
+  std::vector<NodeSteps> steps;
   for (size_t i = 0; i < plan.nodes.size(); ++i) {
     if (!plan.nodes[i].changed) continue;
-    ++changed;
-    bytes += RowBytes(PlannedMember(task.input.nodes[i], plan.nodes[i]));
+    NodeSteps of = StepsOf(task.input.nodes[i], plan.nodes[i]);
+    if (of.any()) steps.push_back(std::move(of));
   }
-  // A staged plan replaces all rows of the plan before, so it has every member, changed or not.
-  planned->staged = changed > kMembersPerCommand || bytes > kMaxBytesPerCommand / 2;
-  for (size_t i = 0; i < plan.nodes.size(); ++i) {
-    if (!plan.nodes[i].changed && !planned->staged) continue;
-    planned->members.push_back(PlannedMember(task.input.nodes[i], plan.nodes[i]));
-  }
-  return CommandsFor(std::move(planned));
+  NoteStandIns(task.input, plan, steps);
+  planned->members = MembersOf(std::move(steps));
+  return CommandsFor(planned);
 }
 
 namespace {

@@ -22,6 +22,7 @@ namespace muster {
 struct PlanTask {
   AssemblyUid assembly;
   uint64_t inputs_version = 0;
+  uint64_t base = 0;
   // There is no plan yet, so that even an empty one is worth storing.
   bool first = false;
   // For messages: "assemblies/demo".

@@ -43,8 +43,9 @@
 // took its assignments out of replicas_required_, so the equation alone could hold with a shard
 // missing.
 //
-// inputs_version_ rises with each change that a plan depends on. A plan names the version that it
-// was made from, and is refused if another one is current.
+// inputs_version_ rises with each change that a plan depends on, and what has changed notes it
+// (Member::touched_at). A plan names the version that it was made from; late_plan.h says what holds
+// of one that arrives at a later version.
 #include "server/registry/assembly.h"
 
 #include <algorithm>
@@ -143,8 +144,8 @@ void Assembly::AddMember(const std::string& node, Member member) {
   claimed_assignments_ += member.own_shards;
   CountMember(member, 1);
   if (member.leaving()) leaving_.insert(node);
+  Touch(member);
   members_.emplace(node, std::move(member));
-  TouchInputs();
 }
 
 void Assembly::RemoveMember(const std::string& node) {
@@ -252,7 +253,7 @@ void Assembly::SetStanding(const std::string& node, bool live, bool draining, bo
     leaving_.erase(node);
   }
   CountMember(member, 1);
-  TouchInputs();
+  Touch(member);
 }
 
 void Assembly::SetLive(const std::string& node, bool live) {
@@ -269,7 +270,7 @@ void Assembly::SetLeaving(const std::string& node, bool draining, bool selected)
 
 void Assembly::SetCached(const std::string& node, std::vector<uint32_t> shards) {
   At(node).cached = std::move(shards);
-  TouchInputs();
+  Touch(At(node));
 }
 
 void Assembly::ClearFailure(Member& member, uint32_t shard) {
@@ -301,7 +302,7 @@ void Assembly::ResetReports(const std::string& node, Epoch epoch) {
   member.epoch = epoch;
   member.report_sequence = 0;
   for (size_t i = 0; i < member.states.size(); ++i) SetState(member, i, State::PENDING);
-  TouchInputs();
+  Touch(member);
 }
 
 AssignmentChange Assembly::SetAssignments(const std::string& node,
@@ -417,13 +418,14 @@ Assembly::ReportResult Assembly::Report(const std::string& node, const v1::Shard
   if (!TakeReport(member, position, report) && !result.given_up) return result;
   result.outcome = Outcome::kChanged;
   result.wants_plan = result.given_up;
-  // A plan that is being made may count on what was READY, so its inputs have changed.
-  bool touched = result.given_up || result.before == State::READY;
+  if (result.given_up) TouchInputs();
+  // A plan that is being made may count on what was READY, or take away what is only now.
+  bool touched = result.before == State::READY;
   if (report.state() == State::READY) {
     if (member.given_up.erase(shard) > 0) touched = true;
     result.wants_plan = member.IsExtra(shard) || IsLeaving(shard);
   }
-  if (touched) TouchInputs();
+  if (touched) Touch(member);
   return result;
 }
 

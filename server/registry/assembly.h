@@ -69,6 +69,9 @@ class Assembly {
     uint64_t ready_bytes = 0;
     uint64_t assigned_bytes = 0;
     uint64_t incoming_bytes = 0;
+    // The inputs_version of the last change after which an older plan of this member, or one that
+    // counts on what it has READY, can't stand.
+    uint64_t touched_at = 0;
 
     // May get shards.
     bool open() const { return live && selected && !draining; }
@@ -102,6 +105,8 @@ class Assembly {
   // By the node's full name.
   const std::map<std::string, Member>& members() const { return members_; }
   const Member* FindMember(const std::string& node) const;
+  // Whether the shard has fewer holders than the policy asks for.
+  bool IsShort(uint32_t shard) const;
   // Whether a node with these labels gets shards.
   bool Selects(const google::protobuf::Map<std::string, std::string>& labels) const;
   // Of the model version's shards.
@@ -152,9 +157,14 @@ class Assembly {
   // Takes up a stored ReadinessRow; entries without an assignment are dropped.
   absl::Status LoadReadiness(const std::string& node, const muster::store::ReadinessRow& row);
 
-  // Changes whenever something does that a plan depends on.
+  // Changes whenever something does that a plan depends on. A plan that was made from an older one
+  // is late: Member::touched_at and the room on the nodes say what of it still holds (late_plan.h).
   uint64_t inputs_version() const { return inputs_version_; }
   void TouchInputs() { ++inputs_version_; }
+  // Changes whenever a plan does. A plan that was made from another base is refused: it would give
+  // the same shards away again.
+  uint64_t plan_base() const { return plan_base_; }
+  void RefuseOlderPlans() { ++plan_base_; }
 
   // The state that the last event showed; unspecified before the first.
   muster::v1::Assembly::State told_state = muster::v1::Assembly::STATE_UNSPECIFIED;
@@ -165,6 +175,7 @@ class Assembly {
 
  private:
   Member& At(const std::string& node) { return members_.at(node); }
+  void Touch(Member& member) { member.touched_at = ++inputs_version_; }
   // Changes what decides whether a member may get shards.
   void SetStanding(const std::string& node, bool live, bool draining, bool selected);
   // Each of these adds (`sign` 1) or takes away (-1) what it names: a READY assignment that is not
@@ -189,8 +200,6 @@ class Assembly {
   // Whether a member that may get shards lacks some that the policy or its claim gives it by
   // itself.
   bool Lacks(const Member& member) const;
-  // Whether the shard has fewer holders than the policy asks for.
-  bool IsShort(uint32_t shard) const;
   // Whether the shard is on a node that it is to leave.
   bool IsLeaving(uint32_t shard) const;
 
@@ -203,6 +212,7 @@ class Assembly {
   uint32_t nodes_live_ = 0;
   uint32_t nodes_open_ = 0;
   uint64_t inputs_version_ = 1;
+  uint64_t plan_base_ = 1;
   // Assignments over all members that are not extra, and those of them that count as READY.
   uint64_t replicas_required_ = 0;
   uint64_t replicas_ready_ = 0;

@@ -65,7 +65,7 @@ void AddPlanReasons(const Assembly& assembly, ReasonList& reasons) {
                     : "a plan is being made");
   } else if (row.plan_reasons().empty() && !assembly.covered()) {
     reasons.Add(v1::AssemblyReason::PLANNING)
-        ->set_message("a plan is being made because members have joined or left");
+        ->set_message("a plan is being made, or brought in step by step");
   }
   for (const auto& stored : row.plan_reasons()) *reasons.Add(stored.code()) = stored;
 }

@@ -7,7 +7,6 @@
 #include "absl/strings/str_join.h"
 #include "server/registry/index_runs.h"
 #include "server/registry/limits.h"
-#include "server/registry/member_rows.h"
 #include "server/registry/report_events.h"
 #include "server/registry/row_keys.h"
 #include "server/registry/validation.h"
@@ -38,15 +37,6 @@ bool SameClaim(const v1::Claim& a, const v1::Claim& b) {
   return a.SerializeAsString() == b.SerializeAsString();
 }
 
-// A planned member as its plan of `generation` makes it. The same whether it is staged or applied.
-PlannedAssembly::Member Settled(PlannedAssembly::Member member, Generation generation) {
-  for (Assignment& assignment : member.assignments) {
-    if (assignment.generation.value == 0) assignment.generation = generation;
-  }
-  FitIntoRows(generation, member.assignments, member.replaces);
-  return member;
-}
-
 v1::Event EventOf(const Assembly& assembly, v1::Event::Kind kind) {
   v1::Event event;
   event.set_kind(kind);
@@ -58,30 +48,6 @@ v1::Event EventOf(const Assembly& assembly, v1::Event::Kind kind) {
 v1::Event MemberEventOf(const Assembly& assembly, const std::string& node, v1::Event::Kind kind) {
   v1::Event event = EventOf(assembly, kind);
   event.set_node(node);
-  return event;
-}
-
-// `changes` holds what the plan changes for each node.
-v1::Event PlanEventOf(const Assembly& assembly, Generation old_generation,
-                      const std::vector<Change>& changes) {
-  size_t given = 0, taken = 0, nodes = 0;
-  uint64_t bytes = 0;
-  for (const Change& one : changes) {
-    const auto* change = std::get_if<AssignmentChange>(&one.what);
-    if (change == nullptr) continue;
-    ++nodes;
-    given += change->assigned.size();
-    taken += change->unassigned.size();
-    for (const Assignment& assignment : change->assigned) {
-      bytes += assembly.version().shards[assignment.shard].size_bytes;
-    }
-  }
-  v1::Event event = EventOf(assembly, v1::Event::PLAN_APPLIED);
-  event.set_old_state(absl::StrCat(old_generation.value));
-  event.set_new_state(absl::StrCat(assembly.row().generation()));
-  event.set_shard_count(static_cast<uint32_t>(given));
-  event.set_message(absl::StrCat(given, " assignments added (", bytes, " bytes) and ", taken,
-                                 " removed, on ", nodes, nodes == 1 ? " node" : " nodes"));
   return event;
 }
 
@@ -121,11 +87,6 @@ std::vector<uint32_t> CachedShards(const Version& version, const std::vector<uin
     }
   }
   return cached;
-}
-
-absl::Status PlanOutdated(absl::string_view assembly) {
-  return MakeError(absl::StatusCode::kAborted, reasons::kPlanOutdated,
-                   absl::StrCat("the plan of ", assembly, " was made from an outdated state"));
 }
 
 absl::Status ReportSuperseded(const v1::ReportShardsRequest& request) {
@@ -321,10 +282,10 @@ void AssemblyTable::SetStanding(const Assembly& assembly, const Node& node,
 }
 
 // All that depends on a member's assignments, besides the assembly's own counters: the node's sums,
-// the room that its other assemblies count on, its drain, and what its watchers see.
-void AssemblyTable::SetAssignments(Assembly& assembly, const std::string& node,
-                                   std::vector<Assignment> assignments, Replacements replaces,
-                                   Transaction& tx) {
+// the room that its other assemblies count on, and its drain.
+AssignmentChange AssemblyTable::SetAssignments(Assembly& assembly, const std::string& node,
+                                               std::vector<Assignment> assignments,
+                                               Replacements replaces, Transaction& tx) {
   const Assembly::Member& member = *assembly.FindMember(node);
   const uint64_t bytes_before = member.assigned_bytes;
   const size_t shards_before = member.assignments.size();
@@ -338,11 +299,15 @@ void AssemblyTable::SetAssignments(Assembly& assembly, const std::string& node,
       tx.Then(NoteDrain{entry->uid});
     }
   }
+  return change;
+}
+
+void AssemblyTable::EmitChange(AssignmentChange change, Transaction& tx) {
   if (!change.assigned.empty() || !change.unassigned.empty()) tx.Emit(std::move(change));
 }
 
-// A plan of another assembly that is being made counted on the old room, so its inputs have
-// changed. Only one that lacks something asks for a new plan.
+// A plan of another assembly that is being made counted on the old room: it is late from now on.
+// Only one that lacks something asks for a new plan.
 void AssemblyTable::NoteRoom(const Node& node, AssemblyUid changed, Transaction& tx) const {
   if (node.row.capacity_bytes() == 0) return;
   for (const AssemblyUid uid : node.memberships) {
@@ -356,7 +321,7 @@ void AssemblyTable::NoteRoom(const Node& node, AssemblyUid changed, Transaction&
 void AssemblyTable::RemoveMember(Assembly& assembly, const std::string& node, Transaction& tx) {
   const NodeUid uid = assembly.FindMember(node)->node;
   tx.Tell(MemberEventOf(assembly, node, v1::Event::MEMBER_LEFT));
-  SetAssignments(assembly, node, {}, {}, tx);
+  EmitChange(SetAssignments(assembly, node, {}, {}, tx), tx);
   assembly.RemoveMember(node);
   if (Node* entry = nodes_.FindByUid(uid); entry != nullptr) {
     entry->memberships.erase(assembly.uid());
@@ -405,7 +370,7 @@ absl::Status AssemblyTable::Delete(const v1::DeleteAssemblyRequest& request, Tra
   tx.Tell(std::move(event));
   catalogue_.FindByUid(assembly->version().uid)->assemblies.erase(request.name());
   shards_ -= assembly->version().shards.size();
-  staging_.erase(uid);
+  arriving_.erase(uid);
   by_uid_.erase(uid);
   by_name_.erase(request.name());
   return absl::OkStatus();
@@ -468,77 +433,6 @@ void AssemblyTable::NoteGivenUp(const Assembly& assembly, const std::string& nod
                                  " times: ", v1::ShardFailure::Code_Name(given_up.failure().code()),
                                  " ", given_up.failure().message()));
   tx.Tell(std::move(event));
-}
-
-// The first part opens a new generation; later parts add to it. Rows of a generation that was not
-// applied are nobody's.
-absl::Status AssemblyTable::Stage(const StagePlan& command, Transaction& tx) {
-  const PlannedAssembly& plan = *command.plan;
-  Assembly* assembly = FindByUid(plan.assembly);
-  if (assembly == nullptr || assembly->inputs_version() != plan.inputs_version) {
-    return PlanOutdated(assembly == nullptr ? "an assembly that is gone" : assembly->name());
-  }
-  if (command.begin == 0) staging_[plan.assembly] = Generation(tx.MarkChanged().value);
-  const auto staged = staging_.find(plan.assembly);
-  if (staged == staging_.end()) return PlanOutdated(assembly->name());
-  for (size_t i = command.begin; i < command.end && i < plan.members.size(); ++i) {
-    Assembly::Member member;
-    PlannedAssembly::Member settled = Settled(plan.members[i], staged->second);
-    member.assignments = std::move(settled.assignments);
-    member.replaces = std::move(settled.replaces);
-    tx.Put(AssignmentKey(plan.assembly, staged->second, plan.members[i].node),
-           assembly->AssignmentRowOf(member));
-  }
-  return absl::OkStatus();
-}
-
-absl::Status AssemblyTable::Apply(const ApplyPlan& command, Transaction& tx) {
-  const PlannedAssembly& plan = *command.plan;
-  Assembly* assembly = FindByUid(plan.assembly);
-  if (assembly == nullptr || assembly->inputs_version() != plan.inputs_version) {
-    return PlanOutdated(assembly == nullptr ? "an assembly that is gone" : assembly->name());
-  }
-  const auto staged = staging_.find(plan.assembly);
-  if (command.staged && staged == staging_.end()) return PlanOutdated(assembly->name());
-  Generation generation(tx.MarkChanged().value);
-  store::AssemblyRow& row = assembly->mutable_row();
-  const Generation old_directory(row.plan_directory());
-  const Generation old_generation(row.generation());
-  if (command.staged) {
-    generation = staged->second;
-    staging_.erase(staged);
-    row.set_plan_directory(generation.value);
-    if (old_directory.value != 0) {
-      tx.DeletePrefix(PlanDirectoryPrefix(plan.assembly, old_directory));
-    }
-  } else if (old_directory.value == 0) {
-    row.set_plan_directory(generation.value);
-  }
-  row.set_generation(generation.value);
-  row.mutable_plan_reasons()->Clear();
-  for (const v1::AssemblyReason& reason : plan.reasons) *row.add_plan_reasons() = reason;
-  tx.Put(AssemblyKey(plan.assembly), row);
-  std::vector<std::string> touched;
-  for (const PlannedAssembly::Member& planned : plan.members) {
-    const Node* node = nodes_.FindByUid(planned.node);
-    if (node == nullptr) continue;
-    const std::string& name = node->row.name();
-    PlannedAssembly::Member settled = Settled(planned, generation);
-    SetAssignments(*assembly, name, std::move(settled.assignments), std::move(settled.replaces),
-                   tx);
-    touched.push_back(name);
-    if (!command.staged) {
-      tx.Put(AssignmentKey(plan.assembly, Generation(row.plan_directory()), planned.node),
-             assembly->AssignmentRowOf(*assembly->FindMember(name)));
-    }
-  }
-  tx.Tell(PlanEventOf(*assembly, old_generation, tx.changes()));
-  // Another plan that was made from the state before this one would give the same shards away
-  // again.
-  assembly->TouchInputs();
-  assembly->blocked = plan.blocked;
-  Announce(*assembly, touched, false, tx);
-  return absl::OkStatus();
 }
 
 void AssemblyTable::NodeRegistered(const Node& node, Transaction& tx) {

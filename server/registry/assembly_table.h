@@ -4,6 +4,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,7 @@
 #include "muster/v1/assembly.pb.h"
 #include "server/registry/assembly.h"
 #include "server/registry/catalogue.h"
+#include "server/registry/late_plan.h"
 #include "server/registry/node_table.h"
 #include "server/registry/transaction.h"
 
@@ -41,8 +43,8 @@ class AssemblyTable {
   absl::Status Report(const muster::v1::ReportShardsRequest& request, Transaction& tx,
                       muster::v1::ReportShardsResponse& response);
 
-  // kAborted when the plan's input has changed since.
-  absl::Status Stage(const StagePlan& command, Transaction& tx);
+  // ABORTED PLAN_OUTDATED when another plan has come in since, or nothing of this one holds; see
+  // late_plan.h.
   absl::Status Apply(const ApplyPlan& command, Transaction& tx);
 
   // A node was registered (again): its reports start over.
@@ -92,8 +94,38 @@ class AssemblyTable {
  private:
   absl::StatusOr<Assembly*> FindMutable(absl::string_view name);
   Assembly* FindMemberOf(AssemblyUid assembly, NodeUid node, std::string* name) const;
-  void SetAssignments(Assembly& assembly, const std::string& node,
-                      std::vector<Assignment> assignments, Replacements replaces, Transaction& tx);
+  // A plan whose first members are the assembly's already.
+  struct ArrivingPlan {
+    std::shared_ptr<const PlannedAssembly> plan;
+    // Members of it.
+    size_t taken = 0;
+    Generation generation;
+    // What its event will say.
+    Generation old_generation;
+    uint64_t assigned = 0;
+    uint64_t unassigned = 0;
+    uint64_t assigned_bytes = 0;
+    absl::flat_hash_set<NodeUid> nodes;
+  };
+
+  // What the node's watchers have to see, which the caller sees to.
+  AssignmentChange SetAssignments(Assembly& assembly, const std::string& node,
+                                  std::vector<Assignment> assignments, Replacements replaces,
+                                  Transaction& tx);
+  static void EmitChange(AssignmentChange change, Transaction& tx);
+  // The parts of Apply. Begin makes generation and reasons the assembly's.
+  ArrivingPlan& Begin(const std::shared_ptr<const PlannedAssembly>& plan, Assembly& assembly,
+                      Transaction& tx);
+  // Of each of the command's members.
+  using Losses = std::vector<std::optional<LatePlan::Held>>;
+  // Nullopt where the command is all of the plan, and nothing of it holds.
+  static std::optional<Losses> LossesOf(const ApplyPlan& command, const LatePlan& late);
+  // By the nodes' names.
+  using AssignmentChanges = std::map<std::string, AssignmentChange>;
+  // Sets what a member holds, if it is one still.
+  void Hold(Assembly& assembly, NodeUid node, LatePlan::Held held, AssignmentChanges& changes,
+            Transaction& tx);
+  static void TellPlan(const Assembly& assembly, const ArrivingPlan& plan, Transaction& tx);
   void RemoveMember(Assembly& assembly, const std::string& node, Transaction& tx);
   // What one assembly has on a node is room that the node's other assemblies lack: their plans have
   // to be made again.
@@ -117,8 +149,7 @@ class AssemblyTable {
   // Over all of them.
   uint64_t shards_ = 0;
   absl::flat_hash_map<AssemblyUid, Assembly*> by_uid_;
-  // The generation under which a plan is being staged.
-  absl::flat_hash_map<AssemblyUid, Generation> staging_;
+  absl::flat_hash_map<AssemblyUid, ArrivingPlan> arriving_;
   // By the time at which something that a node has given up may be tried again.
   std::multimap<int64_t, std::pair<AssemblyUid, NodeUid>> given_up_;
   absl::flat_hash_set<std::pair<AssemblyUid, Generation>> orphaned_directories_;

@@ -88,7 +88,8 @@ absl::Status AssemblyTable::LoadAssignments(AssemblyUid uid, Generation director
     return absl::DataLossError(absl::StrCat("a shard is assigned twice to ", name));
   }
   Transaction unused(tx.revision(), tx.now_us());
-  SetAssignments(*assembly, name, std::move(assignments), std::move(replaces), unused);
+  EmitChange(SetAssignments(*assembly, name, std::move(assignments), std::move(replaces), unused),
+             unused);
   return absl::OkStatus();
 }
 

@@ -21,7 +21,6 @@ absl::string_view NameOf(const ReviveNode&) { return "Heartbeat"; }
 absl::string_view NameOf(const NoteDrain&) { return "drain"; }
 absl::string_view NameOf(const ResumePlans&) { return "guard over"; }
 absl::string_view NameOf(const ExpireGivenUp&) { return "given up long enough"; }
-absl::string_view NameOf(const StagePlan&) { return "plan"; }
 absl::string_view NameOf(const ApplyPlan&) { return "plan"; }
 absl::string_view NameOf(const NoteLocations&) { return "ReportShards"; }
 absl::string_view NameOf(const ExpireDraft&) { return "draft expired"; }

@@ -92,18 +92,13 @@ struct ExpireGivenUp {
   NodeUid node;
 };
 
-// Writes one run of members of a plan that is too big for one transaction under the plan's new
-// directory.
-struct StagePlan {
-  std::shared_ptr<const PlannedAssembly> plan;
-  size_t begin = 0;
-  size_t end = 0;
-};
-
-// Makes a plan the assembly's own.
+// Makes a run of members of a plan the assembly's own: all of a small plan, one step of a plan that
+// is too big for one transaction. Steps come in order, with other commands in between.
 struct ApplyPlan {
   std::shared_ptr<const PlannedAssembly> plan;
-  bool staged = false;
+  size_t begin = 0;
+  // At most the number of members.
+  size_t end = 0;
 };
 
 // Takes note of what a node's report said of locations.
@@ -132,7 +127,7 @@ struct ForgetMember {
   NodeUid node;
 };
 
-// Removes what a plan left behind that never became the assembly's own.
+// Removes what a plan of an older server left behind that never became the assembly's own.
 struct ForgetPlanDirectory {
   AssemblyUid assembly;
   Generation directory;
@@ -172,7 +167,7 @@ using RequestTypes = TypeList<
 // The others: entries of requests that are a command each, and what the server asks of itself.
 using OtherCommands =
     TypeList<StagePieces, AddShard, AddCompanion, AddLocation, RemoveLocation, Tick, ExpireLease,
-             ReleaseNode, ReviveNode, NoteDrain, ResumePlans, ExpireGivenUp, StagePlan, ApplyPlan,
+             ReleaseNode, ReviveNode, NoteDrain, ResumePlans, ExpireGivenUp, ApplyPlan,
              NoteLocations, ExpireDraft, ForgetMember, ForgetPlanDirectory, RememberReady>;
 
 template <typename Requests, typename Others>

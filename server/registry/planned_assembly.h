@@ -23,6 +23,8 @@ struct PlannedAssembly {
     // makes.
     std::vector<Assignment> assignments;
     Replacements replaces;
+    // By shard, for what was READY here and is taken away: the nodes that have it READY instead.
+    std::map<uint32_t, std::vector<NodeUid>> stand_ins = {};
   };
   // What keeps shards on a node that they are to leave.
   struct Blocked {
@@ -31,13 +33,14 @@ struct PlannedAssembly {
   };
 
   AssemblyUid assembly;
-  // What the plan was made from; the registry refuses it once that has changed.
+  // What the plan was made from: of a later version, what still holds counts; of another base,
+  // nothing. See Assembly.
   uint64_t inputs_version = 0;
-  // The members whose assignments differ from the present plan's; for a staged plan, all members
-  // that have any.
+  uint64_t base = 0;
+  // The members whose assignments differ from the present plan's, in the order in which they are
+  // brought in. In a plan of several commands a member may be there more than once: with moves that
+  // end, then with what it loses, at last with what it gets. So a shard that is READY stays so.
   std::vector<Member> members;
-  // The plan is written whole into a directory of its own, in several transactions.
-  bool staged = false;
   // Shards that could not be placed.
   std::vector<muster::v1::AssemblyReason> reasons;
   std::vector<Blocked> blocked;

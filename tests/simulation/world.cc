@@ -38,8 +38,7 @@ SimulatedServer::Options OptionsFor(uint64_t seed) {
 // Commands whose effect depends on memory that a copy of the store does not have.
 bool NeedsLiveMemory(const Command& command) {
   return std::holds_alternative<Tick>(command) || std::holds_alternative<ExpireLease>(command) ||
-         std::holds_alternative<ReleaseNode>(command) ||
-         std::holds_alternative<StagePlan>(command) || std::holds_alternative<ApplyPlan>(command);
+         std::holds_alternative<ReleaseNode>(command) || std::holds_alternative<ApplyPlan>(command);
 }
 
 void ApplyTo(const Applied& applied, StoreContent& content) {

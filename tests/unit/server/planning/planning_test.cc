@@ -1,4 +1,4 @@
-// Plans on their way into the registry: small and staged ones, and planning on its own output
+// Plans on their way into the registry: small ones and big ones, and planning on its own output
 // (invariant 6, docs/design.md).
 
 #include "server/planning/planning.h"
@@ -10,70 +10,13 @@
 #include "gtest/gtest.h"
 #include "server/placement/placement.h"
 #include "tests/support/status_matchers.h"
-#include "tests/unit/server/registry/registry_fixture.h"
+#include "tests/unit/server/planning/planning_fixture.h"
 
 namespace muster {
 namespace {
 
 namespace v1 = muster::v1;
 using absl::StatusCode;
-
-class PlanningTest : public testing::Test {
- protected:
-  void Create(uint32_t shards, v1::Assembly::Policy policy = v1::Assembly::BALANCED,
-              uint32_t min_nodes = 1) {
-    fixture_.Publish(kVersion, shards);
-    MUSTER_EXPECT_OK(fixture_.Do(CreateAssembly(kAssembly, kVersion, policy, min_nodes)));
-  }
-  void JoinNodes(int count) {
-    for (int i = 0; i < count; ++i) {
-      const std::string node = absl::StrCat("nodes/n", ++nodes_);
-      MUSTER_EXPECT_OK(fixture_.Do(Join(kAssembly, node, fixture_.Register(node))));
-    }
-  }
-  AssemblyUid Uid() { return (*fixture_.registry().assemblies().Find(kAssembly))->uid(); }
-  // The commands of a plan of the present state; none when it changes nothing.
-  std::vector<Command> Commands() {
-    auto task = TakePlanTask(fixture_.registry(), Uid());
-    EXPECT_TRUE(task.has_value());
-    if (!task.has_value()) return {};
-    auto commands = MakePlanCommands(*std::move(task));
-    EXPECT_THAT(commands, IsOk());
-    return commands.ok() && commands->has_value() ? **commands : std::vector<Command>();
-  }
-  void Plan() {
-    for (const Command& command : Commands()) MUSTER_ASSERT_OK(fixture_.Do(command));
-  }
-  // Every shard is assigned, once.
-  void ExpectWhole(uint32_t shards) {
-    std::set<uint32_t> assigned;
-    for (const auto& [name, member] :
-         (*fixture_.registry().assemblies().Find(kAssembly))->members()) {
-      for (const Assignment& assignment : member.assignments) {
-        EXPECT_TRUE(assigned.insert(assignment.shard).second);
-      }
-    }
-    EXPECT_EQ(assigned.size(), shards);
-  }
-
-  // Everything that is assigned to the nodes is READY.
-  void ReportAll() {
-    for (const auto& [name, member] :
-         (*fixture_.registry().assemblies().Find(kAssembly))->members()) {
-      for (const Assignment& assignment : member.assignments) {
-        MUSTER_EXPECT_OK(fixture_.Do(Report(kAssembly, name, member.epoch.value,
-                                            assignment.generation.value, {assignment.shard})));
-      }
-    }
-  }
-  v1::Assembly::State State() { return fixture_.Shown(kAssembly).state(); }
-  uint32_t ShardsOn(const std::string& node) {
-    return static_cast<uint32_t>(fixture_.MemberOf(kAssembly, node).assignments.size());
-  }
-
-  RegistryFixture fixture_;
-  int nodes_ = 0;
-};
 
 TEST_F(PlanningTest, NoTaskBeforeEnoughNodesHaveJoinedNorOfAGoneAssembly) {
   Create(2, v1::Assembly::BALANCED, 2);
@@ -94,27 +37,19 @@ TEST_F(PlanningTest, SmallPlanIsOneCommandAndPlansNothingAgain) {
   EXPECT_TRUE(Commands().empty()) << "planning on its own output moves nothing";
 }
 
-TEST_F(PlanningTest, PlanOfAPastStateIsRefused) {
-  Create(4);
-  JoinNodes(2);
-  const auto commands = Commands();
-  JoinNodes(1);
-  EXPECT_THAT(fixture_.Do(commands[0]), ErrorIs(StatusCode::kAborted, "PLAN_OUTDATED"));
-  Plan();
-  ExpectWhole(4);
-}
-
-TEST_F(PlanningTest, PlanOverMoreMembersThanATransactionHoldsIsStagedAndArrivesWhole) {
+TEST_F(PlanningTest, PlanOverMoreMembersThanATransactionHoldsComesInSteps) {
   Create(120);
   JoinNodes(100);
   const auto commands = Commands();
-  ASSERT_EQ(commands.size(), 4u) << "three stages of 42 at most, and the flip";
+  ASSERT_EQ(commands.size(), 3u) << "of 42 members at most";
   for (const Command& command : commands) {
-    EXPECT_EQ(fixture_.Shown(kAssembly).replicas_required(), 0u) << "visible by the last one only";
+    EXPECT_NE(State(), v1::Assembly::READY);
     const Applied applied = fixture_.Apply(command);
     MUSTER_ASSERT_OK(applied.status);
     EXPECT_LE(applied.operations.size(), 50u);
+    ReportAll();
   }
+  EXPECT_EQ(State(), v1::Assembly::READY);
   ExpectWhole(120);
   EXPECT_TRUE(Commands().empty());
   const std::string before = Describe(fixture_.registry());
@@ -122,39 +57,48 @@ TEST_F(PlanningTest, PlanOverMoreMembersThanATransactionHoldsIsStagedAndArrivesW
   EXPECT_EQ(Describe(fixture_.registry()), before);
 }
 
-TEST_F(PlanningTest, FortyTwoMembersAreOneTransactionAndOneMoreIsStaged) {
+TEST_F(PlanningTest, FortyTwoMembersAreOneTransactionAndOneMoreIsTwo) {
   Create(43);
   JoinNodes(42);
   EXPECT_EQ(Commands().size(), 1u);
   JoinNodes(1);
-  EXPECT_EQ(Commands().size(), 3u);
+  EXPECT_EQ(Commands().size(), 2u);
 }
 
-TEST_F(PlanningTest, StagedPlanInterruptedByAChangeIsRefusedAndLeavesTheOldPlan) {
-  Create(60);
-  JoinNodes(60);
-  const auto commands = Commands();
-  ASSERT_GT(commands.size(), 2u);
-  MUSTER_EXPECT_OK(fixture_.Do(commands[0]));
-  JoinNodes(1);
-  EXPECT_THAT(fixture_.Do(commands[1]), ErrorIs(StatusCode::kAborted, "PLAN_OUTDATED"));
-  EXPECT_THAT(fixture_.Do(commands.back()), ErrorIs(StatusCode::kAborted, "PLAN_OUTDATED"));
-  EXPECT_EQ(fixture_.Shown(kAssembly).generation(), 0u);
-  Plan();
-  ExpectWhole(60);
-}
-
-TEST_F(PlanningTest, StagedPlanReplacesTheRowsOfTheOneBefore) {
+TEST_F(PlanningTest, BigPlanThatAServerDiesInIsPlannedToTheEnd) {
   Create(120);
-  JoinNodes(50);
-  Plan();
-  JoinNodes(50);
+  JoinNodes(100);
+  const auto commands = Commands();
+  MUSTER_EXPECT_OK(fixture_.Do(commands[0]));
+  fixture_.plans_wanted().clear();
+  MUSTER_ASSERT_OK(fixture_.Restart());
+  EXPECT_EQ(State(), v1::Assembly::LOADING);
+  EXPECT_THAT(fixture_.Do(commands[1]), ErrorIs(StatusCode::kAborted, "PLAN_OUTDATED"));
   Plan();
   ExpectWhole(120);
-  const auto assembly = fixture_.registry().assemblies().Find(kAssembly);
-  const std::string before = Describe(fixture_.registry());
-  MUSTER_ASSERT_OK(fixture_.Restart());
-  EXPECT_EQ(Describe(fixture_.registry()), before);
+}
+
+// Fifty nodes leave at once: each of their moves ends, and each is taken from its source.
+TEST_F(PlanningTest, BigPlanThatEndsMovesKeepsReadyAtEachStep) {
+  Create(100);
+  JoinNodes(50);
+  Plan();
+  ReportAll();
+  ASSERT_EQ(State(), v1::Assembly::READY);
+  for (int i = 1; i <= 50; ++i)
+    MUSTER_EXPECT_OK(fixture_.Do(DrainNode(absl::StrCat("nodes/n", i))));
+  JoinNodes(50);
+  Plan();
+  EXPECT_EQ(fixture_.Shown(kAssembly).moves_in_progress(), 100u);
+  ReportAll();
+  const auto commands = Commands();
+  ASSERT_GE(commands.size(), 3u);
+  for (const Command& command : commands) {
+    MUSTER_ASSERT_OK(fixture_.Do(command));
+    EXPECT_EQ(State(), v1::Assembly::READY);
+  }
+  ExpectWhole(100);
+  EXPECT_TRUE(Commands().empty());
 }
 
 TEST_F(PlanningTest, UnclaimedShardsBecomeReasons) {

@@ -251,20 +251,37 @@ TEST_F(AssemblyTest, MemberWithAssignmentsThatLeavesEndsReadyAtOnce) {
   EXPECT_NE(Shown().state(), v1::Assembly::READY) << "nobody holds shard 1";
 }
 
-TEST_F(AssemblyTest, PlanOfAPastStateIsRefused) {
+TEST_F(AssemblyTest, PlanIsRefusedOnceAnotherHasComeInOrTheAssemblyIsGone) {
   Create(v1::Assembly::BALANCED);
   MUSTER_EXPECT_OK(fixture_.Do(Join(kAssembly, kN1, e1_)));
   const auto plan = std::make_shared<PlannedAssembly>(fixture_.PlanOf(kAssembly, {{kN1, {0, 1}}}));
-  MUSTER_EXPECT_OK(fixture_.Do(Join(kAssembly, kN2, e2_)));
-  EXPECT_THAT(DoesNothing(ApplyPlan{plan, false}), ErrorIs(StatusCode::kAborted, "PLAN_OUTDATED"));
-  EXPECT_THAT(DoesNothing(StagePlan{plan, 0, 1}), ErrorIs(StatusCode::kAborted, "PLAN_OUTDATED"));
+  const auto second = std::make_shared<PlannedAssembly>(*plan);
+  MUSTER_EXPECT_OK(fixture_.Do(ApplyPlan{plan, 0, 1}));
+  EXPECT_THAT(DoesNothing(ApplyPlan{second, 0, 1}), ErrorIs(StatusCode::kAborted, "PLAN_OUTDATED"));
   const auto present =
       std::make_shared<PlannedAssembly>(fixture_.PlanOf(kAssembly, {{kN1, {0, 1}}}));
-  EXPECT_THAT(DoesNothing(ApplyPlan{present, true}), ErrorIs(StatusCode::kAborted, "PLAN_OUTDATED"))
-      << "it was never staged";
   MUSTER_EXPECT_OK(fixture_.Do(DeleteAssembly(kAssembly)));
-  EXPECT_THAT(DoesNothing(ApplyPlan{present, false}),
+  EXPECT_THAT(DoesNothing(ApplyPlan{present, 0, 1}),
               ErrorIs(StatusCode::kAborted, "PLAN_OUTDATED"));
+}
+
+TEST_F(AssemblyTest, StepsOfAPlanComeInTheirOrderAndUnderOneGeneration) {
+  Create(v1::Assembly::BALANCED);
+  MUSTER_EXPECT_OK(fixture_.Do(Join(kAssembly, kN1, e1_)));
+  MUSTER_EXPECT_OK(fixture_.Do(Join(kAssembly, kN2, e2_)));
+  const auto plan =
+      std::make_shared<PlannedAssembly>(fixture_.PlanOf(kAssembly, {{kN1, {0}}, {kN2, {1}}}));
+  EXPECT_THAT(DoesNothing(ApplyPlan{plan, 1, 2}), ErrorIs(StatusCode::kAborted, "PLAN_OUTDATED"))
+      << "its first step has not come";
+  MUSTER_EXPECT_OK(fixture_.Do(ApplyPlan{plan, 0, 1}));
+  EXPECT_EQ(Shown().state(), v1::Assembly::LOADING);
+  EXPECT_THAT(DoesNothing(ApplyPlan{plan, 0, 1}), ErrorIs(StatusCode::kAborted, "PLAN_OUTDATED"));
+  MUSTER_EXPECT_OK(fixture_.Do(Leave(kAssembly, kN1)));
+  MUSTER_EXPECT_OK(fixture_.Do(ApplyPlan{plan, 1, 2}));
+  Ready(kN2, e2_, Shown().generation(), {1});
+  EXPECT_NE(Shown().state(), v1::Assembly::READY) << "nobody holds shard 0";
+  EXPECT_THAT(DoesNothing(ApplyPlan{plan, 2, 2}), ErrorIs(StatusCode::kAborted, "PLAN_OUTDATED"))
+      << "it has come in";
 }
 
 TEST_F(AssemblyTest, DeletedAssemblyLeavesNoRowsAndReturnsRoom) {

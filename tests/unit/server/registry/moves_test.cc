@@ -108,11 +108,18 @@ TEST_F(MovesTest, ReadyExtraReplicaAsksForAPlanAndTakesOverWithoutAGap) {
   ExpectSameAfterRestart();
 }
 
-TEST_F(MovesTest, ReadyThatIsTakenBackMakesPlansOutdated) {
-  const PlannedAssembly plan = fixture_.PlanOf(kAssembly, {{"nodes/a", {1}}, {"nodes/c", {0}}});
-  MUSTER_EXPECT_OK(Failed("nodes/b", 2, 1));
-  EXPECT_THAT(fixture_.Do(ApplyPlan{std::make_shared<PlannedAssembly>(plan), false}),
-              ErrorIs(StatusCode::kAborted, "PLAN_OUTDATED"));
+TEST_F(MovesTest, ReadyThatIsTakenBackKeepsWhatItWasToReplace) {
+  const uint64_t second = BeginMove();
+  MUSTER_EXPECT_OK(Ready("nodes/c", second, {0}));
+  const auto plan = std::make_shared<PlannedAssembly>(
+      fixture_.PlanOf(kAssembly, {{"nodes/a", {1}}, {"nodes/c", {0}}}));
+  plan->members[0].stand_ins[0] = {fixture_.NodeOf("nodes/c").uid};
+  MUSTER_EXPECT_OK(
+      fixture_.Do(FailedReport(kAssembly, "nodes/c", EpochOf("nodes/c"), second, 0, 1)));
+
+  EXPECT_THAT(fixture_.Do(ApplyPlan{plan, 0, 2}), ErrorIs(StatusCode::kAborted, "PLAN_OUTDATED"));
+
+  EXPECT_EQ(Shown().state(), v1::Assembly::READY);
 }
 
 TEST_F(MovesTest, DrainingNodeKeepsAssemblyReadyUntilReplacementIsReady) {

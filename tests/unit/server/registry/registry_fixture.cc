@@ -273,6 +273,7 @@ PlannedAssembly RegistryFixture::PlanOf(absl::string_view name, const std::vecto
   if (!assembly.ok()) return plan;
   plan.assembly = (*assembly)->uid();
   plan.inputs_version = (*assembly)->inputs_version();
+  plan.base = (*assembly)->plan_base();
   for (const Part& part : parts) {
     const Assembly::Member* member = (*assembly)->FindMember(part.node);
     if (member == nullptr) continue;
@@ -294,7 +295,7 @@ uint64_t RegistryFixture::Plan(absl::string_view assembly, const std::vector<Par
                                std::vector<v1::AssemblyReason> reasons) {
   auto plan = std::make_shared<PlannedAssembly>(PlanOf(assembly, parts));
   plan->reasons = std::move(reasons);
-  MUSTER_EXPECT_OK(Do(ApplyPlan{plan, false}));
+  MUSTER_EXPECT_OK(Do(ApplyPlan{plan, 0, plan->members.size()}));
   return Shown(assembly).generation();
 }
 

@@ -69,7 +69,7 @@ class RowBoundsTest : public testing::Test {
       member.assignments.push_back(Assignment{shard, Generation(generation(shard))});
       if (replaced(shard) != 0) member.replaces[shard] = NodeUid(replaced(shard));
     }
-    MUSTER_ASSERT_OK(Do(ApplyPlan{plan, false}));
+    MUSTER_ASSERT_OK(Do(ApplyPlan{plan, 0, plan->members.size()}));
   }
 
   const Assembly::Member& TheMember() { return fixture_.MemberOf(kAssembly, kOnlyNode); }
@@ -257,7 +257,7 @@ TEST_F(RowBoundsTest, NodeAndAssembly) {
     reason.set_message(Long(2'000));
     for (int shard = 0; shard < kMaxReasonShards; ++shard) reason.add_shards(1'000 + shard);
   }
-  MUSTER_EXPECT_OK(Do(ApplyPlan{plan, false}));
+  MUSTER_EXPECT_OK(Do(ApplyPlan{plan, 0, plan->members.size()}));
   EXPECT_GT(largest_['i'], 150'000u);
   EXPECT_GT(largest_['a'], 50'000u);
 }
