@@ -4,7 +4,6 @@
 #include <signal.h>
 #include <spdlog/sinks/base_sink.h>
 #include <spdlog/spdlog.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -20,11 +19,13 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
 #include "server/commit/commit_thread.h"
 #include "server/commit/committer.h"
 #include "server/commit/tick_thread.h"
 #include "server/log_writer.h"
 #include "server/planning/planner_thread.h"
+#include "server/process_limits.h"
 #include "server/rpc/call_stats.h"
 #include "server/rpc/rpc_server.h"
 #include "server/server_options.h"
@@ -39,7 +40,14 @@
 namespace muster {
 namespace {
 
-enum ExitCode { kOk = 0, kBadDataDir = 3, kBadListen = 4, kStoreFailed = 5, kStopTookTooLong = 6 };
+enum ExitCode {
+  kOk = 0,
+  kBadDataDir = 3,
+  kBadListen = 4,
+  kStoreFailed = 5,
+  kStopTookTooLong = 6,
+  kTooFewThreads = 7
+};
 
 constexpr absl::Duration kTickInterval = absl::Milliseconds(100);
 constexpr absl::Duration kPlanInterval = absl::Milliseconds(100);
@@ -83,14 +91,6 @@ void LogFatal(const char* what, const absl::Status& status) {
   LogFatal("the store failed; restart the server once its data directory is in order", status);
   spdlog::default_logger()->flush();
   _exit(kStoreFailed);
-}
-
-// Each connection is a file, and the usual limit of 1,024 would refuse most of a big cluster.
-void AllowManyFiles() {
-  rlimit limit{};
-  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
-  limit.rlim_cur = limit.rlim_max;
-  setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 // Blocks SIGTERM and SIGINT in this thread and those that it starts, and returns a descriptor that
@@ -156,21 +156,47 @@ absl::StatusOr<std::unique_ptr<MetadataStore>> OpenStore(const ServerOptions& op
   return std::move(opened.store);
 }
 
-int Serve(const ServerOptions& options, int signals, MetadataStore& store,
+RpcOptions MakeRpcOptions(const ServerOptions& options, size_t file_limit) {
+  RpcOptions rpc;
+  rpc.listener.listen = options.listen;
+  rpc.listener.descriptors_max = DescriptorsForConnections(file_limit, options.max_connections);
+  // A client that speaks is never kept out by those that don't.
+  rpc.listener.silent_max = rpc.listener.descriptors_max / 4 + 1;
+  rpc.memory_bytes = options.connection_bytes;
+  if (options.connection_age_s > 0) rpc.connection_age = absl::Seconds(options.connection_age_s);
+  rpc.watches.progress_interval = absl::Seconds(options.progress_interval_s);
+  return rpc;
+}
+
+LiveTables::Options MakeLiveOptions(const ServerOptions& options) {
+  LiveTables::Options live;
+  live.leases.move_grace = absl::Seconds(options.move_grace_s);
+  live.leases.guard = absl::Seconds(options.lease_ttl_s);
+  live.read_places.guard = absl::Seconds(options.lease_ttl_s);
+  return live;
+}
+
+Registry::Options MakeRegistryOptions(const ServerOptions& options, const StoreIdentity& identity) {
+  Registry::Options registry;
+  registry.cluster_id = identity.cluster_id;
+  registry.default_lease_ttl_us = static_cast<int64_t>(options.lease_ttl_s * 1e6);
+  registry.event_log.max_age_us = static_cast<int64_t>(options.event_log_age_s * 1e6);
+  registry.event_log.max_events = options.event_log_max;
+  registry.min_free_bytes = static_cast<int64_t>(options.min_free_bytes);
+  return registry;
+}
+
+void AwaitStopSignal(int signals) {
+  pollfd wait{signals, POLLIN, 0};
+  while (poll(&wait, 1, -1) < 0 && errno == EINTR) {
+  }
+}
+
+int Serve(const ServerOptions& options, int signals, size_t file_limit, MetadataStore& store,
           const StoreIdentity& identity) {
   Clock& clock = SystemClock();
-  LiveTables::Options live_options;
-  Registry::Options registry_options;
-  registry_options.cluster_id = identity.cluster_id;
-  registry_options.default_lease_ttl_us = static_cast<int64_t>(options.lease_ttl_s * 1e6);
-  live_options.leases.move_grace = absl::Seconds(options.move_grace_s);
-  registry_options.event_log.max_age_us = static_cast<int64_t>(options.event_log_age_s * 1e6);
-  registry_options.event_log.max_events = options.event_log_max;
-  live_options.leases.guard = absl::Seconds(options.lease_ttl_s);
-  live_options.read_places.guard = absl::Seconds(options.lease_ttl_s);
-  registry_options.min_free_bytes = static_cast<int64_t>(options.min_free_bytes);
-  LiveTables live(live_options);
-  Registry registry(registry_options, live);
+  LiveTables live(MakeLiveOptions(options));
+  Registry registry(MakeRegistryOptions(options, identity), live);
   Feed feed({});
   CallStats stats(clock);
   PlannerThread planner(clock, kPlanInterval);
@@ -186,10 +212,8 @@ int Serve(const ServerOptions& options, int signals, MetadataStore& store,
   auto commit_thread = std::make_unique<CommitThread>(committer, StopRatherThanLie);
   planner.Start(committer, [](const absl::Status& status) { LogFatal("planning failed", status); });
   auto ticker = std::make_unique<TickThread>(clock, live, store, committer, kTickInterval);
-  RpcOptions rpc_options;
-  rpc_options.listen = options.listen;
-  rpc_options.watches.progress_interval = absl::Seconds(options.progress_interval_s);
-  auto server = StartRpcServer(rpc_options, clock, committer, feed, live, store, stats);
+  auto server = StartRpcServer(MakeRpcOptions(options, file_limit), clock, committer, feed, live,
+                               store, stats);
   int exit_code = kOk;
   if (!server.ok()) {
     LogFatal("can't serve", server.status());
@@ -201,9 +225,8 @@ int Serve(const ServerOptions& options, int signals, MetadataStore& store,
         "serving address={} data_dir={} cluster_id={} history_id={} revision={} load_ms={:.0f}",
         (*server)->address(), options.data_dir, identity.cluster_id, identity.history_id,
         committer.durable().value, absl::ToDoubleMilliseconds(clock.Monotonic() - begin));
-    pollfd wait{signals, POLLIN, 0};
-    while (poll(&wait, 1, -1) < 0 && errno == EINTR) {
-    }
+    StartIsOver();
+    AwaitStopSignal(signals);
     spdlog::info("stop=begun");
   }
   const StopWatchdog watchdog;
@@ -218,6 +241,7 @@ int Serve(const ServerOptions& options, int signals, MetadataStore& store,
 }
 
 int Serve(const ServerOptions& options) {
+  EndWithASentence(kTooFewThreads);
   // Before the log has a thread.
   const int signals = BlockStopSignals();
   spdlog::set_default_logger(
@@ -227,7 +251,12 @@ int Serve(const ServerOptions& options) {
   spdlog::flush_on(spdlog::level::critical);
   // With the lines that still wait, while everything that they need is there.
   const LogEnd log_end;
-  AllowManyFiles();
+  if (const absl::Status enough = CheckThreads(ThreadsOfAServer()); !enough.ok()) {
+    LogFatal("too few threads", enough);
+    return kTooFewThreads;
+  }
+  // Each connection is a file, and the usual limit of 1,024 would refuse most of a big cluster.
+  const size_t file_limit = RaiseFileLimit();
 
   const std::unique_ptr<Random> random = NewSystemRandom();
   auto store = OpenStore(options, *random);
@@ -240,7 +269,7 @@ int Serve(const ServerOptions& options) {
     LogFatal("the data directory can't be used", identity.status());
     return kBadDataDir;
   }
-  return Serve(options, signals, **store, *identity);
+  return Serve(options, signals, file_limit, **store, *identity);
 }
 
 // The commands beside serving: what was found on stdout, what went wrong on stderr.

@@ -90,6 +90,35 @@ void AddUpkeepCommands(CLI::App& app, Upkeep& upkeep) {
       ->required();
 }
 
+void AddConnectionOptions(CLI::App& app, ServerOptions& options) {
+  app.add_option("--max-connections", options.max_connections,
+                 "How many connections may be open, about; fewer where the limit of open files "
+                 "(ulimit -n) is lower, as some of those are kept for the store")
+      ->envname("MUSTER_MAX_CONNECTIONS")
+      ->check(CLI::Range(16, 1'000'000))
+      ->capture_default_str();
+  app.add_option("--connection-bytes", options.connection_bytes,
+                 "What connections and their calls may take in memory, about; beyond it they are "
+                 "read more slowly, and then some are closed")
+      ->envname("MUSTER_CONNECTION_BYTES")
+      ->check(CheckNotNegative)
+      ->transform(CLI::AsSizeValue(false))
+      ->capture_default_str();
+  AddDuration(app, "--connection-age", options.connection_age_s, CLI::Range(0.0, 7.0 * 86400),
+              "How old a connection gets before its client has to make a new one; 0: as it likes")
+      ->envname("MUSTER_CONNECTION_AGE");
+}
+
+void AddStoreOptions(CLI::App& app, ServerOptions& options) {
+  app.add_option(
+         "--min-free", options.min_free_bytes,
+         "Refuse calls that add data while the data directory's device has fewer bytes free")
+      ->envname("MUSTER_MIN_FREE")
+      ->check(CheckNotNegative)
+      ->transform(CLI::AsSizeValue(false))
+      ->capture_default_str();
+}
+
 void AddServingOptions(CLI::App& app, ServerOptions& options) {
   app.add_option("--data-dir", options.data_dir,
                  "Directory of the metadata store; created if missing")
@@ -109,13 +138,8 @@ void AddServingOptions(CLI::App& app, ServerOptions& options) {
       ->envname("MUSTER_ADDRESS_FILE");
   AddLeaseOptions(app, options);
   AddEventOptions(app, options);
-  app.add_option(
-         "--min-free", options.min_free_bytes,
-         "Refuse calls that add data while the data directory's device has fewer bytes free")
-      ->envname("MUSTER_MIN_FREE")
-      ->check(CheckNotNegative)
-      ->transform(CLI::AsSizeValue(false))
-      ->capture_default_str();
+  AddConnectionOptions(app, options);
+  AddStoreOptions(app, options);
   app.add_option("--queue-limit", options.queue_limit,
                  "How many mutations may wait; further ones are refused and may be tried again")
       ->envname("MUSTER_QUEUE_LIMIT")
@@ -155,7 +179,8 @@ ServerCommand ParseServerOptions(int argc, char** argv) {
       "Exit codes: 0 stopped by SIGTERM or SIGINT; 2 wrong usage; 3 the data directory can't be "
       "used;\n"
       "4 can't listen on the address; 5 the store failed while running; 6 the stop took too "
-      "long.");
+      "long;\n"
+      "7 too few threads or too little memory.");
   app.set_version_flag("--version", "musterd " MUSTER_VERSION);
   AddServingOptions(app, options);
   AddUpkeepCommands(app, upkeep);

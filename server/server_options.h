@@ -23,6 +23,10 @@ struct ServerOptions {
   uint64_t min_free_bytes = uint64_t{256} << 20;
   uint64_t queue_limit = 4'096;
   uint64_t queue_bytes = uint64_t{64} << 20;
+  uint64_t max_connections = 16'384;
+  uint64_t connection_bytes = uint64_t{1} << 30;
+  // 0: without an end.
+  double connection_age_s = 0;
   std::string log_level = "info";
   // Serve with what is there although acknowledged rows are missing.
   bool accept_loss = false;

@@ -4,11 +4,13 @@
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/resource_quota.h>
+#include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "grpc/health/v1/health.pb.h"
 #include "server/rpc/assembly_service.h"
 #include "server/rpc/event_service.h"
@@ -17,12 +19,25 @@
 #include "storage/base/error_info.h"
 #include "storage/base/limits.h"
 #include "storage/base/reasons.h"
+#include "storage/base/status_macros.h"
 
 namespace muster {
 namespace {
 
 // Below the clients' 20 s, so that their pings on a quiet connection are not taken for abuse.
 constexpr int kMinPingIntervalMs = 5'000;
+// The other way round: finds peers that went without a word, and gives their connections back.
+constexpr int kPingIntervalMs = 60'000;
+constexpr int kPingTimeoutMs = 20'000;
+// From the first byte to the client's settings.
+constexpr int kHandshakeMs = 20'000;
+// A connection without a call; an agent has a watch, and others make a new one when they need it.
+constexpr int kIdleMs = 30 * 60'000;
+constexpr absl::Duration kAgeGraceMax = absl::Seconds(30);
+// Of one connection. What is beyond waits at the client.
+constexpr int kStreamsMax = 4'096;
+// Reflection and channelz are the only services that take a thread a call.
+constexpr int kBlockingCallsMax = 8;
 constexpr size_t kStoreReaders = 2;
 constexpr size_t kStoreReadersQueueLimit = 1'024;
 constexpr const char* kServices[] = {"muster.v1.ModelService", "muster.v1.NodeService",
@@ -41,38 +56,35 @@ class GrpcServer final : public RpcServer {
         assemblies_(NewAssemblyService(context_, hub_)),
         events_(NewEventService(context_, hub_)) {}
 
-  bool Start(const std::string& listen) {
+  absl::Status Start(const RpcOptions& options) {
+    MUSTER_ASSIGN_OR_RETURN(listener_, Listener::Open(options.listener, clock_));
     grpc::EnableDefaultHealthCheckService(true);
     grpc::reflection::InitProtoReflectionServerBuilderPlugin();
     // Reflection describes what is linked, and the linker takes what is mentioned.
     grpc::health::v1::HealthCheckRequest::descriptor();
     grpc::channelz::experimental::InitChannelzService();
     grpc::ServerBuilder builder;
-    int port = 0;
-    builder.AddListeningPort(listen, grpc::InsecureServerCredentials(), &port);
-    // Without this two servers can share a port, and each gets half of the calls.
-    builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
-    builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
-                               kMinPingIntervalMs);
-    builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
-    builder.SetMaxReceiveMessageSize(kMaxGrpcMessageBytes);
-    builder.SetMaxSendMessageSize(kMaxGrpcMessageBytes);
+    connections_ = builder.experimental().AddExternalConnectionAcceptor(
+        grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD,
+        grpc::InsecureServerCredentials());
+    SetLimits(options, builder);
     builder.RegisterService(models_.get());
     builder.RegisterService(nodes_.get());
     builder.RegisterService(assemblies_.get());
     builder.RegisterService(events_.get());
     server_ = builder.BuildAndStart();
-    if (server_ == nullptr || port == 0) return false;
-    address_ = absl::StrCat(listen.substr(0, listen.rfind(':')), ":", port);
+    if (server_ == nullptr) return absl::InternalError("gRPC can't start its server");
     for (const char* service : kServices) {
       server_->GetHealthCheckService()->SetServingStatus(service, true);
     }
-    return true;
+    listener_->Start([this](UniqueFd fd) { Take(std::move(fd)); }, LogRefused);
+    return absl::OkStatus();
   }
 
-  std::string address() const override { return address_; }
+  std::string address() const override { return listener_->address(); }
 
   void Stop(absl::Duration grace) override {
+    listener_->Stop();
     server_->GetHealthCheckService()->Shutdown();
     hub_.EndAll(MakeError(absl::StatusCode::kUnavailable, reasons::kShuttingDown,
                           "the server is shutting down: try again, or another server"));
@@ -81,6 +93,48 @@ class GrpcServer final : public RpcServer {
   }
 
  private:
+  static void SetLimits(const RpcOptions& options, grpc::ServerBuilder& builder) {
+    builder.SetMaxReceiveMessageSize(kMaxGrpcMessageBytes);
+    builder.SetMaxSendMessageSize(kMaxGrpcMessageBytes);
+    builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kStreamsMax);
+    builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kHandshakeMs);
+    builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS, kIdleMs);
+    if (options.connection_age != absl::InfiniteDuration()) {
+      const absl::Duration grace = std::min(options.connection_age, kAgeGraceMax);
+      builder.AddChannelArgument(
+          GRPC_ARG_MAX_CONNECTION_AGE_MS,
+          static_cast<int>(absl::ToInt64Milliseconds(options.connection_age)));
+      builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS,
+                                 static_cast<int>(absl::ToInt64Milliseconds(grace)));
+    }
+    // Pings of clients, and our own; without the third a quiet connection would get two of them.
+    builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
+                               kMinPingIntervalMs);
+    builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+    builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
+    builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kPingIntervalMs);
+    builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kPingTimeoutMs);
+    // One queue, or each core would have threads that wait for these two services.
+    builder.SetSyncServerOption(grpc::ServerBuilder::NUM_CQS, 1);
+    grpc::ResourceQuota quota("musterd");
+    quota.Resize(options.memory_bytes);
+    quota.SetMaxThreads(kBlockingCallsMax);
+    builder.SetResourceQuota(quota);
+  }
+
+  void Take(UniqueFd fd) {
+    grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters connection;
+    connection.fd = fd.Release();
+    connections_->HandleNewConnection(&connection);
+  }
+
+  static void LogRefused(const Listener::Counts& counts) {
+    spdlog::warn(
+        "connections=refused refused={} taken={} dropped_silent={} reason=\"no room for "
+        "more: raise the limit of open files (ulimit -n), or --max-connections\"",
+        counts.refused, counts.taken, counts.dropped);
+  }
+
   Clock& clock_;
   WatchHub hub_;
   StoreReaders store_readers_;
@@ -89,9 +143,11 @@ class GrpcServer final : public RpcServer {
   std::unique_ptr<grpc::Service> nodes_;
   std::unique_ptr<grpc::Service> assemblies_;
   std::unique_ptr<grpc::Service> events_;
-  std::string address_;
-  // Last, so that it goes first: nothing of the above is used after it.
+  std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> connections_;
+  // Goes before the above, none of which is used after it.
   std::unique_ptr<grpc::Server> server_;
+  // Goes first: it hands connections to the server.
+  std::unique_ptr<Listener> listener_;
 };
 
 }  // namespace
@@ -101,14 +157,7 @@ absl::StatusOr<std::unique_ptr<RpcServer>> StartRpcServer(const RpcOptions& opti
                                                           LiveTables& live, MetadataStore& store,
                                                           CallStats& stats) {
   auto server = std::make_unique<GrpcServer>(options, clock, committer, feed, live, store, stats);
-  const std::string& listen = options.listen;
-  if (!server->Start(listen)) {
-    return MakeError(absl::StatusCode::kUnavailable, reasons::kListenFailed,
-                     absl::StrCat("can't listen on ", listen,
-                                  ": is the port in use by another process, or the address not "
-                                  "this machine's? Choose another with --listen"),
-                     {{"listen", listen}});
-  }
+  MUSTER_RETURN_IF_ERROR(server->Start(options));
   return server;
 }
 

@@ -10,6 +10,7 @@
 #include "server/commit/committer.h"
 #include "server/registry/live_tables.h"
 #include "server/rpc/call_stats.h"
+#include "server/rpc/listener.h"
 #include "server/rpc/watch_hub.h"
 #include "server/watch/feed.h"
 #include "storage/base/clock.h"
@@ -31,8 +32,13 @@ class RpcServer {
 };
 
 struct RpcOptions {
-  // "host:port"; port 0 takes a free one.
-  std::string listen;
+  Listener::Options listener;
+  // What calls and connections may take in gRPC's buffers; beyond it, it reads more slowly and
+  // then ends some.
+  size_t memory_bytes = size_t{1} << 30;
+  // A connection that is older is closed, once its calls have ended or another while has passed;
+  // clients make a new one. Infinite: never.
+  absl::Duration connection_age = absl::InfiniteDuration();
   WatchHub::Options watches;
 };
 

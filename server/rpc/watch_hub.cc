@@ -16,6 +16,10 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
+#include "storage/base/error_info.h"
+#include "storage/base/reasons.h"
+
 namespace muster {
 namespace {
 
@@ -26,11 +30,19 @@ constexpr size_t kPumpsAtOnce = 32;
 // Two store readers take about a millisecond each.
 constexpr size_t kMaxLogReads = 64;
 
+absl::Status TooMany(size_t limit) {
+  return WithDetail(
+      absl::ResourceExhaustedError(
+          absl::StrCat("the server is overloaded: ", limit, " watches are open already")),
+      ErrorDetail{reasons::kTooManyWatches, {{"limit", absl::StrCat(limit)}}, absl::Seconds(1)});
+}
+
 }  // namespace
 
 WatchHub::WatchHub(Clock& clock, Feed& feed, const Options& options)
     : clock_(clock),
       feed_(feed),
+      watches_max_(options.watches_max),
       ticks_per_round_(
           std::max<int64_t>(1, options.progress_interval / kVisitsPerInterval / kTick)),
       next_tick_(clock.Monotonic() + kTick) {
@@ -60,9 +72,9 @@ void WatchHub::Add(std::shared_ptr<Watch> watch) {
   absl::Status ended;
   {
     MutexLock lock(mutex_);
+    ended = ended_.ok() && watches_.size() >= watches_max_ ? TooMany(watches_max_) : ended_;
     watches_[watch.get()] = entry;
-    round_.push_back(entry);
-    ended = ended_;
+    if (ended.ok()) round_.push_back(entry);
   }
   if (ended.ok()) {
     Enqueue({entry});

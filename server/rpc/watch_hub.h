@@ -44,6 +44,8 @@ class WatchHub {
     // A watch that had nothing to send for this long says so, within half as much again.
     absl::Duration progress_interval = absl::Seconds(10);
     size_t threads = 1;
+    // More are told to come again.
+    size_t watches_max = 50'000;
   };
 
   // Both outlive it; it is the feed's listener.
@@ -53,7 +55,8 @@ class WatchHub {
   WatchHub(const WatchHub&) = delete;
   WatchHub& operator=(const WatchHub&) = delete;
 
-  // Keeps the watch alive until Remove, and schedules it once. After EndAll it is ended at once.
+  // Keeps the watch alive until Remove, and schedules it once. After EndAll it is ended at once; so it
+  // is, with RESOURCE_EXHAUSTED TOO_MANY_WATCHES, where there are too many.
   void Add(std::shared_ptr<Watch> watch) MUSTER_EXCLUDES(mutex_);
   void Remove(Watch* watch) MUSTER_EXCLUDES(mutex_);
 
@@ -93,6 +96,7 @@ class WatchHub {
 
   Clock& clock_;
   Feed& feed_;
+  const size_t watches_max_;
   // In how many ticks every watch is visited once.
   const size_t ticks_per_round_;
   std::atomic<size_t> log_reads_ = 0;

@@ -76,15 +76,16 @@ class Cluster:
 
     # --- server
 
-    def start_server(self, *args, listen=None, data_dir=None, wait=True, env=None, host=None):
-        """Starts musterd on its earlier address, or on a free one; on a host of harness/hosts.py where one is given."""
+    def start_server(self, *args, listen=None, data_dir=None, wait=True, env=None, host=None, under=()):
+        """Starts musterd on its earlier address, or on a free one; on a host of harness/hosts.py where one is given, and by the
+        command `under`, such as prlimit."""
         listen = listen or self.address or f"127.0.0.1:{free_port()}"
         address_file = self.directory / "address"
         address_file.unlink(missing_ok=True)
         self._server_args = args or self._server_args
         self.server = self.spawn(
             "musterd",
-            [binary("musterd"), "--data-dir", data_dir or self.data_dir, "--listen", listen]
+            [*under, binary("musterd"), "--data-dir", data_dir or self.data_dir, "--listen", listen]
             + ["--address-file", address_file, *self._server_args],
             env=env,
             host=host,
