@@ -13,6 +13,7 @@
 #include <fstream>
 #include <iostream>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <variant>
@@ -29,6 +30,7 @@
 #include "server/rpc/call_stats.h"
 #include "server/rpc/rpc_server.h"
 #include "server/server_options.h"
+#include "server/store_watch.h"
 #include "server/upkeep/store_upkeep.h"
 #include "storage/base/clock.h"
 #include "storage/base/lock_checks.h"
@@ -51,6 +53,7 @@ enum ExitCode {
 
 constexpr absl::Duration kTickInterval = absl::Milliseconds(100);
 constexpr absl::Duration kPlanInterval = absl::Milliseconds(100);
+constexpr absl::Duration kStoreWatchInterval = absl::Milliseconds(250);
 constexpr absl::Duration kCallGrace = absl::Seconds(2);
 // A stop is promised within 5 s; what is acknowledged is durable already, so ending the hard way
 // loses nothing.
@@ -168,6 +171,37 @@ RpcOptions MakeRpcOptions(const ServerOptions& options, size_t file_limit) {
   return rpc;
 }
 
+StoreWatch::Options MakeStoreWatchOptions(const ServerOptions& options) {
+  StoreWatch::Options watch;
+  if (options.store_timeout_s > 0) watch.hopeless = absl::Seconds(options.store_timeout_s);
+  return watch;
+}
+
+StoreWatch::Actions StoreActions(RpcServer& server) {
+  StoreWatch::Actions actions;
+  actions.slow = [](absl::Duration age) {
+    spdlog::warn("store=slow so_far_ms={:.0f} message=\"a write to the data directory takes long\"",
+                 absl::ToDoubleMilliseconds(age));
+  };
+  actions.serving = [&server](bool serving, absl::Duration age) {
+    server.SetServing(serving);
+    if (serving) {
+      spdlog::warn("store=answers health=SERVING");
+      return;
+    }
+    spdlog::error(
+        "store=stuck so_far_ms={:.0f} health=NOT_SERVING message=\"a write to the data directory "
+        "does not end; mutations wait, and so do reads that saw them: look at its device\"",
+        absl::ToDoubleMilliseconds(age));
+  };
+  actions.hopeless = [](absl::Duration age) {
+    StopRatherThanLie(absl::DeadlineExceededError(
+        absl::StrCat("a write has taken ", absl::FormatDuration(absl::Trunc(age, absl::Seconds(1))),
+                     ", longer than --store-timeout")));
+  };
+  return actions;
+}
+
 LiveTables::Options MakeLiveOptions(const ServerOptions& options) {
   LiveTables::Options live;
   live.leases.move_grace = absl::Seconds(options.move_grace_s);
@@ -192,9 +226,10 @@ void AwaitStopSignal(int signals) {
   }
 }
 
-int Serve(const ServerOptions& options, int signals, size_t file_limit, MetadataStore& store,
+int Serve(const ServerOptions& options, int signals, size_t file_limit, MetadataStore& untimed,
           const StoreIdentity& identity) {
   Clock& clock = SystemClock();
+  TimedStore store(untimed, clock);
   LiveTables live(MakeLiveOptions(options));
   Registry registry(MakeRegistryOptions(options, identity), live);
   Feed feed({});
@@ -214,6 +249,7 @@ int Serve(const ServerOptions& options, int signals, size_t file_limit, Metadata
   auto ticker = std::make_unique<TickThread>(clock, live, store, committer, kTickInterval);
   auto server = StartRpcServer(MakeRpcOptions(options, file_limit), clock, committer, feed, live,
                                store, stats);
+  std::optional<StoreWatch> store_watch;
   int exit_code = kOk;
   if (!server.ok()) {
     LogFatal("can't serve", server.status());
@@ -221,6 +257,8 @@ int Serve(const ServerOptions& options, int signals, size_t file_limit, Metadata
   } else if (!WriteAddressFile(options.address_file, (*server)->address())) {
     exit_code = kBadListen;
   } else {
+    store_watch.emplace(store, MakeStoreWatchOptions(options), StoreActions(**server));
+    store_watch->Start(kStoreWatchInterval);
     spdlog::info(
         "serving address={} data_dir={} cluster_id={} history_id={} revision={} load_ms={:.0f}",
         (*server)->address(), options.data_dir, identity.cluster_id, identity.history_id,
@@ -234,6 +272,7 @@ int Serve(const ServerOptions& options, int signals, size_t file_limit, Metadata
   ticker.reset();
   planner.Stop();
   commit_thread.reset();
+  store_watch.reset();
   if (server.ok()) server->reset();
   stats.LogSummary();
   spdlog::info("stop=done revision={}", committer.durable().value);

@@ -117,6 +117,10 @@ void AddStoreOptions(CLI::App& app, ServerOptions& options) {
       ->check(CheckNotNegative)
       ->transform(CLI::AsSizeValue(false))
       ->capture_default_str();
+  AddDuration(app, "--store-timeout", options.store_timeout_s, CLI::Range(0.0, 86400.0),
+              "End, with exit code 5, when a write to the data directory takes longer; health says "
+              "NOT_SERVING after 10 s in any case; 0: wait as long as it takes")
+      ->envname("MUSTER_STORE_TIMEOUT");
 }
 
 void AddServingOptions(CLI::App& app, ServerOptions& options) {

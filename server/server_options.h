@@ -27,6 +27,7 @@ struct ServerOptions {
   uint64_t connection_bytes = uint64_t{1} << 30;
   // 0: without an end.
   double connection_age_s = 0;
+  double store_timeout_s = 0;
   std::string log_level = "info";
   // Serve with what is there although acknowledged rows are missing.
   bool accept_loss = false;

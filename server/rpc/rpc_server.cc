@@ -83,6 +83,10 @@ class GrpcServer final : public RpcServer {
 
   std::string address() const override { return listener_->address(); }
 
+  void SetServing(bool serving) override {
+    server_->GetHealthCheckService()->SetServingStatus(serving);
+  }
+
   void Stop(absl::Duration grace) override {
     listener_->Stop();
     server_->GetHealthCheckService()->Shutdown();

@@ -26,6 +26,9 @@ class RpcServer {
   // "host:port" with the port that was bound.
   virtual std::string address() const = 0;
 
+  // What health says of all services.
+  virtual void SetServing(bool serving) = 0;
+
   // Refuses what is new, ends the watches with UNAVAILABLE SHUTTING_DOWN, and waits up to `grace`
   // for calls that are under way. Once.
   virtual void Stop(absl::Duration grace) = 0;
