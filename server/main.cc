@@ -9,8 +9,6 @@
 
 #include <atomic>
 #include <cstdio>
-#include <filesystem>
-#include <fstream>
 #include <iostream>
 #include <memory>
 #include <optional>
@@ -36,6 +34,7 @@
 #include "storage/base/lock_checks.h"
 #include "storage/base/random.h"
 #include "storage/base/status_macros.h"
+#include "storage/files/staged_file.h"
 #include "storage/metadata/rocksdb_metadata_store.h"
 #include "storage/metadata/store_marker.h"
 
@@ -132,17 +131,11 @@ class StopWatchdog {
   std::thread thread_;
 };
 
-// Written beside and renamed, so that a reader never sees half of it.
 bool WriteAddressFile(const std::string& path, const std::string& address) {
   if (path.empty()) return true;
-  const std::string temporary = path + ".tmp";
-  std::ofstream file(temporary, std::ios::trunc);
-  file << address << "\n";
-  file.close();
-  std::error_code error;
-  if (file) std::filesystem::rename(temporary, path, error);
-  if (file && !error) return true;
-  spdlog::critical("fatal what=\"can't write the address file\" path={}", path);
+  const absl::Status written = WriteWholeFile(path, absl::StrCat(address, "\n"));
+  if (written.ok()) return true;
+  LogFatal("can't write the address file", written);
   return false;
 }
 
