@@ -16,8 +16,9 @@
 namespace muster {
 namespace {
 
-// A listing of some 100,000 files.
-constexpr size_t kBodyBytesMax = 64 << 20;
+// A listing of some 100,000 files; everything else is about one.
+constexpr size_t kListingBytesMax = 64 << 20;
+constexpr size_t kReplyBytesMax = 1 << 20;
 
 // In a failover a data node that takes bytes is silent until it has found the name node that is active now.
 constexpr absl::Duration kFailoverSilence = absl::Seconds(90);
@@ -69,6 +70,7 @@ std::string HdfsCluster::UriOf(absl::string_view key) const {
 HdfsCluster::Request HdfsCluster::RequestOf(const HdfsCall& call) const {
   Request request;
   request.name_node = name_node_.load() % address_.name_nodes.size();
+  request.reply_bytes_max = call.operation == "LISTSTATUS" ? kListingBytesMax : kReplyBytesMax;
   std::string& url = request.http.url;
   url = absl::StrCat(address_.name_nodes[request.name_node], "/webhdfs/v1",
                      PercentEncode(PathOf(call.key), "-._~/"), "?op=", call.operation);
@@ -92,7 +94,7 @@ absl::StatusOr<std::string> HdfsCluster::Ask(const std::string& uri, const Reque
                                              const std::stop_token& stop,
                                              absl::Duration& retry_after) {
   absl::StatusOr<HttpAnswer> answer =
-      PerformWhole(connection, request.http, uri, kBodyBytesMax, stop);
+      PerformWhole(connection, request.http, uri, request.reply_bytes_max, stop);
   if (absl::IsFailedPrecondition(answer.status()) && absl::StartsWith(request.http.url, "http:")) {
     return absl::FailedPreconditionError(absl::StrCat(
         answer.status().message(), "; name nodes that take TLS only are named by swebhdfs://"));

@@ -75,10 +75,11 @@ class HdfsCluster {
                               const ObjectStore::ReadOptions& options);
 
  private:
-  // Which name node was asked, and by what address.
+  // Which name node was asked, by what address, and how much it may answer.
   struct Request {
     size_t name_node = 0;
     HttpRequest http;
+    size_t reply_bytes_max = 0;
   };
   Request RequestOf(const HdfsCall& call) const;
   std::string ObjectOf(const HdfsCall& call) const {

@@ -1,39 +1,32 @@
 #include "storage/object/hdfs_reply.h"
 
+#include <algorithm>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <utility>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "storage/base/error_info.h"
 #include "storage/base/reasons.h"
 #include "storage/object/http_reply.h"
+#include "storage/object/json_reply.h"
 
 namespace muster {
 namespace {
 
 using Code = absl::StatusCode;
 
-nlohmann::json Parse(absl::string_view json) {
-  return nlohmann::json::parse(json.begin(), json.end(), nullptr, /*allow_exceptions=*/false);
-}
+// Names of exceptions are far shorter, first lines of messages nearly always.
+constexpr size_t kExceptionBytesMax = 100;
+constexpr size_t kMessageBytesMax = 500;
 
-// A null value where it is missing.
-nlohmann::json FieldOf(const nlohmann::json& object, const char* name) {
-  if (!object.is_object()) return nullptr;
-  const auto found = object.find(name);
-  return found == object.end() ? nlohmann::json() : *found;
-}
-
-std::string TextOf(const nlohmann::json& object, const char* name) {
-  const nlohmann::json field = FieldOf(object, name);
-  return field.is_string() ? field.get<std::string>() : "";
-}
-
-int64_t NumberOf(const nlohmann::json& object, const char* name) {
-  const nlohmann::json field = FieldOf(object, name);
-  return field.is_number_integer() ? field.get<int64_t>() : -1;
+// Its first line, as far as a person reads it, cut between characters.
+std::string Shown(absl::string_view message) {
+  message = message.substr(0, message.find('\n'));
+  size_t size = std::min(message.size(), kMessageBytesMax);
+  while (size > 0 && size < message.size() && (message[size] & 0xC0) == 0x80) --size;
+  return absl::Utf8SafeCEscape(message.substr(0, size));
 }
 
 absl::Status Malformed(absl::string_view uri, absl::string_view what) {
@@ -74,14 +67,15 @@ Code CodeOf(absl::string_view exception, absl::string_view message, Code otherwi
   return found == codes.end() ? otherwise : found->second;
 }
 
-absl::StatusOr<HdfsFile> FileOf(absl::string_view uri, const nlohmann::json& status) {
+absl::StatusOr<HdfsFile> FileOf(absl::string_view uri, const JsonValue& status) {
+  const std::string type = status.Field("type").Text();
   HdfsFile file;
-  file.name = TextOf(status, "pathSuffix");
-  file.is_directory = TextOf(status, "type") == "DIRECTORY";
-  file.size_bytes = NumberOf(status, "length");
-  file.id = NumberOf(status, "fileId");
-  file.modified_ms = NumberOf(status, "modificationTime");
-  if (file.size_bytes < 0 || TextOf(status, "type").empty()) return Malformed(uri, "file status");
+  file.name = status.Field("pathSuffix").Text();
+  file.is_directory = type == "DIRECTORY";
+  file.size_bytes = status.Field("length").Number().value_or(-1);
+  file.id = status.Field("fileId").Number().value_or(-1);
+  file.modified_ms = status.Field("modificationTime").Number().value_or(-1);
+  if (file.size_bytes < 0 || type.empty()) return Malformed(uri, "file status");
   return file;
 }
 
@@ -100,39 +94,42 @@ absl::Status HdfsErrorOf(absl::string_view uri, absl::string_view endpoint, cons
                      "port 9870) in MUSTER_WEBHDFS_ADDRESS, or Hadoop's settings in "
                      "HADOOP_CONF_DIR"));
   }
-  const nlohmann::json remote = FieldOf(Parse(body), "RemoteException");
-  const std::string exception = TextOf(remote, "exception");
+  const JsonReply json(body);
+  const JsonValue remote = json.root().Field("RemoteException");
+  const std::string exception = remote.Field("exception").Text();
   const absl::Status by_status = HttpStatusError(uri, reply);
-  if (exception.empty()) {
+  if (exception.empty() || exception.size() > kExceptionBytesMax) {
     // A reply that is not WebHDFS's says nothing about the object.
     if (!absl::IsNotFound(by_status)) return by_status;
     return absl::FailedPreconditionError(
         absl::StrCat(uri, ": ", endpoint, " answers with HTTP ", reply.status,
                      " and not as WebHDFS does; is that the name node's web address?"));
   }
-  const std::string message = TextOf(remote, "message");
+  const std::string message = remote.Field("message").Text();
   const Code code = CodeOf(exception, message, by_status.code());
   const absl::string_view advice =
       code == Code::kUnauthenticated
           ? "; get another ticket with kinit, or another token for MUSTER_WEBHDFS_TOKEN"
           : "";
-  return MakeError(code, reasons::kHdfsError,
-                   absl::StrCat(uri, ": ", exception, ": ", message.substr(0, message.find('\n')),
-                                advice, " [", endpoint, "]"),
-                   {{"exception", exception}});
+  return MakeError(
+      code, reasons::kHdfsError,
+      absl::StrCat(uri, ": ", exception, ": ", Shown(message), advice, " [", endpoint, "]"),
+      {{"exception", exception}});
 }
 
 absl::StatusOr<HdfsFile> ParseHdfsFile(absl::string_view uri, absl::string_view json) {
-  return FileOf(uri, FieldOf(Parse(json), "FileStatus"));
+  const JsonReply reply(json);
+  return FileOf(uri, reply.root().Field("FileStatus"));
 }
 
 absl::StatusOr<std::vector<HdfsFile>> ParseHdfsFiles(absl::string_view uri,
                                                      absl::string_view json) {
-  const nlohmann::json list = FieldOf(FieldOf(Parse(json), "FileStatuses"), "FileStatus");
-  if (!list.is_array()) return Malformed(uri, "listing");
+  const JsonReply reply(json);
+  const JsonValue list = reply.root().Field("FileStatuses").Field("FileStatus");
+  if (!list.is_list()) return Malformed(uri, "listing");
   std::vector<HdfsFile> files;
-  for (const nlohmann::json& one : list) {
-    absl::StatusOr<HdfsFile> file = FileOf(uri, one);
+  for (size_t i = 0; i < list.size(); ++i) {
+    absl::StatusOr<HdfsFile> file = FileOf(uri, list.Item(i));
     if (!file.ok()) return file.status();
     files.push_back(*std::move(file));
   }
@@ -141,7 +138,8 @@ absl::StatusOr<std::vector<HdfsFile>> ParseHdfsFiles(absl::string_view uri,
 
 absl::StatusOr<std::string> ParseHdfsLocation(absl::string_view uri, absl::string_view name_node,
                                               absl::string_view json) {
-  std::string location = TextOf(Parse(json), "Location");
+  const JsonReply reply(json);
+  std::string location = reply.root().Field("Location").Text();
   if (absl::StartsWith(location, "https://")) return location;
   if (!absl::StartsWith(location, "http://")) return Malformed(uri, "address of a data node");
   if (!absl::StartsWith(name_node, "https://")) return location;

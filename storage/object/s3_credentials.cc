@@ -9,9 +9,9 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
-#include "nlohmann/json.hpp"
 #include "storage/base/error_info.h"
 #include "storage/base/status_macros.h"
+#include "storage/object/json_reply.h"
 
 namespace muster {
 namespace {
@@ -33,25 +33,16 @@ bool IsTrusted(absl::string_view url) {
          host == "169.254.170.23";
 }
 
-std::string FieldOf(const nlohmann::json& object, const char* name) {
-  const auto found = object.find(name);
-  return found != object.end() && found->is_string() ? found->get<std::string>() : "";
-}
-
 }  // namespace
 
 absl::StatusOr<S3Credentials> ParseS3Credentials(absl::string_view json) {
-  const auto parsed = nlohmann::json::parse(json.begin(), json.end(), nullptr,
-                                            /*allow_exceptions=*/false);
-  S3Credentials credentials;
-  if (parsed.is_object()) {
-    credentials.access_key_id = FieldOf(parsed, "AccessKeyId");
-    credentials.secret_access_key = FieldOf(parsed, "SecretAccessKey");
-    credentials.session_token = FieldOf(parsed, "Token");
-    const std::string expires = FieldOf(parsed, "Expiration");
-    if (!absl::ParseTime(absl::RFC3339_full, expires, &credentials.expires, nullptr)) {
-      credentials.expires = absl::InfiniteFuture();
-    }
+  const JsonReply reply(json);
+  S3Credentials credentials{.access_key_id = reply.root().Field("AccessKeyId").Text(),
+                            .secret_access_key = reply.root().Field("SecretAccessKey").Text(),
+                            .session_token = reply.root().Field("Token").Text()};
+  const std::string expires = reply.root().Field("Expiration").Text();
+  if (!absl::ParseTime(absl::RFC3339_full, expires, &credentials.expires, nullptr)) {
+    credentials.expires = absl::InfiniteFuture();
   }
   if (credentials.access_key_id.empty() || credentials.secret_access_key.empty()) {
     return absl::UnavailableError("the reply holds no AccessKeyId and SecretAccessKey");

@@ -1,6 +1,7 @@
 #include "storage/object/s3_reply.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <iterator>
 #include <pugixml.hpp>
 #include <utility>
@@ -20,6 +21,8 @@ namespace muster {
 namespace {
 
 constexpr size_t kShownBytesMax = 200;
+// A tree takes some 100 bytes for each; a page of 1,000 objects has at most 30,000.
+constexpr std::ptrdiff_t kTagsMax = 200'000;
 
 struct Meaning {
   absl::string_view s3_code;
@@ -73,6 +76,7 @@ constexpr Meaning kMeanings[] = {
 };
 
 bool Parse(absl::string_view xml, pugi::xml_document& document) {
+  if (std::count(xml.begin(), xml.end(), '<') > kTagsMax) return false;
   return document.load_buffer(xml.data(), xml.size(), pugi::parse_default, pugi::encoding_utf8);
 }
 
@@ -172,7 +176,7 @@ absl::StatusOr<S3Page> ParseS3Page(absl::string_view uri, absl::string_view xml)
   for (const pugi::xml_node& contents : result.children("Contents")) {
     ObjectStore::ListedObject object;
     const std::string key = TextOf(contents, "Key");
-    if (!absl::SimpleAtoi(TextOf(contents, "Size"), &object.size_bytes)) {
+    if (!absl::SimpleAtoi(TextOf(contents, "Size"), &object.size_bytes) || object.size_bytes < 0) {
       return Malformed(uri, "size of an object");
     }
     if (!encoded) object.key = key;

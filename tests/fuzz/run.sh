@@ -7,7 +7,8 @@ usage() {
 Usage: tests/fuzz/run.sh [--seconds N] [TARGET...]
 
   --seconds N  how long each target runs (default: 600)
-  TARGET       frame_table, md5_lanes, safetensors_header, torch_pickle, zip_directory (default: all)
+  TARGET       assigned_shards, frame_table, hdfs_reply, md5_lanes,
+               s3_reply, safetensors_header, torch_pickle, zip_directory (default: all)
 
 What was learnt stays in build/fuzz/corpus; a finding is left in build/fuzz/findings.
 Exit codes: 0 no finding, 1 a finding or a broken build, 2 wrong usage.
@@ -15,17 +16,20 @@ TEXT
 }
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+known=(assigned_shards frame_table hdfs_reply md5_lanes s3_reply safetensors_header torch_pickle zip_directory)
 seconds=600
 targets=()
 while [[ $# -gt 0 ]]; do
   case $1 in
     --seconds) [[ $# -ge 2 ]] || { usage >&2 && exit 2; }; seconds=$2 && shift 2 ;;
     -h | --help) usage && exit 0 ;;
-    frame_table | md5_lanes | safetensors_header | torch_pickle | zip_directory) targets+=("$1") && shift ;;
-    *) usage >&2 && exit 2 ;;
+    *)
+      [[ " ${known[*]} " == *" $1 "* ]] || { usage >&2 && exit 2; }
+      targets+=("$1") && shift
+      ;;
   esac
 done
-[[ ${#targets[@]} -gt 0 ]] || targets=(frame_table md5_lanes safetensors_header torch_pickle zip_directory)
+[[ ${#targets[@]} -gt 0 ]] || targets=("${known[@]}")
 
 cd "$root"
 deploy/install_packages.sh deploy/packages.txt tests/fuzz/packages.txt

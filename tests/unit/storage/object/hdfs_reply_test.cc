@@ -86,6 +86,33 @@ TEST(HdfsReplyTest, TextThatIsSomethingElseIsDataLoss) {
   }
 }
 
+// Each of these was the end of the process: copies of nested values recurse. The frames of an optimised build are so
+// small that 60,000 brackets, which end others, do not always do it.
+TEST(HdfsReplyTest, NestingEndsNothing) {
+  constexpr int kDepth = 500'000;
+  const std::string deep = std::string(kDepth, '[') + std::string(kDepth, ']');
+  for (const std::string& text :
+       {absl::StrCat(R"({"FileStatus":)", deep, "}"), absl::StrCat(R"({"Location":)", deep, "}"),
+        absl::StrCat(R"({"FileStatuses":{"FileStatus":)", deep, "}}"), deep,
+        std::string(kDepth, '[')}) {
+    EXPECT_THAT(ParseHdfsFile(kUri, text), StatusIs(Code::kDataLoss));
+    EXPECT_THAT(ParseHdfsFiles(kUri, text), StatusIs(Code::kDataLoss));
+    EXPECT_THAT(ParseHdfsLocation(kUri, kNode, text), StatusIs(Code::kDataLoss));
+  }
+  HttpReply reply;
+  reply.status = 503;
+  EXPECT_THAT(HdfsErrorOf(kUri, kNode, reply, absl::StrCat(R"({"RemoteException":)", deep, "}")),
+              StatusIs(Code::kUnavailable));
+}
+
+TEST(HdfsReplyTest, ServerCantFloodMessages) {
+  const std::string long_name(1 << 20, 'x');
+  EXPECT_EQ(ReasonOf(ErrorOf(403, long_name, "")), "");
+  const absl::Status cut = ErrorOf(404, "FileNotFoundException", "\\u001b[2J" + long_name + "ä");
+  EXPECT_THAT(cut, StatusIs(Code::kNotFound, HasSubstr("\\033[2J")));
+  EXPECT_LT(cut.message().size(), 1000u);
+}
+
 TEST(HdfsReplyTest, DataNodeWithoutTlsGetsNothingWhereTheNameNodeHasIt) {
   const std::string plain = R"({"Location":"http://dn:9864/webhdfs"})";
   const std::string tls = R"({"Location":"https://dn:9865/webhdfs"})";

@@ -133,6 +133,21 @@ TEST(S3ReplyTest, SomethingElseIsDataLoss) {
   EXPECT_THAT(ParseS3CompletedEtag("s3://b/", ""), lost);
 }
 
+TEST(S3ReplyTest, NestingAndCountOfTagsEndNothing) {
+  std::string deep;
+  for (int i = 0; i < 60'000; ++i) deep += "<a>";
+  std::string many = "<ListBucketResult>";
+  for (int i = 0; i < 200'000; ++i) many += "<a/>";
+  many += "</ListBucketResult>";
+  for (const std::string& xml : {deep, many}) {
+    EXPECT_THAT(ParseS3Page("u", xml), StatusIs(Code::kDataLoss));
+    EXPECT_THAT(ParseS3UploadId("u", xml), StatusIs(Code::kDataLoss));
+    EXPECT_THAT(ParseS3Uploads("u", xml, "k"), StatusIs(Code::kDataLoss));
+    EXPECT_THAT(ParseS3CompletedEtag("u", xml), StatusIs(Code::kDataLoss));
+    EXPECT_EQ(Error(503, xml).code(), Code::kUnavailable);
+  }
+}
+
 TEST(S3ReplyTest, CompletionListsPartsInOrder) {
   EXPECT_THAT(S3CompletionOf({{2, {"\"e2\"", {}}}, {1, {"e1", {}}}}),
               HasSubstr("<Part><PartNumber>1</PartNumber><ETag>&quot;e1&quot;</ETag></Part>"
