@@ -19,6 +19,12 @@ void AddPullFlags(CLI::App& command, PullFlags& flags) {
   command.add_option("--max-rate", flags.max_rate,
                      "Bytes per second over all connections, such as 200MiB (default: no bound)");
   command
+      .add_option(
+          "--min-rate", flags.min_rate,
+          "Bytes per second from one host below which a read is broken off and tried again, and "
+          "its location reported as slow after three times; 0: none")
+      ->capture_default_str();
+  command
       .add_option("--memory-budget", flags.memory_budget,
                   "Bound on the buffers of pieces in flight; at least one piece")
       ->capture_default_str();
@@ -30,6 +36,7 @@ absl::StatusOr<PullerOptions> ToPullerOptions(const PullFlags& flags) {
   options.connections = flags.connections;
   MUSTER_ASSIGN_OR_RETURN(options.memory_budget_bytes, ParseSize(flags.memory_budget));
   options.connections_per_host = flags.connections_per_host;
+  MUSTER_ASSIGN_OR_RETURN(options.pace.min_bytes_per_second, ParseSize(flags.min_rate));
   if (!flags.max_rate.empty()) {
     MUSTER_ASSIGN_OR_RETURN(options.max_bytes_per_second, ParseSize(flags.max_rate));
     if (options.max_bytes_per_second == 0) {

@@ -21,6 +21,7 @@ struct PullFlags {
   std::string memory_budget = "256MiB";
   size_t connections_per_host = 0;
   std::string max_rate = {};
+  std::string min_rate = "64KiB";
 };
 
 // `flags` outlives the parsing.

@@ -78,6 +78,7 @@ PullFailure LocationFailure(const absl::Status& status, const std::string& locat
   failure.message = std::string(status.message());
   failure.location = location;
   failure.status_code = status.code();
+  failure.too_slow = ReasonOf(status) == reasons::kStorageSlow;
   if (failure.code == ShardFailure::MISSING) failure.status_code = absl::StatusCode::kNotFound;
   if (failure.code == ShardFailure::CORRUPT) failure.status_code = absl::StatusCode::kDataLoss;
   if (status.code() == absl::StatusCode::kAborted) {

@@ -23,6 +23,8 @@ struct PullFailure {
   std::string found_md5 = {};
   // The status code that the failure came from, for callers that act on statuses.
   absl::StatusCode status_code = absl::StatusCode::kInternal;
+  // The location sends, but so slowly that the store gave up after several tries (STORAGE_SLOW).
+  bool too_slow = false;
 };
 
 // For ReportShards. The message is cut at a character's boundary to what the server takes.

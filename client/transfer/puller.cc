@@ -170,6 +170,7 @@ class Puller::Engine {
   HashQueue hashes_;
   HostSlots hosts_;
   std::optional<RateLimit> limit_;
+  TransferPace pace_;
   HedgeBudget hedge_budget_;
   BufferPool buffers_;
 
@@ -198,6 +199,7 @@ Puller::Engine::Engine(const ObjectStoreRegistry& stores, Clock& clock, Random& 
       options_(std::move(options)),
       connections_(std::clamp<size_t>(options_.connections, 1, kMaxPullConnections)),
       hosts_(options_.connections_per_host),
+      pace_(clock_, options_.pace),
       hedge_budget_(options_.hedge.extra_bytes) {
   if (options_.max_bytes_per_second > 0) limit_.emplace(clock_, options_.max_bytes_per_second);
   // Pieces that are hashed and written need no connection, so as many more may be under way.
@@ -391,6 +393,7 @@ PullResult Puller::Engine::Pull(const CheckedShard& shard, PieceSink& sink,
                   .hashes = hashes_,
                   .hosts = hosts_,
                   .limit = limit_.has_value() ? &*limit_ : nullptr,
+                  .pace = &pace_,
                   .hedge = options_.hedge,
                   .hedge_budget = hedge_budget_},
                  shard, sink, progress);

@@ -24,6 +24,7 @@
 #include "storage/base/random.h"
 #include "storage/object/io_buffer.h"
 #include "storage/object/object_store_registry.h"
+#include "storage/object/transfer_pace.h"
 
 namespace muster {
 
@@ -42,6 +43,8 @@ struct PullerOptions {
   // Bound on the bytes per second that all connections read together; 0: none.
   int64_t max_bytes_per_second = 0;
   PullRetry retry = {};
+  // Reads over a network that are slower are broken off and resumed, and fail at the third time.
+  PaceOptions pace = {};
   // Second reads of slow pieces; they take up to a quarter of `connections` more, at least one.
   HedgeOptions hedge = {};
   // Gets one sentence when the memory budget lowers the connections; may be empty. Called from any

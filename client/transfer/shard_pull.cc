@@ -4,7 +4,7 @@
 //     dropped for the whole pull. One that gave wrong bytes or an error sinks behind the others, and
 //     this step does not ask it again.
 //  3. One that asks for a retry (kUnavailable, kDeadlineExceeded) sinks too, and stays a candidate
-//     for the next round.
+//     for the next round; but not one that is too slow, since it was given time enough.
 //  4. Rounds end when no candidate asked for a retry, or after the given number of attempts.
 //  5. While a second read of the step is under way (step_race.h), a failure of the first one waits
 //     for its end: a step never has more than two reads.
@@ -18,6 +18,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "storage/base/error_info.h"
+#include "storage/base/reasons.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
@@ -30,6 +32,9 @@ constexpr int64_t kRangeBytes = int64_t{8} << 20;
 
 bool MayRetry(absl::StatusCode code) {
   return code == absl::StatusCode::kUnavailable || code == absl::StatusCode::kDeadlineExceeded;
+}
+bool MayRetry(const absl::Status& status) {
+  return MayRetry(status.code()) && ReasonOf(status) != reasons::kStorageSlow;
 }
 
 // Whether the location is of no use for the shard's other pieces either.
@@ -209,7 +214,7 @@ std::optional<PullFailure> ShardPull::FromSomeLocation(size_t piece, const Fetch
       if (IsOfNode(*failure)) return failure;
       if (race_.LostAfterFailure(piece)) return std::nullopt;
       book_.Record(location, *failure, IsHopeless(*failure));
-      if (MayRetry(failure->status_code)) {
+      if (MayRetry(failure->status_code) && !failure->too_slow) {
         retry = true;
       } else {
         done_with.insert(location);
@@ -275,9 +280,11 @@ absl::Status ShardPull::ReadRange(const LocationBook::Source& source, int64_t of
   means.connection.Take();
   const std::optional<HostSlots::Slot> slot = environment_.hosts.Take(source.uri, means.stop);
   if (!slot.has_value()) return absl::CancelledError(absl::StrCat(source.uri, ": cancelled"));
-  const absl::Status status = source.store->Read(
-      source.key, offset, out,
-      {.if_version = source.version, .stop = means.stop, .limit = environment_.limit});
+  const absl::Status status = source.store->Read(source.key, offset, out,
+                                                 {.if_version = source.version,
+                                                  .stop = means.stop,
+                                                  .limit = environment_.limit,
+                                                  .pace = environment_.pace});
   MUSTER_RETURN_IF_ERROR(status);
   MutexLock lock(mutex_);
   fetched_bytes_ += static_cast<int64_t>(out.size());
@@ -289,7 +296,7 @@ absl::Status ShardPull::ReadRangeWithRetries(const LocationBook::Source& source,
   Backoff backoff(environment_.random, environment_.retry.backoff);
   for (int attempt = 1;; ++attempt) {
     absl::Status status = ReadRange(source, offset, out, means);
-    if (!MayRetry(status.code()) || attempt >= environment_.retry.attempts) return status;
+    if (!MayRetry(status) || attempt >= environment_.retry.attempts) return status;
     if (!SleepUnlessStopped(environment_.clock, backoff.Next(), means.stop)) return status;
   }
 }

@@ -26,6 +26,7 @@
 #include "storage/base/mutex.h"
 #include "storage/base/random.h"
 #include "storage/object/rate_limit.h"
+#include "storage/object/transfer_pace.h"
 
 namespace muster {
 
@@ -72,8 +73,9 @@ class ShardPull {
     ReadGate* gate;
     HashQueue& hashes;
     HostSlots& hosts;
-    // May be null.
+    // May be null, both.
     RateLimit* limit;
+    TransferPace* pace;
     const HedgeOptions& hedge;
     HedgeBudget& hedge_budget;
   };

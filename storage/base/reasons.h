@@ -85,6 +85,7 @@ inline constexpr char kShardMissing[] = "SHARD_MISSING";
 inline constexpr char kShardSlow[] = "SHARD_SLOW";
 inline constexpr char kShardUnreadable[] = "SHARD_UNREADABLE";
 inline constexpr char kStorageStalled[] = "STORAGE_STALLED";
+inline constexpr char kStorageSlow[] = "STORAGE_SLOW";
 inline constexpr char kTooManyOpenFiles[] = "TOO_MANY_OPEN_FILES";
 
 // The cache.

@@ -206,6 +206,7 @@ absl::StatusOr<size_t> HdfsCluster::Read(const std::string& key, int64_t offset,
                    .key = key,
                    .query = {{"offset", absl::StrCat(offset + static_cast<int64_t>(done))},
                              {"length", absl::StrCat(out.size() - done)}}});
+    request.http.pace = options.pace;
     OpenReceiver receiver{.uri = uri, .out = out.subspan(done), .options = options};
     const auto take = [&](const HttpReply& reply, absl::string_view bytes) {
       return receiver.Take(reply, bytes);

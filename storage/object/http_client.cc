@@ -6,12 +6,15 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "storage/base/error_info.h"
+#include "storage/base/reasons.h"
 
 namespace muster {
 namespace {
 
 // A server may break off after every byte; this bounds how often it is asked for one thing.
 constexpr int kAttemptsMax = 20;
+// What is too slow over so many connections in turn is so because of the server.
+constexpr int kSlowAttemptsMax = 3;
 
 bool MayRetry(absl::StatusCode code) {
   return code == absl::StatusCode::kUnavailable || code == absl::StatusCode::kDeadlineExceeded;
@@ -60,6 +63,7 @@ absl::Status HttpClient::Retry(absl::string_view uri, const std::stop_token& sto
                                absl::FunctionRef<HttpAttempt(HttpConnection& connection)> attempt) {
   Backoff backoff(random_, options_.backoff);
   absl::Duration give_up = clock_.Monotonic() + options_.retry_for;
+  int slow = 0;
   for (int tries = 1;; ++tries) {
     HttpAttempt result;
     {
@@ -73,6 +77,10 @@ absl::Status HttpClient::Retry(absl::string_view uri, const std::stop_token& sto
     if (result.progress && absl::IsUnavailable(result.status)) {
       give_up = now + options_.retry_for;
       backoff.Reset();
+    }
+    if (ReasonOf(result.status) == reasons::kStorageSlow) {
+      if (++slow >= kSlowAttemptsMax) return GiveUp(result, tries);
+      give_up = now + options_.retry_for;
     }
     const absl::Duration wait = std::max(backoff.Next(), result.retry_after);
     if (tries >= kAttemptsMax || now + wait > give_up) return GiveUp(result, tries);

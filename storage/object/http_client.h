@@ -62,7 +62,8 @@ class HttpClient {
   // Runs `attempt` on a connection until it needs no other try. What may go away by itself
   // (kUnavailable, kDeadlineExceeded) is tried again with growing, jittered waits, or after the
   // server's Retry-After, until nothing has come for options.retry_for; a stall takes of that time
-  // too. Anything else ends it at once. Errors begin with `uri`; kCancelled after a stop.
+  // too. What was too slow (STORAGE_SLOW) goes on over another connection, and ends it at the third time.
+  // Anything else ends it at once. Errors begin with `uri`; kCancelled after a stop.
   absl::Status Retry(absl::string_view uri, const std::stop_token& stop,
                      absl::FunctionRef<HttpAttempt(HttpConnection& connection)> attempt);
 

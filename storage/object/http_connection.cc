@@ -132,14 +132,20 @@ struct HttpConnection::Transfer {
   int64_t window_bytes = 0;
   // What had been sent when the window began.
   int64_t window_sent = 0;
+  std::optional<TransferPace::Transfer> pace = {};
 
   static size_t Write(char* bytes, size_t one, size_t count, void* self) {
     auto& transfer = *static_cast<Transfer*>(self);
     if (!transfer.reply.has_value()) transfer.reply = ReplyOf(transfer.easy);
     const absl::Duration before = transfer.clock.Monotonic();
     transfer.refused = !transfer.take_body(*transfer.reply, absl::string_view(bytes, one * count));
-    transfer.window_start += transfer.clock.Monotonic() - before;
+    const absl::Duration taken = transfer.clock.Monotonic() - before;
+    transfer.window_start += taken;
     transfer.window_bytes += static_cast<int64_t>(one * count);
+    if (transfer.pace.has_value()) {
+      transfer.pace->Paused(taken);
+      transfer.pace->Moved(static_cast<int64_t>(one * count));
+    }
     return transfer.refused ? 0 : one * count;
   }
 
@@ -151,16 +157,26 @@ struct HttpConnection::Transfer {
     return one * count;
   }
 
-  bool HasStalled() {
+  // Whether waiting on is worth it.
+  absl::Status CheckPace() {
+    if (pace.has_value()) {
+      if (const auto slow = pace->TooSlow()) {
+        return MakeError(absl::StatusCode::kDeadlineExceeded, reasons::kStorageSlow, *slow);
+      }
+    }
     const absl::Duration now = clock.Monotonic();
-    if (now - window_start < stall_timeout) return false;
+    if (now - window_start < stall_timeout) return absl::OkStatus();
     curl_off_t sent = 0;
     curl_easy_getinfo(easy, CURLINFO_SIZE_UPLOAD_T, &sent);
-    if (window_bytes + sent - window_sent < kHttpStallBytes) return true;
+    if (window_bytes + sent - window_sent < kHttpStallBytes) {
+      return MakeError(absl::StatusCode::kDeadlineExceeded, reasons::kStorageStalled,
+                       absl::StrCat("stalled: ", window_bytes, " bytes in ",
+                                    absl::FormatDuration(stall_timeout)));
+    }
     window_start = now;
     window_bytes = 0;
     window_sent = sent;
-    return false;
+    return absl::OkStatus();
   }
 };
 
@@ -203,6 +219,7 @@ absl::StatusOr<HttpReply> HttpConnection::Perform(const HttpRequest& request, Ta
   Transfer transfer{.clock = clock_, .easy = easy, .take_body = take_body};
   transfer.window_start = clock_.Monotonic();
   transfer.stall_timeout = request.stall_timeout.value_or(options_.stall_timeout);
+  if (request.pace != nullptr) transfer.pace.emplace(*request.pace, request.url);
   Prepare(request, transfer);
   curl_slist* lines = nullptr;
   for (const std::string& line : request.headers) lines = curl_slist_append(lines, line.c_str());
@@ -268,12 +285,9 @@ absl::Status HttpConnection::Wait(Transfer& transfer, const std::stop_token& sto
       status = absl::InternalError(curl_multi_strerror(code));
     } else if (stop.stop_requested()) {
       status = absl::CancelledError("the request was cancelled");
-    } else if (running > 0 && transfer.HasStalled()) {
-      status = MakeError(absl::StatusCode::kDeadlineExceeded, reasons::kStorageStalled,
-                         absl::StrCat("stalled: ", transfer.window_bytes, " bytes in ",
-                                      absl::FormatDuration(transfer.stall_timeout)));
     } else if (running > 0) {
-      curl_multi_poll(multi, nullptr, 0, look_ms, nullptr);
+      status = transfer.CheckPace();
+      if (status.ok()) curl_multi_poll(multi, nullptr, 0, look_ms, nullptr);
     }
   }
   int left = 0;

@@ -19,6 +19,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "storage/base/clock.h"
+#include "storage/object/transfer_pace.h"
 
 namespace muster {
 
@@ -70,6 +71,8 @@ struct HttpRequest {
   // Opens another connection. On one that was used before libcurl sends the request again, without telling, if
   // it is closed before the first byte of a reply.
   bool fresh = false;
+  // Ends the request once its reply is too slow; outlives it. Null: only a stall does.
+  TransferPace* pace = nullptr;
   // Replaces that of the connection; for what the server works on in silence.
   std::optional<absl::Duration> stall_timeout = {};
 };
@@ -107,7 +110,7 @@ class HttpConnection {
 
   // Returns the head of a reply that came whole or that `take_body` has ended. Errors don't name
   // the URL: kUnavailable (no connection, or broken), kDeadlineExceeded
-  // STORAGE_STALLED (no connection in time, or no bytes), kCancelled,
+  // STORAGE_STALLED (no connection in time, or no bytes) or STORAGE_SLOW (HttpRequest::pace), kCancelled,
   // kFailedPrecondition (certificates, redirects, not HTTP).
   absl::StatusOr<HttpReply> Perform(const HttpRequest& request, TakeBody take_body,
                                     const std::stop_token& stop);

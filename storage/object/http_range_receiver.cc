@@ -37,6 +37,7 @@ HttpRequest HttpRangeReceiver::NextRequest(HttpRequest request) {
   error_page_.clear();
   fault_.reset();
   request.range = Rest().ToString();
+  request.pace = options_.pace;
   for (std::string& line : ConditionsFor(version_)) request.headers.push_back(std::move(line));
   return request;
 }

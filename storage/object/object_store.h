@@ -17,6 +17,7 @@
 namespace muster {
 
 class RateLimit;
+class TransferPace;
 
 struct ObjectInfo {
   int64_t size_bytes = 0;
@@ -62,6 +63,8 @@ class ObjectStore {
     std::stop_token stop = {};
     // Every byte is taken from it as it arrives; outlives the read. Null: no bound.
     RateLimit* limit = nullptr;
+    // Says when a read over a network is too slow to be waited for; outlives the read. Null: never.
+    TransferPace* pace = nullptr;
   };
   struct WriteOptions {
     // Size of the whole object; known before the first byte.

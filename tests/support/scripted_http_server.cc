@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -42,6 +43,12 @@ void AwaitEnd(int socket) {
   char ignored[256];
   while (recv(socket, ignored, sizeof(ignored), 0) > 0) {
   }
+}
+
+void Trickle(int socket) {
+  constexpr int kByteEveryMs = 10;
+  pollfd end{socket, POLLIN, 0};
+  while (poll(&end, 1, kByteEveryMs) == 0) SendAll(socket, "x");
 }
 
 }  // namespace
@@ -154,6 +161,7 @@ void ScriptedHttpServer::Serve(int socket, int connection) {
     const Answer answer = handler_(request);
     SendAll(socket, answer.bytes);
     if (answer.then == Answer::Then::kStall) AwaitEnd(socket);
+    if (answer.then == Answer::Then::kTrickle) Trickle(socket);
     if (answer.then != Answer::Then::kKeepOpen) {
       shutdown(socket, SHUT_RDWR);
       return;

@@ -43,6 +43,8 @@ class ScriptedHttpServer {
       kClose,
       // Sends nothing more, and leaves the connection open until the client or the server ends.
       kStall,
+      // Sends a byte now and then, until the client or the server ends.
+      kTrickle,
     } then = Then::kKeepOpen;
   };
   // Called from several threads at once.

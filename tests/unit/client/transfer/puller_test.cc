@@ -7,6 +7,8 @@
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "storage/base/error_info.h"
+#include "storage/base/reasons.h"
 #include "tests/support/await.h"
 #include "tests/support/fake_clock.h"
 #include "tests/support/status_matchers.h"
@@ -243,6 +245,23 @@ TEST_F(PullerTest, UnavailableLocationIsTriedAgainAfterAPause) {
   EXPECT_LT(clock_.Monotonic(), absl::Milliseconds(100 + 200 + 400 + 1));
   EXPECT_THAT(result.location_failures,
               ElementsAre(Field(&PullFailure::code, ShardFailure::UNREADABLE)));
+}
+
+// The store has tried several connections by then; more rounds would hold a node for minutes.
+TEST_F(PullerTest, LocationThatIsTooSlowIsReportedAfterOneRound) {
+  std::atomic<int> reads = 0;
+  store_.OnRead([&](const ReadCall&) {
+    ++reads;
+    return MakeError(absl::StatusCode::kDeadlineExceeded, reasons::kStorageSlow,
+                     "too slow: 6 bytes");
+  });
+  const PullResult result = Pull(one_, OneAtATime());
+
+  EXPECT_THAT(result.status, StatusIs(absl::StatusCode::kDeadlineExceeded, HasSubstr("too slow")));
+  EXPECT_EQ(reads, 1);
+  ASSERT_EQ(result.location_reports.size(), 1u);
+  EXPECT_EQ(result.location_reports[0].code(), ShardFailure::SLOW);
+  EXPECT_EQ(result.failure->code, ShardFailure::SLOW);
 }
 
 TEST_F(PullerTest, UnavailableForTooLongFails) {

@@ -258,6 +258,32 @@ TEST_F(HttpObjectStoreTest, ServerThatStallsAgainAndAgainIsGivenUp) {
   EXPECT_THAT(requests(), SizeIs(1));
 }
 
+// 100 bytes a second are enough never to stall, and 8 MiB take a day.
+TEST_F(HttpObjectStoreTest, TricklingServerIsGivenUpAtTheThirdConnection) {
+  const std::string object(8 << 20, 'x');
+  HttpStoreOptions options = Quick();
+  options.connection.stall_timeout = absl::Hours(1);
+  Start(
+      [&](const Request& request) {
+        const std::string reply = GoodReply(request, object, kEtag);
+        return Answer{reply.substr(0, reply.find("\r\n\r\n") + 100), Then::kTrickle};
+      },
+      options);
+  TransferPace pace(SystemClock(), {.window = absl::Milliseconds(200)});
+  std::string bytes(object.size(), '\0');
+
+  const absl::Status status = store_->Read("k", 0, absl::MakeSpan(bytes), {.pace = &pace});
+
+  EXPECT_THAT(status, StatusIs(absl::StatusCode::kDeadlineExceeded,
+                               AllOf(HasSubstr("too slow"), HasSubstr("/k"))));
+  EXPECT_EQ(ReasonOf(status), "STORAGE_SLOW");
+  ASSERT_THAT(requests(), SizeIs(3));
+  // Each goes on where the one before was given up.
+  EXPECT_EQ(requests()[0].Range()->first, 0);
+  EXPECT_GT(requests()[1].Range()->first, 0);
+  EXPECT_GT(requests()[2].Range()->first, requests()[1].Range()->first);
+}
+
 TEST_F(HttpObjectStoreTest, StopEndsAStalledRead) {
   HttpStoreOptions options = Quick();
   options.connection.stall_timeout = absl::Hours(1);
