@@ -171,7 +171,8 @@ void ReadyActions::RunCommand(const v1::Assembly& assembly, const std::stop_toke
   const ShellCommand command{options_.command,
                              {{"MUSTER_MODEL_VERSION", model_version},
                               {"MUSTER_ASSEMBLY", ShortAssembly(assembly.name())},
-                              {"MUSTER_VIEW", view.has_value() ? view->directory : ""}}};
+                              {"MUSTER_VIEW", view.has_value() ? view->directory : ""}},
+                             options_.withheld_variables};
   Backoff backoff(random_, options_.retry);
   for (int attempt = 0; attempt <= options_.command_retries; ++attempt) {
     if (attempt > 0 && !SleepUnlessStopped(clock_, backoff.Next(), stop)) return;

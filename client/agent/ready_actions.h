@@ -51,6 +51,8 @@ struct ReadyOptions {
   // "" without a view) in its environment; "": none. Runs once per model version, after the view has
   // appeared.
   std::string command;
+  // The environment variables that it doesn't get.
+  std::vector<std::string> withheld_variables;
   // How often a command that failed is run again.
   int command_retries = 0;
   // Between attempts.

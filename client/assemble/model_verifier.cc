@@ -127,7 +127,7 @@ class Verification {
           [&](int64_t offset, absl::Span<char> out) {
             return object->store->Read(object->key, offset, out, {.stop = stop});
           },
-          options_.keys.get());
+          options_.keys.get(), stop);
       if (decoder.ok()) return decoder->content();
       status = decoder.status();
     }

@@ -130,7 +130,7 @@ absl::Status ShardCopier::FetchEncoded(const PullShard& shard, const CheckedShar
       ShardDecoder::Open(
           checked,
           [&spool](int64_t offset, absl::Span<char> out) { return spool.Read(offset, out); },
-          options_.keys.get()));
+          options_.keys.get(), stop));
   return decoder.Decode(sink, stop);
 }
 
@@ -144,7 +144,7 @@ absl::Status ShardCopier::CopyEntry(const CachedShard& entry, const CheckedShard
       const ShardDecoder decoder,
       ShardDecoder::Open(
           shard, [&entry](int64_t offset, absl::Span<char> out) { return entry.Read(offset, out); },
-          options_.keys.get()));
+          options_.keys.get(), stop));
   MUSTER_RETURN_IF_ERROR(decoder.Decode(sink, stop));
   if (progress) progress(shard.size_bytes());
   return absl::OkStatus();

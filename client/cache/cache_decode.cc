@@ -33,7 +33,7 @@ absl::Status ContentPart::Reserve() {
 absl::StatusOr<CachedShard> ContentPart::Decode(ShardDecoder::ReadStored read, KeySource* keys,
                                                 const std::stop_token& stop) {
   MUSTER_ASSIGN_OR_RETURN(const ShardDecoder decoder,
-                          ShardDecoder::Open(shard_, std::move(read), keys));
+                          ShardDecoder::Open(shard_, std::move(read), keys, stop));
   // Before the entry, which is of no use without it.
   MUSTER_RETURN_IF_ERROR(WritePieces(*domain_, decoder.content()));
   FileCachePart part(domain_, decoder.content(), std::move(fd_));

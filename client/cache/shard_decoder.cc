@@ -31,12 +31,13 @@ absl::StatusOr<CheckedShard> ContentOf(const CheckedShard& shard, const FrameDec
 }  // namespace
 
 absl::StatusOr<ShardDecoder> ShardDecoder::Open(const CheckedShard& shard, ReadStored read,
-                                                KeySource* keys) {
+                                                KeySource* keys, const std::stop_token& stop) {
   absl::StatusOr<FrameDecoder> frames =
       FrameDecoder::Open({.shard_name = shard.name(),
                           .encoding = shard.encoding(),
                           .stored_bytes = shard.size_bytes(),
-                          .plain_bytes = shard.content_size_bytes()},
+                          .plain_bytes = shard.content_size_bytes(),
+                          .stop = stop},
                          read, keys);
   if (!frames.ok()) return Annotate(frames.status(), shard.name());
   MUSTER_ASSIGN_OR_RETURN(CheckedShard content, ContentOf(shard, *frames));

@@ -27,10 +27,10 @@ class ShardDecoder {
   // Reads stored bytes that were verified; called from several threads at once.
   using ReadStored = std::function<absl::Status(int64_t offset, absl::Span<char> out)>;
 
-  // `shard` is encoded. `keys` may be null. The errors are those of FrameDecoder::Open and of
-  // `read`, after the shard's name.
+  // `shard` is encoded. `keys` may be null, and `stop` ends the wait for a key. The errors are those of
+  // FrameDecoder::Open and of `read`, after the shard's name.
   static absl::StatusOr<ShardDecoder> Open(const CheckedShard& shard, ReadStored read,
-                                           KeySource* keys);
+                                           KeySource* keys, const std::stop_token& stop = {});
 
   // The content, as a shard that is not encoded and whose pieces are the frames.
   const CheckedShard& content() const { return content_; }

@@ -211,6 +211,7 @@ absl::Status RunAgent(Invocation& invocation, const AgentArguments& options) {
                           ToViews(options.ready, wanted.views, file_mode));
   MUSTER_ASSIGN_OR_RETURN(std::optional<ReadyOptions> ready,
                           ToReadyOptions(options.ready, std::move(views)));
+  if (ready.has_value()) ready->withheld_variables = SecretVariables(options.cache.keys);
   // A view may come with a later reading of the file.
   if (!options.config_path.empty() && !ready.has_value()) ready.emplace();
   MUSTER_ASSIGN_OR_RETURN(PullerOptions puller_options, ToPullerOptions(options.pull));

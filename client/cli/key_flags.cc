@@ -8,6 +8,7 @@
 #include "client/encoding/secret_key.h"
 #include "storage/base/error_info.h"
 #include "storage/base/status_macros.h"
+#include "storage/object/environment.h"
 
 namespace muster {
 
@@ -24,15 +25,25 @@ void AddKeyFlags(CLI::App& command, const std::string& what_for, KeyFlags& flags
       command.add_option("--key-command", flags.command,
                          absl::StrCat(what_for,
                                       ": a shell command that prints it; it gets the key "
-                                      "id in MUSTER_KEY_ID"));
+                                      "id in MUSTER_KEY_ID, and one minute"));
   file->excludes(variable)->excludes(key_command);
   variable->excludes(key_command);
+}
+
+std::vector<std::string> SecretVariables(const KeyFlags& flags) {
+  std::vector<std::string> names(kStorageSecretVariables.begin(), kStorageSecretVariables.end());
+  if (!flags.variable.empty()) names.push_back(flags.variable);
+  return names;
 }
 
 absl::StatusOr<std::shared_ptr<KeySource>> ToKeySource(const Invocation& invocation,
                                                        const KeyFlags& flags) {
   if (!flags.file.empty()) return ReadKeyFile(flags.file);
-  if (!flags.command.empty()) return NewKeyCommand(flags.command);
+  if (!flags.command.empty()) {
+    // Those of AWS stay: it is AWS's key management that many commands ask.
+    return NewKeyCommand({.command = flags.command, .without = {"MUSTER_WEBHDFS_TOKEN"}},
+                         invocation.clock());
+  }
   if (flags.variable.empty()) return std::shared_ptr<KeySource>();
   std::string text = invocation.Variable(flags.variable.c_str());
   if (text.empty()) {

@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "client/cli/command.h"
@@ -24,6 +25,9 @@ struct KeyFlags {
 
 // `what_for` begins the help. `flags` outlives the parsing.
 void AddKeyFlags(CLI::App& command, const std::string& what_for, KeyFlags& flags);
+
+// The environment variables that commands of the user's don't get: the key's, and storage's.
+std::vector<std::string> SecretVariables(const KeyFlags& flags);
 
 // Null where no key was given. Reads the file or the variable now, and runs the command when a key is
 // needed.

@@ -38,7 +38,7 @@ absl::StatusOr<std::shared_ptr<const FrameCipher>> CipherFor(const DecodeRequest
                                                              const Trailer& trailer,
                                                              KeySource* keys) {
   if (keys == nullptr) return KeyMissing(trailer.key_id);
-  MUSTER_ASSIGN_OR_RETURN(const SecretKey key, keys->KeyFor(trailer.key_id));
+  MUSTER_ASSIGN_OR_RETURN(const SecretKey key, keys->KeyFor(trailer.key_id, request.stop));
   const KeyCheck check = KeyCheckOf(key, trailer.salt);
   if (CRYPTO_memcmp(check.data(), trailer.key_check.data(), check.size()) != 0) {
     const std::string named =

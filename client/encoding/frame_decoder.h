@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <stop_token>
 #include <string>
 
 #include "absl/functional/function_ref.h"
@@ -24,6 +25,8 @@ struct DecodeRequest {
   std::string encoding;
   int64_t stored_bytes = 0;
   int64_t plain_bytes = 0;
+  // Ends the wait for a key.
+  std::stop_token stop = {};
 };
 
 // Nothing of the object is trusted, whether it was verified or not. Thread-safe.

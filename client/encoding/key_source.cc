@@ -5,12 +5,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <array>
 #include <cstring>
 #include <map>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "client/encoding/secret_memory.h"
 #include "client/shell/shell_command.h"
 #include "storage/base/error_info.h"
 #include "storage/base/mutex.h"
@@ -23,20 +24,25 @@ namespace {
 constexpr char kKeyIdVariable[] = "MUSTER_KEY_ID";
 // More than any key has: 64 hex digits and a line break.
 constexpr size_t kMaxKeyText = 128;
+// How often a thread that waits for another's command looks whether it is to stop.
+constexpr absl::Duration kStopLookInterval = absl::Milliseconds(20);
 
-// Text that may be a key, wiped when it goes.
+// Text that may be a key.
 struct KeyText {
-  std::array<char, kMaxKeyText> bytes{};
+  SecretMemory memory;
   size_t size = 0;
 
-  ~KeyText() { Wipe(absl::MakeSpan(bytes)); }
-  absl::string_view text() const { return {bytes.data(), size}; }
+  absl::Span<char> bytes() { return memory.bytes().first(kMaxKeyText); }
+  absl::string_view text() { return {memory.bytes().data(), size}; }
 };
+static_assert(kMaxKeyText <= SecretMemory::kBytes);
 
 class FixedKey final : public KeySource {
  public:
   explicit FixedKey(const SecretKey& key) : key_(key) {}
-  absl::StatusOr<SecretKey> KeyFor(absl::string_view) override { return key_; }
+  absl::StatusOr<SecretKey> KeyFor(absl::string_view, const std::stop_token&) override {
+    return key_;
+  }
 
  private:
   const SecretKey key_;
@@ -44,8 +50,9 @@ class FixedKey final : public KeySource {
 
 // Reads until the end, or until it is too much for a key. The text then has the full size.
 absl::Status ReadText(int fd, KeyText& text) {
-  while (text.size < text.bytes.size()) {
-    const ssize_t count = read(fd, text.bytes.data() + text.size, text.bytes.size() - text.size);
+  const absl::Span<char> bytes = text.bytes();
+  while (text.size < bytes.size()) {
+    const ssize_t count = read(fd, bytes.data() + text.size, bytes.size() - text.size);
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) return absl::InternalError(std::strerror(errno));
     if (count == 0) break;
@@ -56,31 +63,55 @@ absl::Status ReadText(int fd, KeyText& text) {
 
 class CommandKeys final : public KeySource {
  public:
-  explicit CommandKeys(std::string command) : command_(std::move(command)) {}
+  CommandKeys(KeyCommandOptions options, Clock& clock)
+      : options_(std::move(options)), clock_(clock) {}
 
-  // One command at a time, so that a vault is not asked twice for one key.
-  absl::StatusOr<SecretKey> KeyFor(absl::string_view key_id) override {
-    MutexLock lock(mutex_);
+  // One command at a time, so that a vault is not asked twice for one key: who comes meanwhile waits for
+  // it, and takes its answer.
+  absl::StatusOr<SecretKey> KeyFor(absl::string_view key_id, const std::stop_token& stop) override {
     const std::string id(key_id);
-    if (const auto known = keys_.find(id); known != keys_.end()) return known->second;
-    absl::StatusOr<SecretKey> key = Run(id);
-    if (!key.ok()) {
-      return MakeError(absl::StatusCode::kFailedPrecondition, reasons::kKeyCommandFailed,
-                       absl::StrCat("the key command gave no key for key id \"", id,
-                                    "\": ", key.status().message()),
-                       {{"key_id", id}});
+    {
+      MutexLock lock(mutex_);
+      bool waited = false;
+      while (running_.has_value() && !stop.stop_requested()) {
+        waited = *running_ == id;
+        ended_.WaitFor(mutex_, kStopLookInterval);
+      }
+      if (stop.stop_requested()) return Stopped();
+      const auto known = answers_.find(id);
+      if (known != answers_.end() && (known->second.ok() || waited)) return known->second;
+      running_ = id;
     }
-    keys_.emplace(id, *key);
-    return key;
+    absl::StatusOr<SecretKey> answer = Run(id, stop);
+    MutexLock lock(mutex_);
+    running_.reset();
+    ended_.NotifyAll();
+    answers_.erase(id);
+    // That somebody else was stopped is no answer.
+    if (!absl::IsCancelled(answer.status())) answers_.emplace(id, answer);
+    return answer;
   }
 
  private:
-  absl::StatusOr<SecretKey> Run(const std::string& key_id) const {
+  static absl::Status Stopped() { return absl::CancelledError("waiting for a key was cancelled"); }
+
+  absl::StatusOr<SecretKey> Run(const std::string& key_id, const std::stop_token& stop) const {
+    absl::StatusOr<SecretKey> key = Ask(key_id, stop);
+    if (key.ok()) return key;
+    if (absl::IsCancelled(key.status())) return Stopped();
+    return MakeError(absl::StatusCode::kFailedPrecondition, reasons::kKeyCommandFailed,
+                     absl::StrCat("the key command gave no key for key id \"", key_id,
+                                  "\": ", key.status().message()),
+                     {{"key_id", key_id}});
+  }
+
+  absl::StatusOr<SecretKey> Ask(const std::string& key_id, const std::stop_token& stop) const {
     KeyText text;
-    MUSTER_ASSIGN_OR_RETURN(
-        const ShellOutput output,
-        ReadFromShell({.text = command_, .variables = {{kKeyIdVariable, key_id}}},
-                      absl::MakeSpan(text.bytes)));
+    MUSTER_ASSIGN_OR_RETURN(const ShellOutput output,
+                            ReadFromShell({.text = options_.command,
+                                           .variables = {{kKeyIdVariable, key_id}},
+                                           .without = options_.without},
+                                          text.bytes(), {clock_, options_.limit, stop}));
     if (output.exit_code != 0) {
       return absl::InternalError(absl::StrCat("it ended with exit code ", output.exit_code));
     }
@@ -88,9 +119,14 @@ class CommandKeys final : public KeySource {
     return SecretKey::Parse(text.text());
   }
 
-  const std::string command_;
+  const KeyCommandOptions options_;
+  Clock& clock_;
   Mutex mutex_;
-  std::map<std::string, SecretKey> keys_ MUSTER_GUARDED_BY(mutex_);
+  CondVar ended_;
+  // The key id that a command runs for.
+  std::optional<std::string> running_ MUSTER_GUARDED_BY(mutex_);
+  // By key id; an error is for those who waited for it.
+  std::map<std::string, absl::StatusOr<SecretKey>> answers_ MUSTER_GUARDED_BY(mutex_);
 };
 
 }  // namespace
@@ -125,8 +161,8 @@ absl::StatusOr<std::shared_ptr<KeySource>> ReadKeyFile(const std::string& path) 
   return NewFixedKey(*key);
 }
 
-std::shared_ptr<KeySource> NewKeyCommand(std::string command) {
-  return std::make_shared<CommandKeys>(std::move(command));
+std::shared_ptr<KeySource> NewKeyCommand(KeyCommandOptions options, Clock& clock) {
+  return std::make_shared<CommandKeys>(std::move(options), clock);
 }
 
 }  // namespace muster

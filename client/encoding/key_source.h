@@ -3,11 +3,15 @@
 #define MUSTER_CLIENT_ENCODING_KEY_SOURCE_H_
 
 #include <memory>
+#include <stop_token>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "client/encoding/secret_key.h"
+#include "storage/base/clock.h"
 
 namespace muster {
 
@@ -16,8 +20,10 @@ class KeySource {
  public:
   virtual ~KeySource() = default;
 
-  // The key that `key_id` names; sources of one key give it whatever the name is.
-  virtual absl::StatusOr<SecretKey> KeyFor(absl::string_view key_id) = 0;
+  // The key that `key_id` names; sources of one key give it whatever the name is. kCancelled soon after
+  // `stop` was requested.
+  virtual absl::StatusOr<SecretKey> KeyFor(absl::string_view key_id,
+                                           const std::stop_token& stop = {}) = 0;
 };
 
 std::shared_ptr<KeySource> NewFixedKey(const SecretKey& key);
@@ -26,10 +32,21 @@ std::shared_ptr<KeySource> NewFixedKey(const SecretKey& key);
 // write it; kInvalidArgument when it holds no key.
 absl::StatusOr<std::shared_ptr<KeySource>> ReadKeyFile(const std::string& path);
 
-// Runs `command` with /bin/sh once for each key id, with the id in MUSTER_KEY_ID, and takes what it
-// prints for the key. Keys are remembered as long as the source lives. kFailedPrecondition
-// KEY_COMMAND_FAILED: it ended with an error, or printed no key.
-std::shared_ptr<KeySource> NewKeyCommand(std::string command);
+// A command that asks a person has time enough, and one that hangs holds nobody for long.
+inline constexpr absl::Duration kKeyCommandLimit = absl::Minutes(1);
+
+struct KeyCommandOptions {
+  // For /bin/sh.
+  std::string command;
+  // Names of environment variables that it doesn't get.
+  std::vector<std::string> without = {};
+  absl::Duration limit = kKeyCommandLimit;
+};
+
+// Runs the command once for each key id, with the id in MUSTER_KEY_ID, and takes what it prints for the
+// key. Keys are remembered as long as the source lives. kFailedPrecondition KEY_COMMAND_FAILED: it ended
+// with an error, printed no key, or had not ended in time. `clock` outlives the source.
+std::shared_ptr<KeySource> NewKeyCommand(KeyCommandOptions options, Clock& clock);
 
 }  // namespace muster
 

@@ -4,20 +4,27 @@
 
 #include <algorithm>
 #include <cstring>
-#include <string>
 
 #include "absl/strings/ascii.h"
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 
 namespace muster {
 
-SecretKey::~SecretKey() { OPENSSL_cleanse(bytes_.data(), bytes_.size()); }
+namespace {
+
+// Of a digit that was checked.
+uint8_t HexValue(char c) {
+  return static_cast<uint8_t>(absl::ascii_isdigit(static_cast<unsigned char>(c))
+                                  ? c - '0'
+                                  : absl::ascii_tolower(static_cast<unsigned char>(c)) - 'a' + 10);
+}
+
+}  // namespace
 
 absl::StatusOr<SecretKey> SecretKey::Parse(absl::string_view text) {
   SecretKey key;
   if (text.size() == kBytes) {
-    std::memcpy(key.bytes_.data(), text.data(), kBytes);
+    std::memcpy(key.Fill().data(), text.data(), kBytes);
     return key;
   }
   const absl::string_view hex = absl::StripTrailingAsciiWhitespace(text);
@@ -29,9 +36,9 @@ absl::StatusOr<SecretKey> SecretKey::Parse(absl::string_view text) {
                                                    " bytes and is neither 32 bytes nor 64 hex ",
                                                    "digits; make one with `openssl rand -hex 32`"));
   }
-  std::string bytes = absl::HexStringToBytes(hex);
-  std::memcpy(key.bytes_.data(), bytes.data(), kBytes);
-  Wipe(absl::MakeSpan(bytes));
+  for (size_t i = 0; i < kBytes; ++i) {
+    key.Fill()[i] = static_cast<uint8_t>(HexValue(hex[2 * i]) << 4 | HexValue(hex[2 * i + 1]));
+  }
   return key;
 }
 

@@ -2,35 +2,34 @@
 #ifndef MUSTER_CLIENT_ENCODING_SECRET_KEY_H_
 #define MUSTER_CLIENT_ENCODING_SECRET_KEY_H_
 
-#include <array>
+#include <cstddef>
 #include <cstdint>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+#include "client/encoding/secret_memory.h"
 
 namespace muster {
 
-// Wiped when it goes. Thread-safe for reading.
+// A value, in memory for secrets. Thread-safe for reading.
 class SecretKey {
  public:
   static constexpr size_t kBytes = 32;
 
-  // Zeros, to be filled in.
-  SecretKey() = default;
-  ~SecretKey();
-  SecretKey(const SecretKey&) = default;
-  SecretKey& operator=(const SecretKey&) = default;
+  // Made of nothing it is zeros, to be filled in.
 
   // 32 bytes as they are, or 64 hex digits with a line break behind them or without.
   // kInvalidArgument, which does not quote `text`.
   static absl::StatusOr<SecretKey> Parse(absl::string_view text);
 
-  const uint8_t* data() const { return bytes_.data(); }
-  absl::Span<uint8_t> Fill() { return absl::MakeSpan(bytes_); }
+  const uint8_t* data() const { return reinterpret_cast<const uint8_t*>(memory_.bytes().data()); }
+  absl::Span<uint8_t> Fill() {
+    return {reinterpret_cast<uint8_t*>(memory_.bytes().data()), kBytes};
+  }
 
  private:
-  std::array<uint8_t, kBytes> bytes_{};
+  SecretMemory memory_;
 };
 
 // Overwrites memory in a way that no compiler leaves out.

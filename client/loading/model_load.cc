@@ -302,7 +302,7 @@ absl::Status ModelLoad::Run::Decode(const PullShard& shard, ShardMemorySink& sin
     return absl::OkStatus();
   };
   MUSTER_ASSIGN_OR_RETURN(const ShardDecoder decoder,
-                          ShardDecoder::Open(checked, read, options_.keys.get()));
+                          ShardDecoder::Open(checked, read, options_.keys.get(), stop));
   return decoder.Decode(sink, stop);
 }
 

@@ -205,7 +205,7 @@ absl::StatusOr<ShardStream> EncodeShard(const ContentToEncode& content,
   request.plain_bytes = content.stream.size_bytes();
   request.runs = content.runs;
   if (content.encoding.encrypted) {
-    MUSTER_ASSIGN_OR_RETURN(request.key, options.keys->KeyFor(options.key_id));
+    MUSTER_ASSIGN_OR_RETURN(request.key, options.keys->KeyFor(options.key_id, reading.stop));
     request.key_id = options.key_id;
   }
   MUSTER_ASSIGN_OR_RETURN(const FrameEncoder encoder, FrameEncoder::Make(std::move(request)));
@@ -254,7 +254,8 @@ absl::Status CheckEncodedObject(const ObjectStoreRegistry& stores, const std::st
   const DecodeRequest request{.shard_name = registered.name(),
                               .encoding = registered.encoding(),
                               .stored_bytes = static_cast<int64_t>(registered.size_bytes()),
-                              .plain_bytes = stream.size_bytes()};
+                              .plain_bytes = stream.size_bytes(),
+                              .stop = reading.stop};
   const auto read = [&](int64_t offset, absl::Span<char> out) {
     return object.store->Read(object.key, offset, out, {.stop = reading.stop});
   };

@@ -210,7 +210,7 @@ TEST_F(CacheDecodeTest, AfterAWrongKeyTheRightOneNeedsNoPull) {
 // Ends the process as kill -9 would, when its key is asked for: the stored bytes are all there.
 class EndsTheProcess final : public KeySource {
  public:
-  absl::StatusOr<SecretKey> KeyFor(absl::string_view) override { _exit(9); }
+  absl::StatusOr<SecretKey> KeyFor(absl::string_view, const std::stop_token&) override { _exit(9); }
 };
 
 TEST_F(CacheDecodeTest, WriterThatDiedBeforeDecodingLeavesItsBytesToTheNext) {

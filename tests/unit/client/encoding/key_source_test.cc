@@ -1,13 +1,18 @@
 #include "client/encoding/key_source.h"
 
+#include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include <cstdio>
 #include <cstring>
 #include <fstream>
+#include <thread>
 
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/support/await.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temporary_directory.h"
 #include "tests/unit/client/encoding/encoding_fixtures.h"
@@ -65,8 +70,10 @@ TEST_F(KeySourceTest, KeyFileThatOthersMayOpenIsRefused) {
 
 TEST_F(KeySourceTest, CommandGetsTheKeyIdAndRunsOncePerKey) {
   const std::string runs = absl::StrCat(directory_.path(), "/runs");
-  const auto source = NewKeyCommand(absl::StrCat("echo $MUSTER_KEY_ID >> ", runs, "; printf '",
-                                                 std::string(62, '0'), "%s' $MUSTER_KEY_ID"));
+  const auto source =
+      NewKeyCommand({.command = absl::StrCat("echo $MUSTER_KEY_ID >> ", runs, "; printf '",
+                                             std::string(62, '0'), "%s' $MUSTER_KEY_ID")},
+                    SystemClock());
 
   SecretKey expected;
   expected.Fill()[31] = 0x1b;
@@ -82,10 +89,85 @@ TEST_F(KeySourceTest, CommandGetsTheKeyIdAndRunsOncePerKey) {
 
 TEST_F(KeySourceTest, CommandThatFailsOrPrintsNoKeyIsTold) {
   for (const char* command : {"exit 3", "echo no key", "yes", "kill -9 $$"}) {
-    const auto key = NewKeyCommand(command)->KeyFor("prod");
+    const auto key = NewKeyCommand({.command = command}, SystemClock())->KeyFor("prod");
     EXPECT_THAT(key, ErrorIs(absl::StatusCode::kFailedPrecondition, "KEY_COMMAND_FAILED"));
     EXPECT_THAT(key.status().message(), HasSubstr("\"prod\""));
   }
+}
+
+TEST_F(KeySourceTest, CommandThatHangsIsGivenUp) {
+  const auto source =
+      NewKeyCommand({.command = "exec sleep 600", .limit = absl::Milliseconds(50)}, SystemClock());
+  const auto key = source->KeyFor("prod");
+  EXPECT_THAT(key, ErrorIs(absl::StatusCode::kFailedPrecondition, "KEY_COMMAND_FAILED"));
+  EXPECT_THAT(key.status().message(), HasSubstr("50ms"));
+}
+
+TEST_F(KeySourceTest, StopEndsACommandAndTheWaitForOne) {
+  const std::string begun = absl::StrCat(directory_.path(), "/begun");
+  const auto source =
+      NewKeyCommand({.command = absl::StrCat("echo > ", begun, "; exec sleep 600")}, SystemClock());
+  std::stop_source first;
+  std::stop_source second;
+  std::thread runs([&] {
+    EXPECT_THAT(source->KeyFor("prod", first.get_token()), StatusIs(absl::StatusCode::kCancelled));
+  });
+  EXPECT_TRUE(AwaitOrFail("the command", [&] { return access(begun.c_str(), F_OK) == 0; }));
+  second.request_stop();
+
+  EXPECT_THAT(source->KeyFor("prod", second.get_token()), StatusIs(absl::StatusCode::kCancelled));
+
+  first.request_stop();
+  runs.join();
+}
+
+TEST_F(KeySourceTest, CommandDoesNotGetWhatIsWithheld) {
+  ASSERT_EQ(setenv("MUSTER_TEST_SECRET", "s3cret", 1), 0);
+  const auto source =
+      NewKeyCommand({.command = absl::StrCat("test -z \"$MUSTER_TEST_SECRET\" && printf ", kHex),
+                     .without = {"MUSTER_TEST_SECRET"}},
+                    SystemClock());
+
+  const auto key = source->KeyFor("prod");
+
+  unsetenv("MUSTER_TEST_SECRET");
+  MUSTER_EXPECT_OK(key);
+}
+
+// The flags of the mapping that `address` is in: "dd" is DONTDUMP, "wf" WIPEONFORK.
+std::string FlagsOf(const void* address) {
+  const auto at = reinterpret_cast<uintptr_t>(address);
+  std::ifstream maps("/proc/self/smaps");
+  bool inside = false;
+  for (std::string line; std::getline(maps, line);) {
+    uintptr_t begin = 0;
+    uintptr_t end = 0;
+    if (std::sscanf(line.c_str(), "%lx-%lx ", &begin, &end) == 2) inside = begin <= at && at < end;
+    if (inside && line.rfind("VmFlags:", 0) == 0) return line + " ";
+  }
+  return "";
+}
+
+TEST_F(KeySourceTest, KeysAreInNoCoreAndInNoChild) {
+  const SecretKey key = KeyOf(7);
+  const SecretKey copy = key;
+  EXPECT_NE(copy.data(), key.data());
+  for (const SecretKey* one : {&key, &copy}) {
+    const std::string flags = FlagsOf(one->data());
+    EXPECT_THAT(flags, HasSubstr(" dd "));
+    EXPECT_THAT(flags, HasSubstr(" wf "));
+  }
+}
+
+TEST_F(KeySourceTest, KeysAreWipedWhenTheyGo) {
+  const uint8_t* where = nullptr;
+  {
+    const SecretKey key = KeyOf(7);
+    where = key.data();
+    EXPECT_EQ(where[31], 7);
+  }
+  // The page stays, so that this may be looked at.
+  for (size_t i = 0; i < SecretKey::kBytes; ++i) EXPECT_EQ(where[i], 0);
 }
 
 }  // namespace

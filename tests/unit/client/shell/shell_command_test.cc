@@ -1,14 +1,22 @@
 #include "client/shell/shell_command.h"
 
+#include <fcntl.h>
 #include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 #include <array>
 #include <fstream>
+#include <thread>
 
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/support/await.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temporary_directory.h"
 
@@ -61,11 +69,40 @@ TEST(RunShellTest, CommandRunsOnWhenNobodyWaitsAnyMore) {
   EXPECT_EQ(line, "done");
 }
 
+TEST(RunShellTest, VariablesThatAreWithheldAreNotThere) {
+  ASSERT_EQ(setenv("MUSTER_TEST_SECRET", "s3cret", 1), 0);
+  ASSERT_EQ(setenv("MUSTER_TEST_SECRET_2", "s3cret", 1), 0);
+
+  const auto code = RunShell({.text = "test -z \"${MUSTER_TEST_SECRET+x}\" && test -n \"$PATH\" && "
+                                      "test \"$MUSTER_TEST_SECRET_2\" = s3cret",
+                              .without = {"MUSTER_TEST_SECRET"}},
+                             {});
+
+  unsetenv("MUSTER_TEST_SECRET");
+  unsetenv("MUSTER_TEST_SECRET_2");
+  EXPECT_EQ(*code, 0);
+}
+
+// Whether there is no such process, or only what its parent has not asked for yet.
+bool HasGone(pid_t pid) {
+  std::ifstream status(absl::StrCat("/proc/", pid, "/stat"));
+  std::string text;
+  std::getline(status, text);
+  return text.empty() || absl::StrContains(text, ") Z ");
+}
+
+absl::StatusOr<ShellOutput> Read(const std::string& text,
+                                 const std::vector<std::pair<std::string, std::string>>& variables,
+                                 absl::Span<char> output, absl::Duration limit = absl::Minutes(10),
+                                 const std::stop_token& stop = {}) {
+  return ReadFromShell({.text = text, .variables = variables}, output,
+                       {SystemClock(), limit, stop});
+}
+
 TEST(ReadFromShellTest, WhatItPrintsAndItsExitCodeAreTold) {
   std::array<char, 16> output{};
 
-  const auto done =
-      ReadFromShell({"printf \"a $WORD\"; exit 3", {{"WORD", "b"}}}, absl::MakeSpan(output));
+  const auto done = Read("printf \"a $WORD\"; exit 3", {{"WORD", "b"}}, absl::MakeSpan(output));
 
   MUSTER_ASSERT_OK(done);
   EXPECT_EQ(absl::string_view(output.data(), done->size), "a b");
@@ -75,11 +112,71 @@ TEST(ReadFromShellTest, WhatItPrintsAndItsExitCodeAreTold) {
 TEST(ReadFromShellTest, WhoPrintsForEverIsCutOff) {
   std::array<char, 4> output{};
 
-  const auto done = ReadFromShell({"yes"}, absl::MakeSpan(output));
+  const auto done = Read("yes", {}, absl::MakeSpan(output));
 
   MUSTER_ASSERT_OK(done);
   EXPECT_EQ(absl::string_view(output.data(), done->size), "y\ny\n");
   EXPECT_NE(done->exit_code, 0);
+}
+
+TEST(ReadFromShellTest, WhoDoesNotEndIsKilled) {
+  std::array<char, 16> output{};
+
+  EXPECT_THAT(Read("exec sleep 600", {}, absl::MakeSpan(output), absl::Milliseconds(50)),
+              StatusIs(absl::StatusCode::kDeadlineExceeded, HasSubstr("50ms")));
+}
+
+// Nobody is there to end it later, where there is no terminal.
+TEST(ReadFromShellTest, StopKillsAllThatItStarted) {
+  const int terminal = open("/dev/tty", O_RDWR | O_CLOEXEC);
+  if (terminal >= 0) {
+    close(terminal);
+    GTEST_SKIP() << "there is a terminal, so that commands stay in its group";
+  }
+  const TemporaryDirectory directory;
+  const std::string file = directory.Join("pid");
+  std::array<char, 16> output{};
+  std::stop_source stop;
+  std::thread reader([&] {
+    EXPECT_THAT(Read(absl::StrCat("sleep 600 & echo $! > ", file, "; wait"), {},
+                     absl::MakeSpan(output), absl::Minutes(10), stop.get_token()),
+                StatusIs(absl::StatusCode::kCancelled));
+  });
+  pid_t started = 0;
+  AwaitOrFail("what the command starts", [&] {
+    std::string line;
+    std::ifstream stream(file);
+    std::getline(stream, line);
+    return absl::SimpleAtoi(line, &started);
+  });
+
+  stop.request_stop();
+  reader.join();
+
+  AwaitOrFail("its end", [&] { return HasGone(started); });
+}
+
+TEST(ReadFromShellTest, WhatItLeavesRunningIsNotWaitedFor) {
+  std::array<char, 16> output{};
+
+  const auto done = Read("sleep 600 & echo $!", {}, absl::MakeSpan(output));
+
+  MUSTER_ASSERT_OK(done);
+  pid_t left = 0;
+  ASSERT_TRUE(absl::SimpleAtoi(
+      absl::StripAsciiWhitespace(absl::string_view(output.data(), done->size)), &left));
+  EXPECT_EQ(kill(left, SIGKILL), 0);
+}
+
+TEST(ReadFromShellTest, WhoClosesTheOutputIsStillWaitedFor) {
+  std::array<char, 16> output{};
+
+  const auto done = Read("printf key; exec >&-; exit 4", {}, absl::MakeSpan(output));
+  MUSTER_ASSERT_OK(done);
+  EXPECT_EQ(done->exit_code, 4);
+  EXPECT_EQ(done->size, 3u);
+  EXPECT_THAT(Read("exec >&-; exec sleep 600", {}, absl::MakeSpan(output), absl::Milliseconds(50)),
+              StatusIs(absl::StatusCode::kDeadlineExceeded));
 }
 
 }  // namespace
