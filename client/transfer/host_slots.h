@@ -4,50 +4,29 @@
 
 #include <cstddef>
 #include <map>
-#include <optional>
-#include <stop_token>
 #include <string>
-#include <utility>
 
 #include "absl/strings/string_view.h"
-#include "storage/base/mutex.h"
 
 namespace muster {
 
-// Thread-safe.
+// Counts them. Not thread-safe.
 class HostSlots {
  public:
-  // One read at one host, until it goes out of scope.
-  class Slot {
-   public:
-    Slot(HostSlots& slots, const std::string& host) : slots_(&slots), host_(host) {}
-    Slot(Slot&& other) noexcept : slots_(other.slots_), host_(std::move(other.host_)) {
-      other.slots_ = nullptr;
-    }
-    Slot& operator=(Slot&&) = delete;
-    ~Slot() {
-      if (slots_ != nullptr) slots_->Return(host_);
-    }
-
-   private:
-    HostSlots* slots_;
-    std::string host_;
-  };
-
   // `per_host` of 0: no bound.
   explicit HostSlots(size_t per_host) : per_host_(per_host) {}
 
-  // Waits for a slot at the host of `uri`; places without a host, such as files, are not bounded. Nothing
-  // when `stop` was requested meanwhile.
-  std::optional<Slot> Take(absl::string_view uri, const std::stop_token& stop);
+  // "scheme://host:port" of `uri`; "" where nothing is bounded, as for files.
+  std::string HostOf(absl::string_view uri) const;
+  // How many more reads may begin.
+  size_t Room(const std::string& host) const;
 
- private:
+  void Take(const std::string& host);
   void Return(const std::string& host);
 
+ private:
   const size_t per_host_;
-  Mutex mutex_;
-  CondVar returned_;
-  std::map<std::string, size_t> used_ MUSTER_GUARDED_BY(mutex_);
+  std::map<std::string, size_t> used_;
 };
 
 }  // namespace muster

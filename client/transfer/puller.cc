@@ -7,7 +7,8 @@
 // 2. There are more workers than connections. A step comes with a connection in hand and gives it
 //    back as soon as its bytes are read, so that the next piece is read while this one is hashed
 //    and written. A step that has to read again waits for a connection; such steps go before new
-//    ones, since they hold memory.
+//    ones, since they hold memory. A connection is one to a host: where a host has as many as it may
+//    have, nobody holds one that is of use elsewhere, and later jobs go first.
 // 3. Second reads of steps that hang (step_race.h) go before everything. They need no connection,
 //    as those that hang hold theirs, but memory, and there are at most a quarter as many as
 //    connections. Nobody announces that a step became slow, so idle workers look at intervals while
@@ -23,6 +24,7 @@
 
 #include <algorithm>
 #include <list>
+#include <map>
 #include <set>
 #include <thread>
 #include <utility>
@@ -30,6 +32,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
 #include "client/transfer/buffer_pool.h"
+#include "client/transfer/host_slots.h"
 #include "storage/base/error_info.h"
 #include "storage/base/mutex.h"
 
@@ -119,20 +122,28 @@ class Puller::Engine {
     bool IsDone() const { return !HasWork() && running == 0; }
   };
 
-  // One of options_.connections. A step comes with it in hand, and has to wait for it only when it
-  // reads a second time.
+  // One of options_.connections, or one more for a second read: those that hang hold theirs, and would keep
+  // it from being made.
   class Connection final : public StepMeans::Connection {
    public:
-    explicit Connection(Engine& engine) MUSTER_REQUIRES(engine.mutex_) : engine_(engine) {
-      ++engine_.reading_;
-    }
+    Connection(Engine& engine, bool extra) : engine_(engine), extra_(extra) {}
     ~Connection() override { GiveBack(); }
-    void Take() override;
+    bool Take(const std::string& uri, const std::stop_token& stop) override;
     void GiveBack() override;
+    // Of one that can be had at once.
+    void TakeNow(const std::string& host) MUSTER_REQUIRES(engine_.mutex_);
 
    private:
+    bool CanTake(const std::string& host) const MUSTER_REQUIRES(engine_.mutex_) {
+      return (extra_ || engine_.reading_ < engine_.connections_) && engine_.hosts_.Room(host) > 0;
+    }
+    void GiveBackLocked() MUSTER_REQUIRES(engine_.mutex_);
+
     Engine& engine_;
-    bool held_ = true;
+    const bool extra_;
+    bool held_ = false;
+    // As HostSlots has it.
+    std::string host_;
   };
 
   // Tries one set of open locations after the other, until the pull is done or there is none left.
@@ -145,16 +156,13 @@ class Puller::Engine {
     Job* job = nullptr;
     size_t step = 0;
     std::optional<ShardPull::SecondRead> second = {};
-  };
-  // What a second read has: those that hang hold theirs, and would keep it from being made.
-  class ExtraConnection final : public StepMeans::Connection {
-   public:
-    void Take() override {}
-    void GiveBack() override {}
+    // Of a first read, where it is to be.
+    std::string host = {};
   };
 
   std::optional<Work> NextWork() MUSTER_REQUIRES(mutex_);
-  Job* NextJob() MUSTER_REQUIRES(mutex_);
+  std::optional<Work> NextFirstRead() MUSTER_REQUIRES(mutex_);
+  size_t ReadingAgain() const MUSTER_REQUIRES(mutex_);
   std::optional<Work> NextSecondRead() MUSTER_REQUIRES(mutex_);
   void WaitForWork() MUSTER_REQUIRES(mutex_);
   std::optional<PullFailure> RunWork(const Work& work, StepMeans::Connection& connection);
@@ -168,7 +176,6 @@ class Puller::Engine {
   const PullerOptions options_;
   const size_t connections_;
   HashQueue hashes_;
-  HostSlots hosts_;
   std::optional<RateLimit> limit_;
   TransferPace pace_;
   HedgeBudget hedge_budget_;
@@ -182,9 +189,10 @@ class Puller::Engine {
   std::list<Job*> jobs_ MUSTER_GUARDED_BY(mutex_);
   std::set<CallStop*> calls_ MUSTER_GUARDED_BY(mutex_);
   int64_t memory_bytes_ MUSTER_GUARDED_BY(mutex_) = 0;
-  // Steps that have a connection, and those that wait to have one again.
+  // Steps that have a connection; and the hosts of those that wait to have one again, with how many do.
   size_t reading_ MUSTER_GUARDED_BY(mutex_) = 0;
-  size_t reading_again_ MUSTER_GUARDED_BY(mutex_) = 0;
+  std::map<std::string, size_t> reading_again_ MUSTER_GUARDED_BY(mutex_);
+  HostSlots hosts_ MUSTER_GUARDED_BY(mutex_);
   size_t second_reads_ MUSTER_GUARDED_BY(mutex_) = 0;
   int64_t warned_step_bytes_ MUSTER_GUARDED_BY(mutex_) = 0;
   bool stopping_ MUSTER_GUARDED_BY(mutex_) = false;
@@ -198,9 +206,9 @@ Puller::Engine::Engine(const ObjectStoreRegistry& stores, Clock& clock, Random& 
       random_(random),
       options_(std::move(options)),
       connections_(std::clamp<size_t>(options_.connections, 1, kMaxPullConnections)),
-      hosts_(options_.connections_per_host),
       pace_(clock_, options_.pace),
-      hedge_budget_(options_.hedge.extra_bytes) {
+      hedge_budget_(options_.hedge.extra_bytes),
+      hosts_(options_.connections_per_host) {
   if (options_.max_bytes_per_second > 0) limit_.emplace(clock_, options_.max_bytes_per_second);
   // Pieces that are hashed and written need no connection, so as many more may be under way.
   const size_t count = connections_ + kHashingCores * Md5LaneCount();
@@ -231,32 +239,60 @@ void Puller::Engine::Leave(CallStop* call) {
   ended_.NotifyAll();
 }
 
-void Puller::Engine::Connection::Take() {
-  if (std::exchange(held_, true)) return;
+bool Puller::Engine::Connection::Take(const std::string& uri, const std::stop_token& stop) {
   MutexLock lock(engine_.mutex_);
-  ++engine_.reading_again_;
-  while (engine_.reading_ >= engine_.connections_) engine_.work_.Wait(engine_.mutex_);
-  --engine_.reading_again_;
-  ++engine_.reading_;
+  const std::string host = engine_.hosts_.HostOf(uri);
+  if (held_ && host_ == host) return true;
+  GiveBackLocked();
+  ++engine_.reading_again_[host];
+  while (!stop.stop_requested() && !CanTake(host)) {
+    engine_.work_.WaitFor(engine_.mutex_, kStopLookInterval);
+  }
+  if (--engine_.reading_again_[host] == 0) engine_.reading_again_.erase(host);
+  if (stop.stop_requested()) return false;
+  TakeNow(host);
+  return true;
+}
+
+void Puller::Engine::Connection::TakeNow(const std::string& host) {
+  if (!extra_) ++engine_.reading_;
+  engine_.hosts_.Take(host);
+  held_ = true;
+  host_ = host;
 }
 
 void Puller::Engine::Connection::GiveBack() {
-  if (!std::exchange(held_, false)) return;
   MutexLock lock(engine_.mutex_);
-  --engine_.reading_;
+  GiveBackLocked();
+}
+
+void Puller::Engine::Connection::GiveBackLocked() {
+  if (!std::exchange(held_, false)) return;
+  if (!extra_) --engine_.reading_;
+  engine_.hosts_.Return(host_);
   engine_.work_.NotifyAll();
 }
 
-// The first pull that has work left, unless its next piece has to wait for memory: a later one must
+// How many of the steps that wait for a connection only lack one, and no room at their host.
+size_t Puller::Engine::ReadingAgain() const {
+  size_t count = 0;
+  for (const auto& [host, waiting] : reading_again_) count += std::min(waiting, hosts_.Room(host));
+  return count;
+}
+
+// Of the first pull that has work left, unless its next piece has to wait for memory: a later one must
 // not take that away. Pieces that are read a second time go before those that weren't yet.
-Puller::Engine::Job* Puller::Engine::NextJob() {
-  if (reading_ + reading_again_ >= connections_) return nullptr;
+std::optional<Puller::Engine::Work> Puller::Engine::NextFirstRead() {
+  if (reading_ + ReadingAgain() >= connections_) return std::nullopt;
   for (Job* job : jobs_) {
     if (!job->HasWork()) continue;
     const int64_t needed = job->pull.step_memory_bytes();
-    return needed <= options_.memory_budget_bytes - memory_bytes_ ? job : nullptr;
+    if (needed > options_.memory_budget_bytes - memory_bytes_) return std::nullopt;
+    const std::string host =
+        options_.connections_per_host == 0 ? "" : hosts_.HostOf(job->pull.NextUri(job->next_step));
+    if (hosts_.Room(host) > 0) return Work{job, job->next_step++, std::nullopt, host};
   }
-  return nullptr;
+  return std::nullopt;
 }
 
 // A second read for a step that takes too long, of the first pull that has such a step.
@@ -275,9 +311,7 @@ std::optional<Puller::Engine::Work> Puller::Engine::NextSecondRead() {
 
 std::optional<Puller::Engine::Work> Puller::Engine::NextWork() {
   if (auto second = NextSecondRead()) return second;
-  Job* const job = NextJob();
-  if (job == nullptr) return std::nullopt;
-  return Work{job, job->next_step++};
+  return NextFirstRead();
 }
 
 void Puller::Engine::WaitForWork() {
@@ -304,15 +338,14 @@ void Puller::Engine::WorkerLoop() {
       ++work->job->running;
       memory = work->job->pull.step_memory_bytes();
       memory_bytes_ += memory;
+      connection.emplace(*this, /*extra=*/work->second.has_value());
       if (work->second.has_value()) {
         ++second_reads_;
       } else {
-        connection.emplace(*this);
+        connection->TakeNow(work->host);
       }
     }
-    ExtraConnection extra;
-    std::optional<PullFailure> failure =
-        connection.has_value() ? RunWork(*work, *connection) : RunWork(*work, extra);
+    std::optional<PullFailure> failure = RunWork(*work, *connection);
     connection.reset();
     MutexLock lock(mutex_);
     memory_bytes_ -= memory;
@@ -391,7 +424,6 @@ PullResult Puller::Engine::Pull(const CheckedShard& shard, PieceSink& sink,
                   .retry = options_.retry,
                   .gate = gate,
                   .hashes = hashes_,
-                  .hosts = hosts_,
                   .limit = limit_.has_value() ? &*limit_ : nullptr,
                   .pace = &pace_,
                   .hedge = options_.hedge,

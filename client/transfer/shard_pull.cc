@@ -108,6 +108,11 @@ int64_t ShardPull::step_memory_bytes() const {
                   shard_.has_pieces() ? shard_.piece_size_bytes() : kRangeBytes);
 }
 
+std::string ShardPull::NextUri(size_t step) const {
+  const std::vector<size_t> candidates = book_.Candidates(step);
+  return candidates.empty() ? "" : book_.uri(candidates.front());
+}
+
 std::optional<PullFailure> ShardPull::RunStep(size_t step, const StepMeans& means) {
   {
     MutexLock lock(mutex_);
@@ -206,7 +211,7 @@ std::optional<PullFailure> ShardPull::FromSomeLocation(size_t piece, const Fetch
     for (const size_t location : book_.Candidates(piece)) {
       if (done_with.contains(location)) continue;
       if (stop.stop_requested()) return Stopped(piece);
-      means.connection.Take();
+      if (!means.connection.Take(book_.uri(location), stop)) return Stopped(piece);
       std::optional<PullFailure> failure = fetch(location);
       if (!failure.has_value()) book_.Verified(location);
       if (!failure.has_value()) return failure;
@@ -277,9 +282,9 @@ std::optional<PullFailure> ShardPull::FetchWhole(size_t location, const StepMean
 
 absl::Status ShardPull::ReadRange(const LocationBook::Source& source, int64_t offset,
                                   absl::Span<char> out, const StepMeans& means) {
-  means.connection.Take();
-  const std::optional<HostSlots::Slot> slot = environment_.hosts.Take(source.uri, means.stop);
-  if (!slot.has_value()) return absl::CancelledError(absl::StrCat(source.uri, ": cancelled"));
+  if (!means.connection.Take(source.uri, means.stop)) {
+    return absl::CancelledError(absl::StrCat(source.uri, ": cancelled"));
+  }
   const absl::Status status = source.store->Read(source.key, offset, out,
                                                  {.if_version = source.version,
                                                   .stop = means.stop,

@@ -8,6 +8,7 @@
 #include <functional>
 #include <optional>
 #include <stop_token>
+#include <string>
 #include <vector>
 
 #include "absl/time/time.h"
@@ -16,7 +17,6 @@
 #include "client/cache/piece_sink.h"
 #include "client/hash/hash_queue.h"
 #include "client/transfer/admission.h"
-#include "client/transfer/host_slots.h"
 #include "client/transfer/location_book.h"
 #include "client/transfer/pull_failure.h"
 #include "client/transfer/read_gate.h"
@@ -46,8 +46,9 @@ struct StepMeans {
   class Connection {
    public:
     virtual ~Connection() = default;
-    // Waits until the step has it; at once when it has it already.
-    virtual void Take() = 0;
+    // Waits until the step has one to the host of `uri`; at once when it has it already. False once `stop`
+    // was requested.
+    virtual bool Take(const std::string& uri, const std::stop_token& stop) = 0;
     // Leaves it to other steps while this one hashes and writes what it read. A step that waits
     // before it tries again keeps it: a busy location should get fewer reads, not those of other
     // steps.
@@ -72,7 +73,6 @@ class ShardPull {
     // Asked before bounded locations are read from; may be null.
     ReadGate* gate;
     HashQueue& hashes;
-    HostSlots& hosts;
     // May be null, both.
     RateLimit* limit;
     TransferPace* pace;
@@ -89,6 +89,9 @@ class ShardPull {
   bool IsDone() const;
   // The size of the buffer that a step needs; 0 where the sink has memory for pieces.
   int64_t step_memory_bytes() const;
+
+  // Where a step will most likely be read from; "" for nowhere.
+  std::string NextUri(size_t step) const;
 
   // Opens locations to read from, as Admission::Next; while no step runs.
   absl::StatusOr<bool> Admit(const std::stop_token& stop) { return admission_.Next(stop); }

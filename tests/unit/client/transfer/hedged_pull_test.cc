@@ -212,29 +212,65 @@ TEST_F(HedgedPullTest, ReadsFromOneHostAreBounded) {
   EXPECT_LE(most, 2);
 }
 
-TEST(HostSlotsTest, HostsAreCountedApartAndFilesNotAtAll) {
-  HostSlots slots(1);
-  std::stop_source stop;
-  stop.request_stop();
+// Two connections, one for each host at most: where the second one was held by who waited for the first
+// host, the other host's shard was never read.
+TEST_F(HedgedPullTest, BusyHostHoldsNoConnectionsThatAreOfUseElsewhere) {
+  const PullShard slow = ShardWithPieces(bytes_, {"fake://a/x"});
+  const PullShard other = ShardWithPieces(bytes_, {"fake://b/x"});
+  Gate begun;
+  Gate other_is_there;
+  store_.OnRead([&](const ReadCall& call) {
+    if (call.key != "a/x") return absl::OkStatus();
+    begun.Open();
+    other_is_there.Wait("the other host's shard");
+    return absl::OkStatus();
+  });
+  Puller puller(stores_, clock_, *random_, {.connections = 2, .connections_per_host = 1});
+  std::thread first([&] {
+    const auto pulled = puller.PullToMemory(slow, kSize, {}, {});
+    MUSTER_EXPECT_OK(pulled.pull.status);
+  });
+  begun.Wait("the first read");
 
-  const auto first = slots.Take("http://h:1/a", {});
-  const auto other = slots.Take("http://h:2/a", {});
-  const auto file = slots.Take("file:///a", {});
-  const auto another_file = slots.Take("file:///b", {});
+  const auto pulled = puller.PullToMemory(other, kSize, {}, {});
 
-  EXPECT_TRUE(first.has_value() && other.has_value());
-  EXPECT_TRUE(file.has_value() && another_file.has_value());
-  EXPECT_FALSE(slots.Take("http://h:1/b", stop.get_token()).has_value());
+  other_is_there.Open();
+  first.join();
+  MUSTER_EXPECT_OK(pulled.pull.status);
 }
 
-TEST(HostSlotsTest, SlotThatIsGivenBackIsTakenByWhoWaits) {
+TEST_F(HedgedPullTest, StopEndsTheWaitForABusyHost) {
+  std::atomic<int> reads = 0;
+  std::stop_source stop;
+  store_.OnRead([&](const ReadCall& call) {
+    if (++reads > 1) return absl::OkStatus();
+    // The step after this one has been begun, or is about to be.
+    stop.request_stop();
+    return Hang(call.stop);
+  });
+  Puller puller(stores_, clock_, *random_, {.connections = 4, .connections_per_host = 1});
+
+  EXPECT_THAT(puller.Pull(shard_, sink_, stop.get_token(), {}).status,
+              StatusIs(absl::StatusCode::kCancelled));
+}
+
+TEST(HostSlotsTest, HostsAreCountedApartAndFilesNotAtAll) {
   HostSlots slots(1);
-  std::optional<HostSlots::Slot> first = slots.Take("http://h/a", {});
-  std::thread waiter([&] { EXPECT_TRUE(slots.Take("http://h/b", {}).has_value()); });
+  const std::string first = slots.HostOf("http://h:1/a");
+  EXPECT_EQ(first, slots.HostOf("http://h:1/b"));
+  EXPECT_NE(first, slots.HostOf("http://h:2/a"));
+  EXPECT_EQ(slots.HostOf("file:///a"), "");
+  EXPECT_EQ(HostSlots(0).HostOf("http://h:1/a"), "");
 
-  first.reset();
+  slots.Take(first);
+  slots.Take("");
 
-  waiter.join();
+  EXPECT_EQ(slots.Room(first), 0u);
+  EXPECT_EQ(slots.Room(slots.HostOf("http://h:2/a")), 1u);
+  EXPECT_GT(slots.Room(""), 1000u);
+  slots.Return(first);
+  slots.Return("");
+  EXPECT_EQ(slots.Room(first), 1u);
 }
 
 }  // namespace
