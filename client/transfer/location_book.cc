@@ -2,7 +2,8 @@
 //
 // 1. Locations are sorted once, by `tier`; the order never changes afterwards. Candidates lists
 //    those that have not failed, then those that have, each group in that order: a failure sinks a
-//    location for the rest of the pull, so that later pieces begin with one that works.
+//    location for the rest of the pull, so that later pieces begin with one that works. Those of one
+//    tier take turns: each piece begins with another one, and each node at another one.
 // 2. `open`: with a gate, a location whose readers are bounded stays closed until the server has
 //    granted a place (Admit), and is closed again when the place is given back. Closed ones are
 //    skipped.
@@ -42,6 +43,14 @@ constexpr int kOvertakenMax = 2;
 // How often a thread that waits for a location to be opened looks whether it is to stop.
 constexpr absl::Duration kGateStopLookInterval = absl::Milliseconds(20);
 
+// What lies from `begin` on begins with another one for each `turn`.
+void TakeTurns(std::vector<size_t>& candidates, size_t begin, uint64_t turn) {
+  const auto first = candidates.begin() + static_cast<std::ptrdiff_t>(begin);
+  const auto count = static_cast<uint64_t>(candidates.end() - first);
+  if (count > 1)
+    std::rotate(first, first + static_cast<std::ptrdiff_t>(turn % count), candidates.end());
+}
+
 }  // namespace
 
 struct LocationBook::Entry {
@@ -69,8 +78,8 @@ struct LocationBook::Entry {
 };
 
 LocationBook::LocationBook(const ObjectStoreRegistry& stores, const CheckedShard& shard,
-                           absl::string_view zone, bool gated)
-    : stores_(stores), shard_(shard) {
+                           absl::string_view zone, bool gated, uint64_t spread)
+    : stores_(stores), shard_(shard), spread_(spread) {
   for (const muster::v1::Location& location : shard.locations()) {
     auto entry = std::make_unique<Entry>();
     entry->uri = location.uri();
@@ -144,14 +153,21 @@ std::vector<LocationReport> LocationBook::Reports() const {
   return reports;
 }
 
-std::vector<size_t> LocationBook::Candidates(size_t) const {
+std::vector<size_t> LocationBook::Candidates(size_t piece) const {
   MutexLock lock(mutex_);
   std::vector<size_t> candidates;
   for (const bool failed : {false, true}) {
+    size_t tier_begin = candidates.size();
     for (size_t i = 0; i < entries_.size(); ++i) {
       const Entry& entry = *entries_[i];
-      if (entry.open && !entry.dropped && entry.failed == failed) candidates.push_back(i);
+      if (!entry.open || entry.dropped || entry.failed != failed) continue;
+      if (tier_begin < candidates.size() && entries_[candidates.back()]->tier != entry.tier) {
+        TakeTurns(candidates, tier_begin, spread_ + piece);
+        tier_begin = candidates.size();
+      }
+      candidates.push_back(i);
     }
+    TakeTurns(candidates, tier_begin, spread_ + piece);
   }
   return candidates;
 }

@@ -3,6 +3,7 @@
 #define MUSTER_CLIENT_TRANSFER_LOCATION_BOOK_H_
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <stop_token>
@@ -21,7 +22,7 @@
 namespace muster {
 
 // The locations of one shard, in order of preference: those that are not suspect first, then those
-// of the node's own zone, then by priority, then as the server listed them. Those that failed sink
+// of the node's own zone, then by priority; pieces are spread over those that are equal. Those that failed sink
 // behind all others; those that can't work are dropped; those that are not open are not read from.
 // Thread-safe.
 class LocationBook {
@@ -37,9 +38,10 @@ class LocationBook {
 
   // `stores` and `shard` outlive the book.
   //
-  // With `gated`, locations with a bound on their readers are closed until Admit.
+  // With `gated`, locations with a bound on their readers are closed until Admit. `spread` is another number
+  // on each node, so that not all begin at the same one of several equal locations.
   LocationBook(const ObjectStoreRegistry& stores, const CheckedShard& shard, absl::string_view zone,
-               bool gated);
+               bool gated, uint64_t spread);
   ~LocationBook();
 
   size_t size() const { return entries_.size(); }
@@ -51,8 +53,7 @@ class LocationBook {
   void Admit(size_t location);
   void Close(size_t location);
 
-  // The locations to read `piece` from, best first. The piece is what a later rule may spread the
-  // load by.
+  // The locations to read `piece` from, best first. Equal ones take turns from piece to piece.
   std::vector<size_t> Candidates(size_t piece) const;
 
   // Opens a location; the first call asks the store for size and version, and later ones wait for its
@@ -86,6 +87,7 @@ class LocationBook {
 
   const ObjectStoreRegistry& stores_;
   const CheckedShard& shard_;
+  const uint64_t spread_;
   std::vector<std::unique_ptr<Entry>> entries_;
   mutable Mutex mutex_;
   std::vector<PullFailure> failures_ MUSTER_GUARDED_BY(mutex_);

@@ -17,18 +17,19 @@
 
 namespace muster {
 
+// As many as a puller has at most, and a quarter for its second reads.
+inline constexpr size_t kHttpConnectionsMax = 1280;
+
 struct HttpStoreOptions {
   HttpConnectionOptions connection = {};
   // Requests at once to one host; more of them wait. 1 to kHttpConnectionsMax, values outside are
-  // moved inside.
-  size_t connections_per_host = 64;
+  // moved inside. The default bounds nothing that a puller doesn't: it knows how many are wanted.
+  size_t connections_per_host = kHttpConnectionsMax;
   // A broken connection, 408, 429 or 5xx is tried again for so long after the last byte that came.
   // A longer Retry-After ends the call; the error carries it as retry delay.
   absl::Duration retry_for = absl::Seconds(10);
   BackoffOptions backoff = {};
 };
-
-inline constexpr size_t kHttpConnectionsMax = 1024;
 
 // What is read of an error page, so that the connection can be used again.
 inline constexpr size_t kHttpErrorPageBytesMax = 64 << 10;

@@ -25,7 +25,11 @@ PullShard ShardAt(const std::string& bytes, const std::vector<std::string>& uris
   shard.shard.set_index(0);
   shard.shard.set_size_bytes(bytes.size());
   shard.shard.set_md5(Md5ToHex(Md5Of(bytes)));
-  for (const std::string& uri : uris) shard.shard.add_locations()->set_uri(uri);
+  for (const std::string& uri : uris) {
+    muster::v1::Location& location = *shard.shard.add_locations();
+    location.set_uri(uri);
+    location.set_priority(static_cast<uint32_t>(shard.shard.locations_size()));
+  }
   return shard;
 }
 

@@ -26,7 +26,7 @@ inline constexpr int64_t kMiB = int64_t{1} << 20;
 // Bytes that differ from piece to piece and from seed to seed.
 std::string TestBytes(int64_t size, uint64_t seed);
 
-// A shard with pieces of 1 MiB, at the given locations in their order.
+// A shard with pieces of 1 MiB, at the given locations in their order: each has a priority of its own.
 PullShard ShardWithPieces(const std::string& bytes, const std::vector<std::string>& uris);
 // A shard with a whole MD5 only.
 PullShard ShardWithoutPieces(const std::string& bytes, const std::vector<std::string>& uris);

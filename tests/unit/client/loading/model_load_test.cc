@@ -119,7 +119,9 @@ TEST_P(ModelLoadToEachPlaceTest, WrongBytesAreFetchedElsewhereAndWarnedOf) {
   AddShard();
   store_.Set("b/0", files_[0]);
   v1::Shard& shard = version().shards[0];
-  shard.add_locations()->set_uri("fake://b/0");
+  v1::Location& second = *shard.add_locations();
+  second.set_uri("fake://b/0");
+  second.set_priority(2);
   for (int64_t piece = 0; piece < 2; ++piece) store_.FlipByte("a/0", piece * kMiB + 9);
   Mutex mutex;
   std::vector<std::string> warnings;

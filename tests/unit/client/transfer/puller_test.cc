@@ -2,6 +2,7 @@
 #include "client/transfer/puller.h"
 
 #include <atomic>
+#include <set>
 #include <thread>
 
 #include "absl/strings/str_cat.h"
@@ -99,6 +100,44 @@ TEST_F(PullerTest, EveryPieceIsFetchedOnceFromTheFirstLocation) {
   EXPECT_EQ(result.fetched_bytes, kSize);
   EXPECT_THAT(result.location_failures, IsEmpty());
   EXPECT_FALSE(result.failure.has_value());
+}
+
+TEST_F(PullerTest, EqualLocationsShareThePieces) {
+  PullShard equal = both_;
+  for (auto& location : *equal.shard.mutable_locations()) location.set_priority(0);
+  std::set<std::string> first;
+  for (int node = 0; node < 20; ++node) {
+    Puller puller(stores_, clock_, *random_, OneAtATime());
+    CountingSink sink(kSize, false);
+    const size_t before = store_.reads().size();
+
+    MUSTER_ASSERT_OK(puller.Pull(equal, sink, {}, {}).status);
+
+    const std::vector<ReadCall> reads = store_.reads();
+    ASSERT_EQ(reads.size(), before + 4);
+    first.insert(reads[before].key);
+    for (size_t i = before; i + 1 < reads.size(); ++i) EXPECT_NE(reads[i].key, reads[i + 1].key);
+  }
+  // Nodes don't all begin at the same one.
+  EXPECT_EQ(first.size(), 2u);
+}
+
+// A location that is better takes all.
+TEST_F(PullerTest, PiecesAreSpreadWithinATierOnly) {
+  store_.Set("c/x", bytes_);
+  PullShard three = ShardWithPieces(bytes_, {"fake://a/x", "fake://b/x", "fake://c/x"});
+  for (const int i : {0, 2}) three.shard.mutable_locations(i)->set_priority(1);
+  three.shard.mutable_locations(1)->set_priority(0);
+  MUSTER_ASSERT_OK(Pull(three, OneAtATime()).status);
+  EXPECT_EQ(store_.reads_of("b/x"), 4);
+
+  three.shard.mutable_locations(1)->set_priority(2);
+  CountingSink sink(kSize, false);
+  Puller puller(stores_, clock_, *random_, OneAtATime());
+  MUSTER_ASSERT_OK(puller.Pull(three, sink, {}, {}).status);
+  EXPECT_EQ(store_.reads_of("b/x"), 4);
+  EXPECT_EQ(store_.reads_of("a/x"), 2);
+  EXPECT_EQ(store_.reads_of("c/x"), 2);
 }
 
 TEST_F(PullerTest, ProgressCountsUpToTheSize) {
