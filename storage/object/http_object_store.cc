@@ -104,6 +104,11 @@ class HttpObjectStore final : public ObjectStore {
     const absl::StatusOr<HttpReply> reply =
         connection.Perform({.url = uri, .range = HttpRange{0, 1}.ToString()}, one_byte, stop);
     if (!reply.ok()) return {.status = Annotate(reply.status(), uri)};
+    // No server of ranges; an object that is read at once can be had all the same.
+    if (reply->status == 200 && reply->content_length.has_value()) {
+      info = {*reply->content_length, VersionOf(*reply, reply->content_length)};
+      return {};
+    }
     const auto range = ParseContentRange(reply->content_range);
     const bool sized = range.has_value() && range->size.has_value();
     if (sized && (reply->status == 206 || (reply->status == 416 && *range->size == 0))) {

@@ -1,6 +1,6 @@
 // How a range is read:
 //  1. Whole or not at all: a reply counts only if it is 206 with exactly the range that was asked
-//     for, of the version that was asked for; whatever else comes is not written to the caller's
+//     for, or 200 with an object that is that range, of the version that was asked for; whatever else comes is not written to the caller's
 //     buffer, and never more than fits.
 //  2. A transfer that breaks off resumes behind the last byte that came, if the object has a
 //     version to be pinned to; without one it starts from the first byte.
@@ -83,10 +83,10 @@ HttpAttempt HttpRangeReceiver::Finish(const absl::StatusOr<HttpReply>& reply) {
 
 void HttpRangeReceiver::Check(const HttpReply& reply) {
   if (fault_.has_value()) return;
+  // Begins at the first byte, whatever was asked for.
+  if (IsWholeReply(reply, {offset_, static_cast<int64_t>(out_.size())})) done_ = 0;
   fault_ = CheckRangeReply(uri_, reply, Rest(), version_);
-  if (!fault_->ok() || !version_.empty()) return;
-  const auto range = ParseContentRange(reply.content_range);
-  version_ = VersionOf(reply, range.has_value() ? range->size : std::nullopt);
+  if (fault_->ok() && version_.empty()) version_ = VersionOf(reply, ObjectSizeOf(reply));
 }
 
 }  // namespace muster

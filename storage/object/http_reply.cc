@@ -120,6 +120,16 @@ absl::Status HttpStatusError(absl::string_view uri, const HttpReply& reply) {
   return absl::Status(meaning.code, absl::StrCat(uri, ": HTTP ", reply.status, ": ", meaning.text));
 }
 
+bool IsWholeReply(const HttpReply& reply, const HttpRange& range) {
+  return reply.status == 200 && range.offset == 0 && reply.content_length == range.bytes;
+}
+
+std::optional<int64_t> ObjectSizeOf(const HttpReply& reply) {
+  if (reply.status == 200) return reply.content_length;
+  const std::optional<ContentRange> sent = ParseContentRange(reply.content_range);
+  return sent.has_value() ? sent->size : std::nullopt;
+}
+
 absl::Status CheckRangeReply(absl::string_view uri, const HttpReply& reply, const HttpRange& range,
                              absl::string_view version) {
   const std::optional<ContentRange> sent = ParseContentRange(reply.content_range);
@@ -133,6 +143,9 @@ absl::Status CheckRangeReply(absl::string_view uri, const HttpReply& reply, cons
     if (size.has_value()) MUSTER_RETURN_IF_ERROR(CheckReadRange(uri, *size, range.offset, bytes));
     return absl::OutOfRangeError(absl::StrCat(uri, ": the server has no bytes ", range.ToString(),
                                               " of the object (HTTP 416)"));
+  }
+  if (IsWholeReply(reply, range)) {
+    return CheckVersion(uri, version, VersionOf(reply, reply.content_length));
   }
   if (reply.status == 200) return WholeObject(uri, reply, range);
   if (reply.status != 206) return HttpStatusError(uri, reply);

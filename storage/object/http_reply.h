@@ -34,6 +34,9 @@ struct HttpRange {
   std::string ToString() const;
 };
 
+// Of the whole object, as a reply with 206 or 200 to a GET says; unset where it doesn't.
+std::optional<int64_t> ObjectSizeOf(const HttpReply& reply);
+
 // What shows that the object is still the same: the ETag, with S3's version id behind it where the
 // bucket keeps versions, or else time and size. "" where the server says neither.
 std::string VersionOf(const HttpReply& reply, std::optional<int64_t> size_bytes);
@@ -44,6 +47,10 @@ std::vector<std::string> ConditionsFor(absl::string_view version);
 
 // The error in a status that is neither 200 nor 206. 408, 429 and most of 5xx are kUnavailable.
 absl::Status HttpStatusError(absl::string_view uri, const HttpReply& reply);
+
+// Whether `reply` is the whole object in place of a range, and exactly what `range` asks for: proxies and small
+// servers answer so, and where an object is one range there is nothing wrong with it.
+bool IsWholeReply(const HttpReply& reply, const HttpRange& range);
 
 // OK if `reply` begins exactly the bytes of `range`, of an object that still has `version` ("" is
 // any).

@@ -258,6 +258,24 @@ TEST_F(HttpObjectStoreTest, ServerThatStallsAgainAndAgainIsGivenUp) {
   EXPECT_THAT(requests(), SizeIs(1));
 }
 
+// A small server that knows neither HEAD nor ranges, and breaks off once.
+TEST_F(HttpObjectStoreTest, WholeObjectIsTakenWhereItIsWhatWasAskedFor) {
+  Start([&](const Request& request) {
+    if (request.method == "HEAD") return Answer{HttpReplyText(405, {}, "")};
+    const std::string reply = HttpReplyText(200, {absl::StrCat("ETag: ", kEtag)}, kObject);
+    if (request.number != 2) return Answer{reply};
+    return Answer{reply.substr(0, reply.size() - 10), Then::kClose};
+  });
+
+  const auto info = store_->Stat("k", {});
+  MUSTER_ASSERT_OK(info);
+  EXPECT_EQ(info->size_bytes, 36);
+  EXPECT_THAT(Read(0, 36, info->version), IsOkAndHolds(kObject));
+  EXPECT_THAT(requests(), SizeIs(4));
+  EXPECT_THAT(Read(0, 35, info->version), StatusIs(absl::StatusCode::kUnimplemented));
+  EXPECT_THAT(Read(1, 35, info->version), StatusIs(absl::StatusCode::kUnimplemented));
+}
+
 // 100 bytes a second are enough never to stall, and 8 MiB take a day.
 TEST_F(HttpObjectStoreTest, TricklingServerIsGivenUpAtTheThirdConnection) {
   const std::string object(8 << 20, 'x');

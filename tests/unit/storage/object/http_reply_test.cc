@@ -104,6 +104,21 @@ TEST(HttpReplyTest, WholeObjectInPlaceOfARangeIsRefused) {
   EXPECT_THAT(CheckRangeReply(kUri, whole, kRange, ""), StatusIs(absl::StatusCode::kOutOfRange));
 }
 
+TEST(HttpReplyTest, WholeObjectThatIsTheRangeIsTaken) {
+  constexpr HttpRange kWhole{0, 5};
+  HttpReply whole = ReplyWithStatus(200);
+  EXPECT_FALSE(CheckRangeReply(kUri, whole, kWhole, "").ok());
+  whole.content_length = 5;
+  whole.etag = "\"a\"";
+  MUSTER_EXPECT_OK(CheckRangeReply(kUri, whole, kWhole, ""));
+  MUSTER_EXPECT_OK(CheckRangeReply(kUri, whole, kWhole, "\"a\""));
+  EXPECT_THAT(CheckRangeReply(kUri, whole, kWhole, "\"b\""), StatusIs(absl::StatusCode::kAborted));
+  // Longer, shorter, and asked for from the middle.
+  EXPECT_THAT(CheckRangeReply(kUri, whole, {0, 4}, ""), StatusIs(absl::StatusCode::kUnimplemented));
+  EXPECT_THAT(CheckRangeReply(kUri, whole, {0, 6}, ""), StatusIs(absl::StatusCode::kOutOfRange));
+  EXPECT_THAT(CheckRangeReply(kUri, whole, {1, 4}, ""), StatusIs(absl::StatusCode::kUnimplemented));
+}
+
 TEST(HttpReplyTest, StatusesHaveTheirCodesAndNameTheObject) {
   const std::vector<std::pair<int, absl::StatusCode>> codes = {
       {301, absl::StatusCode::kFailedPrecondition}, {400, absl::StatusCode::kInvalidArgument},
