@@ -69,6 +69,7 @@ class HttpClient {
                      absl::FunctionRef<HttpAttempt(HttpConnection& connection)> attempt);
 
   Clock& clock() const { return clock_; }
+  Random& random() const { return random_; }
 
  private:
   Clock& clock_;

@@ -53,6 +53,8 @@ class S3Bucket {
         credentials_(std::move(credentials)) {}
 
   std::string UriOf(absl::string_view key) const;
+  // Unlike any other.
+  std::string NewWriteId() const { return client_->random().NextId(); }
 
   // Carries out `call`; its body and the reply's are small, or a part of an object. A call that
   // fails, or is refused, may have been carried out: its reply may have been lost.

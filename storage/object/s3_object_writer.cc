@@ -10,7 +10,8 @@
 //     is kept that nobody sees. What a killed process leaves is a lifecycle rule's to remove.
 //  5. Replies get lost, and libcurl repeats a request without telling. So a completion whose upload
 //     is gone, or a conditional write that found an object where none was a moment ago, has
-//     succeeded if the object that is there is the one that was meant.
+//     succeeded if the object that is there is the one that was meant: it carries the id of this write as
+//     metadata, or has the ETag that the content makes where nothing is encrypted.
 #include "storage/object/s3_object_writer.h"
 
 #include <algorithm>
@@ -29,6 +30,9 @@
 
 namespace muster {
 namespace {
+
+// Metadata of an object, by which a writer knows its own.
+constexpr char kWriteIdHeader[] = "x-amz-meta-muster-write";
 
 // Servers put the parts together before they answer.
 constexpr absl::Duration kCompletionTimeout = absl::Minutes(5);
@@ -49,24 +53,32 @@ absl::Status CheckAbsent(S3Bucket& bucket, const std::string& key) {
   return absl::IsNotFound(found) || absl::IsPermissionDenied(found) ? absl::OkStatus() : found;
 }
 
-// Whether what is stored is the object with this ETag, and which version of it.
-absl::StatusOr<ObjectInfo> FindStored(S3Bucket& bucket, const std::string& key, int64_t size,
-                                      const std::string& etag, const absl::Status& otherwise) {
-  const absl::StatusOr<S3Result> found = bucket.Do({.method = "HEAD", .key = key}, {});
-  if (!found.ok() || found->reply.etag != etag) return otherwise;
-  return ObjectInfo{size, VersionOf(found->reply, size)};
-}
-
 struct Final {
   S3Call call;
   bool must_not_exist = false;
   int64_t size_bytes = 0;
+  // Under kWriteIdHeader, from this request or from that which began the upload.
+  std::string write_id;
   // What S3 makes of the content where nothing is encrypted: an MD5, and what follows it.
   Md5Digest md5 = {};
   std::string suffix = {};
 
   std::string etag() const { return absl::StrCat("\"", Md5ToHex(md5), suffix, "\""); }
 };
+
+std::string WriteIdLine(const std::string& write_id) {
+  return absl::StrCat(kWriteIdHeader, ": ", write_id);
+}
+
+// Whether what is stored is what was meant, and which version of it.
+absl::StatusOr<ObjectInfo> FindStored(S3Bucket& bucket, const Final& final,
+                                      const absl::Status& otherwise) {
+  const absl::StatusOr<S3Result> found = bucket.Do({.method = "HEAD", .key = final.call.key}, {});
+  if (!found.ok()) return otherwise;
+  const HttpReply& reply = found->reply;
+  if (reply.Amz(kWriteIdHeader) != final.write_id && reply.etag != final.etag()) return otherwise;
+  return ObjectInfo{final.size_bytes, VersionOf(reply, final.size_bytes)};
+}
 
 // Sends the request that makes an object visible. `etag_of` finds the ETag in the result; where that
 // has none, the object is asked for it.
@@ -86,7 +98,7 @@ absl::StatusOr<ObjectInfo> MakeVisible(S3Bucket& bucket, const Final& final, Eta
     const absl::Status status = absl::IsAborted(result.status()) ? Exists(uri) : result.status();
     const bool maybe_done = absl::IsAlreadyExists(status) || absl::IsNotFound(status);
     if (!maybe_done) return status;
-    return FindStored(bucket, call.key, final.size_bytes, final.etag(), status);
+    return FindStored(bucket, final, status);
   }
   MUSTER_ASSIGN_OR_RETURN(std::string etag, etag_of(*result));
   if (etag.empty()) {
@@ -113,6 +125,7 @@ class S3ObjectWriter final : public ObjectWriter {
         key_(key),
         options_(options),
         part_bytes_(part_bytes),
+        write_id_(bucket_->NewWriteId()),
         tracker_(bucket_->UriOf(key), options) {}
 
   ~S3ObjectWriter() override {
@@ -206,8 +219,12 @@ class S3ObjectWriter final : public ObjectWriter {
   absl::StatusOr<std::string> Begin() {
     MutexLock lock(mutex_);
     if (!upload_id_.empty()) return upload_id_;
-    const absl::StatusOr<S3Result> begun =
-        bucket_->Do({.method = "POST", .key = key_, .query = {{"uploads", ""}}, .body = ""}, {});
+    const absl::StatusOr<S3Result> begun = bucket_->Do({.method = "POST",
+                                                        .key = key_,
+                                                        .query = {{"uploads", ""}},
+                                                        .headers = {WriteIdLine(write_id_)},
+                                                        .body = ""},
+                                                       {});
     if (!begun.ok() || begun->is_repeat) may_have_lost_ = true;
     MUSTER_RETURN_IF_ERROR(begun.status());
     MUSTER_ASSIGN_OR_RETURN(upload_id_, ParseS3UploadId(bucket_->UriOf(key_), begun->body));
@@ -241,6 +258,7 @@ class S3ObjectWriter final : public ObjectWriter {
                                .stall_timeout = kCompletionTimeout},
                       .must_not_exist = options_.must_not_exist,
                       .size_bytes = options_.size_bytes,
+                      .write_id = write_id_,
                       .md5 = Md5Root(md5s),
                       .suffix = absl::StrCat("-", parts_.size())};
     absl::StatusOr<ObjectInfo> info = MakeVisible(*bucket_, final, [&](const S3Result& result) {
@@ -254,6 +272,7 @@ class S3ObjectWriter final : public ObjectWriter {
   const std::string key_;
   const ObjectStore::WriteOptions options_;
   const int64_t part_bytes_;
+  const std::string write_id_;
   WriteTracker tracker_;
   Mutex mutex_;
   // "" before the first part, and once the upload is complete.
@@ -270,11 +289,15 @@ class S3ObjectWriter final : public ObjectWriter {
 absl::StatusOr<ObjectInfo> PutS3Object(S3Bucket& bucket, const std::string& key,
                                        absl::string_view bytes, bool must_not_exist) {
   const Md5Digest md5 = Md5Of(bytes);
-  const Final final{
-      .call = {.method = "PUT", .key = key, .headers = {ContentMd5(md5)}, .body = bytes},
-      .must_not_exist = must_not_exist,
-      .size_bytes = static_cast<int64_t>(bytes.size()),
-      .md5 = md5};
+  const std::string write_id = bucket.NewWriteId();
+  const Final final{.call = {.method = "PUT",
+                             .key = key,
+                             .headers = {ContentMd5(md5), WriteIdLine(write_id)},
+                             .body = bytes},
+                    .must_not_exist = must_not_exist,
+                    .size_bytes = static_cast<int64_t>(bytes.size()),
+                    .write_id = write_id,
+                    .md5 = md5};
   return MakeVisible(bucket, final, [](const S3Result& result) -> absl::StatusOr<std::string> {
     return result.reply.etag;
   });

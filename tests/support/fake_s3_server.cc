@@ -5,6 +5,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "storage/base/md5.h"
 
@@ -28,8 +29,19 @@ bool HasQuery(const std::string& path, const std::string& name) {
          absl::StrContains(path, absl::StrCat("&", name, "="));
 }
 
-std::string EtagOf(const std::string& bytes) {
-  return absl::StrCat("\"", Md5ToHex(Md5Of(bytes)), "\"");
+std::vector<std::string> MetadataOf(const FakeS3Server::Request& request) {
+  std::vector<std::string> lines;
+  for (const absl::string_view line : absl::StrSplit(request.head, "\r\n")) {
+    if (absl::StartsWithIgnoreCase(line, "x-amz-meta-")) lines.emplace_back(line);
+  }
+  return lines;
+}
+
+// `reply` with more lines in its head.
+std::string WithLines(std::string reply, const std::vector<std::string>& lines) {
+  std::string more;
+  for (const std::string& line : lines) absl::StrAppend(&more, line, "\r\n");
+  return reply.insert(reply.find("\r\n") + 2, more);
 }
 
 }  // namespace
@@ -60,7 +72,22 @@ std::vector<FakeS3Server::Request> FakeS3Server::requests(absl::string_view meth
 
 void FakeS3Server::Store(const std::string& key, const std::string& bytes) {
   MutexLock lock(mutex_);
-  objects_[key] = {bytes, EtagOf(bytes)};
+  objects_[key] = {bytes, EtagOf(Md5ToHex(Md5Of(bytes)))};
+}
+
+void FakeS3Server::EncryptWithKms() {
+  MutexLock lock(mutex_);
+  kms_ = true;
+}
+
+std::string FakeS3Server::EtagOf(const std::string& md5) {
+  if (!kms_) return absl::StrCat("\"", md5, "\"");
+  return absl::StrCat("\"", Md5ToHex(Md5Of(absl::StrCat("opaque ", ++kms_etags_))), "\"");
+}
+
+std::vector<std::string> FakeS3Server::KmsLines() const {
+  if (!kms_) return {};
+  return {"x-amz-server-side-encryption: aws:kms"};
 }
 
 std::optional<std::string> FakeS3Server::Stored(const std::string& key) const {
@@ -87,7 +114,7 @@ std::string FakeS3Server::Carry(const Request& request) {
   MutexLock lock(mutex_);
   if (request.method == "POST" && HasQuery(request.path, "uploads")) {
     const std::string id = absl::StrCat("upload", ++uploads_begun_);
-    uploads_[id] = {key, {}};
+    uploads_[id] = {key, MetadataOf(request), {}};
     return HttpReplyText(200, {},
                          absl::StrCat("<InitiateMultipartUploadResult><UploadId>", id,
                                       "</UploadId></InitiateMultipartUploadResult>"));
@@ -119,18 +146,21 @@ std::string FakeS3Server::Get(const Request& request, const std::string& key) co
     return request.method == "HEAD" ? "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
                                     : HttpReplyText(404, {}, S3ErrorXml("NoSuchKey"));
   }
-  return GoodReply(request, found->second.bytes, found->second.etag);
+  return WithLines(
+      WithLines(GoodReply(request, found->second.bytes, found->second.etag), KmsLines()),
+      found->second.metadata);
 }
 
 std::string FakeS3Server::Put(const Request& request, const std::string& key) {
-  const std::string etag = EtagOf(request.body);
+  const std::string md5 = Md5ToHex(Md5Of(request.body));
   MutexLock lock(mutex_);
+  const std::string etag = EtagOf(md5);
   const std::string upload = QueryOf(request.path, "uploadId");
   if (upload.empty()) {
     if (request.Header("If-None-Match") == "*" && objects_.contains(key)) {
       return HttpReplyText(412, {}, S3ErrorXml("PreconditionFailed"));
     }
-    objects_[key] = {request.body, etag};
+    objects_[key] = {request.body, etag, MetadataOf(request)};
   } else {
     int number = 0;
     const auto found = uploads_.find(upload);
@@ -140,7 +170,7 @@ std::string FakeS3Server::Put(const Request& request, const std::string& key) {
     }
     found->second.parts[number] = {request.body, etag};
   }
-  return HttpReplyText(200, {absl::StrCat("ETag: ", etag)}, "");
+  return WithLines(HttpReplyText(200, {absl::StrCat("ETag: ", etag)}, ""), KmsLines());
 }
 
 std::string FakeS3Server::Complete(const Request& request, const std::string& key,
@@ -160,13 +190,14 @@ std::string FakeS3Server::Complete(const Request& request, const std::string& ke
     bytes += part.bytes;
     md5s.push_back(Md5Of(part.bytes));
   }
-  const std::string etag = absl::StrCat("\"", Md5ToHex(Md5Root(md5s)), "-", md5s.size(), "\"");
+  const std::string etag = EtagOf(absl::StrCat(Md5ToHex(Md5Root(md5s)), "-", md5s.size()));
+  objects_[key] = {std::move(bytes), etag, found->second.metadata};
   uploads_.erase(found);
-  objects_[key] = {std::move(bytes), etag};
-  return HttpReplyText(
-      200, {},
-      absl::StrCat("<CompleteMultipartUploadResult><ETag>&quot;", etag.substr(1, etag.size() - 2),
-                   "&quot;</ETag></CompleteMultipartUploadResult>"));
+  return WithLines(HttpReplyText(200, {},
+                                 absl::StrCat("<CompleteMultipartUploadResult><ETag>&quot;",
+                                              etag.substr(1, etag.size() - 2),
+                                              "&quot;</ETag></CompleteMultipartUploadResult>")),
+                   KmsLines());
 }
 
 }  // namespace muster

@@ -32,6 +32,8 @@ class FakeS3Server {
   void Store(const std::string& key, const std::string& bytes);
   // Nothing where no such object exists.
   std::optional<std::string> Stored(const std::string& key) const;
+  // As a bucket that encrypts with keys of KMS: ETags say nothing about the content.
+  void EncryptWithKms();
   // How many uploads were begun and neither completed nor aborted.
   size_t uploads() const;
   // What the server does with a request if it is not intercepted; for interceptors that lose the
@@ -42,15 +44,21 @@ class FakeS3Server {
   struct Object {
     std::string bytes;
     std::string etag;
+    // The lines of x-amz-meta- that it was stored with.
+    std::vector<std::string> metadata = {};
   };
   struct Upload {
     std::string key;
+    std::vector<std::string> metadata = {};
     // By number.
     std::map<int, Object> parts;
   };
   // Of all keys, whatever the prefix.
   std::string ListUploads() const MUSTER_REQUIRES(mutex_);
   std::string Get(const Request& request, const std::string& key) const MUSTER_REQUIRES(mutex_);
+  std::string EtagOf(const std::string& md5) MUSTER_REQUIRES(mutex_);
+  // What its replies tell about encryption.
+  std::vector<std::string> KmsLines() const MUSTER_REQUIRES(mutex_);
   std::string Put(const Request& request, const std::string& key);
   std::string Complete(const Request& request, const std::string& key, const std::string& upload);
 
@@ -59,6 +67,8 @@ class FakeS3Server {
   // By their ids.
   std::map<std::string, Upload> uploads_ MUSTER_GUARDED_BY(mutex_);
   int uploads_begun_ MUSTER_GUARDED_BY(mutex_) = 0;
+  bool kms_ MUSTER_GUARDED_BY(mutex_) = false;
+  int kms_etags_ MUSTER_GUARDED_BY(mutex_) = 0;
   // Last, because its threads use the others.
   ScriptedHttpServer server_;
 };

@@ -294,6 +294,33 @@ TEST_F(S3ObjectWriterTest, ConditionalPutWhoseReplyIsLostHasSucceeded) {
   EXPECT_EQ(server_->Stored("k"), "bytes");
 }
 
+// There the ETag says nothing about the content, so that it can't tell whose object is there.
+TEST_F(S3ObjectWriterTest, LostCompletionIsNoErrorWhereTheBucketEncrypts) {
+  Start(LosesReply(server_, "POST", "uploadId="));
+  server_->EncryptWithKms();
+
+  MUSTER_EXPECT_OK(WriteWhole(Pattern(12 * kMiB), 6 * kMiB));
+  EXPECT_TRUE(server_->Stored("k") == Pattern(12 * kMiB));
+}
+
+TEST_F(S3ObjectWriterTest, LostConditionalPutIsNoErrorWhereTheBucketEncrypts) {
+  Start(LosesReply(server_, "PUT", "/k"));
+  server_->EncryptWithKms();
+
+  MUSTER_EXPECT_OK(store_->Put("k", "abc", {.must_not_exist = true}));
+}
+
+TEST_F(S3ObjectWriterTest, ObjectOfAnotherWriterIsNotTakenForOnesOwnWhereTheBucketEncrypts) {
+  Start([this](const Request& request) -> std::optional<Answer> {
+    // Another writer is faster, between the look and the write.
+    if (request.method == "PUT") server_->Store("k", "abc");
+    return std::nullopt;
+  });
+  server_->EncryptWithKms();
+
+  EXPECT_THAT(store_->Put("k", "abc", {.must_not_exist = true}), StatusIs(Code::kAlreadyExists));
+}
+
 TEST_F(S3ObjectWriterTest, LostRaceIsAlreadyExists) {
   Start([&](const Request& request) -> std::optional<Answer> {
     if (request.method != "HEAD") return std::nullopt;
