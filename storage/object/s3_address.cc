@@ -45,6 +45,24 @@ absl::StatusOr<std::string> CheckEndpoint(absl::string_view endpoint) {
       "https://HOST:PORT");
 }
 
+absl::StatusOr<std::string> RegionFor(const EnvironmentLookup& environment,
+                                      const AwsSettings& profile) {
+  std::string region = FirstOf({environment("AWS_REGION"), environment("AWS_DEFAULT_REGION"),
+                                SettingOf(profile, "region"), "us-east-1"});
+  for (const char c : region) {
+    if (absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '-' || c == '_') continue;
+    return absl::InvalidArgumentError(absl::StrCat("AWS_REGION is \"", absl::CHexEscape(region),
+                                                   "\", which is not the name of a region"));
+  }
+  return region;
+}
+
+// AWS's own, of a service in a region.
+std::string EndpointOf(absl::string_view service, absl::string_view region) {
+  return absl::StrCat("https://", service, ".", region, ".amazonaws.com",
+                      absl::StartsWith(region, "cn-") ? ".cn" : "");
+}
+
 }  // namespace
 
 std::string S3Address::UrlOf(absl::string_view bucket, absl::string_view key,
@@ -69,21 +87,12 @@ absl::StatusOr<S3Address> S3AddressFor(absl::string_view bucket,
                                        const EnvironmentLookup& environment,
                                        const AwsSettings& profile) {
   S3Address address;
-  address.region = FirstOf({environment("AWS_REGION"), environment("AWS_DEFAULT_REGION"),
-                            SettingOf(profile, "region"), "us-east-1"});
-  for (const char c : address.region) {
-    if (absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '-' || c == '_') continue;
-    return absl::InvalidArgumentError(absl::StrCat("AWS_REGION is \"",
-                                                   absl::CHexEscape(address.region),
-                                                   "\", which is not the name of a region"));
-  }
+  MUSTER_ASSIGN_OR_RETURN(address.region, RegionFor(environment, profile));
   const std::string endpoint =
       FirstOf({environment("AWS_ENDPOINT_URL_S3"), environment("AWS_ENDPOINT_URL"),
                SettingOf(profile, "s3.endpoint_url"), SettingOf(profile, "endpoint_url")});
   if (endpoint.empty()) {
-    const bool in_china = absl::StartsWith(address.region, "cn-");
-    address.endpoint =
-        absl::StrCat("https://s3.", address.region, ".amazonaws.com", in_china ? ".cn" : "");
+    address.endpoint = EndpointOf("s3", address.region);
   } else {
     MUSTER_ASSIGN_OR_RETURN(address.endpoint, CheckEndpoint(endpoint));
   }
@@ -100,6 +109,16 @@ absl::StatusOr<S3Address> S3AddressFor(absl::string_view bucket,
     address.addressing = S3Addressing::kVirtualHost;
   }
   return address;
+}
+
+absl::StatusOr<std::string> StsEndpointFor(const EnvironmentLookup& environment,
+                                           const AwsSettings& profile) {
+  const std::string endpoint =
+      FirstOf({environment("AWS_ENDPOINT_URL_STS"), environment("AWS_ENDPOINT_URL"),
+               SettingOf(profile, "sts.endpoint_url"), SettingOf(profile, "endpoint_url")});
+  if (!endpoint.empty()) return CheckEndpoint(endpoint);
+  MUSTER_ASSIGN_OR_RETURN(const std::string region, RegionFor(environment, profile));
+  return EndpointOf("sts", region);
 }
 
 absl::Status CheckS3Bucket(absl::string_view bucket) {

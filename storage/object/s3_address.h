@@ -37,6 +37,12 @@ absl::StatusOr<S3Address> S3AddressFor(absl::string_view bucket,
                                        const EnvironmentLookup& environment,
                                        const AwsSettings& profile);
 
+// Where AWS's Security Token Service, or what stands for it, is asked for the credentials of a role:
+// AWS_ENDPOINT_URL_STS, AWS_ENDPOINT_URL, the profile's endpoint_url, else AWS's own in the region.
+// kInvalidArgument as above. Pure.
+absl::StatusOr<std::string> StsEndpointFor(const EnvironmentLookup& environment,
+                                           const AwsSettings& profile);
+
 // kInvalidArgument unless `bucket` is a name that S3 allows: 3 to 255 of [A-Za-z0-9._-].
 absl::Status CheckS3Bucket(absl::string_view bucket);
 

@@ -111,7 +111,8 @@ struct Buckets {
   Buckets(EnvironmentLookup lookup, Clock& clock, Random& random, const HttpStoreOptions& options)
       : environment(lookup),
         client(std::make_shared<HttpClient>(clock, random, options)),
-        credentials(std::make_shared<S3CredentialChain>(std::move(lookup), clock)) {}
+        credentials(
+            std::make_shared<S3CredentialChain>(std::move(lookup), clock, options.connection)) {}
 
   absl::StatusOr<ObjectRef> Open(const Uri& uri) {
     const absl::Status valid = CheckS3Bucket(uri.authority);

@@ -166,6 +166,27 @@ std::string S3CodeOf(const absl::Status& status) {
   return detail.reason == reasons::kS3Error && found != detail.metadata.end() ? found->second : "";
 }
 
+absl::StatusOr<S3Credentials> ParseStsReply(const HttpReply& reply, absl::string_view xml) {
+  pugi::xml_document document;
+  const bool parsed = Parse(xml, document);
+  if (reply.status != 200) {
+    const pugi::xml_node error =
+        parsed ? document.document_element().child("Error") : pugi::xml_node();
+    const std::string words = error ? absl::StrCat(": ", Shown(TextOf(error, "Code")), ": ",
+                                                   Shown(TextOf(error, "Message")))
+                                    : "";
+    const bool refused = reply.status >= 400 && reply.status < 500 && reply.status != 429;
+    return absl::Status(refused ? StatusCode::kUnauthenticated : StatusCode::kUnavailable,
+                        absl::StrCat("HTTP ", reply.status, words));
+  }
+  const pugi::xml_node found =
+      document.document_element().child("AssumeRoleWithWebIdentityResult").child("Credentials");
+  return MakeS3Credentials({.access_key_id = TextOf(found, "AccessKeyId"),
+                            .secret_access_key = TextOf(found, "SecretAccessKey"),
+                            .session_token = TextOf(found, "SessionToken")},
+                           TextOf(found, "Expiration"));
+}
+
 absl::StatusOr<S3Page> ParseS3Page(absl::string_view uri, absl::string_view xml) {
   pugi::xml_document document;
   if (!Parse(xml, document)) return Malformed(uri, "XML");

@@ -13,6 +13,7 @@
 #include "storage/base/md5.h"
 #include "storage/object/http_connection.h"
 #include "storage/object/object_store.h"
+#include "storage/object/s3_credentials.h"
 
 namespace muster {
 
@@ -40,6 +41,10 @@ struct S3Page {
   // Set when there is more.
   std::optional<std::string> continuation;
 };
+
+// The credentials in the reply to an AssumeRoleWithWebIdentity. kUnauthenticated with the service's words for a
+// refusal, kUnavailable for what may pass.
+absl::StatusOr<S3Credentials> ParseStsReply(const HttpReply& reply, absl::string_view xml);
 
 // These are kDataLoss for text that is something else.
 absl::StatusOr<S3Page> ParseS3Page(absl::string_view uri, absl::string_view xml);

@@ -37,9 +37,9 @@ struct Server {
 void MakeBucket(const std::string& name, Server& server) {
   const auto address = S3AddressFor(name, Environment, {});
   MUSTER_ASSERT_OK(address);
-  S3Bucket bucket(name, *address,
-                  std::make_shared<HttpClient>(SystemClock(), *server.random, kOptions),
-                  std::make_shared<S3CredentialChain>(Environment, SystemClock()));
+  S3Bucket bucket(
+      name, *address, std::make_shared<HttpClient>(SystemClock(), *server.random, kOptions),
+      std::make_shared<S3CredentialChain>(Environment, SystemClock(), HttpConnectionOptions{}));
   MUSTER_ASSERT_OK(bucket.Do({.method = "PUT", .body = ""}, {}));
 }
 
