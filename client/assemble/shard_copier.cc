@@ -131,7 +131,7 @@ absl::Status ShardCopier::FetchEncoded(const PullShard& shard, const CheckedShar
           checked,
           [&spool](int64_t offset, absl::Span<char> out) { return spool.Read(offset, out); },
           options_.keys.get(), stop));
-  return decoder.Decode(sink, stop);
+  return decoder.Decode(sink, stop, &puller_.memory());
 }
 
 absl::Status ShardCopier::CopyEntry(const CachedShard& entry, const CheckedShard& shard,
@@ -145,7 +145,7 @@ absl::Status ShardCopier::CopyEntry(const CachedShard& entry, const CheckedShard
       ShardDecoder::Open(
           shard, [&entry](int64_t offset, absl::Span<char> out) { return entry.Read(offset, out); },
           options_.keys.get(), stop));
-  MUSTER_RETURN_IF_ERROR(decoder.Decode(sink, stop));
+  MUSTER_RETURN_IF_ERROR(decoder.Decode(sink, stop, &puller_.memory()));
   if (progress) progress(shard.size_bytes());
   return absl::OkStatus();
 }

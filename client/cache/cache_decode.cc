@@ -30,40 +30,40 @@ absl::Status ContentPart::Reserve() {
   return ReserveFile(fd_.get(), path, shard_.content_size_bytes());
 }
 
-absl::StatusOr<CachedShard> ContentPart::Decode(ShardDecoder::ReadStored read, KeySource* keys,
+absl::StatusOr<CachedShard> ContentPart::Decode(ShardDecoder::ReadStored read,
+                                                const ShardCache::Options& options,
                                                 const std::stop_token& stop) {
   MUSTER_ASSIGN_OR_RETURN(const ShardDecoder decoder,
-                          ShardDecoder::Open(shard_, std::move(read), keys, stop));
+                          ShardDecoder::Open(shard_, std::move(read), options.keys.get(), stop));
   // Before the entry, which is of no use without it.
   MUSTER_RETURN_IF_ERROR(WritePieces(*domain_, decoder.content()));
   FileCachePart part(domain_, decoder.content(), std::move(fd_));
   MUSTER_RETURN_IF_ERROR(part.Reserve());
   MUSTER_RETURN_IF_ERROR(part.TakeOver(decoder.content(), stop));
-  MUSTER_RETURN_IF_ERROR(decoder.Decode(part, stop));
+  MUSTER_RETURN_IF_ERROR(decoder.Decode(part, stop, options.memory.get()));
   return part.Commit();
 }
 
 DecodingCachePart::DecodingCachePart(std::unique_ptr<FileCachePart> stored,
-                                     std::unique_ptr<ContentPart> content, CacheForm form,
-                                     std::shared_ptr<KeySource> keys, std::stop_token stop)
+                                     std::unique_ptr<ContentPart> content,
+                                     ShardCache::Options options, std::stop_token stop)
     : stored_(std::move(stored)),
       content_(std::move(content)),
-      form_(form),
-      keys_(std::move(keys)),
+      options_(std::move(options)),
       stop_(std::move(stop)) {}
 
 absl::StatusOr<CachedShard> DecodingCachePart::Commit() {
-  if (form_ == CacheForm::kBoth) {
+  if (options_.form == CacheForm::kBoth) {
     MUSTER_ASSIGN_OR_RETURN(const CachedShard stored, stored_->Commit());
     return content_->Decode(
         [&stored](int64_t offset, absl::Span<char> out) { return stored.Read(offset, out); },
-        keys_.get(), stop_);
+        options_, stop_);
   }
   MUSTER_ASSIGN_OR_RETURN(CachedShard content, content_->Decode(
                                                    [this](int64_t offset, absl::Span<char> out) {
                                                      return stored_->Read(offset, out);
                                                    },
-                                                   keys_.get(), stop_));
+                                                   options_, stop_));
   stored_->GiveUp();
   return content;
 }

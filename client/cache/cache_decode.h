@@ -13,7 +13,6 @@
 #include "client/cache/checked_shard.h"
 #include "client/cache/shard_cache.h"
 #include "client/cache/shard_decoder.h"
-#include "client/encoding/key_source.h"
 #include "storage/files/posix_file.h"
 
 namespace muster {
@@ -33,7 +32,8 @@ class ContentPart {
 
   // Decodes from stored bytes, which `read` reads, and makes the content visible; called once. What
   // an earlier writer had decoded is hashed, not decoded again.
-  absl::StatusOr<CachedShard> Decode(ShardDecoder::ReadStored read, KeySource* keys,
+  absl::StatusOr<CachedShard> Decode(ShardDecoder::ReadStored read,
+                                     const ShardCache::Options& options,
                                      const std::stop_token& stop);
 
  private:
@@ -45,9 +45,9 @@ class ContentPart {
 // An encoded shard on its way: takes its stored bytes, and decodes them when all are there.
 class DecodingCachePart final : public CachePart {
  public:
-  // `stored` takes the stored bytes. `form` is not kStored. `keys` may be null.
+  // `stored` takes the stored bytes. The form in `options` is not kStored.
   DecodingCachePart(std::unique_ptr<FileCachePart> stored, std::unique_ptr<ContentPart> content,
-                    CacheForm form, std::shared_ptr<KeySource> keys, std::stop_token stop);
+                    ShardCache::Options options, std::stop_token stop);
 
   std::vector<bool> Present() const override { return stored_->Present(); }
   absl::Status Write(int64_t offset, absl::string_view bytes) override {
@@ -60,8 +60,7 @@ class DecodingCachePart final : public CachePart {
  private:
   const std::unique_ptr<FileCachePart> stored_;
   const std::unique_ptr<ContentPart> content_;
-  const CacheForm form_;
-  const std::shared_ptr<KeySource> keys_;
+  const ShardCache::Options options_;
   const std::stop_token stop_;
 };
 

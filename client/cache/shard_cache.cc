@@ -314,8 +314,8 @@ absl::StatusOr<ShardCache::Acquired> FileShardCache::AcquireDecoded(const Checke
         return reserved.ok() ? content->Reserve() : reserved;
       }));
   MUSTER_RETURN_IF_ERROR(part->TakeOver(stored, stop));
-  acquired.part = std::make_unique<DecodingCachePart>(std::move(part), std::move(content),
-                                                      options_.form, options_.keys, stop);
+  acquired.part =
+      std::make_unique<DecodingCachePart>(std::move(part), std::move(content), options_, stop);
   return acquired;
 }
 
@@ -338,7 +338,7 @@ absl::StatusOr<CachedShard> FileShardCache::DecodeEntry(const CheckedShard& shar
                   [&content] { return content->Reserve(); }));
   return content->Decode(
       [&stored](int64_t offset, absl::Span<char> out) { return stored.Read(offset, out); },
-      options_.keys.get(), stop);
+      options_, stop);
 }
 
 // Its writer died between the change of the mode and step 7: it may be taken over all the same.

@@ -19,6 +19,7 @@
 #include "client/cache/cache_contents.h"
 #include "client/cache/cache_pins.h"
 #include "client/cache/checked_shard.h"
+#include "client/cache/memory_budget.h"
 #include "client/cache/piece_sink.h"
 #include "client/encoding/key_source.h"
 #include "storage/files/posix_file.h"
@@ -110,6 +111,8 @@ class ShardCache {
     CacheForm form = CacheForm::kPlain;
     // For encrypted shards; null: none is decoded.
     std::shared_ptr<KeySource> keys = nullptr;
+    // What decoding takes of; null: there is no bound.
+    std::shared_ptr<MemoryBudget> memory = nullptr;
   };
 
   // Where the domain is, as given to Open.

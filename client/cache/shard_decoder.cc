@@ -3,10 +3,12 @@
 #include "client/cache/shard_decoder.h"
 
 #include <algorithm>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "client/hash/md5_lanes.h"
 #include "client/hash/parallel.h"
 #include "storage/base/error_info.h"
@@ -44,7 +46,8 @@ absl::StatusOr<ShardDecoder> ShardDecoder::Open(const CheckedShard& shard, ReadS
   return ShardDecoder(*std::move(frames), std::move(content), std::move(read));
 }
 
-absl::Status ShardDecoder::Decode(PieceSink& sink, const std::stop_token& stop) const {
+absl::Status ShardDecoder::Decode(PieceSink& sink, const std::stop_token& stop,
+                                  MemoryBudget* memory_budget) const {
   std::vector<bool> present = sink.Present();
   present.resize(frames_.frame_count(), false);
   std::vector<size_t> missing;
@@ -55,8 +58,24 @@ absl::Status ShardDecoder::Decode(PieceSink& sink, const std::stop_token& stop) 
   const int64_t longest = frames_.FrameLength(missing.front());
   const auto at_once =
       static_cast<size_t>(std::clamp<int64_t>(kDecodeBytes / longest, 2, kMaxFramesAtOnce));
-  const size_t slots = std::min(at_once, missing.size());
+  size_t slots = std::min(at_once, missing.size());
   const auto slot_bytes = static_cast<size_t>(2 * longest + kSealTagBytes);
+  const int64_t bytes_each = static_cast<int64_t>(slot_bytes) + frames_.scratch_bytes();
+  std::optional<MemoryBudget::Share> share;
+  if (memory_budget != nullptr) {
+    const int64_t fit = memory_budget->size_bytes() / bytes_each;
+    if (fit < 1) {
+      return absl::ResourceExhaustedError(
+          absl::StrCat(content_.name(), ": a frame takes ", bytes_each,
+                       " bytes to decode, and the memory budget is ", memory_budget->size_bytes(),
+                       "; raise it (--memory-budget)"));
+    }
+    slots = std::min(slots, static_cast<size_t>(fit));
+    absl::StatusOr<MemoryBudget::Share> taken =
+        memory_budget->Take(static_cast<int64_t>(slots) * bytes_each, stop);
+    if (!taken.ok()) return Annotate(taken.status(), content_.name());
+    share.emplace(*std::move(taken));
+  }
   MUSTER_ASSIGN_OR_RETURN(const IoBuffer memory, MakeIoBuffer(slots * slot_bytes));
   for (absl::Span<const size_t> rest = missing; !rest.empty();) {
     const absl::Span<const size_t> batch = rest.first(std::min(slots, rest.size()));
@@ -75,8 +94,7 @@ absl::StatusOr<absl::Span<char>> ShardDecoder::DecodeOne(size_t frame, absl::Spa
   MUSTER_RETURN_IF_ERROR(read_(frames_.frame(frame).offset, stored));
   absl::Span<char> plain = sink.MemoryOf(frames_.FrameOffset(frame), frames_.FrameLength(frame));
   if (plain.empty()) plain = memory.first(length);
-  MUSTER_RETURN_IF_ERROR(
-      frames_.Decode(frame, absl::string_view(stored.data(), stored.size()), plain));
+  MUSTER_RETURN_IF_ERROR(frames_.Decode(frame, stored, plain));
   return plain;
 }
 

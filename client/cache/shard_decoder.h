@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "client/cache/checked_shard.h"
+#include "client/cache/memory_budget.h"
 #include "client/cache/piece_sink.h"
 #include "client/encoding/frame_decoder.h"
 #include "client/encoding/key_source.h"
@@ -35,10 +36,11 @@ class ShardDecoder {
   // The content, as a shard that is not encoded and whose pieces are the frames.
   const CheckedShard& content() const { return content_; }
 
-  // Writes the content to `sink`, except the pieces that are Present there. Every frame was
+  // Takes what it needs of `memory`, and fewer frames at once where that is less; null: there is no bound. Writes
+  // the content to `sink`, except the pieces that are Present there. Every frame was
   // compared with its MD5 before; where the sink gives its own memory, afterwards, and an error
   // says so. kDataLoss FRAME_CORRUPT; kCancelled; the errors of reading and of the sink.
-  absl::Status Decode(PieceSink& sink, const std::stop_token& stop) const;
+  absl::Status Decode(PieceSink& sink, const std::stop_token& stop, MemoryBudget* memory) const;
 
  private:
   ShardDecoder(FrameDecoder frames, CheckedShard content, ReadStored read)

@@ -215,7 +215,8 @@ absl::Status RunAgent(Invocation& invocation, const AgentArguments& options) {
   // A view may come with a later reading of the file.
   if (!options.config_path.empty() && !ready.has_value()) ready.emplace();
   MUSTER_ASSIGN_OR_RETURN(PullerOptions puller_options, ToPullerOptions(options.pull));
-  MUSTER_ASSIGN_OR_RETURN(const auto cache, OpenCache(invocation, options.cache));
+  MUSTER_ASSIGN_OR_RETURN(const auto cache,
+                          OpenCache(invocation, options.cache, puller_options.memory));
   MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect(kFirstContactTimeout));
   if (options.dry_run) return PrintCacheRoom(invocation, *client, *cache, agent_options);
   SetUpLog(options.log_level);

@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <charconv>
 #include <system_error>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "client/cli/values.h"
@@ -49,12 +50,14 @@ absl::StatusOr<uint32_t> FileModeOf(const CacheFlags& flags) {
 }
 
 absl::StatusOr<std::unique_ptr<ShardCache>> OpenCache(const Invocation& invocation,
-                                                      const CacheFlags& flags) {
+                                                      const CacheFlags& flags,
+                                                      std::shared_ptr<MemoryBudget> memory) {
   if (flags.directory.empty()) return UsageError("--cache is required");
   ShardCache::Options options;
   if (flags.form == "stored") options.form = CacheForm::kStored;
   if (flags.form == "both") options.form = CacheForm::kBoth;
   MUSTER_ASSIGN_OR_RETURN(options.keys, ToKeySource(invocation, flags.keys));
+  options.memory = std::move(memory);
   options.allow_network = flags.allow_network;
   MUSTER_ASSIGN_OR_RETURN(options.entry_mode, FileModeOf(flags));
   if (!flags.budget.empty()) {

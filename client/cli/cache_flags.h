@@ -33,8 +33,10 @@ void AddCacheFlags(CLI::App& command, CacheFlags& flags);
 // Of --cache-mode: permission bits of files.
 absl::StatusOr<uint32_t> FileModeOf(const CacheFlags& flags);
 
+// What decodes takes of `memory`.
 absl::StatusOr<std::unique_ptr<ShardCache>> OpenCache(const Invocation& invocation,
-                                                      const CacheFlags& flags);
+                                                      const CacheFlags& flags,
+                                                      std::shared_ptr<MemoryBudget> memory);
 
 }  // namespace muster
 

@@ -104,7 +104,8 @@ absl::Status RunPrefetch(Invocation& invocation, const PrefetchArguments& option
     MUSTER_ASSIGN_OR_RETURN(indices, ParseShardList(options.shards));
   }
   MUSTER_ASSIGN_OR_RETURN(const PullerOptions puller_options, ToPullerOptions(options.pull));
-  MUSTER_ASSIGN_OR_RETURN(const auto cache, OpenCache(invocation, options.cache));
+  MUSTER_ASSIGN_OR_RETURN(const auto cache,
+                          OpenCache(invocation, options.cache, puller_options.memory));
   MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect(kLongCallTimeout));
   MUSTER_ASSIGN_OR_RETURN(
       const std::vector<v1::Shard> shards,

@@ -1,6 +1,7 @@
 #include "client/cli/pull_flags.h"
 
 #include <CLI/CLI.hpp>
+#include <memory>
 
 #include "client/cli/values.h"
 #include "storage/base/status_macros.h"
@@ -25,8 +26,9 @@ void AddPullFlags(CLI::App& command, PullFlags& flags) {
           "its location reported as slow after three times; 0: none")
       ->capture_default_str();
   command
-      .add_option("--memory-budget", flags.memory_budget,
-                  "Bound on the buffers of pieces in flight; at least one piece")
+      .add_option(
+          "--memory-budget", flags.memory_budget,
+          "Bound on the buffers of pieces in flight and of what decodes them; at least one piece")
       ->capture_default_str();
 }
 
@@ -35,6 +37,7 @@ absl::StatusOr<PullerOptions> ToPullerOptions(const PullFlags& flags) {
   options.zone = flags.zone;
   options.connections = flags.connections;
   MUSTER_ASSIGN_OR_RETURN(options.memory_budget_bytes, ParseSize(flags.memory_budget));
+  options.memory = std::make_shared<MemoryBudget>(options.memory_budget_bytes);
   options.connections_per_host = flags.connections_per_host;
   MUSTER_ASSIGN_OR_RETURN(options.pace.min_bytes_per_second, ParseSize(flags.min_rate));
   if (!flags.max_rate.empty()) {

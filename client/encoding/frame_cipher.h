@@ -33,7 +33,7 @@ class FrameCipher {
   void SealFrame(size_t frame, absl::string_view bytes, absl::Span<char> out) const;
   void SealTable(absl::string_view bytes, absl::Span<char> out) const;
 
-  // The reverse; `sealed` includes the tag. False where a single bit is not what was sealed, in the
+  // The reverse; `sealed` includes the tag, and may begin at the same place. False where a single bit is not what was sealed, in the
   // place and under the name for which it was: what is in `out` is of no use then.
   bool OpenFrame(size_t frame, absl::string_view sealed, absl::Span<char> out) const;
   bool OpenTable(absl::string_view sealed, absl::Span<char> out) const;

@@ -94,23 +94,23 @@ absl::StatusOr<FrameDecoder> FrameDecoder::Open(const DecodeRequest& request, Re
   return decoder;
 }
 
-absl::Status FrameDecoder::Decode(size_t frame, absl::string_view stored,
+absl::Status FrameDecoder::Decode(size_t frame, absl::Span<char> stored,
                                   absl::Span<char> plain) const {
   if (static_cast<int64_t>(stored.size()) != table_.frames[frame].stored_bytes ||
       static_cast<int64_t>(plain.size()) != FrameLength(frame)) {
     return FrameCorrupt(shard_name_, frame, "it has another size");
   }
-  std::string opened;
+  absl::string_view opened(stored.data(), stored.size());
   if (cipher_ != nullptr) {
-    opened.resize(stored.size() - kSealTagBytes);
-    if (!cipher_->OpenFrame(frame, stored, absl::MakeSpan(opened))) {
+    const absl::string_view sealed = opened;
+    opened.remove_suffix(static_cast<size_t>(kSealTagBytes));
+    if (!cipher_->OpenFrame(frame, sealed, stored.first(opened.size()))) {
       return FrameCorrupt(shard_name_, frame,
                           "it was changed since it was encrypted, or belongs elsewhere");
     }
-    stored = opened;
   }
   const absl::Status status =
-      DecompressFrame(trailer_.encoding.codec, table_.runs, FrameOffset(frame), stored, plain);
+      DecompressFrame(trailer_.encoding.codec, table_.runs, FrameOffset(frame), opened, plain);
   return status.ok() ? status : FrameCorrupt(shard_name_, frame, status.message());
 }
 

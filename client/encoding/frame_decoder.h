@@ -53,10 +53,14 @@ class FrameDecoder {
   int64_t FrameOffset(size_t frame) const { return trailer_.FrameOffset(frame); }
   int64_t FrameLength(size_t frame) const { return trailer_.FrameLength(frame); }
 
-  // Fills `plain` with the frame's content, of which `stored` are the stored bytes. It is right once
-  // its MD5 is frame(i).plain_md5: a caller that decodes several frames compares them together.
-  // kDataLoss FRAME_CORRUPT.
-  absl::Status Decode(size_t frame, absl::string_view stored, absl::Span<char> plain) const;
+  // Fills `plain` with the frame's content, of which `stored` are the stored bytes; they are decrypted where they
+  // lie. It is right once its MD5 is frame(i).plain_md5: a caller that decodes several frames compares them
+  // together. kDataLoss FRAME_CORRUPT.
+  absl::Status Decode(size_t frame, absl::Span<char> stored, absl::Span<char> plain) const;
+  // What that takes on a thread beside both, and leaves there for the next time.
+  int64_t scratch_bytes() const {
+    return trailer_.encoding.codec == FrameCodec::kZstdGrouped ? trailer_.frame_bytes : 0;
+  }
 
  private:
   FrameDecoder(std::string shard_name, Trailer trailer)

@@ -78,6 +78,7 @@ class ModelLoad::Run {
         options_(std::move(options)),
         forward_(options_.stop, [this] { Cancel(); }),
         puller_(stores, clock, random, options_.puller),
+        stored_(options_.puller.memory_budget_bytes),
         thread_([this] { Main(); }) {}
   ~Run() { Cancel(); }
 
@@ -125,6 +126,8 @@ class ModelLoad::Run {
   std::stop_source stop_;
   const std::stop_callback<std::function<void()>> forward_;
   Puller puller_;
+  // Stored bytes of encoded shards that are being loaded.
+  MemoryBudget stored_;
 
   // Set by Plan, before planned_; not changed afterwards.
   std::string model_version_;
@@ -294,6 +297,9 @@ absl::Status ModelLoad::Run::Decode(const PullShard& shard, ShardMemorySink& sin
   MUSTER_ASSIGN_OR_RETURN(const CheckedShard checked, CheckedShard::Make(shard));
   MUSTER_RETURN_IF_ERROR(
       FrameDecoder::CheckPossible(checked.encoding(), checked.key_id(), options_.keys.get()));
+  // In turns, where not all fit; a shard that doesn't fit at all is alone.
+  MUSTER_ASSIGN_OR_RETURN(const MemoryBudget::Share share,
+                          stored_.Take(checked.size_bytes(), stop));
   const MemoryPullResult stored = puller_.PullToMemory(shard, checked.size_bytes(), stop, progress);
   Warn(stored.pull);
   MUSTER_RETURN_IF_ERROR(stored.pull.status);
@@ -303,7 +309,7 @@ absl::Status ModelLoad::Run::Decode(const PullShard& shard, ShardMemorySink& sin
   };
   MUSTER_ASSIGN_OR_RETURN(const ShardDecoder decoder,
                           ShardDecoder::Open(checked, read, options_.keys.get(), stop));
-  return decoder.Decode(sink, stop);
+  return decoder.Decode(sink, stop, &puller_.memory());
 }
 
 absl::StatusOr<ShardMemory> ModelLoad::Run::IntoCache(const PullShard& shard,

@@ -61,7 +61,8 @@ struct LoadOptions {
   // For encrypted shards that go into memory; the cache has its own. May be null.
   std::shared_ptr<KeySource> keys = nullptr;
   // Connections, zone, rate, and the bound on the buffers of pieces in flight. The destination does
-  // not count towards that; with a single location per shard, pieces are read right into it.
+  // not count towards that; with a single location per shard, pieces are read right into it. What decodes takes of the
+  // same; the stored bytes of encoded shards take as much again, or one shard's where that is more.
   PullerOptions puller = {};
   // Shards that are under way at once, at least 1.
   size_t shards_at_once = 4;

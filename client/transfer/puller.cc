@@ -102,6 +102,8 @@ class Puller::Engine {
   PullResult Pull(const CheckedShard& shard, PieceSink& sink, const std::stop_token& stop,
                   const PullProgress& progress, ReadGate* gate);
 
+  MemoryBudget& memory() { return *memory_; }
+
   // Brackets every call of the puller: the destructor stops and awaits it.
   void Enter(CallStop* call);
   void Leave(CallStop* call);
@@ -158,6 +160,8 @@ class Puller::Engine {
     std::optional<ShardPull::SecondRead> second = {};
     // Of a first read, where it is to be.
     std::string host = {};
+    // Taken of memory_.
+    int64_t memory_bytes = 0;
   };
 
   std::optional<Work> NextWork() MUSTER_REQUIRES(mutex_);
@@ -174,6 +178,7 @@ class Puller::Engine {
   Clock& clock_;
   Random& random_;
   const PullerOptions options_;
+  const std::shared_ptr<MemoryBudget> memory_;
   const size_t connections_;
   HashQueue hashes_;
   std::optional<RateLimit> limit_;
@@ -188,7 +193,8 @@ class Puller::Engine {
   CondVar ended_;
   std::list<Job*> jobs_ MUSTER_GUARDED_BY(mutex_);
   std::set<CallStop*> calls_ MUSTER_GUARDED_BY(mutex_);
-  int64_t memory_bytes_ MUSTER_GUARDED_BY(mutex_) = 0;
+  // Whether a step was not begun because others than steps have the memory: nobody announces that they gave it back.
+  bool lacks_memory_ MUSTER_GUARDED_BY(mutex_) = false;
   // Steps that have a connection; and the hosts of those that wait to have one again, with how many do.
   size_t reading_ MUSTER_GUARDED_BY(mutex_) = 0;
   std::map<std::string, size_t> reading_again_ MUSTER_GUARDED_BY(mutex_);
@@ -205,6 +211,9 @@ Puller::Engine::Engine(const ObjectStoreRegistry& stores, Clock& clock, Random& 
       clock_(clock),
       random_(random),
       options_(std::move(options)),
+      memory_(options_.memory != nullptr
+                  ? options_.memory
+                  : std::make_shared<MemoryBudget>(options_.memory_budget_bytes)),
       connections_(std::clamp<size_t>(options_.connections, 1, kMaxPullConnections)),
       pace_(clock_, options_.pace),
       hedge_budget_(options_.hedge.extra_bytes),
@@ -283,14 +292,17 @@ size_t Puller::Engine::ReadingAgain() const {
 // Of the first pull that has work left, unless its next piece has to wait for memory: a later one must
 // not take that away. Pieces that are read a second time go before those that weren't yet.
 std::optional<Puller::Engine::Work> Puller::Engine::NextFirstRead() {
+  lacks_memory_ = false;
   if (reading_ + ReadingAgain() >= connections_) return std::nullopt;
   for (Job* job : jobs_) {
     if (!job->HasWork()) continue;
-    const int64_t needed = job->pull.step_memory_bytes();
-    if (needed > options_.memory_budget_bytes - memory_bytes_) return std::nullopt;
     const std::string host =
         options_.connections_per_host == 0 ? "" : hosts_.HostOf(job->pull.NextUri(job->next_step));
-    if (hosts_.Room(host) > 0) return Work{job, job->next_step++, std::nullopt, host};
+    if (hosts_.Room(host) == 0) continue;
+    const int64_t needed = job->pull.step_memory_bytes();
+    lacks_memory_ = !memory_->TryTake(needed);
+    if (lacks_memory_) return std::nullopt;
+    return Work{job, job->next_step++, std::nullopt, host, needed};
   }
   return std::nullopt;
 }
@@ -300,11 +312,13 @@ std::optional<Puller::Engine::Work> Puller::Engine::NextSecondRead() {
   if (second_reads_ >= std::max<size_t>(1, connections_ / 4)) return std::nullopt;
   for (Job* job : jobs_) {
     if (!job->MayReadTwice()) continue;
-    if (job->pull.step_memory_bytes() > options_.memory_budget_bytes - memory_bytes_) continue;
+    const int64_t needed = job->pull.step_memory_bytes();
+    if (!memory_->TryTake(needed)) continue;
     if (auto second = job->pull.NextSecondRead(job->stop)) {
       const size_t step = second->step;
-      return Work{job, step, *std::move(second)};
+      return Work{job, step, *std::move(second), "", needed};
     }
+    memory_->GiveBack(needed);
   }
   return std::nullopt;
 }
@@ -317,7 +331,7 @@ std::optional<Puller::Engine::Work> Puller::Engine::NextWork() {
 void Puller::Engine::WaitForWork() {
   const bool may_get_slow =
       std::any_of(jobs_.begin(), jobs_.end(), [](const Job* job) { return job->MayReadTwice(); });
-  if (may_get_slow) {
+  if (may_get_slow || lacks_memory_) {
     work_.WaitFor(mutex_, kSlowLookInterval);
   } else {
     work_.Wait(mutex_);
@@ -327,7 +341,6 @@ void Puller::Engine::WaitForWork() {
 void Puller::Engine::WorkerLoop() {
   for (;;) {
     std::optional<Work> work;
-    int64_t memory = 0;
     std::optional<Connection> connection;
     {
       MutexLock lock(mutex_);
@@ -336,8 +349,6 @@ void Puller::Engine::WorkerLoop() {
         WaitForWork();
       }
       ++work->job->running;
-      memory = work->job->pull.step_memory_bytes();
-      memory_bytes_ += memory;
       connection.emplace(*this, /*extra=*/work->second.has_value());
       if (work->second.has_value()) {
         ++second_reads_;
@@ -347,8 +358,8 @@ void Puller::Engine::WorkerLoop() {
     }
     std::optional<PullFailure> failure = RunWork(*work, *connection);
     connection.reset();
+    memory_->GiveBack(work->memory_bytes);
     MutexLock lock(mutex_);
-    memory_bytes_ -= memory;
     if (work->second.has_value()) --second_reads_;
     Job& job = *work->job;
     --job.running;
@@ -387,7 +398,7 @@ std::optional<PullFailure> Puller::Engine::RunRead(const Work& work, absl::Span<
 
 std::optional<PullFailure> Puller::Engine::CheckMemory(const CheckedShard& shard,
                                                        int64_t step_bytes) {
-  const int64_t budget = options_.memory_budget_bytes;
+  const int64_t budget = memory_->size_bytes();
   if (step_bytes > budget) {
     return NodeFailure(absl::ResourceExhaustedError(
         absl::StrCat(shard.name(), ": a piece of ", step_bytes,
@@ -491,6 +502,8 @@ Puller::Puller(const ObjectStoreRegistry& stores, Clock& clock, Random& random,
     : engine_(std::make_unique<Engine>(stores, clock, random, std::move(options))) {}
 
 Puller::~Puller() = default;
+
+MemoryBudget& Puller::memory() { return engine_->memory(); }
 
 PullResult Puller::Pull(const PullShard& shard, PieceSink& sink, const std::stop_token& stop,
                         const PullProgress& progress) {

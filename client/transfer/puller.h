@@ -14,6 +14,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "client/cache/checked_shard.h"
+#include "client/cache/memory_budget.h"
 #include "client/cache/piece_sink.h"
 #include "client/cache/shard_cache.h"
 #include "client/transfer/pull_failure.h"
@@ -38,6 +39,8 @@ struct PullerOptions {
   // Bound on the buffers of all pieces in flight. Where connections × piece size would go beyond
   // it, fewer connections are used; a single piece must fit.
   int64_t memory_budget_bytes = int64_t{1} << 30;
+  // Where it is shared with what decodes; in place of memory_budget_bytes.
+  std::shared_ptr<MemoryBudget> memory = nullptr;
   // Reads at once from one host; 0: only `connections` bounds them.
   size_t connections_per_host = 0;
   // Bound on the bytes per second that all connections read together; 0: none.
@@ -127,6 +130,9 @@ class Puller {
   // (kResourceExhausted).
   MemoryPullResult PullToMemory(const PullShard& shard, int64_t max_bytes,
                                 const std::stop_token& stop, const PullProgress& progress);
+
+  // For whoever decodes what was pulled.
+  MemoryBudget& memory();
 
  private:
   class Engine;

@@ -159,10 +159,10 @@ class Benchmark {
 
   void DecodeAll(const FrameDecoder& decoder, const std::string& object) {
     for (size_t i = 0; i < decoder.frame_count(); ++i) {
+      std::string stored = object.substr(static_cast<size_t>(decoder.frame(i).offset),
+                                         static_cast<size_t>(decoder.frame(i).stored_bytes));
       Require(decoder.Decode(
-          i,
-          absl::string_view(object).substr(static_cast<size_t>(decoder.frame(i).offset),
-                                           static_cast<size_t>(decoder.frame(i).stored_bytes)),
+          i, absl::MakeSpan(stored),
           absl::MakeSpan(out_).subspan(static_cast<size_t>(decoder.FrameOffset(i)),
                                        static_cast<size_t>(decoder.FrameLength(i)))));
     }
@@ -191,7 +191,7 @@ class Benchmark {
       auto sink = MemorySink::Make(static_cast<int64_t>(content_.size()));
       Require(sink.status());
       const absl::Duration begin = SystemClock().Monotonic();
-      Require(decoder->Decode(**sink, {}));
+      Require(decoder->Decode(**sink, {}, nullptr));
       const double seconds = absl::ToDoubleSeconds(SystemClock().Monotonic() - begin);
       speeds.push_back(static_cast<double>(content_.size()) / seconds / 1e9);
     }

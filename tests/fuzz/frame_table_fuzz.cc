@@ -74,13 +74,9 @@ void Decode(const std::string& object) {
     // Of just the size, so that the sanitizer sees a byte beyond it.
     std::string plain(static_cast<size_t>(decoder->FrameLength(i)), '\0');
     plain.shrink_to_fit();
-    decoder
-        ->Decode(
-            i,
-            absl::string_view(object).substr(static_cast<size_t>(decoder->frame(i).offset),
-                                             static_cast<size_t>(decoder->frame(i).stored_bytes)),
-            absl::MakeSpan(plain))
-        .IgnoreError();
+    std::string stored = object.substr(static_cast<size_t>(decoder->frame(i).offset),
+                                       static_cast<size_t>(decoder->frame(i).stored_bytes));
+    decoder->Decode(i, absl::MakeSpan(stored), absl::MakeSpan(plain)).IgnoreError();
   }
 }
 

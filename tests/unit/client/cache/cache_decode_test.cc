@@ -23,17 +23,20 @@
 namespace muster {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::Contains;
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
 
 constexpr char kEncodingUsed[] = "zstd-grouped+aes-256-gcm";
+constexpr int64_t kSmallFrameBytes = 64 << 10;
 constexpr int64_t kContentBytes = 3 * kMiB + 101;
 
 std::string StoredObject(const std::string& content) {
   EncodeRequest request = RequestFor(kEncodingUsed, static_cast<int64_t>(content.size()));
-  request.frame_bytes = 64 << 10;
+  request.frame_bytes = kSmallFrameBytes;
   return EncodeAll(std::move(request), content);
 }
 
@@ -350,9 +353,40 @@ TEST_F(CacheDecodeTest, DecoderFillsTheMemoryOfASink) {
   const auto sink = MemorySink::Make(kContentBytes);
   MUSTER_ASSERT_OK(sink);
 
-  MUSTER_ASSERT_OK(decoder->Decode(**sink, {}));
+  MUSTER_ASSERT_OK(decoder->Decode(**sink, {}, nullptr));
 
   EXPECT_EQ(absl::string_view((*sink)->Take().get(), kContentBytes), content_);
+}
+
+TEST_F(CacheDecodeTest, DecodingKeepsWithinTheMemoryBudget) {
+  const auto keys = NewFixedKey(KeyOf(1));
+  const auto decoder = ShardDecoder::Open(
+      shard_,
+      [&](int64_t offset, absl::Span<char> out) {
+        object_.copy(out.data(), out.size(), static_cast<size_t>(offset));
+        return absl::OkStatus();
+      },
+      keys.get());
+  MUSTER_ASSERT_OK(decoder);
+  const auto sink = MemorySink::Make(kContentBytes);
+  MUSTER_ASSERT_OK(sink);
+  MemoryBudget small(1000);
+  EXPECT_THAT(decoder->Decode(**sink, {}, &small),
+              StatusIs(absl::StatusCode::kResourceExhausted,
+                       AllOf(HasSubstr("1000"), HasSubstr("--memory-budget"))));
+
+  // Room for one frame at a time, which somebody has.
+  MemoryBudget one(3 * kSmallFrameBytes + 100);
+  ASSERT_TRUE(one.TryTake(100));
+  std::stop_source stop;
+  stop.request_stop();
+  EXPECT_THAT(decoder->Decode(**sink, stop.get_token(), &one),
+              StatusIs(absl::StatusCode::kCancelled));
+  one.GiveBack(100);
+  MUSTER_ASSERT_OK(decoder->Decode(**sink, {}, &one));
+
+  EXPECT_EQ(absl::string_view((*sink)->Take().get(), kContentBytes), content_);
+  EXPECT_TRUE(one.TryTake(one.size_bytes()));
 }
 
 }  // namespace

@@ -92,10 +92,9 @@ absl::StatusOr<std::string> DecodeAll(const DecodeRequest& request, absl::string
   for (size_t i = 0; i < decoder.frame_count(); ++i) {
     const Frame& frame = decoder.frame(i);
     std::string plain(static_cast<size_t>(decoder.FrameLength(i)), '\0');
-    MUSTER_RETURN_IF_ERROR(decoder.Decode(
-        i,
-        object.substr(static_cast<size_t>(frame.offset), static_cast<size_t>(frame.stored_bytes)),
-        absl::MakeSpan(plain)));
+    std::string stored(
+        object.substr(static_cast<size_t>(frame.offset), static_cast<size_t>(frame.stored_bytes)));
+    MUSTER_RETURN_IF_ERROR(decoder.Decode(i, absl::MakeSpan(stored), absl::MakeSpan(plain)));
     if (Md5Of(plain) != frame.plain_md5) return FrameCorrupt(request.shard_name, i, "its MD5");
     content += plain;
   }
