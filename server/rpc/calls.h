@@ -8,6 +8,7 @@
 
 #include <functional>
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -17,7 +18,8 @@
 #include "server/registry/validation.h"
 #include "server/rpc/call_stats.h"
 #include "server/rpc/status_to_grpc.h"
-#include "server/rpc/store_readers.h"
+#include "server/rpc/waiting_reads.h"
+#include "server/rpc/work_pool.h"
 #include "storage/metadata/metadata_store.h"
 
 namespace muster {
@@ -33,7 +35,10 @@ struct ServiceContext {
   LiveTables& live;
   // For store readers only.
   MetadataStore& store;
-  StoreReaders& store_readers;
+  WorkPool& store_readers;
+  // Plans that nobody applies: apart from the reads, as one takes as long as a thousand of those.
+  WorkPool& planners;
+  WaitingReads& waiting_reads;
   CallStats& stats;
 };
 
@@ -60,7 +65,31 @@ class UnaryCall {
     reactor_->Finish(StatusToGrpc(status));
   }
 
+  // As the name of who called: a connection has one.
+  std::string peer() const { return context_->peer(); }
+
+  // Has `work`, which finishes the call, done by the pool; not if the caller has gone by then, by a
+  // cancel or a deadline that has passed. Finishes the call where the pool refuses it.
+  void Work(WorkPool& pool, std::function<void()> work) const {
+    const absl::Status status = pool.Submit(UnlessGone(std::move(work)));
+    if (!status.ok()) Finish(status);
+  }
+  // The same for work of which a caller has one at a time.
+  void WorkAlone(WorkPool& pool, std::function<void()> work) const {
+    const absl::Status status = pool.SubmitFor(peer(), UnlessGone(std::move(work)));
+    if (!status.ok()) Finish(status);
+  }
+
  private:
+  std::function<void()> UnlessGone(std::function<void()> work) const {
+    return [call = *this, work = std::move(work)] {
+      if (!call.context_->IsCancelled()) return work();
+      // A caller that leaves is not a failure.
+      call.services_.stats.End(call.call_, absl::OkStatus());
+      call.reactor_->Finish(grpc::Status(grpc::StatusCode::CANCELLED, "the caller has gone"));
+    };
+  }
+
   ServiceContext& services_;
   grpc::CallbackServerContext* context_;
   grpc::ServerUnaryReactor* reactor_;
@@ -105,25 +134,49 @@ grpc::ServerUnaryReactor* Mutate(ServiceContext& services, grpc::CallbackServerC
                 });
 }
 
+// Looks at the registry under the shared lock, and finishes the call with what `look` returned once
+// what it saw is durable. The answers that wait are bounded.
+template <typename Response>
+void Answer(ServiceContext& services, const UnaryCall& call, Response* response,
+            const std::function<absl::Status(const Registry&)>& look) {
+  if (const absl::Status entered = services.waiting_reads.Enter(); !entered.ok()) {
+    return call.Finish(entered);
+  }
+  struct Waiting {
+    // The errors of a read reveal the state, too, and wait as long as an answer.
+    absl::Status status;
+    size_t bytes = 0;
+  };
+  auto waiting = std::make_shared<Waiting>();
+  services.committer.Read(
+      [&](const Registry& registry) {
+        waiting->status = look(registry);
+        response->set_revision(registry.revision().value);
+        waiting->bytes = response->SpaceUsedLong();
+        const absl::Status kept = services.waiting_reads.Keep(waiting->bytes);
+        if (kept.ok()) return;
+        response->Clear();
+        waiting->status = kept;
+      },
+      [&services, call, waiting](Revision) {
+        services.waiting_reads.Leave(waiting->bytes);
+        call.Finish(waiting->status);
+      });
+}
+
 // A read of the registry: `read` runs under the shared lock and fills the response.
 template <typename Response>
 grpc::ServerUnaryReactor* Read(
     ServiceContext& services, grpc::CallbackServerContext* context, const char* method,
     Response* response, const std::function<absl::Status(const Registry&, Response&)>& read) {
-  UnaryCall call(services, context, method);
-  // The errors of a read reveal the state, too, and wait as long as an answer.
-  auto status = std::make_shared<absl::Status>();
-  services.committer.Read(
-      [&](const Registry& registry) {
-        *status = read(registry, *response);
-        response->set_revision(registry.revision().value);
-      },
-      [call, status](Revision) { call.Finish(*status); });
+  const UnaryCall call(services, context, method);
+  Answer(services, call, response,
+         [&](const Registry& registry) { return read(registry, *response); });
   return call.reactor();
 }
 
 // A read whose answer takes long to work out: `take` runs under the shared lock and returns what
-// the work needs; once what it saw is durable, a store reader runs `work`.
+// the work needs; once what it saw is durable, a planner runs `work`. One at a time for a caller.
 template <typename Task, typename Response>
 grpc::ServerUnaryReactor* ReadAndWork(
     ServiceContext& services, grpc::CallbackServerContext* context, const char* method,
@@ -137,12 +190,9 @@ grpc::ServerUnaryReactor* ReadAndWork(
         response->set_revision(registry.revision().value);
       },
       [&services, call, task, response, work = std::move(work)](Revision) {
-        absl::Status status = task->status();
-        if (status.ok()) {
-          status = services.store_readers.Submit(
-              [call, task, response, work] { call.Finish(work(**task, *response)); });
-        }
-        if (!status.ok()) call.Finish(status);
+        if (!task->ok()) return call.Finish(task->status());
+        call.WorkAlone(services.planners,
+                       [call, task, response, work] { call.Finish(work(**task, *response)); });
       });
   return call.reactor();
 }
@@ -159,19 +209,16 @@ grpc::ServerUnaryReactor* ReadStore(
   UnaryCall call(services, context, method);
   auto version = std::make_shared<absl::StatusOr<VersionUid>>(VersionUid(0));
   auto work = [&services, call, version, response, fetch = std::move(fetch)] {
-    auto status = std::make_shared<absl::Status>(fetch(services.store, **version, *response));
-    services.committer.Read(
-        [&](const Registry& registry) {
-          if (registry.catalogue().FindByUid(**version) == nullptr) *status = VersionDeleted();
-          response->set_revision(registry.revision().value);
-        },
-        [call, status](Revision) { call.Finish(*status); });
+    const absl::Status fetched = fetch(services.store, **version, *response);
+    Answer(services, call, response, [&](const Registry& registry) {
+      const bool there = registry.catalogue().FindByUid(**version) != nullptr;
+      return there ? fetched : VersionDeleted();
+    });
   };
   services.committer.Read([&](const Registry& registry) { *version = find(registry, *response); },
                           [&services, call, version, work = std::move(work)](Revision) {
-                            absl::Status status = version->status();
-                            if (status.ok()) status = services.store_readers.Submit(work);
-                            if (!status.ok()) call.Finish(status);
+                            if (!version->ok()) return call.Finish(version->status());
+                            call.Work(services.store_readers, work);
                           });
   return call.reactor();
 }

@@ -28,13 +28,10 @@ class EventServiceRpc final : public v1::EventService::CallbackService {
     services_.committer.Read(
         [&](const Registry& registry) { *list = OpenEventList(*request, registry); },
         [this, call, list, response](Revision) {
-          absl::Status status = list->status();
-          if (status.ok()) {
-            status = services_.store_readers.Submit([this, call, list, response] {
-              call.Finish(FetchEvents(services_.store, **std::move(list), *response));
-            });
-          }
-          if (!status.ok()) call.Finish(status);
+          if (!list->ok()) return call.Finish(list->status());
+          call.Work(services_.store_readers, [this, call, list, response] {
+            call.Finish(FetchEvents(services_.store, **std::move(list), *response));
+          });
         });
     return call.reactor();
   }

@@ -25,7 +25,7 @@ struct Supposed {
 // The plans of all assemblies that the nodes are members of; of the first 100.
 Supposed SupposeForNodes(const Registry& registry, std::vector<WhatIf> changes);
 
-// Makes the plans, and calls `add` for each. By a store reader: takes the shared lock once per
+// Makes the plans, and calls `add` for each. By a planner: takes the shared lock once per
 // assembly, for its input only.
 absl::Status MakePreviews(Committer& committer, const Supposed& supposed,
                           const std::function<void(muster::v1::PlanPreview)>& add);
@@ -56,12 +56,9 @@ grpc::ServerUnaryReactor* MutateOrPreview(
   };
   services.committer.Submit(
       Job{{*request}, [&services, call, response, work = std::move(work)](JobResult result) {
-            absl::Status status = result.status;
-            if (status.ok()) {
-              response->Swap(static_cast<Response*>(result.reply.get()));
-              status = services.store_readers.Submit(work);
-            }
-            if (!status.ok()) call.Finish(status);
+            if (!result.status.ok()) return call.Finish(result.status);
+            response->Swap(static_cast<Response*>(result.reply.get()));
+            call.WorkAlone(services.planners, work);
           }});
   return call.reactor();
 }

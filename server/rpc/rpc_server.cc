@@ -40,6 +40,8 @@ constexpr int kStreamsMax = 4'096;
 constexpr int kBlockingCallsMax = 8;
 constexpr size_t kStoreReaders = 2;
 constexpr size_t kStoreReadersQueueLimit = 1'024;
+constexpr size_t kPlanners = 1;
+constexpr size_t kPlannersQueueLimit = 64;
 constexpr const char* kServices[] = {"muster.v1.ModelService", "muster.v1.NodeService",
                                      "muster.v1.AssemblyService", "muster.v1.EventService"};
 
@@ -49,8 +51,10 @@ class GrpcServer final : public RpcServer {
              LiveTables& live, MetadataStore& store, CallStats& stats)
       : clock_(clock),
         hub_(clock, feed, options.watches),
-        store_readers_(kStoreReaders, kStoreReadersQueueLimit),
-        context_{committer, feed, live, store, store_readers_, stats},
+        store_readers_("reads of the store", kStoreReaders, kStoreReadersQueueLimit),
+        planners_("plans that are only shown", kPlanners, kPlannersQueueLimit),
+        waiting_reads_({}),
+        context_{committer, feed, live, store, store_readers_, planners_, waiting_reads_, stats},
         models_(NewModelService(context_)),
         nodes_(NewNodeService(context_)),
         assemblies_(NewAssemblyService(context_, hub_)),
@@ -141,7 +145,9 @@ class GrpcServer final : public RpcServer {
 
   Clock& clock_;
   WatchHub hub_;
-  StoreReaders store_readers_;
+  WorkPool store_readers_;
+  WorkPool planners_;
+  WaitingReads waiting_reads_;
   ServiceContext context_;
   std::unique_ptr<grpc::Service> models_;
   std::unique_ptr<grpc::Service> nodes_;

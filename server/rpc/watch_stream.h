@@ -151,6 +151,7 @@ class WatchStream final
       auto self = this->shared_from_this();
       begun = services_.store_readers
                   .Submit([self] {
+                    if (self->HasFinished()) return self->hub_.EndLogRead();
                     absl::StatusOr<LogPart> part =
                         ReadLog(self->services_.store, self->cursor_->reader().log_span());
                     self->hub_.EndLogRead();
@@ -175,6 +176,11 @@ class WatchStream final
       again_ = false;
     }
     if (more) hub_.Schedule(this);
+  }
+
+  bool HasFinished() {
+    MutexLock lock(mutex_);
+    return finished_;
   }
 
   void FinishOnce(const absl::Status& status) {
