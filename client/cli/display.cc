@@ -13,7 +13,7 @@
 namespace muster {
 namespace {
 
-// Of a claim in a table; `muster status --json` has all of it.
+// Of a claim in a table; `muster status --json` has what the server tells of it.
 constexpr size_t kMaxClaimBytes = 32;
 
 std::string OrDash(const std::string& text) { return text.empty() ? "-" : text; }

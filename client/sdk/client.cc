@@ -209,6 +209,12 @@ absl::StatusOr<v1::GetAssemblyResponse> Client::GetAssembly(const v1::GetAssembl
                                        options);
 }
 
+absl::StatusOr<v1::ListAssemblyMembersResponse> Client::ListAssemblyMembers(
+    const v1::ListAssemblyMembersRequest& request, const CallOptions& options) {
+  return Call<v1::ListAssemblyMembersResponse>(
+      *channel_, "/muster.v1.AssemblyService/ListAssemblyMembers", request, options);
+}
+
 absl::StatusOr<v1::ListAssembliesResponse> Client::ListAssemblies(
     const v1::ListAssembliesRequest& request, const CallOptions& options) {
   return Call<v1::ListAssembliesResponse>(*channel_, "/muster.v1.AssemblyService/ListAssemblies",

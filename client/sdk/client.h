@@ -105,6 +105,8 @@ class Client {
                                                           const CallOptions& options = {});
   absl::StatusOr<v1::GetAssemblyResponse> GetAssembly(const v1::GetAssemblyRequest& request,
                                                       const CallOptions& options = {});
+  absl::StatusOr<v1::ListAssemblyMembersResponse> ListAssemblyMembers(
+      const v1::ListAssemblyMembersRequest& request, const CallOptions& options = {});
   absl::StatusOr<v1::ListAssembliesResponse> ListAssemblies(
       const v1::ListAssembliesRequest& request, const CallOptions& options = {});
   absl::StatusOr<v1::DeleteAssemblyResponse> DeleteAssembly(

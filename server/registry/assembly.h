@@ -148,6 +148,9 @@ class Assembly {
   // Everything but `uid` and `revision`, which the table knows.
   muster::v1::Assembly Describe() const;
   muster::v1::AssemblyMember DescribeMember(const std::string& node, const Member& member) const;
+  // The same, with the first `claim_max` shards or ranks of its claim.
+  muster::v1::AssemblyMember DescribeMember(const std::string& node, const Member& member,
+                                            int claim_max) const;
 
   // The rows of one member.
   muster::store::AssignmentRow AssignmentRowOf(const Member& member) const;

@@ -1,5 +1,7 @@
 // What callers are shown of an assembly.
 
+#include <algorithm>
+#include <limits>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -161,9 +163,21 @@ v1::Assembly Assembly::Describe() const {
 }
 
 v1::AssemblyMember Assembly::DescribeMember(const std::string& node, const Member& member) const {
+  return DescribeMember(node, member, std::numeric_limits<int>::max());
+}
+
+v1::AssemblyMember Assembly::DescribeMember(const std::string& node, const Member& member,
+                                            int claim_max) const {
   v1::AssemblyMember out;
   out.set_node(node);
-  *out.mutable_claim() = member.claim;
+  const v1::Claim& claim = member.claim;
+  out.mutable_claim()->set_kind(claim.kind());
+  const int shards = std::min(claim.shards_size(), claim_max);
+  out.mutable_claim()->mutable_shards()->Add(claim.shards().begin(),
+                                             claim.shards().begin() + shards);
+  const int ranks = std::min(claim.ranks_size(), claim_max);
+  out.mutable_claim()->mutable_ranks()->Add(claim.ranks().begin(), claim.ranks().begin() + ranks);
+  out.set_claim_cut(shards < claim.shards_size() || ranks < claim.ranks_size());
   out.set_live(member.live);
   out.set_draining(member.draining);
   out.set_shards_assigned(member.required());

@@ -142,11 +142,32 @@ class AssemblyServiceRpc final : public CallbackService {
           for (const auto& [node, member] : assembly->members()) {
             if (out.members_size() == kMaxMembersShown) break;
             v1::AssemblyMember* item = out.add_members();
-            *item = assembly->DescribeMember(node, member);
+            *item = assembly->DescribeMember(node, member, kMaxClaimShown);
             item->set_fetching_bytes(registry.leases().ProgressOf(member.node, assembly->name()));
           }
           ShowOrigins(registry, *assembly, out);
           return absl::OkStatus();
+        });
+  }
+
+  ServerUnaryReactor* ListAssemblyMembers(CallbackServerContext* context,
+                                          const v1::ListAssemblyMembersRequest* request,
+                                          v1::ListAssemblyMembersResponse* response) override {
+    return Read<v1::ListAssemblyMembersResponse>(
+        services_, context, "ListAssemblyMembers", response,
+        [request](const Registry& registry, v1::ListAssemblyMembersResponse& out) -> absl::Status {
+          MUSTER_ASSIGN_OR_RETURN(const Assembly* assembly,
+                                  registry.assemblies().Find(request->name()));
+          return FillPage(assembly->members(),
+                          absl::StrCat("ListAssemblyMembers ", assembly->uid().value),
+                          registry.revision(), *request, out,
+                          [&](const std::string& node, const Assembly::Member& member) {
+                            v1::AssemblyMember* item = out.add_members();
+                            *item = assembly->DescribeMember(node, member);
+                            item->set_fetching_bytes(
+                                registry.leases().ProgressOf(member.node, assembly->name()));
+                            return item->ByteSizeLong();
+                          });
         });
   }
 

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <string>
+#include <type_traits>
 
 #include "absl/status/status.h"
 #include "server/registry/paging.h"
@@ -13,7 +14,7 @@
 
 namespace muster {
 
-// Walks `items`, a map by name, from the token on and calls `add(item)`, which returns the bytes
+// Walks `items`, a map by name, from the token on and calls `add(item)`, or `add(name, item)` for a map of values, which returns the bytes
 // that it added to the response or 0 where a filter leaves the item out. Sets the token where the
 // page is full. A step is bounded: it looks at no more than ten pages' worth of items that the
 // filter leaves out.
@@ -32,7 +33,12 @@ absl::Status FillPage(const Map& items, const std::string& list, Revision presen
       response.set_next_page_token(MakePageToken(list, PageStart{last, start.first_revision}));
       break;
     }
-    const size_t added = add(*item->second);
+    size_t added = 0;
+    if constexpr (std::is_invocable_v<Add, decltype(item->first), decltype(item->second)>) {
+      added = add(item->first, item->second);
+    } else {
+      added = add(*item->second);
+    }
     ++seen;
     if (added > 0) ++taken;
     bytes += added;

@@ -86,6 +86,8 @@ inline constexpr int kMaxFailureMessageBytes = 1'024;
 inline constexpr int kMaxReasons = 16;
 inline constexpr int kMaxReasonShards = 1'000;
 inline constexpr int kMaxMembersShown = 1'000;
+// Of each of those, so that they fit into a message together.
+inline constexpr int kMaxClaimShown = 500;
 
 // Events. One names at most this many shards, and counts all.
 inline constexpr int kMaxEventShards = 1'000;

@@ -152,3 +152,28 @@ def test_calls_go_on_while_nobody_reads_the_log(tmp_path):
         server.kill()
         server.wait()
         os.close(reader)
+
+
+def test_members_with_large_claims_are_shown_in_pages(cluster):
+    """40 claims of 50,000 shards are 6 MB; a message has 4 MiB."""
+    api, shards, nodes = cluster.api(), 50_000, 40
+    publish(api, shards)
+    api.assemblies.CreateAssembly(
+        assembly=assembly_pb2.Assembly(
+            name=ASSEMBLY, model_version=VERSION, policy=assembly_pb2.Assembly.DECLARED, min_nodes=10_000
+        )
+    )
+    claim = assembly_pb2.Claim(kind=assembly_pb2.Claim.SHARDS, shards=range(shards))
+    for number in range(nodes):
+        node = f"nodes/n{number:02}"
+        api.assemblies.JoinAssembly(name=ASSEMBLY, node=node, epoch=register(api, node), claim=claim)
+
+    shown = api.assemblies.GetAssembly(name=ASSEMBLY)
+    listed = api.paged(api.assemblies.ListAssemblyMembers, "members", name=ASSEMBLY)
+
+    assert shown.ByteSize() < 2 * MIB
+    assert [member.node for member in shown.members] == [f"nodes/n{number:02}" for number in range(nodes)]
+    assert all(member.claim_cut and list(member.claim.shards) == list(range(500)) for member in shown.members)
+    assert [member.node for member in listed] == [member.node for member in shown.members]
+    assert all(not member.claim_cut and member.claim == claim for member in listed)
+    restart(cluster)
