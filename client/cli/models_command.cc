@@ -209,9 +209,12 @@ absl::Status DeleteLeftObjects(Invocation& invocation, Client& client, const std
   return absl::OkStatus();
 }
 
-absl::Status DeleteRows(const Invocation& invocation, Client& client, const std::string& name) {
+// Of that very version: not of one that was made again under its name since it was looked at.
+absl::Status DeleteRows(const Invocation& invocation, Client& client,
+                        const v1::ModelVersion& version) {
   v1::DeleteModelVersionRequest request;
-  request.set_name(name);
+  request.set_name(version.name());
+  request.set_uid(version.uid());
   return client.DeleteModelVersion(request, invocation.Call()).status();
 }
 
@@ -226,7 +229,7 @@ absl::Status DeleteVersion(Invocation& invocation, const ModelsArguments& option
   MUSTER_RETURN_IF_ERROR(response.status());
   const v1::ModelVersion& version = response->model_version();
   if (!options.with_objects) {
-    MUSTER_RETURN_IF_ERROR(DeleteRows(invocation, *client, name));
+    MUSTER_RETURN_IF_ERROR(DeleteRows(invocation, *client, version));
     PrintDeleted(invocation, name, 0);
     if (!DestinationOf(version).empty()) {
       invocation.Note(
@@ -238,7 +241,7 @@ absl::Status DeleteVersion(Invocation& invocation, const ModelsArguments& option
   }
   MUSTER_ASSIGN_OR_RETURN(const std::vector<std::string> uris,
                           OwnObjects(invocation, *client, version));
-  MUSTER_RETURN_IF_ERROR(DeleteRows(invocation, *client, name));
+  MUSTER_RETURN_IF_ERROR(DeleteRows(invocation, *client, version));
   MUSTER_RETURN_IF_ERROR(DeleteObjects(invocation.stores(), version, uris));
   PrintDeleted(invocation, name, uris.size());
   return absl::OkStatus();
@@ -312,7 +315,7 @@ absl::Status CollectGarbage(Invocation& invocation, const ModelsArguments& optio
     for (const v1::ModelVersion& draft : drafts) {
       MUSTER_ASSIGN_OR_RETURN(const std::vector<std::string> uris,
                               OwnObjects(invocation, *client, draft));
-      MUSTER_RETURN_IF_ERROR(DeleteRows(invocation, *client, draft.name()));
+      MUSTER_RETURN_IF_ERROR(DeleteRows(invocation, *client, draft));
       MUSTER_RETURN_IF_ERROR(DeleteObjects(invocation.stores(), draft, uris));
     }
     for (const Orphan& orphan : orphans) {

@@ -176,6 +176,8 @@ absl::Status Publication::DeleteOldDraft() {
   if (found->model_version().state() != v1::ModelVersion::DRAFT) return absl::OkStatus();
   v1::DeleteModelVersionRequest request;
   request.set_name(options_.model_version);
+  // Of the draft that was found, whose objects go next; not of one that somebody has begun since.
+  request.set_uid(found->model_version().uid());
   MUSTER_RETURN_IF_ERROR(
       client_.DeleteModelVersion(request, Call(options_.first_call_timeout)).status());
   // A killed publisher may have written objects that it never registered, so the folder is listed.
@@ -528,10 +530,13 @@ absl::StatusOr<PublishSummary> Publication::Settle(const absl::Status& status) {
 absl::Status Publication::DeleteDraft() {
   v1::DeleteModelVersionRequest request;
   request.set_name(options_.model_version);
+  if (!model_version_.uid().empty()) request.set_uid(model_version_.uid());
   CallOptions call;
   call.timeout = kCleanUpTimeout;
   const absl::Status deleted = client_.DeleteModelVersion(request, call).status();
-  return absl::IsNotFound(deleted) ? absl::OkStatus() : deleted;
+  // Somebody else's draft under the name: this one is gone.
+  const bool gone = absl::IsNotFound(deleted) || ReasonOf(deleted) == reasons::kUidDiffers;
+  return gone ? absl::OkStatus() : deleted;
 }
 
 absl::Status Publication::TakeBack(const absl::Status& status) {

@@ -122,10 +122,14 @@ Assembly* AssemblyTable::FindByUid(AssemblyUid uid) const {
   return found == by_uid_.end() ? nullptr : found->second;
 }
 
+std::string AssemblyTable::UidText(const Assembly& assembly) const {
+  return absl::StrCat(uid_prefix_, "-", assembly.row().uid());
+}
+
 v1::Assembly AssemblyTable::Describe(const Assembly& assembly) const {
   v1::Assembly out = assembly.Describe();
   if (assembly.row().uid() != 0) {
-    out.set_uid(absl::StrCat(uid_prefix_, "-", assembly.row().uid()));
+    out.set_uid(UidText(assembly));
   }
   out.set_revision(assembly.shown_revision.value);
   return out;
@@ -337,6 +341,7 @@ void AssemblyTable::DeleteMemberRows(const Assembly& assembly, NodeUid node,
 
 absl::Status AssemblyTable::Leave(const v1::LeaveAssemblyRequest& request, Transaction& tx) {
   MUSTER_ASSIGN_OR_RETURN(Assembly * assembly, FindMutable(request.name()));
+  MUSTER_RETURN_IF_ERROR(CheckUid(request, UidText(*assembly)));
   MUSTER_RETURN_IF_ERROR(ParseNodeName(request.node()).status());
   const Assembly::Member* member = assembly->FindMember(request.node());
   if (member == nullptr) return absl::OkStatus();
@@ -353,6 +358,7 @@ absl::Status AssemblyTable::Leave(const v1::LeaveAssemblyRequest& request, Trans
 
 absl::Status AssemblyTable::Delete(const v1::DeleteAssemblyRequest& request, Transaction& tx) {
   MUSTER_ASSIGN_OR_RETURN(Assembly * assembly, FindMutable(request.name()));
+  MUSTER_RETURN_IF_ERROR(CheckUid(request, UidText(*assembly)));
   if (request.validate_only()) return absl::OkStatus();
   tx.MarkChanged();
   const AssemblyUid uid = assembly->uid();

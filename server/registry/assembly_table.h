@@ -93,6 +93,8 @@ class AssemblyTable {
 
  private:
   absl::StatusOr<Assembly*> FindMutable(absl::string_view name);
+  // As clients know it.
+  std::string UidText(const Assembly& assembly) const;
   Assembly* FindMemberOf(AssemblyUid assembly, NodeUid node, std::string* name) const;
   // A plan whose first members are the assembly's already.
   struct ArrivingPlan {

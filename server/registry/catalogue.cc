@@ -505,6 +505,7 @@ absl::Status Catalogue::Commit(const v1::CommitModelVersionRequest& request, Tra
 
 absl::Status Catalogue::Delete(const v1::DeleteModelVersionRequest& request, Transaction& tx) {
   MUSTER_ASSIGN_OR_RETURN(Version * version, FindMutable(request.name()));
+  MUSTER_RETURN_IF_ERROR(CheckUid(request, UidText(*version)));
   if (!version->assemblies.empty()) {
     const std::string list = absl::StrJoin(version->assemblies, ",");
     return MakeError(
@@ -587,11 +588,15 @@ absl::Status Catalogue::Note(const NoteLocations& command, const std::string& no
   return absl::OkStatus();
 }
 
+std::string Catalogue::UidText(const Version& version) const {
+  return absl::StrCat(uid_prefix_, "-", version.row.uid());
+}
+
 v1::ModelVersion Catalogue::Describe(const Version& version) const {
   const store::VersionRow& row = version.row;
   v1::ModelVersion out;
   out.set_name(row.name());
-  if (row.uid() != 0) out.set_uid(absl::StrCat(uid_prefix_, "-", row.uid()));
+  if (row.uid() != 0) out.set_uid(UidText(version));
   out.set_state(row.state());
   out.set_shard_count(row.shard_count());
   out.set_tensor_count(row.tensor_count());

@@ -104,6 +104,8 @@ class Catalogue {
                        int64_t now_us, std::vector<NoteLocations::Finding>& findings) const;
   absl::Status Note(const NoteLocations& command, const std::string& node_name, Transaction& tx);
 
+  // Its uid as clients know it.
+  std::string UidText(const Version& version) const;
   muster::v1::ModelVersion Describe(const Version& version) const;
   // The shard must exist.
   muster::v1::Shard DescribeShard(const Version& version, uint32_t index) const;

@@ -239,11 +239,15 @@ Node* NodeTable::FindByUid(NodeUid uid) const {
   return found == by_uid_.end() ? nullptr : found->second;
 }
 
+std::string NodeTable::UidText(const Node& node) const {
+  return absl::StrCat(uid_prefix_, "-", node.row.uid());
+}
+
 v1::Node NodeTable::Describe(const Node& node) const {
   const store::NodeRow& row = node.row;
   v1::Node out;
   out.set_name(row.name());
-  out.set_uid(absl::StrCat(uid_prefix_, "-", row.uid()));
+  out.set_uid(UidText(node));
   out.set_address(row.address());
   out.set_zone(row.zone());
   *out.mutable_labels() = row.labels();

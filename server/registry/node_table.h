@@ -68,6 +68,8 @@ class NodeTable {
   Node* FindByUid(NodeUid uid) const;
   const std::map<std::string, std::unique_ptr<Node>>& by_name() const { return by_name_; }
 
+  // Its uid as clients know it.
+  std::string UidText(const Node& node) const;
   muster::v1::Node Describe(const Node& node) const;
   // What Register would make of a request, as far as it is known before: no uid, epoch, or time.
   muster::v1::Node Preview(const muster::v1::RegisterNodeRequest& request) const;

@@ -261,6 +261,7 @@ absl::Status Registry::RegisterNode(const v1::RegisterNodeRequest& request, Tran
 absl::Status Registry::DeregisterNode(const v1::DeregisterNodeRequest& request, Transaction& tx) {
   const auto epoch = request.has_epoch() ? std::optional<uint64_t>(request.epoch()) : std::nullopt;
   MUSTER_ASSIGN_OR_RETURN(Node * node, nodes_.Find(request.name(), epoch));
+  MUSTER_RETURN_IF_ERROR(CheckUid(request, nodes_.UidText(*node)));
   if (request.validate_only()) return absl::OkStatus();
   assemblies_.NodeRemoved(*node, tx);
   nodes_.Erase(*node, tx);
@@ -272,6 +273,7 @@ absl::Status Registry::DrainNode(const v1::DrainNodeRequest& request, Transactio
   MUSTER_RETURN_IF_ERROR(CheckDrain(request));
   const auto epoch = request.has_epoch() ? std::optional<uint64_t>(request.epoch()) : std::nullopt;
   MUSTER_ASSIGN_OR_RETURN(Node * node, nodes_.Find(request.name(), epoch));
+  MUSTER_RETURN_IF_ERROR(CheckUid(request, nodes_.UidText(*node)));
   if (request.validate_only()) {
     *reply.mutable_node() = DescribeNode(*node);
     return absl::OkStatus();

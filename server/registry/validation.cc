@@ -164,6 +164,17 @@ absl::Status CheckText(absl::string_view field, absl::string_view text, size_t m
   return absl::OkStatus();
 }
 
+absl::Status CheckUid(absl::string_view name, absl::string_view wanted, absl::string_view present) {
+  if (wanted == present) return absl::OkStatus();
+  MUSTER_RETURN_IF_ERROR(CheckText("uid", wanted, kMaxShortTextBytes));
+  return MakeError(absl::StatusCode::kFailedPrecondition, reasons::kUidDiffers,
+                   absl::StrCat(name, " has the uid ", present, ", and the call is for ", wanted,
+                                ": it was made again under its name; look at it before you go on"),
+                   {{"name", std::string(name)},
+                    {"uid", std::string(wanted)},
+                    {"present_uid", std::string(present)}});
+}
+
 absl::Status InvalidField(absl::string_view field, absl::string_view value,
                           absl::string_view rule) {
   const std::string shown = absl::CHexEscape(value.substr(0, 200));

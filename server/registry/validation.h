@@ -27,6 +27,15 @@ absl::Status CheckText(absl::string_view field, absl::string_view text, size_t m
 absl::Status CheckItemCount(absl::string_view field, size_t count);
 
 absl::Status CheckRequestId(absl::string_view request_id);
+
+// FAILED_PRECONDITION UID_DIFFERS: the caller knows `name` under another uid than its present one.
+absl::Status CheckUid(absl::string_view name, absl::string_view wanted, absl::string_view present);
+// The same for a request that may name a uid.
+template <typename Request>
+absl::Status CheckUid(const Request& request, absl::string_view present) {
+  return request.has_uid() ? CheckUid(request.name(), request.uid(), present) : absl::OkStatus();
+}
+
 absl::Status CheckModelVersion(const muster::v1::ModelVersion& version);
 
 // `shard_count` is what the model version announced. Checks the piece list against size and root

@@ -17,6 +17,7 @@ inline constexpr char kRevisionCompacted[] = "REVISION_COMPACTED";
 inline constexpr char kTooManyItems[] = "TOO_MANY_ITEMS";
 inline constexpr char kTooManyRequestIds[] = "TOO_MANY_REQUEST_IDS";
 inline constexpr char kTooManyWatches[] = "TOO_MANY_WATCHES";
+inline constexpr char kUidDiffers[] = "UID_DIFFERS";
 inline constexpr char kUsage[] = "USAGE";
 
 // The server, and the way to it.
