@@ -2,6 +2,7 @@
 #include <map>
 #include <memory>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "client/cli/commands.h"
@@ -21,18 +22,35 @@ struct NodesArguments {
   std::string zone;
   bool has_zone = false;
   bool dry_run = false;
+  // Of a listing.
+  std::string state;
+  std::vector<std::string> labels;
 };
 
-absl::Status ListNodes(Invocation& invocation, const NodesArguments&) {
+absl::Status ListNodes(Invocation& invocation, const NodesArguments& options) {
+  v1::ListNodesRequest filter;
+  if (!options.state.empty()) {
+    v1::Node::State state = v1::Node::STATE_UNSPECIFIED;
+    if (!v1::Node::State_Parse(absl::AsciiStrToUpper(options.state), &state) ||
+        state == v1::Node::STATE_UNSPECIFIED) {
+      return UsageError(absl::StrCat("--state ", options.state, ": expected LIVE or LOST"));
+    }
+    filter.set_state(state);
+  }
+  if (options.has_zone) filter.set_zone(options.zone);
+  MUSTER_ASSIGN_OR_RETURN(const auto labels, ParseLabels(options.labels));
+  filter.mutable_labels()->insert(labels.begin(), labels.end());
   MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect());
   MUSTER_ASSIGN_OR_RETURN(const std::vector<v1::Node> nodes,
-                          ListAllNodes(*client, invocation.Call()));
+                          ListAllNodes(*client, filter, invocation.Call()));
+  const bool filtered = filter.ByteSizeLong() > 0;
   if (invocation.json()) {
     v1::ListNodesResponse all;
     all.mutable_nodes()->Add(nodes.begin(), nodes.end());
     invocation.PrintJson(all);
   } else if (nodes.empty()) {
-    invocation.PrintLine("no nodes; `muster agent` registers one");
+    invocation.PrintLine(filtered ? "no such nodes; `muster nodes` lists all"
+                                  : "no nodes; `muster agent` registers one");
   } else {
     invocation.Print(NodesTable(nodes, invocation.clock().Now()));
   }
@@ -105,11 +123,25 @@ absl::Status ResumeMoves(Invocation& invocation, const NodesArguments& options) 
   return absl::OkStatus();
 }
 
+// Returns the option of the zone, which may be "".
+const CLI::Option* AddListFlags(CLI::App& command, NodesArguments& options) {
+  command.add_option("--state", options.state, "Only nodes in this state: live or lost");
+  command
+      .add_option("--label", options.labels,
+                  "Only nodes with these labels: key=value, several as a comma list or by "
+                  "repeating it")
+      ->delimiter(',')
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  return command.add_option("--zone", options.zone,
+                            "Only nodes of this zone; \"\" is that of the nodes without one");
+}
+
 }  // namespace
 
 void AddNodesCommand(CLI::App& app, Command& chosen) {
   CLI::App* const nodes =
-      app.add_subcommand("nodes", "ListNodes, show, drain and deregister nodes");
+      app.add_subcommand("nodes", "List, show, drain and deregister nodes");
   auto options = std::make_shared<NodesArguments>();
   const auto choose = [options, &chosen](auto run) {
     return [options, &chosen, run] {
@@ -117,11 +149,16 @@ void AddNodesCommand(CLI::App& app, Command& chosen) {
     };
   };
   nodes->require_subcommand(0, 1);
-  nodes->callback([nodes, choose] {
-    if (nodes->get_subcommands().empty()) choose(ListNodes)();
-  });
-  nodes->add_subcommand("list", "ListNodes nodes (the default)")->callback(choose(ListNodes));
-  CLI::App* const show = nodes->add_subcommand("show", "ShowNode one node");
+  CLI::App* const list = nodes->add_subcommand("list", "List nodes (the default)");
+  for (CLI::App* const command : {nodes, list}) {
+    const CLI::Option* const zone = AddListFlags(*command, *options);
+    command->callback([nodes, command, options, zone, choose] {
+      if (command == nodes && !nodes->get_subcommands().empty()) return;
+      options->has_zone = !zone->empty();
+      choose(ListNodes)();
+    });
+  }
+  CLI::App* const show = nodes->add_subcommand("show", "Show one node");
   CLI::App* const deregister =
       nodes->add_subcommand("deregister", "Remove a node with its memberships and reports");
   for (CLI::App* const command : {show, deregister}) {
@@ -151,6 +188,7 @@ void AddNodesCommand(CLI::App& app, Command& chosen) {
       "A running agent registers its node again when it learns that the node was removed.\n\n"
       "Examples:\n"
       "  muster nodes\n"
+      "  muster nodes --state LOST --zone z1\n"
       "  muster nodes show n1 --json\n"
       "  muster nodes drain n1 --wait\n"
       "  muster nodes resume-moves --zone rack7 --dry-run\n"

@@ -105,9 +105,15 @@ absl::StatusOr<std::vector<v1::ModelVersion>> ListAllModelVersions(Client& clien
 }
 
 absl::StatusOr<std::vector<v1::Node>> ListAllNodes(Client& client, const CallOptions& options) {
+  return ListAllNodes(client, v1::ListNodesRequest(), options);
+}
+
+absl::StatusOr<std::vector<v1::Node>> ListAllNodes(Client& client,
+                                                   const v1::ListNodesRequest& filter,
+                                                   const CallOptions& options) {
   std::vector<v1::Node> nodes;
   MUSTER_RETURN_IF_ERROR(ForEach(
-      v1::ListNodesRequest(), [&](const auto& page) { return client.ListNodes(page, options); },
+      filter, [&](const auto& page) { return client.ListNodes(page, options); },
       [](const auto& page) -> const auto& { return page.nodes(); }, AppendTo(nodes)));
   return nodes;
 }

@@ -47,6 +47,10 @@ absl::StatusOr<std::vector<v1::ModelVersion>> ListAllModelVersions(Client& clien
                                                                    absl::string_view model,
                                                                    const CallOptions& options = {});
 absl::StatusOr<std::vector<v1::Node>> ListAllNodes(Client& client, const CallOptions& options = {});
+// `filter` says which nodes; its page fields are set here.
+absl::StatusOr<std::vector<v1::Node>> ListAllNodes(Client& client,
+                                                   const v1::ListNodesRequest& filter,
+                                                   const CallOptions& options = {});
 // "" means of all model versions.
 absl::StatusOr<std::vector<v1::Assembly>> ListAllAssemblies(Client& client,
                                                             absl::string_view model_version,

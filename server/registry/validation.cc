@@ -331,6 +331,14 @@ absl::Status CheckDrain(const v1::DrainNodeRequest& request) {
   return CheckDuration("deadline", request.deadline(), kMinDrainUs, kMaxDrainUs);
 }
 
+absl::Status CheckNodeList(const v1::ListNodesRequest& request) {
+  if (!v1::Node::State_IsValid(request.state())) {
+    return InvalidField("state", absl::StrCat(request.state()), "LIVE or LOST");
+  }
+  MUSTER_RETURN_IF_ERROR(CheckText("zone", request.zone(), kMaxShortTextBytes));
+  return CheckLabels("labels", request.labels());
+}
+
 absl::Status CheckAssembly(const v1::Assembly& assembly) {
   MUSTER_RETURN_IF_ERROR(ParseAssemblyName(assembly.name()).status());
   MUSTER_RETURN_IF_ERROR(ParseModelVersionName(assembly.model_version()).status());

@@ -49,6 +49,8 @@ absl::Status CheckCompanion(const muster::v1::Companion& companion);
 absl::Status CheckLocation(const muster::v1::Location& location);
 absl::Status CheckRegistration(const muster::v1::RegisterNodeRequest& request);
 absl::Status CheckDrain(const muster::v1::DrainNodeRequest& request);
+// Its filter.
+absl::Status CheckNodeList(const muster::v1::ListNodesRequest& request);
 absl::Status CheckAssembly(const muster::v1::Assembly& assembly);
 absl::Status CheckClaim(const muster::v1::Claim& claim, uint32_t shard_count);
 absl::Status CheckReports(const muster::v1::ReportShardsRequest& request);

@@ -2,7 +2,9 @@
 
 #include "muster/v1/node.grpc.pb.h"
 #include "server/registry/timestamps.h"
+#include "server/registry/validation.h"
 #include "server/rpc/list_page.h"
+#include "server/rpc/node_filter.h"
 #include "server/rpc/previews.h"
 #include "server/rpc/read_places.h"
 #include "storage/base/resource_name.h"
@@ -103,9 +105,11 @@ class NodeServiceRpc final : public v1::NodeService::CallbackService {
                                 v1::ListNodesResponse* response) override {
     return Read<v1::ListNodesResponse>(
         services_, context, "ListNodes", response,
-        [request](const Registry& registry, v1::ListNodesResponse& out) {
-          return FillPage(registry.nodes().by_name(), "ListNodes", registry.revision(), *request,
-                          out, [&](const Node& node) {
+        [request](const Registry& registry, v1::ListNodesResponse& out) -> absl::Status {
+          MUSTER_RETURN_IF_ERROR(CheckNodeList(*request));
+          return FillPage(registry.nodes().by_name(), ListName(*request), registry.revision(),
+                          *request, out, [&](const Node& node) -> size_t {
+                            if (!Matches(*request, node)) return 0;
                             v1::Node* item = out.add_nodes();
                             *item = registry.DescribeNode(node);
                             return item->ByteSizeLong();

@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "storage/base/error_info.h"
 #include "tests/support/status_matchers.h"
