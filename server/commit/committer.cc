@@ -188,12 +188,14 @@ absl::StatusOr<bool> Committer::RunOnce() {
 
 absl::Status Committer::RunJob(Job job) {
   auto result = std::make_shared<JobResult>();
-  for (const Command& command : job.commands) {
-    MUSTER_ASSIGN_OR_RETURN(Applied applied, RunCommand(command));
+  for (size_t i = 0; i < job.commands.size(); ++i) {
+    MUSTER_ASSIGN_OR_RETURN(Applied applied, RunCommand(job.commands[i]));
     result->status = std::move(applied.status);
     result->reply = std::move(applied.reply);
     if (applied.changed) ++result->changed;
-    if (!result->status.ok()) break;
+    if (result->status.ok()) continue;
+    result->failed = i;
+    break;
   }
   // Answered after the flush, whether it changed something or not: errors, too, reveal the state.
   group_.answers.push_back([done = std::move(job.done), result](Revision durable) {

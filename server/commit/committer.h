@@ -20,6 +20,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -41,6 +42,8 @@ struct JobResult {
   std::unique_ptr<google::protobuf::Message> reply;
   // How many of the commands changed something.
   size_t changed = 0;
+  // The command that `status` is of, where one was carried out and refused.
+  std::optional<size_t> failed = std::nullopt;
   // Durable, and at or above that of the job's commands.
   Revision revision;
 };

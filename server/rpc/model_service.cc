@@ -31,6 +31,28 @@ namespace v1 = muster::v1;
 using grpc::CallbackServerContext;
 using grpc::ServerUnaryReactor;
 
+// The error of one item of a batch says which one it was, and how many were stored before it.
+absl::Status AtItem(const absl::Status& status, size_t item, size_t stored) {
+  if (status.ok()) return status;
+  ErrorDetail detail = DetailOf(status);
+  detail.metadata["item"] = absl::StrCat(item);
+  detail.metadata["stored"] = absl::StrCat(stored);
+  return WithDetail(
+      Annotate(status, absl::StrCat("item ", item, " (", stored, " stored before it)")), detail);
+}
+
+// The items of a batch that the commands belong to; a shard may be more than one.
+std::vector<uint32_t> ItemsOf(const std::vector<Command>& commands) {
+  std::vector<uint32_t> items;
+  items.reserve(commands.size());
+  uint32_t item = 0;
+  for (const Command& command : commands) {
+    items.push_back(item);
+    if (!std::holds_alternative<StagePieces>(command)) ++item;
+  }
+  return items;
+}
+
 // Commands for one shard: its digests, staged where they need more than one row, then the shard
 // itself.
 void AppendShard(const std::string& version, v1::Shard shard, std::vector<Command>& out) {
@@ -61,8 +83,9 @@ absl::StatusOr<std::vector<Command>> AddShardsCommands(v1::AddShardsRequest requ
   }
   std::vector<Command> commands;
   commands.reserve(request.shards_size());
+  size_t item = 0;
   for (v1::Shard& shard : *request.mutable_shards()) {
-    MUSTER_RETURN_IF_ERROR(CheckShard(shard, kMaxShardsPerVersion));
+    MUSTER_RETURN_IF_ERROR(AtItem(CheckShard(shard, kMaxShardsPerVersion), item++, 0));
     AppendShard(request.name(), std::move(shard), commands);
   }
   return commands;
@@ -100,7 +123,7 @@ class ModelServiceRpc final : public v1::ModelService::CallbackService {
       MUSTER_RETURN_IF_ERROR(CheckItemCount("companions", request->companions_size()));
       std::vector<Command> out;
       for (const v1::Companion& companion : request->companions()) {
-        MUSTER_RETURN_IF_ERROR(CheckCompanion(companion));
+        MUSTER_RETURN_IF_ERROR(AtItem(CheckCompanion(companion), out.size(), 0));
         out.push_back(AddCompanion{request->name(), companion});
       }
       return out;
@@ -305,16 +328,23 @@ class ModelServiceRpc final : public v1::ModelService::CallbackService {
   ServerUnaryReactor* MutateItems(CallbackServerContext* context, const char* method,
                                   absl::StatusOr<std::vector<Command>> commands, Response* response,
                                   Fill fill) {
+    const UnaryCall call(services_, context, method);
     if (!commands.ok()) {
-      const UnaryCall call(services_, context, method);
       call.Finish(commands.status());
       return call.reactor();
     }
-    return Mutate(services_, context, method, *std::move(commands), response,
-                  [fill](const JobResult& result, Response& out) {
-                    out.set_revision(result.revision.value);
-                    fill(result, out);
-                  });
+    std::vector<uint32_t> items = ItemsOf(*commands);
+    services_.committer.Submit(Job{
+        *std::move(commands), [call, response, fill, items = std::move(items)](JobResult result) {
+          if (result.status.ok()) {
+            response->set_revision(result.revision.value);
+            fill(result, *response);
+          } else if (result.failed.has_value()) {
+            result.status = AtItem(result.status, items[*result.failed], result.changed);
+          }
+          call.Finish(result.status);
+        }});
+    return call.reactor();
   }
 
   template <typename Entry, typename Request, typename Response>

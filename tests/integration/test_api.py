@@ -71,3 +71,33 @@ def test_nodes_are_listed_by_state_zone_and_label(cluster):
     assert caught.value.metadata["field"] == "state"
 
 
+# --- batches
+
+
+def test_batch_says_which_item_failed_and_what_was_stored(cluster):
+    api = cluster.api().models
+    api.CreateModelVersion(model_version={"name": VERSION, "shard_count": 8, "companion_count": 4})
+    api.AddShards(name=VERSION, shards=[shard(0), shard(5)])
+
+    def refused(call, reason, **fields):
+        with pytest.raises(ApiError) as caught:
+            call(name=VERSION, **fields)
+        assert caught.value.reason == reason, caught.value
+        return caught.value.metadata["item"], caught.value.metadata["stored"]
+
+    # Shard 0 is there already, which stores nothing; shard 5 is there with other content.
+    other = [shard(0), shard(1), shard(2), shard(5, size_bytes=7), shard(3)]
+    assert refused(api.AddShards, "SHARD_EXISTS", shards=other) == ("3", "2")
+    assert [s.index for s in api.ListShards(name=VERSION).shards] == [0, 1, 2, 5]
+    # What can be refused without a look at the state is refused before anything is stored.
+    assert refused(api.AddShards, "INVALID_FIELD", shards=[shard(3), shard(4, md5="zz")]) == ("1", "0")
+
+    files = [{"path": path, "size_bytes": 1, "md5": "0" * 32, "uri": "file:///c"} for path in ("a", "b", "../c")]
+    assert refused(api.AddCompanions, "INVALID_FIELD", companions=files) == ("2", "0")
+
+    entries = [{"shard": i, "location": {"uri": "file:///more"}} for i in (0, 1, 7)]
+    assert refused(api.AddLocations, "SHARD_UNKNOWN", entries=entries) == ("2", "2")
+    entries = [{"shard": 0, "uri": "file:///more"}, {"shard": 2, "uri": "file:///2"}]
+    assert refused(api.RemoveLocations, "LAST_LOCATION", entries=entries) == ("1", "1")
+
+
