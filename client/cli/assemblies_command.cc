@@ -6,7 +6,9 @@
 #include "client/cli/commands.h"
 #include "client/cli/display.h"
 #include "client/cli/plan_preview.h"
+#include "client/cli/values.h"
 #include "client/sdk/pages.h"
+#include "storage/base/limits.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
 
@@ -18,6 +20,10 @@ struct AssembliesArguments {
   std::string node;
   bool dry_run = false;
   AssemblyFlags flags;
+  // Of an update; 0 and "" leave what is there.
+  uint32_t min_nodes = 0;
+  uint32_t replicas = 0;
+  std::string move_budget;
 };
 
 absl::Status ListAssemblies(Invocation& invocation, const AssembliesArguments&) {
@@ -49,6 +55,42 @@ absl::Status Create(Invocation& invocation, const AssembliesArguments& options) 
     invocation.PrintLine(absl::StrCat(options.dry_run ? "would create" : "created", " assembly ",
                                       ShortName(name), " of ",
                                       ShortModelVersionName(response.assembly().model_version())));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Update(Invocation& invocation, const AssembliesArguments& options) {
+  v1::UpdateAssemblyRequest request;
+  v1::Assembly& assembly = *request.mutable_assembly();
+  google::protobuf::FieldMask& mask = *request.mutable_update_mask();
+  MUSTER_ASSIGN_OR_RETURN(*assembly.mutable_name(), FullAssemblyName(options.name));
+  request.set_validate_only(options.dry_run);
+  if (options.min_nodes > 0) {
+    assembly.set_min_nodes(options.min_nodes);
+    mask.add_paths("min_nodes");
+  }
+  if (options.replicas > 0) {
+    assembly.set_replicas(options.replicas);
+    mask.add_paths("replicas");
+  }
+  if (!options.move_budget.empty()) {
+    mask.add_paths("move_budget_bytes");
+    if (options.move_budget != "default") {
+      MUSTER_ASSIGN_OR_RETURN(const int64_t bytes, ParseSize(options.move_budget));
+      assembly.set_move_budget_bytes(static_cast<uint64_t>(bytes));
+    }
+  }
+  if (mask.paths().empty()) {
+    return UsageError("say what changes: --replicas, --min-nodes or --move-budget");
+  }
+  MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect());
+  MUSTER_ASSIGN_OR_RETURN(const auto response, client->UpdateAssembly(request, invocation.Call()));
+  if (invocation.json()) {
+    invocation.PrintJson(response);
+  } else if (options.dry_run) {
+    invocation.PrintLine(absl::StrCat("would update assembly ", ShortName(assembly.name())));
+  } else {
+    invocation.Print(AssembliesTable({response.assembly()}));
   }
   return absl::OkStatus();
 }
@@ -101,7 +143,7 @@ absl::Status Leave(Invocation& invocation, const AssembliesArguments& options) {
 
 void AddAssembliesCommand(CLI::App& app, Command& chosen) {
   CLI::App* const assemblies =
-      app.add_subcommand("assemblies", "ListAssemblies, create, show and delete assemblies");
+      app.add_subcommand("assemblies", "List, create, update, show and delete assemblies");
   auto options = std::make_shared<AssembliesArguments>();
   const auto choose = [options, &chosen](auto run) {
     return [options, &chosen, run] {
@@ -112,22 +154,33 @@ void AddAssembliesCommand(CLI::App& app, Command& chosen) {
   assemblies->callback([assemblies, choose] {
     if (assemblies->get_subcommands().empty()) choose(ListAssemblies)();
   });
-  assemblies->add_subcommand("list", "ListAssemblies assemblies (the default)")
+  assemblies->add_subcommand("list", "List assemblies (the default)")
       ->callback(choose(ListAssemblies));
   CLI::App* const create =
       assemblies->add_subcommand("create", "Create an assembly of a committed model version");
-  CLI::App* const show =
-      assemblies->add_subcommand("show", "ShowAssembly an assembly with its nodes");
-  CLI::App* const remove = assemblies->add_subcommand("delete", "DeleteAssembly an assembly");
+  CLI::App* const update = assemblies->add_subcommand(
+      "update", "Change replicas, min-nodes or move budget; the next plans go by it");
+  CLI::App* const show = assemblies->add_subcommand("show", "Show an assembly with its nodes");
+  CLI::App* const remove = assemblies->add_subcommand("delete", "Delete an assembly");
   CLI::App* const leave = assemblies->add_subcommand("leave", "End a node's membership");
-  for (CLI::App* const command : {create, show, remove, leave}) {
+  for (CLI::App* const command : {create, update, show, remove, leave}) {
     command->add_option("ASSEMBLY", options->name, "The assembly")->required();
   }
   AddAssemblyFlags(*create, options->flags, /*required=*/true);
+  update->add_option("--replicas", options->replicas, "Nodes that hold each shard")
+      ->check(CLI::Range(1u, uint32_t{kMaxReplicas}));
+  update->add_option("--min-nodes", options->min_nodes, "Nodes that the first plan waits for")
+      ->check(CLI::Range(1u, uint32_t{kMaxMinNodes}));
+  update->add_option("--move-budget", options->move_budget,
+                     "Bytes that may be on the move at once to even out the loads, such as 10GiB; "
+                     "0 moves nothing; \"default\" is a tenth of the model");
   leave->add_option("--node", options->node, "The node")->required();
-  create->add_flag("--dry-run", options->dry_run, "Change nothing: only check the call");
+  for (CLI::App* const command : {create, update}) {
+    command->add_flag("--dry-run", options->dry_run, "Change nothing: only check the call");
+  }
   leave->add_flag("--dry-run", options->dry_run, kDryRunHelp);
   create->callback(choose(Create));
+  update->callback(choose(Update));
   show->callback(choose(ShowAssembly));
   remove->callback(choose(DeleteAssembly));
   leave->callback(choose(Leave));
@@ -138,6 +191,7 @@ void AddAssembliesCommand(CLI::App& app, Command& chosen) {
       "2\n"
       "  muster assemblies create big --model llama@v1 --policy contiguous --select gpu=h100 "
       "--move-budget 10GiB\n"
+      "  muster assemblies update demo --replicas 3\n"
       "  muster assemblies show demo\n"
       "  muster assemblies leave demo --node n1 --dry-run\n"
       "  muster assemblies delete demo");

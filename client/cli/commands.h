@@ -20,6 +20,7 @@ void AddAssembliesCommand(CLI::App& app, Command& chosen);
 void AddNodesCommand(CLI::App& app, Command& chosen);
 // Below `nodes`.
 void AddNodesDrainCommand(CLI::App& nodes, Command& chosen);
+void AddNodesUpdateCommand(CLI::App& nodes, Command& chosen);
 void AddAgentCommand(CLI::App& app, Command& chosen);
 void AddWaitCommand(CLI::App& app, Command& chosen);
 void AddStatusCommand(CLI::App& app, Command& chosen);

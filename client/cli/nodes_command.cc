@@ -141,7 +141,7 @@ const CLI::Option* AddListFlags(CLI::App& command, NodesArguments& options) {
 
 void AddNodesCommand(CLI::App& app, Command& chosen) {
   CLI::App* const nodes =
-      app.add_subcommand("nodes", "List, show, drain and deregister nodes");
+      app.add_subcommand("nodes", "List, show, update, drain and deregister nodes");
   auto options = std::make_shared<NodesArguments>();
   const auto choose = [options, &chosen](auto run) {
     return [options, &chosen, run] {
@@ -179,6 +179,7 @@ void AddNodesCommand(CLI::App& app, Command& chosen) {
     choose(ResumeMoves)();
   });
   AddNodesDrainCommand(*nodes, chosen);
+  AddNodesUpdateCommand(*nodes, chosen);
   nodes->footer(
       "States: live; lost (no heartbeat for a lease); released (lost for so long that other "
       "nodes get its\n"

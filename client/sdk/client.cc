@@ -141,6 +141,12 @@ absl::StatusOr<v1::HeartbeatResponse> Client::Heartbeat(const v1::HeartbeatReque
                                      options);
 }
 
+absl::StatusOr<v1::UpdateNodeResponse> Client::UpdateNode(const v1::UpdateNodeRequest& request,
+                                                          const CallOptions& options) {
+  return CallOnce<v1::UpdateNodeResponse>(*channel_, random_, "/muster.v1.NodeService/UpdateNode",
+                                          request, options);
+}
+
 absl::StatusOr<v1::DrainNodeResponse> Client::DrainNode(const v1::DrainNodeRequest& request,
                                                         const CallOptions& options) {
   return CallOnce<v1::DrainNodeResponse>(*channel_, random_, "/muster.v1.NodeService/DrainNode",
@@ -189,6 +195,12 @@ absl::StatusOr<v1::CreateAssemblyResponse> Client::CreateAssembly(
     const v1::CreateAssemblyRequest& request, const CallOptions& options) {
   return CallOnce<v1::CreateAssemblyResponse>(
       *channel_, random_, "/muster.v1.AssemblyService/CreateAssembly", request, options);
+}
+
+absl::StatusOr<v1::UpdateAssemblyResponse> Client::UpdateAssembly(
+    const v1::UpdateAssemblyRequest& request, const CallOptions& options) {
+  return CallOnce<v1::UpdateAssemblyResponse>(
+      *channel_, random_, "/muster.v1.AssemblyService/UpdateAssembly", request, options);
 }
 
 absl::StatusOr<v1::JoinAssemblyResponse> Client::JoinAssembly(

@@ -80,6 +80,8 @@ class Client {
                                                         const CallOptions& options = {});
   absl::StatusOr<v1::HeartbeatResponse> Heartbeat(const v1::HeartbeatRequest& request,
                                                   const CallOptions& options = {});
+  absl::StatusOr<v1::UpdateNodeResponse> UpdateNode(const v1::UpdateNodeRequest& request,
+                                                    const CallOptions& options = {});
   absl::StatusOr<v1::DrainNodeResponse> DrainNode(const v1::DrainNodeRequest& request,
                                                   const CallOptions& options = {});
   // The server may hold its answer back for `request.max_wait`; the call's timeouts allow for that.
@@ -99,6 +101,8 @@ class Client {
   // AssemblyService.
   absl::StatusOr<v1::CreateAssemblyResponse> CreateAssembly(
       const v1::CreateAssemblyRequest& request, const CallOptions& options = {});
+  absl::StatusOr<v1::UpdateAssemblyResponse> UpdateAssembly(
+      const v1::UpdateAssemblyRequest& request, const CallOptions& options = {});
   absl::StatusOr<v1::JoinAssemblyResponse> JoinAssembly(const v1::JoinAssemblyRequest& request,
                                                         const CallOptions& options = {});
   absl::StatusOr<v1::LeaveAssemblyResponse> LeaveAssembly(const v1::LeaveAssemblyRequest& request,

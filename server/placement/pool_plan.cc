@@ -1,5 +1,6 @@
 // The steps of a pass, in this order. Passes repeat until one changes nothing that the next could
-// see, so that a plan of this plan's output finds nothing to do:
+// see, so that a plan of this plan's output finds nothing to do. Before them Trim drops what fewer
+// replicas than before leave over.
 // 1. Fill places the missing replicas.
 // 2. MakeRoom moves smaller shards off a node so that one that fits nowhere fits there.
 // 3. Leave starts the moves off nodes that are to be left.
@@ -71,6 +72,8 @@ class PoolPlanner {
     bool ready = false;
   };
 
+  void Trim();
+  std::optional<NodeIndex> SurplusOf(uint32_t slot) const;
   void Fill();
   bool PlaceOne(uint32_t slot);
 
@@ -116,7 +119,40 @@ void PoolPlanner::KeepReservedRoom(int sign) {
                         sign * static_cast<int64_t>(making_room_->reserved_bytes));
 }
 
+// The node that one replica more than wanted is taken from: where it is not ready, then where its
+// zone has another one, then the fullest. Those on nodes that are lost or to be left do not count;
+// others deal with them.
+std::optional<NodeIndex> PoolPlanner::SurplusOf(uint32_t slot) const {
+  using Key = std::tuple<bool, bool, double, uint64_t>;
+  std::optional<std::pair<Key, NodeIndex>> worst;
+  uint32_t open = 0;
+  for (uint32_t at = pool_.shards()[slot].first_holder; at != kNone;) {
+    const ShardPool::Holder& holder = pool_.holder(at);
+    at = holder.next;
+    if (holder.extra || !state_.node(holder.node).open) continue;
+    ++open;
+    if (holder.moving) continue;
+    const uint32_t zone = state_.node(holder.node).zone;
+    const Key key{!holder.ready, pool_.HoldersInZone(slot, zone, holder.node) > 0,
+                  pool_.tree().RatioWith(pool_.leaf_of(holder.node), 0),
+                  state_.input().nodes[holder.node].uid};
+    if (!worst || worst->first < key) worst = {key, holder.node};
+  }
+  if (open <= pool_.replicas() || !worst) return std::nullopt;
+  const bool ready = !std::get<0>(worst->first);
+  if (ready && !EnoughWithout({pool_.size_of(slot), slot, worst->second})) return std::nullopt;
+  return worst->second;
+}
+
+void PoolPlanner::Trim() {
+  for (uint32_t slot = 0; slot < pool_.shards().size(); ++slot) {
+    if (pool_.shards()[slot].holders <= pool_.replicas()) continue;
+    while (const std::optional<NodeIndex> node = SurplusOf(slot)) pool_.Drop(slot, *node);
+  }
+}
+
 void PoolPlanner::Plan() {
+  Trim();
   for (bool again = true; again;) {
     // The reservation of the last pass ends before Fill, which may be able to use it by now.
     KeepReservedRoom(-1);

@@ -121,6 +121,14 @@ uint64_t Assembly::move_budget_bytes() const {
   return row_.has_move_budget_bytes() ? row_.move_budget_bytes() : version_.size_bytes / 10;
 }
 
+void Assembly::SetSettings(store::AssemblyRow row) {
+  row_ = std::move(row);
+  shards_short_ = 0;
+  for (uint32_t shard = 0; shard < holders_of_shard_.size(); ++shard) {
+    if (IsShort(shard)) ++shards_short_;
+  }
+}
+
 absl::Status Assembly::CheckRoomFor(const v1::Claim& claim) const {
   Member member;
   member.claim = claim;

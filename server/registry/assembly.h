@@ -101,6 +101,8 @@ class Assembly {
   const std::string& name() const { return row_.name(); }
   const muster::store::AssemblyRow& row() const { return row_; }
   muster::store::AssemblyRow& mutable_row() { return row_; }
+  // Takes over `min_nodes`, `replicas` and the move budget of `row`, which is this assembly's.
+  void SetSettings(muster::store::AssemblyRow row);
   const Version& version() const { return version_; }
   // By the node's full name.
   const std::map<std::string, Member>& members() const { return members_; }

@@ -61,6 +61,13 @@ std::string ReasonsOf(const v1::Assembly& shown) {
   return out;
 }
 
+// What UpdateAssembly changes.
+std::string SettingsText(const store::AssemblyRow& row) {
+  return absl::StrCat("min_nodes ", row.min_nodes(), ", replicas ", row.replicas(), ", move budget ",
+                      row.has_move_budget_bytes() ? absl::StrCat(row.move_budget_bytes(), " bytes")
+                                                  : "a tenth of the model");
+}
+
 // For a policy that goes by ranks.
 absl::Status CheckRanks(const Version& version) {
   std::vector<uint32_t> missing;
@@ -241,6 +248,39 @@ absl::Status AssemblyTable::Create(const v1::CreateAssemblyRequest& request, Tra
   return absl::OkStatus();
 }
 
+absl::Status AssemblyTable::Update(const v1::UpdateAssemblyRequest& request, Transaction& tx,
+                                   v1::UpdateAssemblyResponse& response) {
+  MUSTER_RETURN_IF_ERROR(CheckUpdate(request));
+  const v1::Assembly& wanted = request.assembly();
+  MUSTER_ASSIGN_OR_RETURN(Assembly * assembly, FindMutable(wanted.name()));
+  MUSTER_RETURN_IF_ERROR(CheckUidOf(request, assembly->name(), UidText(*assembly)));
+  store::AssemblyRow row = assembly->row();
+  if (Names(request.update_mask(), "min_nodes")) {
+    row.set_min_nodes(std::max(1u, wanted.min_nodes()));
+  }
+  if (Names(request.update_mask(), "replicas")) row.set_replicas(std::max(1u, wanted.replicas()));
+  if (Names(request.update_mask(), "move_budget_bytes")) {
+    row.clear_move_budget_bytes();
+    if (wanted.has_move_budget_bytes()) row.set_move_budget_bytes(wanted.move_budget_bytes());
+  }
+  const std::string before = SettingsText(assembly->row());
+  const std::string after = SettingsText(row);
+  if (before != after && !request.validate_only()) {
+    row.set_revision(tx.MarkChanged().value);
+    tx.Put(AssemblyKey(assembly->uid()), row);
+    assembly->SetSettings(std::move(row));
+    // A plan that is on its way was made for other settings.
+    assembly->RefuseOlderPlans();
+    arriving_.erase(assembly->uid());
+    v1::Event event = EventOf(*assembly, v1::Event::ASSEMBLY_UPDATED);
+    event.set_message(absl::StrCat(before, " to ", after));
+    tx.Tell(std::move(event));
+    Announce(*assembly, {}, true, tx);
+  }
+  *response.mutable_assembly() = Describe(*assembly);
+  return absl::OkStatus();
+}
+
 absl::Status AssemblyTable::Join(const v1::JoinAssemblyRequest& request, Transaction& tx,
                                  v1::JoinAssemblyResponse& response) {
   if (!request.has_epoch()) return InvalidField("epoch", "", "required");
@@ -341,7 +381,7 @@ void AssemblyTable::DeleteMemberRows(const Assembly& assembly, NodeUid node,
 
 absl::Status AssemblyTable::Leave(const v1::LeaveAssemblyRequest& request, Transaction& tx) {
   MUSTER_ASSIGN_OR_RETURN(Assembly * assembly, FindMutable(request.name()));
-  MUSTER_RETURN_IF_ERROR(CheckUid(request, UidText(*assembly)));
+  MUSTER_RETURN_IF_ERROR(CheckUidOf(request, assembly->name(), UidText(*assembly)));
   MUSTER_RETURN_IF_ERROR(ParseNodeName(request.node()).status());
   const Assembly::Member* member = assembly->FindMember(request.node());
   if (member == nullptr) return absl::OkStatus();
@@ -358,7 +398,7 @@ absl::Status AssemblyTable::Leave(const v1::LeaveAssemblyRequest& request, Trans
 
 absl::Status AssemblyTable::Delete(const v1::DeleteAssemblyRequest& request, Transaction& tx) {
   MUSTER_ASSIGN_OR_RETURN(Assembly * assembly, FindMutable(request.name()));
-  MUSTER_RETURN_IF_ERROR(CheckUid(request, UidText(*assembly)));
+  MUSTER_RETURN_IF_ERROR(CheckUidOf(request, assembly->name(), UidText(*assembly)));
   if (request.validate_only()) return absl::OkStatus();
   tx.MarkChanged();
   const AssemblyUid uid = assembly->uid();
@@ -450,6 +490,17 @@ void AssemblyTable::NodeRegistered(const Node& node, Transaction& tx) {
     assembly.SetCached(name, CachedShards(assembly.version(), node.inventory));
     // Capacity and zone may differ, too.
     assembly.ResetReports(name, node.epoch());
+    Announce(assembly, {name}, true, tx);
+  }
+}
+
+void AssemblyTable::NodeUpdated(const Node& node, Transaction& tx) {
+  const std::string& name = node.row.name();
+  for (const AssemblyUid uid : node.memberships) {
+    Assembly& assembly = *FindByUid(uid);
+    assembly.SetLeaving(name, node.draining(), assembly.Selects(node.row.labels()));
+    // Its capacity may differ.
+    assembly.TouchInputs();
     Announce(assembly, {name}, true, tx);
   }
 }

@@ -36,6 +36,8 @@ class AssemblyTable {
 
   absl::Status Create(const muster::v1::CreateAssemblyRequest& request, Transaction& tx,
                       muster::v1::CreateAssemblyResponse& response);
+  absl::Status Update(const muster::v1::UpdateAssemblyRequest& request, Transaction& tx,
+                      muster::v1::UpdateAssemblyResponse& response);
   absl::Status Join(const muster::v1::JoinAssemblyRequest& request, Transaction& tx,
                     muster::v1::JoinAssemblyResponse& response);
   absl::Status Leave(const muster::v1::LeaveAssemblyRequest& request, Transaction& tx);
@@ -49,6 +51,8 @@ class AssemblyTable {
 
   // A node was registered (again): its reports start over.
   void NodeRegistered(const Node& node, Transaction& tx);
+  // Its labels or its capacity changed.
+  void NodeUpdated(const Node& node, Transaction& tx);
   void NodeLostOrRevived(const Node& node, Transaction& tx);
   // A lost node's shards are to go elsewhere.
   void NodeReleased(const Node& node, Transaction& tx);

@@ -505,7 +505,7 @@ absl::Status Catalogue::Commit(const v1::CommitModelVersionRequest& request, Tra
 
 absl::Status Catalogue::Delete(const v1::DeleteModelVersionRequest& request, Transaction& tx) {
   MUSTER_ASSIGN_OR_RETURN(Version * version, FindMutable(request.name()));
-  MUSTER_RETURN_IF_ERROR(CheckUid(request, UidText(*version)));
+  MUSTER_RETURN_IF_ERROR(CheckUidOf(request, version->row.name(), UidText(*version)));
   if (!version->assemblies.empty()) {
     const std::string list = absl::StrJoin(version->assemblies, ",");
     return MakeError(

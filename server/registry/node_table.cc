@@ -1,10 +1,16 @@
 #include "server/registry/node_table.h"
 
 #include <algorithm>
+#include <map>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "server/registry/assembly.h"
 #include "server/registry/catalogue.h"
+#include "server/registry/limits.h"
 #include "server/registry/node_errors.h"
 #include "server/registry/row_keys.h"
 #include "server/registry/timestamps.h"
@@ -38,6 +44,11 @@ absl::Status NodeFenced(absl::string_view name, Epoch sent, Epoch present) {
 }
 
 namespace {
+
+std::map<std::string, std::string> Sorted(
+    const google::protobuf::Map<std::string, std::string>& labels) {
+  return {labels.begin(), labels.end()};
+}
 
 // As events name a node's state.
 absl::string_view StateName(const Node& node) {
@@ -165,6 +176,35 @@ bool NodeTable::Release(NodeUid uid, Epoch epoch, Transaction& tx) {
   tx.Put(NodeKey(uid), node->row);
   tx.Emit(ChangeOf(*node));
   TellOfNode(*node, v1::Event::NODE_RELEASED, old_state, tx);
+  return true;
+}
+
+bool NodeTable::Update(Node& node, const v1::UpdateNodeRequest& request, Transaction& tx) {
+  store::NodeRow& row = node.row;
+  std::vector<std::string> changes;
+  if (Names(request.update_mask(), "capacity_bytes") &&
+      row.capacity_bytes() != request.node().capacity_bytes()) {
+    changes.push_back(
+        absl::StrCat("capacity ", row.capacity_bytes(), " to ", request.node().capacity_bytes(),
+                     " bytes"));
+    row.set_capacity_bytes(request.node().capacity_bytes());
+  }
+  if (Names(request.update_mask(), "labels") &&
+      Sorted(row.labels()) != Sorted(request.node().labels())) {
+    changes.push_back(absl::StrCat("labels to ", SelectorText(request.node().labels())));
+    *row.mutable_labels() = request.node().labels();
+  }
+  if (changes.empty()) return false;
+  row.set_revision(tx.MarkChanged().value);
+  tx.Put(NodeKey(node.uid), row);
+  tx.Emit(ChangeOf(node));
+  v1::Event event;
+  event.set_kind(v1::Event::NODE_UPDATED);
+  event.set_node(row.name());
+  event.set_old_state(std::string(StateName(node)));
+  event.set_new_state(std::string(StateName(node)));
+  event.set_message(CutText(absl::StrJoin(changes, "; "), kMaxEventMessageBytes));
+  tx.Tell(std::move(event));
   return true;
 }
 

@@ -51,6 +51,8 @@ class NodeTable {
   bool SetLost(NodeUid uid, Epoch epoch, bool lost, Transaction& tx);
   // Gives a lost node's shards away; false when it is not lost, or released already.
   bool Release(NodeUid uid, Epoch epoch, Transaction& tx);
+  // Changes what the request's mask names; false when nothing changes.
+  bool Update(Node& node, const muster::v1::UpdateNodeRequest& request, Transaction& tx);
   // Begins a drain, sets another deadline, or ends it; false when nothing changes.
   bool Drain(Node& node, const muster::v1::DrainNodeRequest& request, Transaction& tx);
   // Stores and logs how far a drain is; nothing when that is known.

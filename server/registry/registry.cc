@@ -157,10 +157,12 @@ absl::Status Registry::Dispatch(const Command& command, Transaction& tx,
       To<v1::CommitModelVersionRequest>(catalogue_, &Catalogue::Commit),
       To<v1::DeleteModelVersionRequest>(catalogue_, &Catalogue::Delete),
       IfRoom(room, To<v1::RegisterNodeRequest>(*this, &Registry::RegisterNode)),
+      To<v1::UpdateNodeRequest>(*this, &Registry::UpdateNode),
       To<v1::DeregisterNodeRequest>(*this, &Registry::DeregisterNode),
       To<v1::DrainNodeRequest>(*this, &Registry::DrainNode),
       To<v1::ResumeMovesRequest>(*this, &Registry::ResumeMoves),
       IfRoom(room, To<v1::CreateAssemblyRequest>(assemblies_, &AssemblyTable::Create)),
+      To<v1::UpdateAssemblyRequest>(assemblies_, &AssemblyTable::Update),
       IfRoom(room, To<v1::JoinAssemblyRequest>(assemblies_, &AssemblyTable::Join)),
       To<v1::LeaveAssemblyRequest>(assemblies_, &AssemblyTable::Leave),
       To<v1::DeleteAssemblyRequest>(assemblies_, &AssemblyTable::Delete),
@@ -258,10 +260,24 @@ absl::Status Registry::RegisterNode(const v1::RegisterNodeRequest& request, Tran
   return absl::OkStatus();
 }
 
+absl::Status Registry::UpdateNode(const v1::UpdateNodeRequest& request, Transaction& tx,
+                                  v1::UpdateNodeResponse& reply) {
+  MUSTER_RETURN_IF_ERROR(CheckUpdate(request));
+  MUSTER_ASSIGN_OR_RETURN(Node * node, nodes_.Find(request.node().name(), std::nullopt));
+  MUSTER_RETURN_IF_ERROR(CheckUidOf(request, node->row.name(), nodes_.UidText(*node)));
+  if (request.validate_only()) {
+    *reply.mutable_node() = DescribeNode(*node);
+    return absl::OkStatus();
+  }
+  if (nodes_.Update(*node, request, tx)) assemblies_.NodeUpdated(*node, tx);
+  *reply.mutable_node() = DescribeNode(*node);
+  return absl::OkStatus();
+}
+
 absl::Status Registry::DeregisterNode(const v1::DeregisterNodeRequest& request, Transaction& tx) {
   const auto epoch = request.has_epoch() ? std::optional<uint64_t>(request.epoch()) : std::nullopt;
   MUSTER_ASSIGN_OR_RETURN(Node * node, nodes_.Find(request.name(), epoch));
-  MUSTER_RETURN_IF_ERROR(CheckUid(request, nodes_.UidText(*node)));
+  MUSTER_RETURN_IF_ERROR(CheckUidOf(request, node->row.name(), nodes_.UidText(*node)));
   if (request.validate_only()) return absl::OkStatus();
   assemblies_.NodeRemoved(*node, tx);
   nodes_.Erase(*node, tx);
@@ -273,7 +289,7 @@ absl::Status Registry::DrainNode(const v1::DrainNodeRequest& request, Transactio
   MUSTER_RETURN_IF_ERROR(CheckDrain(request));
   const auto epoch = request.has_epoch() ? std::optional<uint64_t>(request.epoch()) : std::nullopt;
   MUSTER_ASSIGN_OR_RETURN(Node * node, nodes_.Find(request.name(), epoch));
-  MUSTER_RETURN_IF_ERROR(CheckUid(request, nodes_.UidText(*node)));
+  MUSTER_RETURN_IF_ERROR(CheckUidOf(request, node->row.name(), nodes_.UidText(*node)));
   if (request.validate_only()) {
     *reply.mutable_node() = DescribeNode(*node);
     return absl::OkStatus();

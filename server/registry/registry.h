@@ -104,6 +104,8 @@ class Registry {
   // The lines that concern more than one table.
   absl::Status RegisterNode(const muster::v1::RegisterNodeRequest& request, Transaction& tx,
                             muster::v1::RegisterNodeResponse& reply);
+  absl::Status UpdateNode(const muster::v1::UpdateNodeRequest& request, Transaction& tx,
+                          muster::v1::UpdateNodeResponse& reply);
   absl::Status DeregisterNode(const muster::v1::DeregisterNodeRequest& request, Transaction& tx);
   absl::Status DrainNode(const muster::v1::DrainNodeRequest& request, Transaction& tx,
                          muster::v1::DrainNodeResponse& reply);

@@ -1,5 +1,6 @@
 #include "server/registry/validation.h"
 
+#include <algorithm>
 #include <cstring>
 #include <map>
 #include <set>
@@ -140,6 +141,27 @@ std::string PolicyNames() {
     absl::StrAppend(&out, out.empty() ? "" : policy == names.rbegin()->first ? " or " : ", ", name);
   }
   return out;
+}
+
+// What an assembly asks of its plans.
+absl::Status CheckSettings(const v1::Assembly& assembly) {
+  MUSTER_RETURN_IF_ERROR(CheckRange("min_nodes", assembly.min_nodes(), 0, kMaxMinNodes));
+  MUSTER_RETURN_IF_ERROR(
+      CheckRange("move_budget_bytes", assembly.move_budget_bytes(), 0, kMaxVersionBytes));
+  return CheckRange("replicas", assembly.replicas(), 0, kMaxReplicas);
+}
+
+// The fields that may be changed.
+absl::Status CheckMask(const google::protobuf::FieldMask& mask,
+                       const std::vector<std::string>& fields) {
+  const std::string rule = absl::StrCat("one or more of ", absl::StrJoin(fields, ", "));
+  if (mask.paths().empty()) return InvalidField("update_mask", "", rule);
+  for (const std::string& path : mask.paths()) {
+    if (std::find(fields.begin(), fields.end(), path) == fields.end()) {
+      return InvalidField("update_mask", path, rule);
+    }
+  }
+  return absl::OkStatus();
 }
 
 absl::Status CheckDuration(absl::string_view field, const google::protobuf::Duration& duration,
@@ -331,6 +353,25 @@ absl::Status CheckDrain(const v1::DrainNodeRequest& request) {
   return CheckDuration("deadline", request.deadline(), kMinDrainUs, kMaxDrainUs);
 }
 
+bool Names(const google::protobuf::FieldMask& mask, absl::string_view field) {
+  return std::find(mask.paths().begin(), mask.paths().end(), field) != mask.paths().end();
+}
+
+absl::Status CheckUpdate(const v1::UpdateNodeRequest& request) {
+  MUSTER_RETURN_IF_ERROR(ParseNodeName(request.node().name()).status());
+  MUSTER_RETURN_IF_ERROR(CheckMask(request.update_mask(), {"labels", "capacity_bytes"}));
+  MUSTER_RETURN_IF_ERROR(CheckLabels("labels", request.node().labels()));
+  return CheckRange("capacity_bytes", request.node().capacity_bytes(), 0, INT64_MAX);
+}
+
+absl::Status CheckUpdate(const v1::UpdateAssemblyRequest& request) {
+  const v1::Assembly& assembly = request.assembly();
+  MUSTER_RETURN_IF_ERROR(ParseAssemblyName(assembly.name()).status());
+  MUSTER_RETURN_IF_ERROR(
+      CheckMask(request.update_mask(), {"min_nodes", "replicas", "move_budget_bytes"}));
+  return CheckSettings(assembly);
+}
+
 absl::Status CheckNodeList(const v1::ListNodesRequest& request) {
   if (!v1::Node::State_IsValid(request.state())) {
     return InvalidField("state", absl::StrCat(request.state()), "LIVE or LOST");
@@ -346,11 +387,8 @@ absl::Status CheckAssembly(const v1::Assembly& assembly) {
       assembly.policy() == v1::Assembly::POLICY_UNSPECIFIED) {
     return InvalidField("policy", absl::StrCat(assembly.policy()), PolicyNames());
   }
-  MUSTER_RETURN_IF_ERROR(CheckRange("min_nodes", assembly.min_nodes(), 0, kMaxMinNodes));
-  MUSTER_RETURN_IF_ERROR(
-      CheckRange("move_budget_bytes", assembly.move_budget_bytes(), 0, kMaxVersionBytes));
   MUSTER_RETURN_IF_ERROR(CheckLabels("node_selector", assembly.node_selector()));
-  return CheckRange("replicas", assembly.replicas(), 0, kMaxReplicas);
+  return CheckSettings(assembly);
 }
 
 absl::Status CheckClaim(const v1::Claim& claim, uint32_t shard_count) {
@@ -449,6 +487,16 @@ absl::Status CheckStateless(const v1::RegisterNodeRequest& request) {
 template <>
 absl::Status CheckStateless(const v1::CreateAssemblyRequest& request) {
   return CheckAssembly(request.assembly());
+}
+
+template <>
+absl::Status CheckStateless(const v1::UpdateNodeRequest& request) {
+  return CheckUpdate(request);
+}
+
+template <>
+absl::Status CheckStateless(const v1::UpdateAssemblyRequest& request) {
+  return CheckUpdate(request);
 }
 
 template <>

@@ -10,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+#include "google/protobuf/field_mask.pb.h"
 #include "muster/v1/assembly.pb.h"
 #include "muster/v1/event.pb.h"
 #include "muster/v1/model.pb.h"
@@ -32,8 +33,8 @@ absl::Status CheckRequestId(absl::string_view request_id);
 absl::Status CheckUid(absl::string_view name, absl::string_view wanted, absl::string_view present);
 // The same for a request that may name a uid.
 template <typename Request>
-absl::Status CheckUid(const Request& request, absl::string_view present) {
-  return request.has_uid() ? CheckUid(request.name(), request.uid(), present) : absl::OkStatus();
+absl::Status CheckUidOf(const Request& request, absl::string_view name, absl::string_view present) {
+  return request.has_uid() ? CheckUid(name, request.uid(), present) : absl::OkStatus();
 }
 
 absl::Status CheckModelVersion(const muster::v1::ModelVersion& version);
@@ -52,6 +53,10 @@ absl::Status CheckDrain(const muster::v1::DrainNodeRequest& request);
 // Its filter.
 absl::Status CheckNodeList(const muster::v1::ListNodesRequest& request);
 absl::Status CheckAssembly(const muster::v1::Assembly& assembly);
+// The mask, and the range of what it names.
+absl::Status CheckUpdate(const muster::v1::UpdateNodeRequest& request);
+absl::Status CheckUpdate(const muster::v1::UpdateAssemblyRequest& request);
+bool Names(const google::protobuf::FieldMask& mask, absl::string_view field);
 absl::Status CheckClaim(const muster::v1::Claim& claim, uint32_t shard_count);
 absl::Status CheckReports(const muster::v1::ReportShardsRequest& request);
 // What of a request can be refused without looking at any state, so that it need not wait its turn
@@ -68,6 +73,10 @@ template <>
 absl::Status CheckStateless(const muster::v1::RegisterNodeRequest& request);
 template <>
 absl::Status CheckStateless(const muster::v1::CreateAssemblyRequest& request);
+template <>
+absl::Status CheckStateless(const muster::v1::UpdateNodeRequest& request);
+template <>
+absl::Status CheckStateless(const muster::v1::UpdateAssemblyRequest& request);
 template <>
 absl::Status CheckStateless(const muster::v1::JoinAssemblyRequest& request);
 template <>

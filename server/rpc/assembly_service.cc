@@ -82,6 +82,12 @@ class AssemblyServiceRpc final : public CallbackService {
     return Mutate(services_, context, "CreateAssembly", request, response);
   }
 
+  ServerUnaryReactor* UpdateAssembly(CallbackServerContext* context,
+                                     const v1::UpdateAssemblyRequest* request,
+                                     v1::UpdateAssemblyResponse* response) override {
+    return Mutate(services_, context, "UpdateAssembly", request, response);
+  }
+
   ServerUnaryReactor* JoinAssembly(CallbackServerContext* context,
                                    const v1::JoinAssemblyRequest* request,
                                    v1::JoinAssemblyResponse* response) override {

@@ -50,6 +50,12 @@ class NodeServiceRpc final : public v1::NodeService::CallbackService {
         });
   }
 
+  ServerUnaryReactor* UpdateNode(CallbackServerContext* context,
+                                 const v1::UpdateNodeRequest* request,
+                                 v1::UpdateNodeResponse* response) override {
+    return Mutate(services_, context, "UpdateNode", request, response);
+  }
+
   ServerUnaryReactor* DeregisterNode(CallbackServerContext* context,
                                      const v1::DeregisterNodeRequest* request,
                                      v1::DeregisterNodeResponse* response) override {

@@ -1,9 +1,11 @@
 """What calls of the API promise beside the life of a model: preconditions, filters, batches, updates."""
 
 import pytest
-from harness.api import ApiError, node_pb2
+from harness.api import ApiError, event_pb2, node_pb2
+from harness.conditions import eventually
 
 VERSION = "models/m/versions/v1"
+USAGE = 2
 
 
 def register(api, name, **fields):
@@ -92,7 +94,7 @@ def test_batch_says_which_item_failed_and_what_was_stored(cluster):
     # What can be refused without a look at the state is refused before anything is stored.
     assert refused(api.AddShards, "INVALID_FIELD", shards=[shard(3), shard(4, md5="zz")]) == ("1", "0")
 
-    files = [{"path": path, "size_bytes": 1, "md5": "0" * 32, "uri": "file:///c"} for path in ("a", "b", "../c")]
+    files = [{"path": path, "size_bytes": 1, "md5": "0" * 32, "locations": [{"uri": "file:///c"}]} for path in ("a", "b", "../c")]
     assert refused(api.AddCompanions, "INVALID_FIELD", companions=files) == ("2", "0")
 
     entries = [{"shard": i, "location": {"uri": "file:///more"}} for i in (0, 1, 7)]
@@ -101,3 +103,34 @@ def test_batch_says_which_item_failed_and_what_was_stored(cluster):
     assert refused(api.RemoveLocations, "LAST_LOCATION", entries=entries) == ("1", "1")
 
 
+# --- updates
+
+
+def test_assembly_and_node_are_updated_in_place(cluster):
+    api = cluster.api()
+    commit_version(api)
+    for name in ("n1", "n2"):
+        epoch = register(api, name).epoch
+        if name == "n1":
+            cluster.create_assembly("demo", "m@v1")
+        api.assemblies.JoinAssembly(name="assemblies/demo", node=f"nodes/{name}", epoch=epoch, claim={"kind": "ANY"})
+    eventually(lambda: api.assembly("demo").replicas_required == 4, "each shard is on one node")
+
+    cluster.muster("assemblies", "update", "demo", "--replicas", "2")
+    eventually(lambda: api.assembly("demo").replicas_required == 8, "each shard is on both nodes")
+    cluster.muster("assemblies", "update", "demo", "--replicas", "1")
+    eventually(lambda: api.assembly("demo").replicas_required == 4, "each shard is on one node again")
+
+    cluster.muster("nodes", "update", "n1", "--capacity", "3GiB", "--label", "gpu=h100")
+    node = api.nodes.GetNode(name="nodes/n1").node
+    assert (node.capacity_bytes, dict(node.labels), node.epoch) == (3 << 30, {"gpu": "h100"}, node.epoch)
+    cluster.muster("nodes", "update", "n1", "--capacity", "none", "--no-labels")
+    node = api.nodes.GetNode(name="nodes/n1").node
+    assert (node.capacity_bytes, dict(node.labels)) == (0, {})
+
+    result = cluster.muster("nodes", "update", "n1", check=False)
+    assert result.code == USAGE and "--capacity" in result.stderr
+    result = cluster.muster("assemblies", "update", "demo", check=False)
+    assert result.code == USAGE and "--replicas" in result.stderr
+    kinds = [event.kind for event in api.events.ListEvents(page_size=1000).events]
+    assert event_pb2.Event.NODE_UPDATED in kinds and event_pb2.Event.ASSEMBLY_UPDATED in kinds

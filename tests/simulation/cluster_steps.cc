@@ -87,6 +87,58 @@ Attempt DrainAttempt(World& world, const std::string& name) {
   return attempt;
 }
 
+Attempt UpdateNodeAttempt(World& world, const std::string& name) {
+  Attempt attempt{.what = absl::StrCat("update ", name)};
+  v1::UpdateNodeRequest request;
+  v1::Node& node = *request.mutable_node();
+  node.set_name(name);
+  if (world.Chance(70)) {
+    request.mutable_update_mask()->add_paths("capacity_bytes");
+    if (world.Chance(60)) node.set_capacity_bytes(1 + world.Below(world.big ? 60'000 : 6'000));
+  }
+  if (world.Chance(50) || request.update_mask().paths().empty()) {
+    request.mutable_update_mask()->add_paths("labels");
+    (*node.mutable_labels())["pool"] = world.Chance(70) ? "a" : "b";
+  }
+  attempt.expect = FindNode(world, name) == nullptr ? "NODE_UNKNOWN" : "OK";
+  if (world.Chance(10)) {
+    request.set_validate_only(true);
+    attempt.changes_nothing = true;
+  } else if (world.Chance(30)) {
+    request.set_request_id(attempt.request_id = world.NextRequestId());
+  }
+  attempt.commands.push_back(std::move(request));
+  return attempt;
+}
+
+Attempt UpdateAssemblyAttempt(World& world, const std::string& name) {
+  Attempt attempt{.what = absl::StrCat("update ", name)};
+  v1::UpdateAssemblyRequest request;
+  v1::Assembly& assembly = *request.mutable_assembly();
+  assembly.set_name(name);
+  request.mutable_update_mask()->add_paths("replicas");
+  assembly.set_replicas(static_cast<uint32_t>(world.Below(4)));
+  if (world.Chance(50)) {
+    request.mutable_update_mask()->add_paths("min_nodes");
+    assembly.set_min_nodes(static_cast<uint32_t>(world.Below(4)));
+  }
+  const auto found = world.registry().assemblies().Find(name);
+  attempt.expect = found.ok() ? "OK" : "ASSEMBLY_UNKNOWN";
+  if (found.ok() && world.Chance(30)) {
+    const bool stale = world.Chance(30);
+    request.set_uid(stale ? "stale" : world.registry().assemblies().Describe(**found).uid());
+    if (stale) attempt.expect = "UID_DIFFERS";
+  }
+  if (world.Chance(10)) {
+    request.set_validate_only(true);
+    attempt.changes_nothing = true;
+  } else if (world.Chance(30)) {
+    request.set_request_id(attempt.request_id = world.NextRequestId());
+  }
+  attempt.commands.push_back(std::move(request));
+  return attempt;
+}
+
 Attempt CreateAssemblyAttempt(World& world, const std::string& name) {
   Attempt attempt{.what = absl::StrCat("create ", name)};
   v1::CreateAssemblyRequest request;
@@ -217,6 +269,7 @@ std::optional<Attempt> NodeAttempt(World& world) {
   if (node == nullptr || world.Chance(25)) return Registration(world, name);
   if (world.Chance(20)) return DeregisterAttempt(world, name);
   if (world.Chance(25)) return DrainAttempt(world, name);
+  if (world.Chance(15)) return UpdateNodeAttempt(world, name);
   agent.beats = world.Chance(60);
   return std::nullopt;
 }
@@ -252,7 +305,8 @@ std::optional<Attempt> AssemblyAttempt(World& world) {
   const uint64_t what = world.Below(100);
   if (what < 70) return Joining(world, name, SomeNode(world));
   if (what < 90) return LeaveAttempt(world, name, SomeNode(world));
-  if (what < 95) return DeleteAssemblyAttempt(world, name);
+  if (what < 92) return UpdateAssemblyAttempt(world, name);
+  if (what < 96) return DeleteAssemblyAttempt(world, name);
   return CreateAssemblyAttempt(world, name);
 }
 

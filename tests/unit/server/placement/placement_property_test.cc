@@ -141,11 +141,11 @@ bool IsReplaced(const PlanSample& sample, const PlanNode& node, ShardIndex shard
   return false;
 }
 
-// A node may lack what is not in its run, or a rank whose home is another node, once enough others
-// have it ready.
+// A node may lack what is not in its run, a rank whose home is another node, or a replica more than
+// wanted, once enough others have it ready.
 bool IsSurplus(const PlanSample& sample, const Plan& plan, ShardIndex shard) {
   const bool ranked = sample.input.policy == PlacementPolicy::kRanked;
-  if (!ranked && sample.input.policy != PlacementPolicy::kContiguous) return false;
+  if (sample.input.policy == PlacementPolicy::kFull) return false;
   const int64_t wanted = ranked ? 1 : std::max<uint32_t>(1, sample.input.replicas);
   int64_t ready = 0;
   for (size_t i = 0; i < plan.nodes.size(); ++i) {
