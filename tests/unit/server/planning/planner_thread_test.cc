@@ -60,6 +60,58 @@ TEST(PlannerThreadTest, WantedPlanIsMadeAndApplied) {
   planner.Stop();
 }
 
+// The plan of one assembly takes until that of another one has been made.
+TEST(PlannerThreadTest, SlowPlanHoldsUpNoOtherAssembly) {
+  const auto store = NewMemoryMetadataStore(
+      {.batch_operations_max = 100, .batch_bytes_max = 1u << 20, .value_bytes_max = 256u << 10});
+  FakeClock clock;
+  LiveTables live({});
+  Registry registry({}, live);
+  Feed feed({});
+  Mutex mutex;
+  CondVar changed;
+  int slow = 0, quick = 0;
+  PlannerThread planner(clock, absl::Milliseconds(100), [&](PlanTask task) {
+    const bool is_slow = task.name == "assemblies/a";
+    {
+      MutexLock lock(mutex);
+      if (is_slow) {
+        ++slow;
+        AwaitOrFail(mutex, changed, "the other plan", [&] { return quick > 0; });
+      } else {
+        // The slow one is first.
+        AwaitOrFail(mutex, changed, "the slow plan to begin", [&] { return slow > 0; });
+        ++quick;
+      }
+      changed.NotifyAll();
+    }
+    return MakePlanCommands(std::move(task));
+  });
+  Committer committer(*store, registry, live, feed, {},
+                      [&](AssemblyUid uid) { planner.Want(uid); });
+  MUSTER_ASSERT_OK(committer.Load());
+  CommitThread thread(committer, [](const absl::Status& status) { ADD_FAILURE() << status; });
+  planner.Start(committer, [](const absl::Status& status) { ADD_FAILURE() << status; });
+  Job job;
+  job.commands = PublishCommands("models/m/versions/v", 4, 10);
+  for (const char* assembly : {"assemblies/a", "assemblies/b"}) {
+    job.commands.push_back(
+        CreateAssemblyRequestOf(assembly, "models/m/versions/v", v1::Assembly::FULL));
+  }
+  // The version, its shards and the assemblies take revisions 1 to 8.
+  job.commands.push_back(RegisterRequest("nodes/a", 0));
+  for (const char* assembly : {"assemblies/a", "assemblies/b"}) {
+    job.commands.push_back(JoinRequest(assembly, "nodes/a", Epoch(9), v1::Claim::ANY));
+  }
+  job.done = [&](const JobResult& result) { MUSTER_EXPECT_OK(result.status); };
+  committer.Submit(std::move(job));
+  {
+    MutexLock lock(mutex);
+    AwaitOrFail(mutex, changed, "both plans", [&] { return slow > 0 && quick > 0; });
+  }
+  planner.Stop();
+}
+
 TEST(TickThreadTest, TickBringsTheTimeAndExpiresLeases) {
   CoreUnderTest core;
   core.AddNode("nodes/a", 0);
