@@ -83,6 +83,11 @@ std::string AdviceFor(const v1::AssemblyReason& reason, const v1::Assembly& asse
                           ", or leave: `muster "
                           "assemblies leave ",
                           words.assembly, " --node ", words.node, "`");
+    case v1::AssemblyReason::TOO_BIG:
+      return absl::StrCat(
+          "publish in fewer shards (`--shards`), take a policy that shares them out "
+          "(`--policy balanced`), or wait for fewer nodes: `muster assemblies update ",
+          words.assembly, " --min-nodes N`");
     default:
       return "";
   }

@@ -107,6 +107,8 @@ class Assembly {
   // By the node's full name.
   const std::map<std::string, Member>& members() const { return members_; }
   const Member* FindMember(const std::string& node) const;
+  // What the claims come to, over all members.
+  uint64_t claimed_assignments() const { return claimed_assignments_; }
   // Whether the shard has fewer holders than the policy asks for.
   bool IsShort(uint32_t shard) const;
   // Whether a node with these labels gets shards.

@@ -3,12 +3,15 @@
 #include <algorithm>
 #include <limits>
 #include <string>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "server/registry/assembly.h"
+#include "server/registry/limits.h"
 #include "server/registry/timestamps.h"
 #include "storage/base/limits.h"
+#include "storage/base/placement_policy.h"
 
 namespace muster {
 namespace {
@@ -57,6 +60,32 @@ std::string TextOf(const v1::ShardFailure& failure) {
                       failure.message().empty() ? "" : " ", failure.message());
 }
 
+// The nodes that the assembly waits for will not all be let in.
+void AddTooBig(const Assembly& assembly, ReasonList& reasons) {
+  const uint64_t shards = assembly.version().shards.size();
+  const bool everyone =
+      MeaningOf(PolicyOf(assembly.row().policy()), ClaimKind::kAny) == ClaimKind::kAll;
+  const uint64_t claimed = assembly.claimed_assignments();
+  std::string message;
+  if (everyone && shards * assembly.row().min_nodes() > kMaxClaimedAssignments) {
+    message = absl::StrCat(shards, " shards on each of ", assembly.row().min_nodes(), " nodes are ",
+                           shards * assembly.row().min_nodes(),
+                           " assignments, and an assembly may "
+                           "have ",
+                           kMaxClaimedAssignments, ": at most ", kMaxClaimedAssignments / shards,
+                           " nodes can join");
+  } else if (!everyone && claimed > 0 && claimed + shards > kMaxClaimedAssignments) {
+    message = absl::StrCat("the claims of its members come to ", claimed,
+                           " assignments, and an "
+                           "assembly may have ",
+                           kMaxClaimedAssignments, ": another node that claims all ", shards,
+                           " shards can't join");
+  } else {
+    return;
+  }
+  reasons.Add(v1::AssemblyReason::TOO_BIG)->set_message(std::move(message));
+}
+
 void AddPlanReasons(const Assembly& assembly, ReasonList& reasons) {
   const store::AssemblyRow& row = assembly.row();
   if (row.generation() == 0) {
@@ -65,6 +94,7 @@ void AddPlanReasons(const Assembly& assembly, ReasonList& reasons) {
         ->set_message(
             waiting ? absl::StrCat(assembly.nodes_open(), " of ", row.min_nodes(), " nodes joined")
                     : "a plan is being made");
+    if (waiting) AddTooBig(assembly, reasons);
   } else if (row.plan_reasons().empty() && !assembly.covered()) {
     reasons.Add(v1::AssemblyReason::PLANNING)
         ->set_message("a plan is being made, or brought in step by step");

@@ -60,10 +60,13 @@ uint32_t ReplicasWanted(const ExplainTask& task) {
 
 // Why there is no plan, as the assembly says it.
 std::string WaitingFor(const v1::Assembly& assembly) {
+  std::string waiting;
   for (const v1::AssemblyReason& reason : assembly.reasons()) {
-    if (reason.code() == v1::AssemblyReason::TOO_FEW_NODES) return reason.message();
+    const bool too_big = reason.code() == v1::AssemblyReason::TOO_BIG;
+    if (!too_big && reason.code() != v1::AssemblyReason::TOO_FEW_NODES) continue;
+    absl::StrAppend(&waiting, waiting.empty() ? "" : "; ", reason.message());
   }
-  return "the first plan is being made";
+  return waiting.empty() ? "the first plan is being made" : waiting;
 }
 
 ExplainTask::Member MemberOf(const Node& node) {

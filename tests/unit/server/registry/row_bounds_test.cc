@@ -274,6 +274,16 @@ TEST_F(RowBoundsTest, ClaimsOfAnAssemblyAreBoundedInAll) {
       EXPECT_THAT(joined, ErrorIs(absl::StatusCode::kResourceExhausted, "TOO_MANY_ITEMS"));
     }
   }
+  // One that waits for more nodes than can join says so from the beginning.
+  v1::CreateAssemblyRequest waiting =
+      CreateAssembly("assemblies/waiting", kVersion, v1::Assembly::FULL, most + 1);
+  MUSTER_EXPECT_OK(Do(waiting));
+  const v1::Assembly shown = fixture_.Shown("assemblies/waiting");
+  ASSERT_EQ(shown.reasons_size(), 2);
+  EXPECT_EQ(shown.reasons(0).code(), v1::AssemblyReason::TOO_FEW_NODES);
+  EXPECT_EQ(shown.reasons(1).code(), v1::AssemblyReason::TOO_BIG);
+  EXPECT_THAT(shown.reasons(1).message(),
+              testing::HasSubstr(absl::StrCat("at most ", most, " nodes can join")));
   MUSTER_EXPECT_OK(Do(Leave(kAssembly, "nodes/n0")));
   const std::string last = absl::StrCat("nodes/n", most);
   const uint64_t epoch = fixture_.NodeOf(last).epoch().value;
