@@ -7,7 +7,7 @@ void LiveTables::Apply(const Change& change) {
     leases.Apply(*node);
     read_places.Apply(*node);
   } else if (const auto* assignment = std::get_if<AssignmentChange>(&change.what)) {
-    read_places.Apply(*assignment);
+    read_places.Apply(*assignment, change.revision);
   }
 }
 

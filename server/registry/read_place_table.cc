@@ -104,7 +104,7 @@ absl::Status ReadPlaceTable::Enqueue(Request request, Done& done, Answers& answe
   queue.max_readers = request.max_readers;
   const auto holder = queue.holders.find(request.node);
   if (holder != queue.holders.end()) {
-    holder->second = std::move(request.assemblies);
+    holder->second = {std::move(request.assemblies), request.seen};
     Answer answer;
     answer.granted = true;
     answer.readers = static_cast<uint32_t>(queue.holders.size());
@@ -127,7 +127,7 @@ absl::Status ReadPlaceTable::Enqueue(Request request, Done& done, Answers& answe
     // Its caller has given up on it, or would not ask again.
     EndCall(queue, *waiter, answers);
   }
-  waiter->assemblies = std::move(request.assemblies);
+  waiter->right = {std::move(request.assemblies), request.seen};
   waiter->held = request.held;
   waiter->call = std::exchange(done, nullptr);
   waiter->deadline = now_ + request.max_wait;
@@ -169,7 +169,7 @@ void ReadPlaceTable::ServeQueue(const Location& location, Answers& answers) {
       ++waiter;
       continue;
     }
-    queue.holders[waiter->node] = std::move(waiter->assemblies);
+    queue.holders[waiter->node] = std::move(waiter->right);
     Node& node = nodes_.at(waiter->node);
     node.held.insert(location);
     node.waiting.erase(location);
@@ -278,7 +278,9 @@ void ReadPlaceTable::Apply(const NodeChange& change) {
   Run(answers);
 }
 
-void ReadPlaceTable::Apply(const AssignmentChange& change) {
+// A change that the node's right is newer than has no say in it: the shard was taken away and given
+// back, and the call came between the two commits.
+void ReadPlaceTable::Apply(const AssignmentChange& change, Revision revision) {
   if (change.unassigned.empty()) return;
   Answers answers;
   {
@@ -295,12 +297,13 @@ void ReadPlaceTable::Apply(const AssignmentChange& change) {
       }
       Queue& queue = queues_.at(location);
       const auto holder = queue.holders.find(name->second);
-      std::set<AssemblyUid>* assemblies = holder == queue.holders.end() ? nullptr : &holder->second;
+      Right* right = holder == queue.holders.end() ? nullptr : &holder->second;
       for (Waiter& waiter : queue.waiters) {
-        if (waiter.node == name->second) assemblies = &waiter.assemblies;
+        if (waiter.node == name->second) right = &waiter.right;
       }
-      assemblies->erase(change.assembly_uid);
-      if (!assemblies->empty()) continue;
+      if (right->seen >= revision) continue;
+      right->assemblies.erase(change.assembly_uid);
+      if (!right->assemblies.empty()) continue;
       Remove(name->second, location, AssignmentGone(name->second, location.shard), answers);
     }
   }

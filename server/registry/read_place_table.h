@@ -55,8 +55,10 @@ class ReadPlaceTable {
     std::string node;
     Epoch epoch;
     Location location;
-    // The assemblies that give the shard to the node; at least one.
+    // The assemblies that give the shard to the node, at least one, and the revision of the state
+    // that says so. It may be ahead of what the table has been told.
     std::set<AssemblyUid> assemblies;
+    Revision seen;
     // At least 1.
     uint32_t max_readers = 1;
     absl::Duration max_wait;
@@ -93,7 +95,7 @@ class ReadPlaceTable {
   void Tick(absl::Duration monotonic) MUSTER_EXCLUDES(mutex_);
   // Take over what committed transactions say.
   void Apply(const NodeChange& change) MUSTER_EXCLUDES(mutex_);
-  void Apply(const AssignmentChange& change) MUSTER_EXCLUDES(mutex_);
+  void Apply(const AssignmentChange& change, Revision revision) MUSTER_EXCLUDES(mutex_);
   // Nodes were there before this process: the guard begins with the first tick.
   void BeginGuard() MUSTER_EXCLUDES(mutex_);
   // Answers all waiting calls UNAVAILABLE SHUTTING_DOWN, and all later ones.
@@ -106,9 +108,14 @@ class ReadPlaceTable {
  private:
   using Answers = std::vector<std::function<void()>>;
 
+  // Why a node is there; see Request.
+  struct Right {
+    std::set<AssemblyUid> assemblies;
+    Revision seen;
+  };
   struct Waiter {
     std::string node;
-    std::set<AssemblyUid> assemblies;
+    Right right;
     bool held = false;
     // Null once its call has ended: then the turn is kept until `deadline`.
     Done call;
@@ -117,7 +124,7 @@ class ReadPlaceTable {
   struct Queue {
     uint32_t max_readers = 0;
     // By the node's name.
-    std::map<std::string, std::set<AssemblyUid>> holders;
+    std::map<std::string, Right> holders;
     std::list<Waiter> waiters;
   };
   struct Node {

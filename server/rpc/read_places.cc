@@ -89,6 +89,7 @@ absl::StatusOr<ReadPlaceTable::Request> Resolve(const Registry& registry,
   place.epoch = node->epoch();
   place.location = {version->uid, shard, request.uri()};
   place.assemblies = AssembliesOf(registry, *node, version->uid, shard);
+  place.seen = registry.revision();
   place.max_readers = location->max_readers();
   place.max_wait = absl::Microseconds(FromDuration(request.max_wait()));
   place.held = request.held();

@@ -71,13 +71,14 @@ class ReadPlaceTableTest : public testing::Test {
   absl::Status Release(uint64_t node) { return table_.Release(Name(node), Epoch(10), location_); }
   void Advance(absl::Duration by) { table_.Tick(now_ += by); }
   // Of shard 0 in the assembly.
-  void Unassign(uint64_t node, AssemblyUid assembly, uint32_t shard = 0) {
+  void Unassign(uint64_t node, AssemblyUid assembly, uint32_t shard = 0,
+                Revision revision = Revision(1)) {
     AssignmentChange change;
     change.node = NodeUid(node);
     change.assembly_uid = assembly;
     change.version = location_.version;
     change.unassigned = {shard};
-    table_.Apply(change);
+    table_.Apply(change, revision);
   }
 
   ReadPlaceTable::Options options_;
@@ -161,6 +162,23 @@ TEST_F(ReadPlaceTableTest, AKeptTurnHoldsUpNobodyAndIsForgotten) {
   Advance(options_.turn_kept);
 
   EXPECT_THAT(table_.WaitingFor(location_.version, std::nullopt), IsEmpty());
+}
+
+// The shard was taken away at revision 5 and given back at 6. The call came when the state had both,
+// and the table is told of the first only then.
+TEST_F(ReadPlaceTableTest, ChangeThatTheCallWasAheadOfTakesNothingAway) {
+  ReadPlaceTable::Request holder = Ask(1);
+  holder.seen = Revision(6);
+  ASSERT_TRUE(Acquire(holder)->granted());
+  ReadPlaceTable::Request waiter = Ask(2);
+  waiter.seen = Revision(6);
+  const auto second = Acquire(waiter);
+  for (const uint64_t node : {1, 2}) Unassign(node, AssemblyUid(1), 0, Revision(5));
+  for (const uint64_t node : {1, 2}) Unassign(node, AssemblyUid(2), 0, Revision(5));
+  EXPECT_TRUE(second->waits()) << "node 1 still has the place, and node 2 its turn";
+
+  for (const uint64_t assembly : {1, 2}) Unassign(1, AssemblyUid(assembly), 0, Revision(7));
+  EXPECT_TRUE(second->granted()) << "a later one counts";
 }
 
 TEST_F(ReadPlaceTableTest, LostNodeLosesItsPlaceAndItsWait) {
@@ -359,6 +377,7 @@ class ReadPlaceTableProperty : public testing::TestWithParam<uint64_t> {
                                     Epoch(epochs_[i]),
                                     location_,
                                     {AssemblyUid(1)},
+                                    Revision(),
                                     kBound,
                                     wait,
                                     false};
