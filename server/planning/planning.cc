@@ -36,25 +36,21 @@ PlanClaim PlanClaimOf(const v1::Claim& claim) {
 // 1. used_bytes gets the sum over all other assemblies.
 // 2. Per model version, a shard that several of them hold is taken out again, all but once.
 // 3. Shards of this assembly's own version are listed, so that assigning them costs no room.
-void AddOthers(const Registry& registry, const Assembly& assembly, const Node& node,
-               PlanNode& out) {
-  std::map<VersionUid, std::vector<const Assembly::Member*>> by_version;
-  for (const AssemblyUid uid : node.memberships) {
-    if (uid == assembly.uid()) continue;
-    const Assembly& other = *registry.assemblies().FindByUid(uid);
-    const Assembly::Member* member = other.FindMember(node.row.name());
-    by_version[other.version().uid].push_back(member);
-    out.used_bytes += member->assigned_bytes;
+void AddOthers(const PlanTask::TakenNode& taken, PlanNode& out) {
+  std::map<VersionUid, std::vector<const PlanTask::Other*>> by_version;
+  for (const PlanTask::Other& other : taken.others) {
+    by_version[other.version].push_back(&other);
+    out.used_bytes += other.assigned_bytes;
   }
-  for (const auto& [version, members] : by_version) {
-    const bool own = version == assembly.version().uid;
-    if (members.size() < 2 && !own) continue;
+  for (const auto& [version, others] : by_version) {
+    const bool own = version == taken.version;
+    if (others.size() < 2 && !own) continue;
     std::vector<uint32_t> shards;
-    for (const Assembly::Member* member : members) {
-      for (const Assignment& assignment : member->assignments) shards.push_back(assignment.shard);
+    for (const PlanTask::Other* other : others) {
+      for (const Assignment& assignment : other->assignments) shards.push_back(assignment.shard);
     }
     std::sort(shards.begin(), shards.end());
-    const std::vector<Version::Shard>& all = registry.catalogue().FindByUid(version)->shards;
+    const std::vector<PlanShard>& all = *others.front()->shards;
     for (size_t i = 0; i < shards.size(); ++i) {
       if (i > 0 && shards[i] == shards[i - 1]) {
         out.used_bytes -= all[shards[i]].size_bytes;
@@ -72,39 +68,57 @@ std::vector<ShardIndex> IndicesOf(const std::vector<uint32_t>& shards) {
   return out;
 }
 
-PlanNode PlanNodeOf(const Registry& registry, const Assembly& assembly, const Node& node,
-                    const Assembly::Member& member, bool guarded) {
-  PlanNode out;
+PlanTask::TakenNode TakeNode(const Registry& registry, const Assembly& assembly, const Node& node,
+                             const Assembly::Member& member, bool guarded) {
+  PlanTask::TakenNode taken;
+  PlanNode& out = taken.node;
   out.uid = node.uid.value;
   out.name = std::string(absl::StripPrefix(node.row.name(), "nodes/"));
   out.zone = node.row.zone();
   out.capacity_bytes = node.row.capacity_bytes();
-  if (node.memberships.size() > 1) AddOthers(registry, assembly, node, out);
   out.live = node.live();
   out.selected = member.selected;
   out.draining = member.draining;
   out.keeps_assignments = guarded || !node.row.released();
-  out.cached = IndicesOf(member.cached);
-  for (const auto& [shard, given_up] : member.given_up) out.unfit.push_back(ShardIndex(shard));
   out.claim = PlanClaimOf(member.claim);
-  out.present.reserve(member.assignments.size());
-  for (size_t i = 0; i < member.assignments.size(); ++i) {
-    const Assignment& assignment = member.assignments[i];
+  taken.version = assembly.version().uid;
+  taken.assignments = member.assignments;
+  taken.states = member.states;
+  taken.replaces = member.replaces;
+  taken.cached = member.cached;
+  for (const auto& [shard, given_up] : member.given_up) taken.unfit.push_back(ShardIndex(shard));
+  for (const AssemblyUid uid : node.memberships) {
+    if (uid == assembly.uid()) continue;
+    const Assembly& other = *registry.assemblies().FindByUid(uid);
+    const Assembly::Member& there = *other.FindMember(node.row.name());
+    taken.others.push_back({other.version().uid, other.version().PlanShards(), there.assignments,
+                            there.assigned_bytes});
+  }
+  return taken;
+}
+
+PlanNode Completed(PlanTask::TakenNode taken) {
+  PlanNode out = std::move(taken.node);
+  AddOthers(taken, out);
+  out.cached = IndicesOf(taken.cached);
+  out.unfit = std::move(taken.unfit);
+  out.present.reserve(taken.assignments.size());
+  for (size_t i = 0; i < taken.assignments.size(); ++i) {
+    const Assignment& assignment = taken.assignments[i];
     PlanAssignment present{ShardIndex(assignment.shard), assignment.generation};
-    if (member.IsExtra(assignment.shard)) {
-      present.replaces = member.replaces.at(assignment.shard).value;
-    }
-    present.ready = member.live && member.states[i] == v1::ShardReport::READY;
+    const auto replaced = taken.replaces.find(assignment.shard);
+    if (replaced != taken.replaces.end()) present.replaces = replaced->second.value;
+    present.ready = out.live && taken.states[i] == v1::ShardReport::READY;
     out.present.push_back(present);
   }
   return out;
 }
 
 void Suppose(const Registry& registry, const Assembly& assembly, const WhatIf& change,
-             std::vector<PlanNode>& nodes) {
-  const auto found = std::find_if(nodes.begin(), nodes.end(), [&](const PlanNode& node) {
-    return node.uid == change.node.value;
-  });
+             std::vector<PlanTask::TakenNode>& nodes) {
+  const auto found = std::find_if(
+      nodes.begin(), nodes.end(),
+      [&](const PlanTask::TakenNode& taken) { return taken.node.uid == change.node.value; });
   if (change.change == WhatIf::Change::kJoined) {
     const Node* node = registry.nodes().FindByUid(change.node);
     if (node == nullptr || found != nodes.end()) return;
@@ -112,17 +126,17 @@ void Suppose(const Registry& registry, const Assembly& assembly, const WhatIf& c
     member.node = change.node;
     member.claim = change.claim;
     AssemblyTable::SetStanding(assembly, *node, member);
-    nodes.push_back(PlanNodeOf(registry, assembly, *node, member, false));
+    nodes.push_back(TakeNode(registry, assembly, *node, member, false));
     return;
   }
   if (found == nodes.end()) return;
   switch (change.change) {
     case WhatIf::Change::kDrained:
-      found->draining = true;
+      found->node.draining = true;
       break;
     case WhatIf::Change::kReleased:
-      found->live = false;
-      found->keeps_assignments = false;
+      found->node.live = false;
+      found->node.keeps_assignments = false;
       break;
     default:
       nodes.erase(found);
@@ -335,20 +349,30 @@ std::optional<PlanTask> TakePlanTask(const Registry& registry, AssemblyUid uid,
   task.input.replicas = row.replicas();
   const bool guarded = registry.leases().IsGuarded();
   task.input.move_budget_bytes = guarded ? 0 : assembly->move_budget_bytes();
-  task.input.nodes.reserve(assembly->members().size());
+  task.taken.reserve(assembly->members().size());
   for (const auto& [name, member] : assembly->members()) {
-    task.input.nodes.push_back(
-        PlanNodeOf(registry, *assembly, *registry.nodes().FindByUid(member.node), member, guarded));
+    task.taken.push_back(
+        TakeNode(registry, *assembly, *registry.nodes().FindByUid(member.node), member, guarded));
   }
-  for (const WhatIf& change : changes) Suppose(registry, *assembly, change, task.input.nodes);
-  const auto open = std::count_if(
-      task.input.nodes.begin(), task.input.nodes.end(),
-      [](const PlanNode& node) { return node.live && node.selected && !node.draining; });
+  for (const WhatIf& change : changes) Suppose(registry, *assembly, change, task.taken);
+  const auto open =
+      std::count_if(task.taken.begin(), task.taken.end(), [](const PlanTask::TakenNode& taken) {
+        return taken.node.live && taken.node.selected && !taken.node.draining;
+      });
   if (task.first && open < row.min_nodes()) return std::nullopt;
   return task;
 }
 
+void CompleteInput(PlanTask& task) {
+  task.input.nodes.reserve(task.taken.size());
+  for (PlanTask::TakenNode& taken : task.taken) {
+    task.input.nodes.push_back(Completed(std::move(taken)));
+  }
+  task.taken.clear();
+}
+
 absl::StatusOr<std::optional<std::vector<Command>>> MakePlanCommands(PlanTask task) {
+  CompleteInput(task);
   MUSTER_ASSIGN_OR_RETURN(const Plan plan, MakePlan(task.input));
   auto planned = std::make_shared<PlannedAssembly>();
   planned->assembly = task.assembly;
@@ -415,7 +439,8 @@ v1::PlanPreview::NodeChange ChangeOf(const PlanTask& task, const PlanNode& node,
 
 }  // namespace
 
-absl::StatusOr<v1::PlanPreview> PreviewOf(const PlanTask& task) {
+absl::StatusOr<v1::PlanPreview> PreviewOf(PlanTask task) {
+  CompleteInput(task);
   MUSTER_ASSIGN_OR_RETURN(const Plan plan, MakePlan(task.input));
   v1::PlanPreview out;
   out.set_assembly(task.name);

@@ -16,6 +16,7 @@
 #include "server/commit/committer.h"
 #include "server/placement/plan.h"
 #include "server/registry/registry.h"
+#include "server/registry/shared_list.h"
 
 namespace muster {
 
@@ -31,7 +32,30 @@ struct PlanTask {
   std::vector<PlannedAssembly::Blocked> present_blocked;
   // What `input.shards` points into.
   std::shared_ptr<const std::vector<PlanShard>> shards;
+  // Its nodes come with CompleteInput only.
   PlanInput input;
+
+  // What another assembly has on a node.
+  struct Other {
+    VersionUid version;
+    std::shared_ptr<const std::vector<PlanShard>> shards;
+    SharedList<Assignment> assignments;
+    uint64_t assigned_bytes = 0;
+  };
+  // A node as it was taken: lists are shared, not copied, so that the lock is held for as long as
+  // there are members, not assignments.
+  struct TakenNode {
+    // Without the lists.
+    PlanNode node;
+    VersionUid version;
+    SharedList<Assignment> assignments;
+    std::vector<uint8_t> states;
+    Replacements replaces;
+    SharedList<uint32_t> cached;
+    std::vector<ShardIndex> unfit;
+    std::vector<Other> others;
+  };
+  std::vector<TakenNode> taken;
 };
 
 // Something that might happen to a node, to see what a plan would make of it.
@@ -50,11 +74,14 @@ std::optional<PlanTask> TakePlanTask(const Registry& registry, AssemblyUid assem
 std::optional<PlanTask> TakePlanTask(const Registry& registry, AssemblyUid assembly,
                                      absl::Span<const WhatIf> changes);
 
+// Works the input's nodes out of what was taken, as the functions below do first; needs no lock.
+void CompleteInput(PlanTask& task);
+
 // Makes the plan and the commands that bring it in; nullopt when it changes nothing.
 absl::StatusOr<std::optional<std::vector<Command>>> MakePlanCommands(PlanTask task);
 
 // Makes the plan and says what it would change.
-absl::StatusOr<muster::v1::PlanPreview> PreviewOf(const PlanTask& task);
+absl::StatusOr<muster::v1::PlanPreview> PreviewOf(PlanTask task);
 
 }  // namespace muster
 

@@ -21,6 +21,7 @@
 #include "server/registry/catalogue.h"
 #include "server/registry/change.h"
 #include "server/registry/planned_assembly.h"
+#include "server/registry/shared_list.h"
 #include "server/registry/uid.h"
 #include "storage/base/numbers.h"
 #include "storage/base/placement_policy.h"
@@ -47,7 +48,7 @@ class Assembly {
     // Of the latest report. Stored with the next one that changes something.
     uint64_t report_sequence = 0;
     // In shard order; `states` stands beside it, a ShardReport::State each.
-    std::vector<Assignment> assignments;
+    SharedList<Assignment> assignments;
     std::vector<uint8_t> states;
     // The node whose replica the one here will take over from, by shard. Such a replica is extra:
     // it is not required and counts nothing until a plan has made it an ordinary one.
@@ -59,7 +60,7 @@ class Assembly {
     // By shard: what failed here so often that another node was asked for.
     std::map<uint32_t, muster::store::ReadinessRow::GivenUp> given_up;
     // Shards whose bytes the node's cache held when it registered, ascending.
-    std::vector<uint32_t> cached;
+    SharedList<uint32_t> cached;
     // What the claim means under the policy. AddMember sets it, and the number of shards that the
     // node gets by it.
     ClaimKind meaning = ClaimKind::kAny;

@@ -124,7 +124,8 @@ absl::StatusOr<ExplainTask> TakeExplainTask(const Registry& registry,
   return task;
 }
 
-absl::Status FillExplanation(const ExplainTask& task, v1::ExplainAssignmentResponse& out) {
+absl::Status FillExplanation(ExplainTask task, v1::ExplainAssignmentResponse& out) {
+  if (task.plan.has_value()) CompleteInput(*task.plan);
   MUSTER_ASSIGN_OR_RETURN(const auto verdicts, VerdictsOf(task));
   std::map<std::string, const v1::ShardReplica*> replicas;
   for (const v1::ShardReplica& replica : task.status.replicas()) {

@@ -49,7 +49,7 @@ absl::StatusOr<ExplainTask> TakeExplainTask(const Registry& registry,
                                             muster::v1::GetShardStatusResponse status);
 
 // Fills in everything but the revision. Costs as much as a plan.
-absl::Status FillExplanation(const ExplainTask& task, muster::v1::ExplainAssignmentResponse& out);
+absl::Status FillExplanation(ExplainTask task, muster::v1::ExplainAssignmentResponse& out);
 
 }  // namespace muster
 

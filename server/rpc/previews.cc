@@ -72,7 +72,7 @@ absl::Status MakePreviews(Committer& committer, const Supposed& supposed,
     if (name.empty()) continue;
     v1::PlanPreview preview = WithoutAPlan(name);
     if (task.has_value()) {
-      MUSTER_ASSIGN_OR_RETURN(preview, PreviewOf(*task));
+      MUSTER_ASSIGN_OR_RETURN(preview, PreviewOf(*std::move(task)));
       CutTo(bytes_left, preview);
     }
     bytes_left -= std::min(bytes_left, preview.ByteSizeLong());

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
 #include "server/commit/commit_thread.h"
 #include "server/commit/tick_thread.h"
@@ -108,6 +109,62 @@ TEST(PlannerThreadTest, SlowPlanHoldsUpNoOtherAssembly) {
   {
     MutexLock lock(mutex);
     AwaitOrFail(mutex, changed, "both plans", [&] { return slow > 0 && quick > 0; });
+  }
+  planner.Stop();
+}
+
+// Its plan takes eight steps, in two jobs.
+TEST(PlannerThreadTest, BigPlanIsInBeforeItsAssemblyIsPlannedAgain) {
+  constexpr uint64_t kNodes = 300;
+  const auto store = NewMemoryMetadataStore(
+      {.batch_operations_max = 100, .batch_bytes_max = 1u << 20, .value_bytes_max = 256u << 10});
+  FakeClock clock;
+  LiveTables live({});
+  Registry registry({}, live);
+  Feed feed({});
+  Mutex mutex;
+  CondVar changed;
+  // Of each plan: the members that have something when it is begun.
+  std::vector<uint64_t> holders;
+  PlannerThread planner(clock, absl::ZeroDuration(), [&](PlanTask task) {
+    MutexLock lock(mutex);
+    holders.push_back(static_cast<uint64_t>(
+        std::count_if(task.taken.begin(), task.taken.end(),
+                      [](const auto& taken) { return !taken.assignments.empty(); })));
+    changed.NotifyAll();
+    return MakePlanCommands(std::move(task));
+  });
+  Committer committer(*store, registry, live, feed, {},
+                      [&](AssemblyUid uid) { planner.Want(uid); });
+  MUSTER_ASSERT_OK(committer.Load());
+  CommitThread thread(committer, [](const absl::Status& status) { ADD_FAILURE() << status; });
+  planner.Start(committer, [](const absl::Status& status) { ADD_FAILURE() << status; });
+  Job job;
+  job.commands = PublishCommands("models/m/versions/v", 1, 10);
+  v1::CreateAssemblyRequest create =
+      CreateAssemblyRequestOf("assemblies/a", "models/m/versions/v", v1::Assembly::FULL);
+  create.mutable_assembly()->set_min_nodes(kNodes);
+  job.commands.push_back(create);
+  // The version with its shard takes revisions 1 to 3, the assembly 4.
+  for (uint64_t i = 0; i < kNodes; ++i) {
+    job.commands.push_back(RegisterRequest(absl::StrCat("nodes/n", i), 0));
+  }
+  for (uint64_t i = 0; i < kNodes; ++i) {
+    job.commands.push_back(
+        JoinRequest("assemblies/a", absl::StrCat("nodes/n", i), Epoch(5 + i), v1::Claim::ANY));
+  }
+  job.done = [&](const JobResult& result) { MUSTER_EXPECT_OK(result.status); };
+  committer.Submit(std::move(job));
+  {
+    MutexLock lock(mutex);
+    AwaitOrFail(mutex, changed, "the first plan", [&] { return !holders.empty(); });
+  }
+  planner.Want(AssemblyUid(4));
+  {
+    MutexLock lock(mutex);
+    AwaitOrFail(mutex, changed, "the second plan", [&] { return holders.size() > 1; });
+    EXPECT_EQ(holders[0], 0u);
+    EXPECT_EQ(holders[1], kNodes) << "not before the first one is in as a whole";
   }
   planner.Stop();
 }

@@ -205,11 +205,37 @@ TEST_F(PlanningTest, AssembliesOfOneVersionShareTheRoomOnANode) {
   const auto other = fixture_.registry().assemblies().Find("assemblies/b");
   auto task = TakePlanTask(fixture_.registry(), (*other)->uid());
   ASSERT_TRUE(task.has_value());
+  CompleteInput(*task);
   EXPECT_EQ(task->input.nodes[0].used_bytes, 3'000u);
   const auto plan = MakePlan(task->input);
   ASSERT_THAT(plan, IsOk());
   EXPECT_TRUE(plan->unplaced.empty());
   EXPECT_EQ(plan->nodes[0].assignments.size(), 3u);
+}
+
+// The lock is held while it is taken: for the members, not for what they hold.
+TEST_F(PlanningTest, InputIsTakenWithoutACopyOfAnyListAndKeepsWhatItSaw) {
+  Create(4, v1::Assembly::FULL);
+  MUSTER_EXPECT_OK(fixture_.Do(CreateAssembly("assemblies/b", kVersion, v1::Assembly::FULL)));
+  JoinNodes(1);
+  const uint64_t epoch = fixture_.NodeOf("nodes/n1").epoch().value;
+  MUSTER_EXPECT_OK(fixture_.Do(Join("assemblies/b", "nodes/n1", epoch)));
+  Plan();
+  const auto other = fixture_.registry().assemblies().Find("assemblies/b");
+  auto task = TakePlanTask(fixture_.registry(), Uid());
+  auto task_of_other = TakePlanTask(fixture_.registry(), (*other)->uid());
+  ASSERT_TRUE(task.has_value() && task_of_other.has_value());
+
+  const auto* const held = fixture_.MemberOf(kAssembly, "nodes/n1").assignments.list().data();
+  ASSERT_EQ(task->taken.size(), 1u);
+  EXPECT_TRUE(task->input.nodes.empty());
+  EXPECT_EQ(task->taken[0].assignments.list().data(), held);
+  EXPECT_EQ(task_of_other->taken.at(0).others.at(0).assignments.list().data(), held);
+
+  MUSTER_EXPECT_OK(fixture_.Do(Leave(kAssembly, "nodes/n1")));
+  CompleteInput(*task);
+  ASSERT_EQ(task->input.nodes.size(), 1u);
+  EXPECT_EQ(task->input.nodes[0].present.size(), 4u);
 }
 
 TEST_F(PlanningTest, PreviewSaysWhatAChangeWouldDoAndChangesNothing) {
