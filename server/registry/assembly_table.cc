@@ -22,6 +22,9 @@ namespace {
 namespace v1 = muster::v1;
 using Outcome = Assembly::ReportResult::Outcome;
 
+// Their assignments, as events, stay below what a transaction holds in all but the worst of orders.
+constexpr size_t kMembersPerRemoval = 40;
+
 // Shards in order and once each, so that equal claims are equal messages.
 v1::Claim Normalised(v1::Claim claim) {
   auto& shards = *claim.mutable_shards();
@@ -63,7 +66,8 @@ std::string ReasonsOf(const v1::Assembly& shown) {
 
 // What UpdateAssembly changes.
 std::string SettingsText(const store::AssemblyRow& row) {
-  return absl::StrCat("min_nodes ", row.min_nodes(), ", replicas ", row.replicas(), ", move budget ",
+  return absl::StrCat("min_nodes ", row.min_nodes(), ", replicas ", row.replicas(),
+                      ", move budget ",
                       row.has_move_budget_bytes() ? absl::StrCat(row.move_budget_bytes(), " bytes")
                                                   : "a tenth of the model");
 }
@@ -396,15 +400,14 @@ absl::Status AssemblyTable::Leave(const v1::LeaveAssemblyRequest& request, Trans
   return absl::OkStatus();
 }
 
+// The assembly and all rows go in one transaction. What its members held goes in those that follow,
+// some members each, with nothing but readers in between.
 absl::Status AssemblyTable::Delete(const v1::DeleteAssemblyRequest& request, Transaction& tx) {
   MUSTER_ASSIGN_OR_RETURN(Assembly * assembly, FindMutable(request.name()));
   MUSTER_RETURN_IF_ERROR(CheckUidOf(request, assembly->name(), UidText(*assembly)));
   if (request.validate_only()) return absl::OkStatus();
   tx.MarkChanged();
   const AssemblyUid uid = assembly->uid();
-  std::vector<std::string> members;
-  for (const auto& [node, member] : assembly->members()) members.push_back(node);
-  for (const std::string& node : members) RemoveMember(*assembly, node, tx);
   tx.Delete(AssemblyKey(uid));
   tx.DeletePrefix(AssemblyRowsPrefix(uid));
   AssemblyChange gone;
@@ -417,9 +420,30 @@ absl::Status AssemblyTable::Delete(const v1::DeleteAssemblyRequest& request, Tra
   catalogue_.FindByUid(assembly->version().uid)->assemblies.erase(request.name());
   shards_ -= assembly->version().shards.size();
   arriving_.erase(uid);
-  by_uid_.erase(uid);
-  by_name_.erase(request.name());
+  for (size_t i = 0; i < assembly->members().size(); i += kMembersPerRemoval) {
+    tx.Then(RemoveMembers{uid});
+  }
+  const auto entry = by_name_.find(request.name());
+  if (assembly->members().empty()) {
+    by_uid_.erase(uid);
+  } else {
+    departing_[uid] = std::move(entry->second);
+  }
+  by_name_.erase(entry);
   return absl::OkStatus();
+}
+
+void AssemblyTable::Remove(const RemoveMembers& command, Transaction& tx) {
+  const auto entry = departing_.find(command.assembly);
+  if (entry == departing_.end()) return;
+  Assembly& assembly = *entry->second;
+  for (size_t i = 0; i < kMembersPerRemoval && !assembly.members().empty(); ++i) {
+    const std::string node = assembly.members().begin()->first;
+    RemoveMember(assembly, node, tx);
+  }
+  if (!assembly.members().empty()) return;
+  by_uid_.erase(command.assembly);
+  departing_.erase(entry);
 }
 
 // One call may have reports that count and others that don't: those of assignments that are gone

@@ -67,6 +67,8 @@ class AssemblyTable {
   // Asks for a plan of every assembly that has one, or could have.
   void WantPlans(Transaction& tx) const;
 
+  // The next members of an assembly that was deleted; their rows are gone already.
+  void Remove(const RemoveMembers& command, Transaction& tx);
   // Rows of what is gone from memory already.
   void Forget(const ForgetMember& command, Transaction& tx) const;
   void Forget(const ForgetPlanDirectory& command, Transaction& tx) const;
@@ -156,6 +158,8 @@ class AssemblyTable {
   uint64_t shards_ = 0;
   absl::flat_hash_map<AssemblyUid, Assembly*> by_uid_;
   absl::flat_hash_map<AssemblyUid, ArrivingPlan> arriving_;
+  // Deleted, with members still: while the commands that follow the deletion are carried out.
+  absl::flat_hash_map<AssemblyUid, std::unique_ptr<Assembly>> departing_;
   // By the time at which something that a node has given up may be tried again.
   std::multimap<int64_t, std::pair<AssemblyUid, NodeUid>> given_up_;
   absl::flat_hash_set<std::pair<AssemblyUid, Generation>> orphaned_directories_;

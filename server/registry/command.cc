@@ -24,6 +24,7 @@ absl::string_view NameOf(const ExpireGivenUp&) { return "given up long enough"; 
 absl::string_view NameOf(const ApplyPlan&) { return "plan"; }
 absl::string_view NameOf(const NoteLocations&) { return "ReportShards"; }
 absl::string_view NameOf(const ExpireDraft&) { return "draft expired"; }
+absl::string_view NameOf(const RemoveMembers&) { return "DeleteAssembly"; }
 absl::string_view NameOf(const ForgetMember&) { return "node removed"; }
 absl::string_view NameOf(const ForgetPlanDirectory&) { return "plan"; }
 absl::string_view NameOf(const RememberReady&) { return "READY"; }

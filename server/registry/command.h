@@ -121,6 +121,11 @@ struct ExpireDraft {
   VersionUid version;
 };
 
+// Takes some members out of an assembly that was deleted.
+struct RemoveMembers {
+  AssemblyUid assembly;
+};
+
 // Forgets a deregistered node's membership in one assembly.
 struct ForgetMember {
   AssemblyUid assembly;
@@ -167,10 +172,10 @@ using RequestTypes = TypeList<
     Mutation<muster::v1::ReportShardsRequest, muster::v1::ReportShardsResponse>>;
 
 // The others: entries of requests that are a command each, and what the server asks of itself.
-using OtherCommands =
-    TypeList<StagePieces, AddShard, AddCompanion, AddLocation, RemoveLocation, Tick, ExpireLease,
-             ReleaseNode, ReviveNode, NoteDrain, ResumePlans, ExpireGivenUp, ApplyPlan,
-             NoteLocations, ExpireDraft, ForgetMember, ForgetPlanDirectory, RememberReady>;
+using OtherCommands = TypeList<StagePieces, AddShard, AddCompanion, AddLocation, RemoveLocation,
+                               Tick, ExpireLease, ReleaseNode, ReviveNode, NoteDrain, ResumePlans,
+                               ExpireGivenUp, ApplyPlan, NoteLocations, ExpireDraft, RemoveMembers,
+                               ForgetMember, ForgetPlanDirectory, RememberReady>;
 
 template <typename Requests, typename Others>
 struct CommandFrom;

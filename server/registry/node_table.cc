@@ -184,9 +184,8 @@ bool NodeTable::Update(Node& node, const v1::UpdateNodeRequest& request, Transac
   std::vector<std::string> changes;
   if (Names(request.update_mask(), "capacity_bytes") &&
       row.capacity_bytes() != request.node().capacity_bytes()) {
-    changes.push_back(
-        absl::StrCat("capacity ", row.capacity_bytes(), " to ", request.node().capacity_bytes(),
-                     " bytes"));
+    changes.push_back(absl::StrCat("capacity ", row.capacity_bytes(), " to ",
+                                   request.node().capacity_bytes(), " bytes"));
     row.set_capacity_bytes(request.node().capacity_bytes());
   }
   if (Names(request.update_mask(), "labels") &&

@@ -101,6 +101,28 @@ TEST_F(PlanningTest, BigPlanThatEndsMovesKeepsReadyAtEachStep) {
   EXPECT_TRUE(Commands().empty());
 }
 
+TEST_F(PlanningTest, BigAssemblyIsDeletedInStepsThatLeaveNothing) {
+  const size_t rows_before = RowsOf(fixture_.store()).size();
+  Create(120);
+  JoinNodes(100);
+  Plan();
+  const AssemblyUid uid = Uid();
+  const Applied applied = fixture_.Apply(DeleteAssembly(kAssembly));
+  MUSTER_ASSERT_OK(applied.status);
+  EXPECT_EQ(applied.follow_ups.size(), 3u) << "of 40 members at most";
+  EXPECT_LE(applied.changes.size(), 3u) << "what members held goes in these";
+  EXPECT_EQ(fixture_.registry().assemblies().FindByUid(uid), nullptr);
+  for (const auto& [name, node] : fixture_.registry().nodes().by_name()) {
+    EXPECT_EQ(node->assigned_bytes, 0u);
+    EXPECT_TRUE(node->memberships.empty());
+  }
+  MUSTER_EXPECT_OK(fixture_.Do(DeleteVersion(kVersion)));
+  EXPECT_EQ(RowsOf(fixture_.store()).size(), rows_before + 100) << "the nodes are left";
+  const std::string before = Describe(fixture_.registry());
+  MUSTER_ASSERT_OK(fixture_.Restart());
+  EXPECT_EQ(Describe(fixture_.registry()), before);
+}
+
 TEST_F(PlanningTest, UnclaimedShardsBecomeReasons) {
   Create(3, v1::Assembly::DECLARED);
   MUSTER_EXPECT_OK(fixture_.Do(Join(kAssembly, "nodes/a", fixture_.Register("nodes/a"), {1})));
