@@ -108,6 +108,31 @@ def test_drains_events_and_explanations_are_a_call_each(cluster, grpcurl):
     assert "rpc ListEvents ( .muster.v1.ListEventsRequest ) returns ( .muster.v1.ListEventsResponse )" in described
 
 
+def test_updates_and_preconditions_are_a_call_each(cluster, grpcurl):
+    api = cluster.api()
+    add_ready_assembly(api)
+    uid = api.nodes.GetNode(name="nodes/n9").node.uid
+
+    node = json.loads(
+        grpcurl(
+            "muster.v1.NodeService/UpdateNode",
+            request='{"node":{"name":"nodes/n9","capacity_bytes":"5000000000"},"uid":"%s",' % uid
+            + '"update_mask":{"paths":["capacity_bytes"]}}',
+        ).stdout
+    )
+    assembly = json.loads(
+        grpcurl(
+            "muster.v1.AssemblyService/UpdateAssembly",
+            request='{"assembly":{"name":"assemblies/demo","min_nodes":3},"update_mask":{"paths":["min_nodes"]}}',
+        ).stdout
+    )
+    lost = grpcurl("muster.v1.NodeService/ListNodes", request='{"state":"LOST","zone":"z1","labels":{"gpu":"h100"}}').stdout
+
+    assert node["node"]["capacity_bytes"] == "5000000000"
+    assert assembly["assembly"]["min_nodes"] == 3
+    assert "nodes" not in json.loads(lost)
+
+
 def test_watch_until_ready_ends_when_it_is_reached(cluster, grpcurl):
     api = cluster.api()
     add_assembly(api, add_model(api), "later")
