@@ -130,6 +130,8 @@ start_server() {
 
 start_agents() {
   local i
+  # Agents read no files but those below what is named.
+  export MUSTER_ALLOW_LOCATION=file://$work
   for ((i = 1; i <= agents; ++i)); do
     "$bin/muster" agent --node "n$i" --assembly demo --cache "$work/cache-n$i" >"$work/agent-n$i.log" 2>&1 &
     agent_pids+=($!)

@@ -35,8 +35,9 @@ class AgentObserver {
     // Bytes that this attempt read from locations; fewer than the size where an earlier attempt had
     // got some.
     int64_t fetched_bytes = 0;
-    // For FAILED.
+    // For FAILED: what the server is told, and all that this node knows.
     v1::ShardFailure failure;
+    absl::Status error;
     // For FAILED: how often in a row.
     int failures = 0;
   };

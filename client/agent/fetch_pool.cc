@@ -179,6 +179,7 @@ void FetchPool::Tell(const AssignmentTable::Work& work, v1::ShardReport::State s
   update.fetched_bytes = outcome.fetched_bytes;
   if (state == v1::ShardReport::FAILED) {
     update.failure = outcome.failure;
+    update.error = outcome.status;
     update.failures = work.failures + 1;
   }
   observer_.OnShard(update);

@@ -215,13 +215,15 @@ absl::Status RunAgent(Invocation& invocation, const AgentArguments& options) {
   // A view may come with a later reading of the file.
   if (!options.config_path.empty() && !ready.has_value()) ready.emplace();
   MUSTER_ASSIGN_OR_RETURN(PullerOptions puller_options, ToPullerOptions(options.pull));
+  MUSTER_ASSIGN_OR_RETURN(const auto stores,
+                          OpenLocations(invocation, options.pull, UnnamedLocations::kRemote));
   MUSTER_ASSIGN_OR_RETURN(const auto cache,
                           OpenCache(invocation, options.cache, puller_options.memory));
   MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect(kFirstContactTimeout));
   if (options.dry_run) return PrintCacheRoom(invocation, *client, *cache, agent_options);
   SetUpLog(options.log_level);
   puller_options.warn = [](absl::string_view warning) { LogWarning(std::string(warning)); };
-  Puller puller(invocation.stores(), invocation.clock(), invocation.random(), puller_options);
+  Puller puller(*stores, invocation.clock(), invocation.random(), puller_options);
   const std::unique_ptr<ShardFetcher> fetcher =
       NewCacheFetcher(*client, puller, *cache, agent_options.node.name());
   // Set before the agent runs, and so before anything is READY.
@@ -330,7 +332,7 @@ void AddAgentCommand(CLI::App& app, Command& chosen) {
       "agent", "RunAgent a node: register, join, pull the assigned shards, verify and report");
   auto options = std::make_shared<AgentArguments>();
   AddNodeFlags(*command, *options);
-  AddPullFlags(*command, options->pull);
+  AddPullFlags(*command, options->pull, UnnamedLocations::kRemote);
   AddAssemblyFlags(*command, options->create, /*required=*/false);
   AddReadyFlags(*command, options->ready);
   command->footer(

@@ -71,12 +71,14 @@ void AgentLog::OnShard(const ShardUpdate& update) {
     return;
   }
   const v1::ShardFailure& failure = update.failure;
+  // What the server is not told of a file is for whoever reads this log.
+  ErrorDetail detail = DetailOf(update.error);
   spdlog::warn(
       "event=shard assembly={} shard={} state=failed failures={} code={} location={} "
       "expected_md5={} found_md5={} message={}",
       assembly, update.shard, update.failures, v1::ShardFailure::Code_Name(failure.code()),
-      Quoted(failure.location()), Quoted(failure.expected_md5()), Quoted(failure.found_md5()),
-      Quoted(failure.message()));
+      Quoted(failure.location()), Quoted(failure.expected_md5()),
+      Quoted(detail.metadata["found_md5"]), Quoted(update.error.message()));
 }
 
 void AgentLog::OnWaiting(const std::string& assembly, uint32_t shard, const std::string& location) {

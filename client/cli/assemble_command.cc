@@ -61,9 +61,11 @@ absl::Status RunAssemble(Invocation& invocation, const AssembleArguments& option
   AssembleOptions assemble;
   MUSTER_ASSIGN_OR_RETURN(assemble.model_version, FullModelVersionName(options.model));
   MUSTER_ASSIGN_OR_RETURN(const PullerOptions puller_options, ToPullerOptions(options.pull));
+  MUSTER_ASSIGN_OR_RETURN(const auto stores,
+                          OpenLocations(invocation, options.pull, UnnamedLocations::kAll));
   MUSTER_ASSIGN_OR_RETURN(const LocalCaches caches, LocalCaches::Open(options.caches));
   MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect(kLongCallTimeout));
-  Puller puller(invocation.stores(), invocation.clock(), invocation.random(), puller_options);
+  Puller puller(*stores, invocation.clock(), invocation.random(), puller_options);
   const auto bar = invocation.NewProgressBar("assembling");
   assemble.out = options.out;
   assemble.caches = caches.pointers();
@@ -90,7 +92,7 @@ void AddAssembleCommand(CLI::App& app, Command& chosen) {
       ->required();
   command->add_option("--cache", options->caches,
                       "Caches of agents on this machine, asked before the locations");
-  AddPullFlags(*command, options->pull);
+  AddPullFlags(*command, options->pull, UnnamedLocations::kAll);
   AddKeyFlags(*command, "The key of encrypted shards", options->keys);
   command->footer(
       "Writes the Hugging Face layout: model-0000i-of-0000N.safetensors, their index, and the "

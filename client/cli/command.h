@@ -37,7 +37,11 @@ struct GlobalOptions {
 struct Environment {
   Clock& clock;
   Random& random;
+  // Those of everything; for URIs that the user names himself.
   const ObjectStoreRegistry& stores;
+  // The same stores under rules. May be called by several threads.
+  std::function<absl::StatusOr<std::unique_ptr<const ObjectStoreRegistry>>(const LocationRules&)>
+      open_stores;
   EnvironmentLookup variables;
   // Requested by SIGINT and SIGTERM.
   std::stop_token stop;
@@ -61,6 +65,10 @@ class Invocation {
   Clock& clock() const { return environment_.clock; }
   Random& random() const { return environment_.random; }
   const ObjectStoreRegistry& stores() const { return environment_.stores; }
+  absl::StatusOr<std::unique_ptr<const ObjectStoreRegistry>> OpenStores(
+      const LocationRules& rules) const {
+    return environment_.open_stores(rules);
+  }
   const std::stop_token& stop() const { return environment_.stop; }
   Hangup& hangup() const { return environment_.hangup; }
   // Of the process's environment; "" if it is not set.

@@ -205,8 +205,10 @@ std::string FailureText(const v1::ShardFailure& failure) {
   if (!failure.message().empty()) absl::StrAppend(&text, ": ", failure.message());
   const bool is_said = absl::StrContains(failure.message(), failure.expected_md5());
   if (!failure.expected_md5().empty() && !is_said) {
-    absl::StrAppend(&text, " (expected MD5 ", failure.expected_md5(), ", found ",
-                    failure.found_md5(), ")");
+    absl::StrAppend(&text, " (expected MD5 ", failure.expected_md5());
+    // Of a file it stays on the node.
+    if (!failure.found_md5().empty()) absl::StrAppend(&text, ", found ", failure.found_md5());
+    absl::StrAppend(&text, ")");
   }
   if (failure.attempts() > 1) absl::StrAppend(&text, ", ", failure.attempts(), " times in a row");
   return text;

@@ -83,6 +83,10 @@ std::string HintFor(const absl::Status& status) {
     return "`muster verify MODEL@VERSION` finds every bad copy; publish the model again to replace "
            "it";
   }
+  if (reason == reasons::kLocationNotAllowed) {
+    return "locations come from the catalogue; docs/storage.md says what a node reads without "
+           "being told";
+  }
   if (reason == reasons::kStorageStalled) {
     return "the storage does not answer, or its network passes nothing on; run the command again "
            "once it does";

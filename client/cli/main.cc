@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <memory>
+#include <set>
 #include <stop_token>
 #include <string>
 #include <system_error>
@@ -17,6 +18,7 @@
 #include <variant>
 #include <vector>
 
+#include "absl/strings/numbers.h"
 #include "client/cli/command.h"
 #include "client/cli/exit_code.h"
 #include "storage/base/clock.h"
@@ -26,6 +28,7 @@
 #include "storage/object/file_object_store.h"
 #include "storage/object/hdfs_object_store.h"
 #include "storage/object/http_object_store.h"
+#include "storage/object/location_rules.h"
 #include "storage/object/object_store_registry.h"
 #include "storage/object/s3_object_store.h"
 
@@ -84,12 +87,38 @@ HttpStoreOptions HttpOptions() {
   return options;
 }
 
-absl::Status RegisterStores(ObjectStoreRegistry& stores, Random& random) {
-  MUSTER_RETURN_IF_ERROR(RegisterFileObjectStore(stores));
-  MUSTER_RETURN_IF_ERROR(RegisterHttpObjectStore(stores, SystemClock(), random, HttpOptions()));
+// The ports of this machine that its environment names as proxies, as libcurl reads it: [scheme://][user@]host:port.
+std::set<int> LocalProxyPorts() {
+  std::set<int> ports;
+  for (const char* name : {"http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"}) {
+    const std::string proxy = FromEnvironment(name);
+    absl::string_view authority = proxy;
+    const size_t scheme = authority.find("://");
+    if (scheme != absl::string_view::npos) authority.remove_prefix(scheme + 3);
+    authority = authority.substr(0, authority.find('/'));
+    authority.remove_prefix(authority.rfind('@') + 1);
+    const size_t colon = authority.rfind(':');
+    int port = 0;
+    if (colon == absl::string_view::npos || !IsLocalHost(authority.substr(0, colon))) continue;
+    if (absl::SimpleAtoi(authority.substr(colon + 1), &port)) ports.insert(port);
+  }
+  return ports;
+}
+
+absl::StatusOr<std::unique_ptr<const ObjectStoreRegistry>> OpenStores(const LocationRules& rules,
+                                                                      Random& random) {
+  auto stores = std::make_unique<ObjectStoreRegistry>(rules);
+  HttpStoreOptions named = HttpOptions();
+  named.connection.may_be_local = [rules](absl::string_view url) { return rules.MayBeLocal(url); };
+  named.connection.local_proxy_ports = LocalProxyPorts();
+  MUSTER_RETURN_IF_ERROR(RegisterFileObjectStore(*stores));
+  MUSTER_RETURN_IF_ERROR(RegisterHttpObjectStore(*stores, SystemClock(), random, named));
+  // Where S3 is says this machine's configuration, not the location.
   MUSTER_RETURN_IF_ERROR(
-      RegisterS3ObjectStore(stores, FromEnvironment, SystemClock(), random, HttpOptions()));
-  return RegisterHdfsObjectStore(stores, FromEnvironment, SystemClock(), random, HttpOptions());
+      RegisterS3ObjectStore(*stores, FromEnvironment, SystemClock(), random, HttpOptions()));
+  MUSTER_RETURN_IF_ERROR(
+      RegisterHdfsObjectStore(*stores, FromEnvironment, SystemClock(), random, named));
+  return stores;
 }
 
 int Main(const std::vector<std::string>& arguments) {
@@ -107,14 +136,17 @@ int Main(const std::vector<std::string>& arguments) {
   static Hangup hangup;
   const std::stop_token stop = WatchSignals(hangup);
   const std::unique_ptr<Random> random = NewSystemRandom();
-  ObjectStoreRegistry stores;
-  const absl::Status registered = RegisterStores(stores, *random);
-  if (!registered.ok()) return Report(registered, command_line.options.json);
+  const auto open_stores = [&random](const LocationRules& rules) {
+    return OpenStores(rules, *random);
+  };
+  const auto stores = open_stores({});
+  if (!stores.ok()) return Report(stores.status(), command_line.options.json);
   std::error_code ignored;
   Environment environment{
       .clock = SystemClock(),
       .random = *random,
-      .stores = stores,
+      .stores = **stores,
+      .open_stores = open_stores,
       .variables = FromEnvironment,
       .stop = stop,
       .hangup = hangup,

@@ -104,6 +104,8 @@ absl::Status RunPrefetch(Invocation& invocation, const PrefetchArguments& option
     MUSTER_ASSIGN_OR_RETURN(indices, ParseShardList(options.shards));
   }
   MUSTER_ASSIGN_OR_RETURN(const PullerOptions puller_options, ToPullerOptions(options.pull));
+  MUSTER_ASSIGN_OR_RETURN(const auto stores,
+                          OpenLocations(invocation, options.pull, UnnamedLocations::kRemote));
   MUSTER_ASSIGN_OR_RETURN(const auto cache,
                           OpenCache(invocation, options.cache, puller_options.memory));
   MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect(kLongCallTimeout));
@@ -118,7 +120,7 @@ absl::Status RunPrefetch(Invocation& invocation, const PrefetchArguments& option
   }
   MUSTER_RETURN_IF_ERROR(cache->CheckRoom(wanted));
   if (options.dry_run) return absl::OkStatus();
-  Puller puller(invocation.stores(), invocation.clock(), invocation.random(), puller_options);
+  Puller puller(*stores, invocation.clock(), invocation.random(), puller_options);
   Totals totals;
   {
     const auto bar = invocation.NewProgressBar("prefetching");
@@ -153,7 +155,7 @@ void AddPrefetchCommand(CLI::App& app, Command& chosen) {
       ->check(CLI::Range(size_t{1}, size_t{64}))
       ->capture_default_str();
   command->add_flag("--dry-run", options->dry_run, kRoomDryRunHelp);
-  AddPullFlags(*command, options->pull);
+  AddPullFlags(*command, options->pull, UnnamedLocations::kRemote);
   command->footer(
       "An agent with the same --cache then finds the shards and fetches nothing. They are not "
       "pinned: until an assembly needs them, other shards may take their place. An interrupted "

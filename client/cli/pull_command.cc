@@ -72,12 +72,14 @@ absl::Status RunPull(Invocation& invocation, const PullArguments& options) {
     MUSTER_ASSIGN_OR_RETURN(pull.shards, ParseShardList(options.shards));
   }
   MUSTER_ASSIGN_OR_RETURN(const PullerOptions puller_options, ToPullerOptions(options.pull));
+  MUSTER_ASSIGN_OR_RETURN(const auto stores,
+                          OpenLocations(invocation, options.pull, UnnamedLocations::kAll));
   MUSTER_ASSIGN_OR_RETURN(const LocalCaches caches, LocalCaches::Open(options.caches));
   MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect(kLongCallTimeout));
   pull.out = options.out;
   pull.stop = invocation.stop();
   if (options.dry_run) return PrintPullRoom(invocation, *client, pull);
-  Puller puller(invocation.stores(), invocation.clock(), invocation.random(), puller_options);
+  Puller puller(*stores, invocation.clock(), invocation.random(), puller_options);
   const auto bar = invocation.NewProgressBar("pulling");
   pull.caches = caches.pointers();
   MUSTER_ASSIGN_OR_RETURN(pull.keys, ToKeySource(invocation, options.keys));
@@ -105,7 +107,7 @@ void AddPullCommand(CLI::App& app, Command& chosen) {
                       "Caches of agents on this machine, asked before the locations");
   command->add_flag("--dry-run", options->dry_run,
                     "Fetch nothing: only say whether what is missing fits into --out");
-  AddPullFlags(*command, options->pull);
+  AddPullFlags(*command, options->pull, UnnamedLocations::kAll);
   AddKeyFlags(*command, "The key of encrypted shards", options->keys);
   command->footer(
       "Each file is named after its shard and appears when it is verified; correct files that "

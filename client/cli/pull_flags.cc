@@ -3,12 +3,25 @@
 #include <CLI/CLI.hpp>
 #include <memory>
 
+#include "absl/strings/str_cat.h"
 #include "client/cli/values.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
 
-void AddPullFlags(CLI::App& command, PullFlags& flags) {
+void AddPullFlags(CLI::App& command, PullFlags& flags, UnnamedLocations unnamed) {
+  const bool remote_only = unnamed == UnnamedLocations::kRemote;
+  command
+      .add_option(
+          "--allow-location", flags.allowed_locations,
+          absl::StrCat(
+              "Read only what is below this URI, such as file:///srv/models, "
+              "s3://bucket or https://host/models; may be repeated (default: ",
+              remote_only ? "all but files and addresses that only this machine reaches)" : "all)"))
+      ->envname("MUSTER_ALLOW_LOCATION")
+      ->delimiter(',')
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   command.add_option("--zone", flags.zone, "Zone of this machine; locations there are read first");
   command.add_option("--connections", flags.connections, "Pieces fetched at once, over all shards")
       ->check(CLI::Range(size_t{1}, kMaxPullConnections))
@@ -30,6 +43,16 @@ void AddPullFlags(CLI::App& command, PullFlags& flags) {
           "--memory-budget", flags.memory_budget,
           "Bound on the buffers of pieces in flight and of what decodes them; at least one piece")
       ->capture_default_str();
+}
+
+absl::StatusOr<std::unique_ptr<const ObjectStoreRegistry>> OpenLocations(
+    const Invocation& invocation, const PullFlags& flags, UnnamedLocations unnamed) {
+  if (flags.allowed_locations.empty() && unnamed == UnnamedLocations::kAll) {
+    return invocation.OpenStores({});
+  }
+  const absl::StatusOr<LocationRules> rules = LocationRules::Only(flags.allowed_locations);
+  if (rules.ok()) return invocation.OpenStores(*rules);
+  return UsageError(absl::StrCat("--allow-location: ", rules.status().message()));
 }
 
 absl::StatusOr<PullerOptions> ToPullerOptions(const PullFlags& flags) {

@@ -145,7 +145,8 @@ std::vector<LocationReport> LocationBook::Reports() const {
       if (wrong || !found.has_value()) found = failure.code;
       if (wrong) break;
     }
-    if (!found.has_value()) continue;
+    // What this node may not read says nothing about the location.
+    if (!found.has_value() || *found == ShardFailure::NOT_ALLOWED) continue;
     LocationReport& report = reports.emplace_back();
     report.set_uri(entry->uri);
     report.set_code(*found);

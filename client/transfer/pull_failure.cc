@@ -2,6 +2,8 @@
 
 #include <map>
 
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "storage/base/error_info.h"
 #include "storage/base/limits.h"
@@ -24,6 +26,8 @@ absl::string_view ReasonFor(ShardFailure::Code code) {
       return reasons::kShardUnreadable;
     case ShardFailure::NO_SPACE:
       return reasons::kNodeNoSpace;
+    case ShardFailure::NOT_ALLOWED:
+      return reasons::kLocationNotAllowed;
     default:
       return reasons::kNodeError;
   }
@@ -44,22 +48,39 @@ ShardFailure::Code CodeFor(absl::StatusCode code) {
   }
 }
 
+// Who registers a location says what this node opens, and hears of the failure: it must not become a way to ask for the
+// sizes and digests of the node's files.
+bool TellsOfAFile(const PullFailure& failure) {
+  return absl::StartsWithIgnoreCase(failure.location, "file:") &&
+         (failure.code == ShardFailure::CORRUPT || failure.code == ShardFailure::MISSING);
+}
+
+std::string MessageForOthers(const PullFailure& failure) {
+  if (!TellsOfAFile(failure)) return failure.message;
+  return absl::StrCat(failure.location, ": ",
+                      failure.code == ShardFailure::MISSING
+                          ? "is missing, or shorter than registered"
+                          : "its bytes are not those that were registered",
+                      "; the log of this node's agent says what it found");
+}
+
 bool IsContinuationByte(char byte) { return (static_cast<unsigned char>(byte) & 0xC0) == 0x80; }
 
 }  // namespace
 
 ShardFailure ToProto(const PullFailure& failure) {
-  size_t length = failure.message.size();
+  const std::string message = MessageForOthers(failure);
+  size_t length = message.size();
   if (length > kMaxFailureMessageBytes) {
     length = kMaxFailureMessageBytes;
-    while (length > 0 && IsContinuationByte(failure.message[length])) --length;
+    while (length > 0 && IsContinuationByte(message[length])) --length;
   }
   ShardFailure proto;
   proto.set_code(failure.code);
-  proto.set_message(failure.message.substr(0, length));
+  proto.set_message(message.substr(0, length));
   proto.set_location(failure.location);
   proto.set_expected_md5(failure.expected_md5);
-  proto.set_found_md5(failure.found_md5);
+  if (!TellsOfAFile(failure)) proto.set_found_md5(failure.found_md5);
   return proto;
 }
 
@@ -74,7 +95,8 @@ absl::Status ToStatus(const PullFailure& failure) {
 
 PullFailure LocationFailure(const absl::Status& status, const std::string& location) {
   PullFailure failure;
-  failure.code = CodeFor(status.code());
+  const bool allowed = ReasonOf(status) != reasons::kLocationNotAllowed;
+  failure.code = allowed ? CodeFor(status.code()) : ShardFailure::NOT_ALLOWED;
   failure.message = std::string(status.message());
   failure.location = location;
   failure.status_code = status.code();

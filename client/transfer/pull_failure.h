@@ -27,16 +27,17 @@ struct PullFailure {
   bool too_slow = false;
 };
 
-// For ReportShards. The message is cut at a character's boundary to what the server takes.
+// For ReportShards. The message is cut at a character's boundary to what the server takes. What was found in a `file`
+// stays on this node: its size and digest are left out.
 muster::v1::ShardFailure ToProto(const PullFailure& failure);
 
 // The failure as an error: its code and message, with an ErrorDetail of reason SHARD_CORRUPT,
-// SHARD_MISSING, SHARD_SLOW, SHARD_UNREADABLE, NODE_NO_SPACE or NODE_ERROR and metadata location,
-// expected_md5, found_md5.
+// SHARD_MISSING, SHARD_SLOW, SHARD_UNREADABLE, LOCATION_NOT_ALLOWED, NODE_NO_SPACE or NODE_ERROR and metadata
+// location, expected_md5, found_md5.
 absl::Status ToStatus(const PullFailure& failure);
 
 // Classifies what an ObjectStore said about `location`: kNotFound and kOutOfRange are MISSING,
-// kDataLoss and kAborted CORRUPT, kDeadlineExceeded SLOW, the rest UNREADABLE.
+// kDataLoss and kAborted CORRUPT, kDeadlineExceeded SLOW, reason LOCATION_NOT_ALLOWED NOT_ALLOWED, the rest UNREADABLE.
 PullFailure LocationFailure(const absl::Status& status, const std::string& location);
 
 // Whether the node is to blame, and not a location.

@@ -79,6 +79,7 @@ inline constexpr char kUnsafePath[] = "UNSAFE_PATH";
 // Shards and companions on their way.
 inline constexpr char kCompanionCorrupt[] = "COMPANION_CORRUPT";
 inline constexpr char kHdfsError[] = "HDFS_ERROR";
+inline constexpr char kLocationNotAllowed[] = "LOCATION_NOT_ALLOWED";
 inline constexpr char kNoSpace[] = "NO_SPACE";
 inline constexpr char kS3Error[] = "S3_ERROR";
 inline constexpr char kShardCorrupt[] = "SHARD_CORRUPT";

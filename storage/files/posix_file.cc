@@ -2,14 +2,18 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <sys/file.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <memory>
 
 #include "absl/strings/str_cat.h"
+#include "storage/base/error_info.h"
 #include "storage/base/mutex.h"
+#include "storage/base/reasons.h"
 #include "storage/base/status_macros.h"
 #include "storage/files/disk_room.h"
 
@@ -22,6 +26,8 @@ constexpr absl::Duration kLookInterval = absl::Milliseconds(5);
 // Between two looks at the stop token of a copy within the kernel, and of one through memory.
 constexpr int64_t kKernelCopyBytes = int64_t{64} << 20;
 constexpr int64_t kMemoryCopyBytes = int64_t{1} << 20;
+
+constexpr int kOpenTriesMax = 16;
 
 absl::string_view KindOf(mode_t mode) {
   if (S_ISDIR(mode)) return "a directory";
@@ -84,6 +90,39 @@ absl::StatusOr<OpenedFile> OpenRegularFile(const std::string& path, absl::string
   }
   MUSTER_ASSIGN_OR_RETURN(opened.info, StatOf(opened.fd.get(), name));
   MUSTER_RETURN_IF_ERROR(CheckRegularFile(opened.info, name, other_kind));
+  return opened;
+}
+
+absl::StatusOr<OpenedFile> OpenRegularFileBelow(const std::string& folder,
+                                                const std::string& relative,
+                                                absl::string_view name) {
+  const UniqueFd directory(open(folder.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!directory.valid()) return PathError(errno, absl::StrCat("open ", folder), name);
+  struct open_how how = {};
+  how.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
+  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS;
+  OpenedFile opened;
+  // EAGAIN: something was renamed on the way.
+  for (int tries = 0; !opened.fd.valid() && tries < kOpenTriesMax; ++tries) {
+    opened.fd = UniqueFd(static_cast<int>(
+        syscall(SYS_openat2, directory.get(), relative.c_str(), &how, sizeof(how))));
+    if (opened.fd.valid() || errno == EAGAIN) continue;
+    if (errno == EXDEV) {
+      return MakeError(absl::StatusCode::kPermissionDenied, reasons::kLocationNotAllowed,
+                       absl::StrCat(name, ": a link on its way leads out of ", folder,
+                                    ", or begins with a slash; make it a relative one within, or "
+                                    "allow the folder that it leads to"));
+    }
+    if (errno == ENOSYS || errno == EPERM) {
+      return absl::UnimplementedError(
+          absl::StrCat(name, ": can't be opened below ", folder,
+                       ": openat2 is not there (Linux 5.6), or is filtered for this process"));
+    }
+    return PathError(errno, "open it", name);
+  }
+  if (!opened.fd.valid()) return PathError(EAGAIN, "open it", name);
+  MUSTER_ASSIGN_OR_RETURN(opened.info, StatOf(opened.fd.get(), name));
+  MUSTER_RETURN_IF_ERROR(CheckRegularFile(opened.info, name));
   return opened;
 }
 

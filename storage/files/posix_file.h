@@ -28,6 +28,13 @@ absl::StatusOr<OpenedFile> OpenRegularFile(
     const std::string& path, absl::string_view name,
     absl::StatusCode other_kind = absl::StatusCode::kFailedPrecondition);
 
+// The same for `relative` below `folder`: kPermissionDenied LOCATION_NOT_ALLOWED where ".." or a link, absolute ones
+// included, would lead out of it. kUnimplemented: the kernel (older than 5.6), or what filters its calls, doesn't know
+// openat2.
+absl::StatusOr<OpenedFile> OpenRegularFileBelow(const std::string& folder,
+                                                const std::string& relative,
+                                                absl::string_view name);
+
 // `other_kind`, with a message that says what it is, unless `info` is that of a regular file.
 absl::Status CheckRegularFile(const struct stat& info, absl::string_view name,
                               absl::StatusCode other_kind = absl::StatusCode::kFailedPrecondition);

@@ -53,11 +53,16 @@ absl::string_view WithoutSlashes(absl::string_view root) {
 
 class FileObjectStore final : public ObjectStore {
  public:
-  explicit FileObjectStore(absl::string_view root)
-      : root_(WithoutSlashes(root)), random_(NewSystemRandom()) {}
+  // Of one that is `rooted`, links don't lead out of the root, and nothing is written.
+  FileObjectStore(absl::string_view root, bool rooted)
+      : root_(WithoutSlashes(root)), rooted_(rooted), random_(NewSystemRandom()) {}
 
   absl::StatusOr<ObjectInfo> Stat(absl::string_view key, const std::stop_token&) override {
     MUSTER_RETURN_IF_ERROR(CheckKey(key));
+    if (rooted_) {
+      MUSTER_ASSIGN_OR_RETURN(const OpenedFile opened, Open(key));
+      return InfoOf(opened.info);
+    }
     struct stat info = {};
     if (stat(PathOf(key).c_str(), &info) != 0) return PathError(errno, "look at it", UriOf(key));
     MUSTER_RETURN_IF_ERROR(CheckRegularFile(info, UriOf(key)));
@@ -68,7 +73,7 @@ class FileObjectStore final : public ObjectStore {
                     const ReadOptions& options) override {
     MUSTER_RETURN_IF_ERROR(CheckKey(key));
     const std::string uri = UriOf(key);
-    MUSTER_ASSIGN_OR_RETURN(const OpenedFile opened, OpenRegularFile(PathOf(key), uri));
+    MUSTER_ASSIGN_OR_RETURN(const OpenedFile opened, Open(key));
     MUSTER_RETURN_IF_ERROR(CheckVersion(uri, options.if_version, InfoOf(opened.info).version));
     MUSTER_RETURN_IF_ERROR(CheckReadRange(uri, opened.info.st_size, offset, out.size()));
     MUSTER_RETURN_IF_ERROR(ReadSlices(opened.fd.get(), offset, out, uri, options));
@@ -82,6 +87,7 @@ class FileObjectStore final : public ObjectStore {
                                                        const WriteOptions& options) override {
     MUSTER_RETURN_IF_ERROR(CheckKey(key));
     const std::string uri = UriOf(key);
+    MUSTER_RETURN_IF_ERROR(CheckMayChange(uri));
     MUSTER_RETURN_IF_ERROR(CheckWriteOptions(uri, options));
     const std::string path = PathOf(key);
     MUSTER_ASSIGN_OR_RETURN(UniqueFd directory, MakeParents(path, uri));
@@ -101,6 +107,7 @@ class FileObjectStore final : public ObjectStore {
 
   absl::StatusOr<std::vector<ListedObject>> List(absl::string_view prefix,
                                                  const ListOptions& options) override {
+    MUSTER_RETURN_IF_ERROR(CheckMayChange(UriOf(prefix)));
     MUSTER_RETURN_IF_ERROR(CheckObjectPrefix(UriOf(prefix), prefix));
     MUSTER_RETURN_IF_ERROR(CheckListOptions(UriOf(prefix), options));
     return ListFiles(root_, prefix, options);
@@ -108,6 +115,7 @@ class FileObjectStore final : public ObjectStore {
 
   absl::Status Delete(absl::string_view key) override {
     MUSTER_RETURN_IF_ERROR(CheckKey(key));
+    MUSTER_RETURN_IF_ERROR(CheckMayChange(UriOf(key)));
     const std::string path = PathOf(key);
     struct stat info = {};
     if (lstat(path.c_str(), &info) != 0) return AbsentIsOk(errno, key);
@@ -120,6 +128,16 @@ class FileObjectStore final : public ObjectStore {
  private:
   std::string PathOf(absl::string_view key) const { return absl::StrCat(root_, "/", key); }
   std::string UriOf(absl::string_view key) const { return FileUri(PathOf(key)); }
+
+  absl::StatusOr<OpenedFile> Open(absl::string_view key) const {
+    if (rooted_) return OpenRegularFileBelow(root_, std::string(key), UriOf(key));
+    return OpenRegularFile(PathOf(key), UriOf(key));
+  }
+
+  absl::Status CheckMayChange(const std::string& uri) const {
+    if (!rooted_) return absl::OkStatus();
+    return absl::PermissionDeniedError(absl::StrCat(uri, ": ", root_, " is only read from here"));
+  }
 
   absl::Status CheckKey(absl::string_view key) const {
     MUSTER_RETURN_IF_ERROR(CheckObjectKey(UriOf(key), key));
@@ -144,6 +162,7 @@ class FileObjectStore final : public ObjectStore {
 
   // Without the slash at its end, so "" for the root of the file system.
   const std::string root_;
+  const bool rooted_;
   const std::unique_ptr<Random> random_;
   // One writer at a time makes directories, so that none relies on one that another has yet to
   // sync.
@@ -153,19 +172,27 @@ class FileObjectStore final : public ObjectStore {
 }  // namespace
 
 std::unique_ptr<ObjectStore> NewFileObjectStore(absl::string_view root) {
-  return std::make_unique<FileObjectStore>(root);
+  return std::make_unique<FileObjectStore>(root, /*rooted=*/false);
+}
+
+std::unique_ptr<ObjectStore> NewRootedFileObjectStore(absl::string_view root) {
+  return std::make_unique<FileObjectStore>(root, /*rooted=*/true);
 }
 
 absl::Status RegisterFileObjectStore(ObjectStoreRegistry& registry) {
-  const std::shared_ptr<ObjectStore> store = NewFileObjectStore("/");
-  return registry.Register(kFileScheme, [store](const Uri& uri) -> absl::StatusOr<ObjectRef> {
-    if (!uri.authority.empty() && uri.authority != "localhost") {
-      return absl::InvalidArgumentError(
-          absl::StrCat(uri.ToString(), ": names the host \"", uri.authority,
-                       "\"; a file is opened on this machine, as file:///PATH"));
-    }
-    return ObjectRef{store, uri.path};
-  });
+  const std::shared_ptr<ObjectStore> whole = NewFileObjectStore("/");
+  return registry.Register(
+      kFileScheme, [whole, rules = registry.rules()](const Uri& uri) -> absl::StatusOr<ObjectRef> {
+        if (!uri.authority.empty() && uri.authority != "localhost") {
+          return absl::InvalidArgumentError(
+              absl::StrCat(uri.ToString(), ": names the host \"", uri.authority,
+                           "\"; a file is opened on this machine, as file:///PATH"));
+        }
+        const std::string folder = rules.FolderOf(uri.path);
+        if (folder.empty()) return ObjectRef{whole, uri.path};
+        // The folder is without its first slash in the path, and the key without the one after it.
+        return ObjectRef{NewRootedFileObjectStore(folder), uri.path.substr(folder.size())};
+      });
 }
 
 }  // namespace muster

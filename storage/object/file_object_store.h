@@ -16,7 +16,12 @@ namespace muster {
 // deleting leaves them.
 std::unique_ptr<ObjectStore> NewFileObjectStore(absl::string_view root);
 
-// Scheme "file": file:///ABSOLUTE/PATH, also with the host "localhost".
+// The same for reading only, where no link leads out of `root`; kPermissionDenied LOCATION_NOT_ALLOWED for what would.
+// Writing, listing and deleting are kPermissionDenied, too.
+std::unique_ptr<ObjectStore> NewRootedFileObjectStore(absl::string_view root);
+
+// Scheme "file": file:///ABSOLUTE/PATH, also with the host "localhost". Where the registry's rules name folders, files
+// are opened below these.
 absl::Status RegisterFileObjectStore(ObjectStoreRegistry& registry);
 
 }  // namespace muster

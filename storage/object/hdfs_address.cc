@@ -151,17 +151,26 @@ absl::StatusOr<HdfsAddress> HdfsAddressFor(absl::string_view scheme, absl::strin
   } else {
     address.name_nodes = ConfiguredAddresses(authority, settings, tls);
   }
-  if (address.name_nodes.empty()) {
+  address.configured = !address.name_nodes.empty();
+  const std::string token = environment("MUSTER_WEBHDFS_TOKEN");
+  if (!address.configured) {
     if (authority.empty()) {
       return absl::InvalidArgumentError(absl::StrCat("needs a name node: ", scheme,
                                                      "://HOST/PATH, or its web address in "
                                                      "MUSTER_WEBHDFS_ADDRESS"));
     }
+    if (!token.empty()) {
+      return absl::FailedPreconditionError(absl::StrCat(
+          "MUSTER_WEBHDFS_TOKEN goes only to name nodes that this machine's configuration names; "
+          "put the web address of ",
+          HostOf(authority),
+          " into MUSTER_WEBHDFS_ADDRESS, or use Hadoop's settings by HADOOP_CONF_DIR"));
+    }
     address.name_nodes.push_back(
         absl::StrCat(tls ? "https://" : "http://", HostOf(authority), WebPort(tls)));
   }
-  address.delegation_token = environment("MUSTER_WEBHDFS_TOKEN");
-  address.kerberos = address.delegation_token.empty() &&
+  address.delegation_token = token;
+  address.kerberos = address.configured && token.empty() &&
                      SettingOf(settings, "hadoop.security.authentication") == "kerberos";
   if (address.delegation_token.empty() && !address.kerberos) {
     address.user = environment("HADOOP_USER_NAME");

@@ -18,6 +18,8 @@ using HadoopSettings = std::map<std::string, std::string>;
 struct HdfsAddress {
   // "http://HOST:PORT" or "https://HOST:PORT" of each name node; at least one.
   std::vector<std::string> name_nodes;
+  // Whether the environment or the settings name them; otherwise they are only the URI's.
+  bool configured = false;
   // The user that asks, where nothing proves it; "" with a token or with Kerberos.
   std::string user;
   // A delegation token in Hadoop's URL form; "" for none. A secret.
@@ -39,7 +41,8 @@ HadoopSettings ReadHadoopSettings(const EnvironmentLookup& environment);
 // - else the host that it names: its port is that of RPCs.
 // Where there is no web address it is 9870, or 9871 for TLS, of the same host. Settings that say HTTPS_ONLY
 // mean TLS for hdfs, too.
-// User: HADOOP_USER_NAME, else USER. Token: MUSTER_WEBHDFS_TOKEN. Kerberos where the settings say so.
+// User: HADOOP_USER_NAME, else USER. Token: MUSTER_WEBHDFS_TOKEN. Kerberos where the settings say so. Neither is for
+// name nodes that only a URI names, which anybody may have written: kFailedPrecondition where there is a token.
 // kInvalidArgument for values that make no sense. Pure except for `environment`.
 absl::StatusOr<HdfsAddress> HdfsAddressFor(absl::string_view scheme, absl::string_view authority,
                                            const EnvironmentLookup& environment,

@@ -156,6 +156,7 @@ struct Clusters {
   Clock& clock;
   Random& random;
   HttpStoreOptions options;
+  LocationRules rules;
   Mutex mutex;
   // By scheme and authority.
   std::map<std::string, std::shared_ptr<ObjectStore>> stores MUSTER_GUARDED_BY(mutex) = {};
@@ -168,6 +169,10 @@ struct Clusters {
           HdfsAddressFor(uri.scheme, uri.authority, environment, ReadHadoopSettings(environment));
       if (!address.ok()) return Annotate(address.status(), uri.ToString());
       HttpStoreOptions patient = options;
+      // The user's own cluster may be on this machine, with all of its data nodes.
+      if (address->configured || rules.MayBeLocal(uri.ToString())) {
+        patient.connection.may_be_local = nullptr;
+      }
       if (address->name_nodes.size() > 1) {
         patient.retry_for = std::max(options.retry_for, kFailoverMax);
       }
@@ -188,7 +193,8 @@ std::unique_ptr<ObjectStore> NewHdfsObjectStore(std::shared_ptr<HdfsCluster> clu
 absl::Status RegisterHdfsObjectStore(ObjectStoreRegistry& registry, EnvironmentLookup environment,
                                      Clock& clock, Random& random,
                                      const HttpStoreOptions& options) {
-  auto clusters = std::make_shared<Clusters>(std::move(environment), clock, random, options);
+  auto clusters =
+      std::make_shared<Clusters>(std::move(environment), clock, random, options, registry.rules());
   const auto open = [clusters](const Uri& uri) { return clusters->Open(uri); };
   MUSTER_RETURN_IF_ERROR(registry.Register("hdfs", open));
   return registry.Register("swebhdfs", open);

@@ -1,6 +1,10 @@
 #include "storage/object/http_connection.h"
 
+#include <arpa/inet.h>
 #include <curl/curl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -15,6 +19,7 @@
 #include "storage/base/reasons.h"
 #include "storage/base/status_macros.h"
 #include "storage/object/io_buffer.h"
+#include "storage/object/location_rules.h"
 
 namespace muster {
 namespace {
@@ -69,6 +74,22 @@ absl::Status TransportError(CURLcode code, absl::string_view detail) {
   }
 }
 
+int PortOf(const sockaddr& address) {
+  sockaddr_storage copy = {};
+  std::memcpy(&copy, &address,
+              address.sa_family == AF_INET6 ? sizeof(sockaddr_in6) : sizeof(sockaddr_in));
+  // At the same place in both.
+  return ntohs(reinterpret_cast<const sockaddr_in&>(copy).sin_port);
+}
+
+std::string ShownAddress(const sockaddr& address) {
+  const bool v6 = address.sa_family == AF_INET6;
+  char host[NI_MAXHOST] = "";
+  const socklen_t size = v6 ? sizeof(sockaddr_in6) : sizeof(sockaddr_in);
+  getnameinfo(&address, size, host, sizeof(host), nullptr, 0, NI_NUMERICHOST);
+  return absl::StrCat(v6 ? "[" : "", host, v6 ? "]:" : ":", PortOf(address));
+}
+
 std::string Header(CURL* easy, const char* name) {
   curl_header* header = nullptr;
   if (curl_easy_header(easy, name, 0, CURLH_HEADER, kLastReply, &header) != CURLHE_OK) return "";
@@ -98,6 +119,14 @@ HttpReply ReplyOf(CURL* easy) {
   return reply;
 }
 
+absl::Status LocalAddressError(absl::string_view address) {
+  return MakeError(
+      absl::StatusCode::kPermissionDenied, reasons::kLocationNotAllowed,
+      absl::StrCat("leads to ", address,
+                   ", which is on this machine or its link and which this node is not told to "
+                   "read; where it may, start it with --allow-location and this location's host"));
+}
+
 }  // namespace
 
 std::string HttpReply::Amz(const std::string& name) const {
@@ -120,12 +149,15 @@ struct HttpConnection::Handles {
 // One request under way.
 struct HttpConnection::Transfer {
   Clock& clock;
+  const HttpConnectionOptions& options;
   CURL* const easy;
   const TakeBody take_body;
   std::optional<HttpReply> reply = {};
   // libcurl takes a head that breaks off for a short one.
   bool head_is_whole = false;
   bool refused = false;
+  // Of the last local address that was refused.
+  std::string refused_address = {};
   absl::Duration stall_timeout = {};
   // Since when, and how much in that time; for the stall.
   absl::Duration window_start = {};
@@ -155,6 +187,24 @@ struct HttpConnection::Transfer {
     if (text.empty()) transfer.head_is_whole = true;
     if (absl::StartsWith(text, "HTTP/")) transfer.head_is_whole = false;
     return one * count;
+  }
+
+  // Called for each address of a host, of the proxy's where there is one, after redirects too.
+  static curl_socket_t Open(void* self, curlsocktype, curl_sockaddr* address) {
+    auto& transfer = *static_cast<Transfer*>(self);
+    if (!transfer.MayOpen(address->addr)) {
+      transfer.refused_address = ShownAddress(address->addr);
+      return CURL_SOCKET_BAD;
+    }
+    return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+  }
+
+  bool MayOpen(const sockaddr& address) const {
+    if (options.may_be_local == nullptr || !IsLocalAddress(address)) return true;
+    if (options.local_proxy_ports.contains(PortOf(address))) return true;
+    const char* url = nullptr;
+    curl_easy_getinfo(easy, CURLINFO_EFFECTIVE_URL, &url);
+    return url != nullptr && options.may_be_local(url);
   }
 
   // Whether waiting on is worth it.
@@ -216,7 +266,7 @@ absl::StatusOr<HttpReply> HttpConnection::Perform(const HttpRequest& request, Ta
                                                   const std::stop_token& stop) {
   CURL* const easy = handles_->easy;
   handles_->error[0] = '\0';
-  Transfer transfer{.clock = clock_, .easy = easy, .take_body = take_body};
+  Transfer transfer{.clock = clock_, .options = options_, .easy = easy, .take_body = take_body};
   transfer.window_start = clock_.Monotonic();
   transfer.stall_timeout = request.stall_timeout.value_or(options_.stall_timeout);
   if (request.pace != nullptr) transfer.pace.emplace(*request.pace, request.url);
@@ -269,6 +319,8 @@ void HttpConnection::Prepare(const HttpRequest& request, Transfer& transfer) {
   curl_easy_setopt(easy, CURLOPT_WRITEDATA, &transfer);
   curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, &Transfer::TakeHeadLine);
   curl_easy_setopt(easy, CURLOPT_HEADERDATA, &transfer);
+  curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, &Transfer::Open);
+  curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, &transfer);
 }
 
 absl::Status HttpConnection::Wait(Transfer& transfer, const std::stop_token& stop) {
@@ -293,9 +345,10 @@ absl::Status HttpConnection::Wait(Transfer& transfer, const std::stop_token& sto
   int left = 0;
   while (CURLMsg* message = curl_multi_info_read(multi, &left)) {
     const CURLcode code = message->data.result;
-    if (status.ok() && code != CURLE_OK && !transfer.refused) {
-      status = TransportError(code, handles_->error);
-    }
+    if (!status.ok() || code == CURLE_OK || transfer.refused) continue;
+    const bool refused = code == CURLE_COULDNT_CONNECT && !transfer.refused_address.empty();
+    status = refused ? LocalAddressError(transfer.refused_address)
+                     : TransportError(code, handles_->error);
   }
   // A connection in the middle of a reply is closed by this.
   curl_multi_remove_handle(multi, transfer.easy);

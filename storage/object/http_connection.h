@@ -6,9 +6,11 @@
 #define MUSTER_STORAGE_OBJECT_HTTP_CONNECTION_H_
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -33,6 +35,11 @@ struct HttpConnectionOptions {
   std::string ca_directory = {};
   // Overrides the environment; "" means no proxy.
   std::optional<std::string> proxy = {};
+  // Asked before a connection to a local address (IsLocalAddress) is opened, with the URL of the request, or of the
+  // redirect, that leads to it; empty: may be.
+  std::function<bool(absl::string_view url)> may_be_local = {};
+  // Ports of this machine that are proxies of the environment; these are not asked about.
+  std::set<int> local_proxy_ports = {};
 };
 
 inline constexpr int64_t kHttpStallBytes = 1024;
@@ -111,7 +118,8 @@ class HttpConnection {
   // Returns the head of a reply that came whole or that `take_body` has ended. Errors don't name
   // the URL: kUnavailable (no connection, or broken), kDeadlineExceeded
   // STORAGE_STALLED (no connection in time, or no bytes) or STORAGE_SLOW (HttpRequest::pace), kCancelled,
-  // kFailedPrecondition (certificates, redirects, not HTTP).
+  // kFailedPrecondition (certificates, redirects, not HTTP), kPermissionDenied LOCATION_NOT_ALLOWED (an address that
+  // `may_be_local` refuses, which nothing is sent to).
   absl::StatusOr<HttpReply> Perform(const HttpRequest& request, TakeBody take_body,
                                     const std::stop_token& stop);
 

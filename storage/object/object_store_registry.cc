@@ -27,6 +27,7 @@ absl::StatusOr<ObjectRef> ObjectStoreRegistry::Open(absl::string_view uri) const
         "\"", parsed.ToString(), "\": scheme \"", parsed.scheme,
         "\" is not known to this program; it opens: ", absl::StrJoin(Schemes(), ", ")));
   }
+  MUSTER_RETURN_IF_ERROR(rules_.Check(parsed));
   return opener->second(parsed);
 }
 

@@ -53,7 +53,8 @@ def measure(bench, settings):
     agents = [
         bench.spawn(
             f"agent-{i}",
-            muster + ["agent", "--node", f"n{i}", "--assembly", "a", "--cache", bench.directory / f"cache-{i}", *target],
+            muster + ["agent", "--node", f"n{i}", "--assembly", "a", "--cache", bench.directory / f"cache-{i}"]
+            + ["--allow-location", f"file://{bench.directory}", *target],
         )
         for i in range(AGENTS)
     ]

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 import shutil
 
 import pytest
@@ -80,8 +81,9 @@ def test_damaged_shard_fails_with_its_reason_and_heals_by_itself(published, dama
     assert failure.message
     if damage is flip:
         assert failure.code == failure.CORRUPT
-        assert len(failure.expected_md5) == len(failure.found_md5) == 32
-        assert failure.expected_md5 != failure.found_md5
+        # What a file holds stays on the node.
+        assert len(failure.expected_md5) == 32 and not failure.found_md5
+        assert re.search(rf"state=failed .*expected_md5=\"{failure.expected_md5}\" found_md5=\"[0-9a-f]{{32}}\"", agent.output())
     elif damage is not lengthen:
         assert failure.code in (failure.MISSING, failure.CORRUPT)
     waiting = published.wait_ready("demo", timeout=1, check=False)

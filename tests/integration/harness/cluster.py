@@ -57,6 +57,14 @@ class Result:
         return f"$ {' '.join(self.command)}\nexit code {self.code}\n{self.stdout}\n{self.stderr}"
 
 
+# What agents and prefetches of tests may read: whatever a test puts anywhere. Rules have a test of their own.
+ALLOWED = [
+    "file:///", "http://", "https://", "s3://", "hdfs://", "swebhdfs://",
+    *(f"{scheme}://{host}" for scheme in ("http", "https", "hdfs", "swebhdfs") for host in ("127.0.0.1", "localhost", "[::1]")),
+]  # fmt: skip
+os.environ.setdefault("MUSTER_ALLOW_LOCATION", ",".join(ALLOWED))
+
+
 class Cluster:
     """Everything that it started is gone after close()."""
 

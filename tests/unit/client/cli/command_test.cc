@@ -25,6 +25,10 @@ class CommandTest : public testing::Test {
     const Environment environment{.clock = clock_,
                                   .random = *random_,
                                   .stores = stores_,
+                                  .open_stores =
+                                      [](const LocationRules& rules) {
+                                        return std::make_unique<const ObjectStoreRegistry>(rules);
+                                      },
                                   .variables = [](const char*) { return std::string(); },
                                   .stop = {},
                                   .hangup = hangup_,

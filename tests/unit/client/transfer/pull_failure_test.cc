@@ -4,6 +4,8 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "storage/base/error_info.h"
+#include "storage/base/reasons.h"
 #include "storage/files/file_error.h"
 #include "tests/support/status_matchers.h"
 
@@ -11,6 +13,9 @@ namespace muster {
 namespace {
 
 using muster::v1::ShardFailure;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
 
 TEST(PullFailureTest, StoreErrorsGetTheirCodes) {
   const auto code = [](const absl::Status& status) { return LocationFailure(status, "u").code; };
@@ -22,6 +27,31 @@ TEST(PullFailureTest, StoreErrorsGetTheirCodes) {
   EXPECT_EQ(code(absl::DeadlineExceededError("")), ShardFailure::SLOW);
   EXPECT_EQ(code(absl::UnavailableError("")), ShardFailure::UNREADABLE);
   EXPECT_EQ(code(absl::PermissionDeniedError("")), ShardFailure::UNREADABLE);
+  const absl::Status refused =
+      MakeError(absl::StatusCode::kPermissionDenied, reasons::kLocationNotAllowed, "");
+  EXPECT_EQ(code(refused), ShardFailure::NOT_ALLOWED);
+  EXPECT_THAT(ToStatus(LocationFailure(refused, "u")),
+              ErrorIs(absl::StatusCode::kPermissionDenied, "LOCATION_NOT_ALLOWED"));
+}
+
+TEST(PullFailureTest, WhatIsInAFileIsNotToldToTheServer) {
+  for (const char* location : {"file:///etc/key", "FILE:///etc/key"}) {
+    PullFailure failure = {.code = ShardFailure::CORRUPT,
+                           .message = "s: file:///etc/key: piece 0 has MD5 0123, expected 4567",
+                           .location = location,
+                           .expected_md5 = "4567",
+                           .found_md5 = "0123"};
+    ShardFailure told = ToProto(failure);
+    EXPECT_EQ(told.expected_md5(), "4567");
+    EXPECT_EQ(told.found_md5(), "");
+    EXPECT_THAT(told.message(),
+                AllOf(HasSubstr(location), HasSubstr("log"), Not(HasSubstr("0123"))));
+
+    failure.code = ShardFailure::MISSING;
+    failure.message = "s: file:///etc/key: has 65 bytes, registered are 66";
+    told = ToProto(failure);
+    EXPECT_THAT(told.message(), AllOf(HasSubstr("shorter"), Not(HasSubstr("65"))));
+  }
 }
 
 TEST(PullFailureTest, NodeErrorsGetTheirCodes) {
@@ -34,7 +64,7 @@ TEST(PullFailureTest, NodeErrorsGetTheirCodes) {
 TEST(PullFailureTest, ProtoCarriesEverything) {
   const PullFailure failure = {.code = ShardFailure::CORRUPT,
                                .message = "bad",
-                               .location = "file:///x",
+                               .location = "s3://b/x",
                                .expected_md5 = "e",
                                .found_md5 = "f"};
 
@@ -42,7 +72,7 @@ TEST(PullFailureTest, ProtoCarriesEverything) {
 
   EXPECT_EQ(proto.code(), ShardFailure::CORRUPT);
   EXPECT_EQ(proto.message(), "bad");
-  EXPECT_EQ(proto.location(), "file:///x");
+  EXPECT_EQ(proto.location(), "s3://b/x");
   EXPECT_EQ(proto.expected_md5(), "e");
   EXPECT_EQ(proto.found_md5(), "f");
 }

@@ -10,8 +10,11 @@
 namespace muster {
 namespace {
 
+using testing::AllOf;
 using testing::ElementsAre;
+using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::Not;
 
 HdfsAddress AddressFor(const std::string& scheme, const std::string& authority,
                        const std::map<std::string, std::string>& variables = {},
@@ -85,7 +88,8 @@ TEST(HdfsAddressTest, EnvironmentComesFirst) {
 }
 
 TEST(HdfsAddressTest, TokenAndKerberosSayWhoAsks) {
-  const HadoopSettings secure = {{"hadoop.security.authentication", "kerberos"}};
+  const HadoopSettings secure = {{"hadoop.security.authentication", "kerberos"},
+                                 {"fs.defaultFS", "hdfs://nn"}};
   const HdfsAddress by_ticket = AddressFor("hdfs", "nn", {{"USER", "me"}}, secure);
   EXPECT_TRUE(by_ticket.kerberos);
   EXPECT_EQ(by_ticket.user, "");
@@ -94,6 +98,25 @@ TEST(HdfsAddressTest, TokenAndKerberosSayWhoAsks) {
   EXPECT_FALSE(by_token.kerberos);
   EXPECT_EQ(by_token.user, "");
   EXPECT_EQ(by_token.delegation_token, "t");
+}
+
+TEST(HdfsAddressTest, CredentialsGoToConfiguredNameNodesOnly) {
+  const HadoopSettings secure = {{"hadoop.security.authentication", "kerberos"},
+                                 {"fs.defaultFS", "hdfs://nn"}};
+  const HdfsAddress other = AddressFor("hdfs", "evil", {{"USER", "me"}}, secure);
+  EXPECT_FALSE(other.configured);
+  EXPECT_FALSE(other.kerberos);
+  const EnvironmentLookup with_token = [](const char* name) {
+    return std::string(name == std::string("MUSTER_WEBHDFS_TOKEN") ? "secret" : "");
+  };
+  EXPECT_THAT(HdfsAddressFor("hdfs", "evil:8020", with_token, secure),
+              StatusIs(absl::StatusCode::kFailedPrecondition,
+                       AllOf(HasSubstr("evil"), HasSubstr("MUSTER_WEBHDFS_ADDRESS"),
+                             Not(HasSubstr("secret")))));
+  EXPECT_EQ(
+      AddressFor("hdfs", "evil", {{"MUSTER_WEBHDFS_TOKEN", "t"}, {"MUSTER_WEBHDFS_ADDRESS", "a:1"}})
+          .name_nodes,
+      std::vector<std::string>{"http://a:1"});
 }
 
 TEST(HdfsAddressTest, WhatNamesNobodyIsInvalid) {

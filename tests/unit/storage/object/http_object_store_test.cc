@@ -5,6 +5,7 @@
 #include <atomic>
 #include <thread>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -468,6 +469,43 @@ TEST_F(HttpObjectStoreTest, RegistryKeepsOneStorePerHostAndWantsAHost) {
   EXPECT_EQ(two->key, "b c");
   EXPECT_THAT(registry.Open("http:///a"),
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("host")));
+}
+
+TEST_F(HttpObjectStoreTest, LocalAddressesAreNotConnectedToUnlessTheyMayBe) {
+  HttpStoreOptions options = Quick();
+  std::vector<std::string> asked;
+  options.connection.may_be_local = [&](absl::string_view url) {
+    asked.emplace_back(url);
+    return false;
+  };
+  StartGood(options);
+
+  EXPECT_THAT(Read(0, 5).status(),
+              ErrorIs(absl::StatusCode::kPermissionDenied, "LOCATION_NOT_ALLOWED"));
+  EXPECT_THAT(std::string(Read(0, 5).status().message()),
+              AllOf(HasSubstr("127.0.0.1"), HasSubstr("--allow-location")));
+  EXPECT_THAT(requests(), SizeIs(0));
+  EXPECT_THAT(asked, Each(HasSubstr("/k")));
+}
+
+TEST_F(HttpObjectStoreTest, RedirectsToLocalAddressesAreAskedAboutByTheirOwnUrl) {
+  ScriptedHttpServer inside(
+      [](const Request& request) { return Answer{GoodReply(request, kObject, kEtag)}; });
+  HttpStoreOptions options = Quick();
+  options.connection.may_be_local = [&](absl::string_view url) {
+    return !absl::StrContains(url, inside.authority());
+  };
+  const std::string location = absl::StrCat("Location: http://", inside.authority(), "/latest?x=1");
+  Start(
+      [&](const Request&) {
+        return Answer{Head(302, {location, "Content-Length: 0"})};
+      },
+      options);
+
+  EXPECT_THAT(Read(0, 5).status(),
+              ErrorIs(absl::StatusCode::kPermissionDenied, "LOCATION_NOT_ALLOWED"));
+  EXPECT_THAT(requests(), SizeIs(1));
+  EXPECT_THAT(inside.requests(), SizeIs(0));
 }
 
 }  // namespace
