@@ -53,6 +53,9 @@ class AgentObserver {
   virtual void OnMembershipFailed(const std::string& assembly, bool leaving,
                                   const absl::Status& status);
   virtual void OnAssigned(const AssignmentChange& change);
+  // Others made the node a member of an assembly that it was not told to join; what is assigned to it there is left out.
+  // Once per assembly.
+  virtual void OnAssignmentRefused(const std::string& assembly);
   virtual void OnShard(const ShardUpdate& update);
   // The shard's fetch waits for a place at a bounded location.
   virtual void OnWaiting(const std::string& assembly, uint32_t shard, const std::string& location);
@@ -70,6 +73,7 @@ inline void AgentObserver::OnJoined(const v1::Assembly&, bool) {}
 inline void AgentObserver::OnLeft(const std::string&) {}
 inline void AgentObserver::OnMembershipFailed(const std::string&, bool, const absl::Status&) {}
 inline void AgentObserver::OnAssigned(const AssignmentChange&) {}
+inline void AgentObserver::OnAssignmentRefused(const std::string&) {}
 inline void AgentObserver::OnShard(const ShardUpdate&) {}
 inline void AgentObserver::OnWaiting(const std::string&, uint32_t, const std::string&) {}
 inline void AgentObserver::OnProgress(const std::string&, uint32_t, uint64_t, uint64_t) {}

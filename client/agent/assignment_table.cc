@@ -17,7 +17,9 @@
 //    settled. One that was made while the batch was on its way goes out next.
 // 6. In a new epoch the server knows nothing: FETCHING and FAILED are reported again; READY goes
 //    back to PENDING, because only the cache can vouch for the bytes now.
-// 7. An assembly is announced as READY once all its shards are and the server has been sent that;
+// 7. Assignments of an assembly that is not wanted are left out as if they had not come, so that whoever can make the
+//    node a member of an assembly can't make it fetch.
+// 8. An assembly is announced as READY once all its shards are and the server has been sent that;
 //    again only after a shard was assigned to it, or stopped being READY.
 #include "client/agent/assignment_table.h"
 
@@ -42,6 +44,27 @@ std::string ContentOf(const v1::Shard& shard) {
 constexpr int kMaxDoublings = 30;
 
 }  // namespace
+
+void AssignmentTable::Want(std::set<std::string> assemblies) {
+  // Once too many were refused, all others may have been.
+  if (refused_.size() < kMaxRefused) {
+    for (const std::string& assembly : assemblies) refused_.erase(assembly);
+  }
+  wanted_ = std::move(assemblies);
+}
+
+bool AssignmentTable::MayHaveRefused(const std::string& assembly) const {
+  return refused_.contains(assembly) || refused_.size() >= kMaxRefused;
+}
+
+bool AssignmentTable::Refuses(const ShardKey& key, Applied& applied) {
+  if (!wanted_.has_value() || wanted_->contains(key.assembly)) return false;
+  if (entries_.contains(key)) return false;
+  if (refused_.size() < kMaxRefused && refused_.insert(key.assembly).second) {
+    applied.refused.push_back(key.assembly);
+  }
+  return true;
+}
 
 void AssignmentTable::BeginStream() {
   open_revision_ = 0;
@@ -101,6 +124,7 @@ void AssignmentTable::EndRevision(Applied& applied) {
 
 void AssignmentTable::Assign(const v1::AssignedShard& assigned, Applied& applied) {
   const ShardKey key{assigned.assembly(), assigned.shard().index()};
+  if (Refuses(key, applied)) return;
   if (snapshot_.has_value()) snapshot_->insert(key);
   const auto found = entries_.find(key);
   if (found != entries_.end()) {

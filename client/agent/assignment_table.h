@@ -42,6 +42,8 @@ class AssignmentTable {
  public:
   // More assignments than this are an error of the server: 10 model versions of 100,000 shards.
   static constexpr size_t kMaxAssignments = 1'000'000;
+  // Assemblies that are remembered as refused.
+  static constexpr size_t kMaxRefused = 1'000;
 
   // One attempt to get one shard, from TakeWork to Finish or Abandon.
   struct Work {
@@ -58,6 +60,8 @@ class AssignmentTable {
     // Attempts that are to end; stop them outside the lock.
     std::vector<std::stop_source> cancelled;
     std::vector<AgentObserver::AssignmentChange> changes;
+    // Assemblies that the node was not told to join, and that assigned something for the first time.
+    std::vector<std::string> refused;
     // The message was the last one of its revision: what is assigned is known whole.
     bool whole = false;
   };
@@ -78,6 +82,13 @@ class AssignmentTable {
 
   // `retry` sets the waits between attempts of a FAILED shard.
   AssignmentTable(Random& random, const BackoffOptions& retry) : random_(random), retry_(retry) {}
+
+  // The assemblies whose assignments count, from now on; before the first call all do. What was assigned by others
+  // already stays until it is unassigned.
+  void Want(std::set<std::string> assemblies);
+  // Whether assignments of the assembly may have been refused since it was last wanted. They don't come again by
+  // themselves.
+  bool MayHaveRefused(const std::string& assembly) const;
 
   // A stream is about to be opened: what an earlier one left half-sent will come again.
   void BeginStream();
@@ -163,6 +174,8 @@ class AssignmentTable {
   };
 
   static absl::Status Check(const v1::WatchAssignmentsResponse& message);
+  // Whether an assignment that is new is of an assembly that the node is not to be a member of.
+  bool Refuses(const ShardKey& key, Applied& applied);
   void Assign(const v1::AssignedShard& assigned, Applied& applied);
   void Unassign(Entries::iterator it, Applied& applied);
   void EndRevision(Applied& applied);
@@ -182,6 +195,9 @@ class AssignmentTable {
   std::set<ShardKey> unreported_;
   // Attempts under way, by content.
   absl::flat_hash_map<std::string, int> busy_content_;
+  std::optional<std::set<std::string>> wanted_;
+  // At most kMaxRefused; whoever makes the node a member of more is not told of each.
+  std::set<std::string> refused_;
   uint64_t last_attempt_ = 0;
   uint64_t last_version_ = 0;
 

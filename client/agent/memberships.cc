@@ -9,11 +9,17 @@
 // 4. Each assembly has a wait of its own, so that one that can't be joined holds up no other. An
 //    error is reported to the observer once, until it is a different one; errors of the connection
 //    or of the registration are left to the session, which sees them too.
-// 5. An assembly that is to be created is looked up first. If another agent is quicker in between,
+// 5. An assembly that was deleted, and made again under its name, is another one, of which the node is not a member. Its
+//    shards going away is all that shows it. So where an assembly assigns nothing it is looked up, seldom, and joined
+//    if it has another uid. One that has the same is left alone: somebody may have ended the membership on purpose.
+// 6. Only assignments of assemblies that are wanted, or still to be left, reach the table. Those that it refused before an
+//    assembly was wanted don't come again by themselves, so it is left first and then joined.
+// 7. An assembly that is to be created is looked up first. If another agent is quicker in between,
 //    what it created is compared like one that was there before.
 #include "client/agent/memberships.h"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -57,6 +63,10 @@ bool IsOfTheSession(const absl::Status& status) {
   }
 }
 
+// An assembly without shards for this node is no hurry; one that is gone may be made again any moment.
+constexpr BackoffOptions kLook = {absl::Seconds(1), absl::Minutes(5), 2.0};
+constexpr absl::Duration kGoneLookMax = absl::Seconds(30);
+
 bool SameClaim(const v1::Claim& a, const v1::Claim& b) {
   return a.SerializeAsString() == b.SerializeAsString();
 }
@@ -89,9 +99,9 @@ absl::Status Memberships::Check(const CallOptions& call) {
 
 absl::Status Memberships::JoinAll(const CallOptions& call) {
   for (const Step& step : StepsToJoin()) {
-    const absl::Status status = Join(step.membership, step.created, step.epoch, call);
-    MUSTER_RETURN_IF_ERROR(status);
-    Done(step, status);
+    const absl::StatusOr<std::string> uid = Join(step.membership, step.created, step.epoch, call);
+    MUSTER_RETURN_IF_ERROR(uid.status());
+    Done(step, uid);
   }
   return absl::OkStatus();
 }
@@ -101,7 +111,7 @@ std::vector<Memberships::Step> Memberships::StepsToJoin() {
   MutexLock lock(state_.mutex);
   for (const auto& [assembly, entry] : entries_) {
     if (entry.joined || entry.leave) continue;
-    steps.push_back({entry.membership, false, entry.created, epoch_, version_});
+    steps.push_back({entry.membership, Step::Kind::kJoin, entry.created, epoch_, version_});
   }
   return steps;
 }
@@ -127,10 +137,13 @@ void Memberships::Set(const std::vector<Membership>& wanted) {
     entry.told.clear();
   }
   for (const Membership& membership : wanted) {
-    const auto [it, is_new] = entries_.try_emplace(
-        membership.assembly, Entry{.membership = membership, .backoff = Backoff(random_, retry_)});
+    const auto [it, is_new] =
+        entries_.try_emplace(membership.assembly, Entry{.membership = membership,
+                                                        .backoff = Backoff(random_, retry_),
+                                                        .look_backoff = Backoff(random_, kLook)});
     Entry& entry = it->second;
     entry.wanted = true;
+    if (is_new) entry.leave = state_.table.MayHaveRefused(membership.assembly);
     if (!is_new && !SameClaim(entry.membership.claim, membership.claim)) {
       entry.leave = true;
       entry.joined = false;
@@ -138,16 +151,23 @@ void Memberships::Set(const std::vector<Membership>& wanted) {
     entry.membership = membership;
   }
   for (auto& [assembly, entry] : entries_) entry.leave = entry.leave || !entry.wanted;
+  TellTable();
   state_.changed.NotifyAll();
+}
+
+void Memberships::TellTable() {
+  std::set<std::string> assemblies;
+  for (const auto& [assembly, entry] : entries_) assemblies.insert(assembly);
+  state_.table.Want(std::move(assemblies));
 }
 
 void Memberships::Serve(const std::stop_token& stop) {
   CallOptions call;
   call.stop = stop;
   while (const std::optional<Step> step = AwaitStep(stop)) {
-    const absl::Status status = Carry(*step, call);
+    const absl::StatusOr<std::string> uid = Carry(*step, call);
     if (stop.stop_requested()) return;
-    Done(*step, status);
+    Done(*step, uid);
   }
 }
 
@@ -163,47 +183,100 @@ std::optional<Memberships::Step> Memberships::AwaitStep(const std::stop_token& s
 }
 
 std::optional<Memberships::Step> Memberships::Due(absl::Duration now, absl::Duration& until) {
-  for (const auto& [assembly, entry] : entries_) {
-    if (entry.joined && !entry.leave) continue;
+  for (auto& [assembly, entry] : entries_) {
+    if (entry.joined && !entry.leave) {
+      if (!DueForALook(assembly, entry, now, until)) continue;
+      return Step{entry.membership, Step::Kind::kLook, false, epoch_, version_};
+    }
     if (entry.not_before <= now) {
-      return Step{entry.membership, entry.leave, entry.created, epoch_, version_};
+      return Step{entry.membership, entry.leave ? Step::Kind::kLeave : Step::Kind::kJoin,
+                  entry.created, epoch_, version_};
     }
     until = std::min(until, entry.not_before);
   }
   return std::nullopt;
 }
 
-absl::Status Memberships::Carry(const Step& step, const CallOptions& call) {
-  if (step.leave) return Leave(step.membership.assembly, step.epoch, call);
+bool Memberships::DueForALook(const std::string& assembly, Entry& entry, absl::Duration now,
+                              absl::Duration& until) {
+  if (state_.table.TotalsOf(assembly).shards > 0) {
+    entry.look_at.reset();
+    return false;
+  }
+  if (!entry.look_at.has_value()) {
+    entry.look_backoff.Reset();
+    entry.look_at = now + entry.look_backoff.Next();
+  }
+  if (*entry.look_at <= now) return true;
+  until = std::min(until, *entry.look_at);
+  return false;
+}
+
+absl::StatusOr<std::string> Memberships::Carry(const Step& step, const CallOptions& call) {
+  if (step.kind == Step::Kind::kLook) return Look(step.membership.assembly, call);
+  if (step.kind == Step::Kind::kLeave) {
+    MUSTER_RETURN_IF_ERROR(Leave(step.membership.assembly, step.epoch, call));
+    return std::string();
+  }
   MUSTER_ASSIGN_OR_RETURN(const bool created, Ensure(step.membership, call));
   return Join(step.membership, created || step.created, step.epoch, call);
 }
 
-void Memberships::Done(const Step& step, const absl::Status& status) {
+void Memberships::Done(const Step& step, const absl::StatusOr<std::string>& uid) {
   const std::string& assembly = step.membership.assembly;
+  const absl::Status& status = uid.status();
+  const bool leaving = step.kind == Step::Kind::kLeave;
   bool tell = false;
   {
     MutexLock lock(state_.mutex);
     const auto it = entries_.find(assembly);
     if (it == entries_.end()) return;
     Entry& entry = it->second;
-    if (status.ok() && step.leave) {
+    if (status.ok() && leaving) {
       // True whatever was wanted meanwhile: nobody else joins.
       entry.leave = false;
       entry.joined = false;
       if (!entry.wanted) entries_.erase(it);
+      TellTable();
+      return;
     } else if (step.version != version_) {
       return;
-    } else if (!status.ok()) {
-      entry.not_before = state_.clock.Monotonic() + entry.backoff.Next();
-      tell = !IsOfTheSession(status) &&
-             std::exchange(entry.told, status.ToString()) != status.ToString();
-    } else {
+    } else if (step.kind == Step::Kind::kLook) {
+      Looked(entry, uid);
+    } else if (status.ok()) {
       entry.joined = true;
       entry.created = false;
+      entry.uid = *uid;
+      entry.look_at.reset();
+      entry.told.clear();
+    } else {
+      entry.not_before = state_.clock.Monotonic() + entry.backoff.Next();
     }
+    // The session finds out by itself about the connection and the registration.
+    tell = !status.ok() && !IsOfTheSession(status) &&
+           std::exchange(entry.told, status.ToString()) != status.ToString();
   }
-  if (tell) observer_.OnMembershipFailed(assembly, step.leave, status);
+  if (tell) observer_.OnMembershipFailed(assembly, leaving, status);
+}
+
+void Memberships::Looked(Entry& entry, const absl::StatusOr<std::string>& uid) {
+  if (uid.ok() && *uid != entry.uid) {
+    entry.joined = false;
+    entry.not_before = absl::ZeroDuration();
+    return;
+  }
+  absl::Duration wait = entry.look_backoff.Next();
+  if (!uid.ok()) wait = std::min(wait, kGoneLookMax);
+  entry.look_at = state_.clock.Monotonic() + wait;
+}
+
+absl::StatusOr<std::string> Memberships::Look(const std::string& assembly,
+                                              const CallOptions& call) {
+  v1::GetAssemblyRequest request;
+  request.set_name(assembly);
+  MUSTER_ASSIGN_OR_RETURN(const v1::GetAssemblyResponse response,
+                          client_.GetAssembly(request, call));
+  return response.assembly().uid();
 }
 
 absl::StatusOr<bool> Memberships::Ensure(const Membership& membership, const CallOptions& call) {
@@ -227,8 +300,8 @@ absl::StatusOr<bool> Memberships::Ensure(const Membership& membership, const Cal
   return false;
 }
 
-absl::Status Memberships::Join(const Membership& membership, bool created, uint64_t epoch,
-                               const CallOptions& call) {
+absl::StatusOr<std::string> Memberships::Join(const Membership& membership, bool created,
+                                              uint64_t epoch, const CallOptions& call) {
   v1::JoinAssemblyRequest request;
   request.set_name(membership.assembly);
   request.set_node(node_);
@@ -237,7 +310,7 @@ absl::Status Memberships::Join(const Membership& membership, bool created, uint6
   MUSTER_ASSIGN_OR_RETURN(const v1::JoinAssemblyResponse response,
                           client_.JoinAssembly(request, call));
   observer_.OnJoined(response.assembly(), created);
-  return absl::OkStatus();
+  return response.assembly().uid();
 }
 
 absl::Status Memberships::Leave(const std::string& assembly, uint64_t epoch,

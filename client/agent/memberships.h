@@ -71,16 +71,23 @@ class Memberships {
     bool joined = false;
     // Comes before joining: the node is a member that it must not be, or under another claim.
     bool leave = false;
+    // Of the assembly that was joined.
+    std::string uid = {};
     Backoff backoff;
     // By the clock; nothing is tried before.
     absl::Duration not_before = absl::ZeroDuration();
+    // While it is joined and assigns nothing: when to look whether it still is what was joined.
+    Backoff look_backoff;
+    std::optional<absl::Duration> look_at = {};
     // What was last reported to the observer.
     std::string told = {};
   };
   // One thing to do, as it was when it was chosen.
   struct Step {
+    enum class Kind { kJoin, kLeave, kLook };
+
     Membership membership;
-    bool leave = false;
+    Kind kind = Kind::kJoin;
     bool created = false;
     uint64_t epoch = 0;
     uint64_t version = 0;
@@ -88,15 +95,23 @@ class Memberships {
 
   // True when it was created by this call.
   absl::StatusOr<bool> Ensure(const Membership& membership, const CallOptions& call);
-  absl::Status Join(const Membership& membership, bool created, uint64_t epoch,
-                    const CallOptions& call);
+  // Those that return a string return the assembly's uid.
+  absl::StatusOr<std::string> Join(const Membership& membership, bool created, uint64_t epoch,
+                                   const CallOptions& call);
   absl::Status Leave(const std::string& assembly, uint64_t epoch, const CallOptions& call);
-  absl::Status Carry(const Step& step, const CallOptions& call);
+  absl::StatusOr<std::string> Look(const std::string& assembly, const CallOptions& call);
+  absl::StatusOr<std::string> Carry(const Step& step, const CallOptions& call);
   // The next thing to do once its time has come; unset once `stop` was requested.
   std::optional<Step> AwaitStep(const std::stop_token& stop);
   // What is due by `now`; otherwise `until` becomes when something will be.
   std::optional<Step> Due(absl::Duration now, absl::Duration& until) MUSTER_REQUIRES(state_.mutex);
-  void Done(const Step& step, const absl::Status& status);
+  // The same for a look at one that is joined.
+  bool DueForALook(const std::string& assembly, Entry& entry, absl::Duration now,
+                   absl::Duration& until) MUSTER_REQUIRES(state_.mutex);
+  void Done(const Step& step, const absl::StatusOr<std::string>& uid);
+  void Looked(Entry& entry, const absl::StatusOr<std::string>& uid) MUSTER_REQUIRES(state_.mutex);
+  // The table takes assignments of these only.
+  void TellTable() MUSTER_REQUIRES(state_.mutex);
   std::vector<Step> StepsToJoin();
 
   AgentState& state_;

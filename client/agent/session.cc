@@ -176,6 +176,7 @@ bool Session::OnMessage(const v1::WatchAssignmentsResponse& message) {
   }
   for (std::stop_source& cancelled : applied->cancelled) cancelled.request_stop();
   for (const auto& change : applied->changes) observer_.OnAssigned(change);
+  for (const std::string& assembly : applied->refused) observer_.OnAssignmentRefused(assembly);
   if (applied->whole) pinner_.SyncAll();
   TellReady();
   return true;

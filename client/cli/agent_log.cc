@@ -61,6 +61,14 @@ void AgentLog::OnAssigned(const AssignmentChange& change) {
                change.total_shards, change.total_bytes);
 }
 
+void AgentLog::OnAssignmentRefused(const std::string& assembly) {
+  spdlog::warn(
+      "event=refused assembly={} message=\"this agent was not told to join it and fetches nothing "
+      "for it; name it with "
+      "--assembly, or end the membership with `muster assemblies leave`\"",
+      Quoted(ShortName(assembly)));
+}
+
 void AgentLog::OnShard(const ShardUpdate& update) {
   const std::string assembly = Quoted(ShortName(update.assembly));
   if (update.state != v1::ShardReport::FAILED) {

@@ -179,3 +179,30 @@ def test_services_of_the_node_are_not_connected_to(cluster):
         assert inside.connections == 0
 
 
+def test_only_assemblies_that_the_agent_was_told_to_join_are_fetched(cluster, tmp_path):
+    source = checkpoints.write_safetensors(tmp_path / "model.safetensors", checkpoints.transformer())
+    cluster.publish(source, "llama@v1", shards=4)
+    cluster.create_assembly("mine", "llama@v1", policy="full")
+    cluster.publish(checkpoints.write_safetensors(tmp_path / "b.safetensors", checkpoints.transformer(seed=9)), "other@v1", shards=2)
+    cluster.create_assembly("theirs", "other@v1", policy="full")
+    config = tmp_path / "agent.yaml"
+    flags = f"cache: {tmp_path / 'cache'}\nallow-location: [file://{cluster.store}]\n"
+    config.write_text(f"{flags}assemblies: [mine]\n")
+    agent = cluster.spawn("agent-n1", cluster.muster_command("agent", "--config", config, "--node", "n1"))
+    cluster.wait_ready("mine")
+    api = cluster.api()
+    cached = set(entries(tmp_path / "cache"))
+    epoch = api.nodes.GetNode(name="nodes/n1").node.epoch
+    api.assemblies.JoinAssembly(name="assemblies/theirs", node="nodes/n1", epoch=epoch, claim={"kind": "ALL"})
+
+    await_line(agent, "refused", 'assembly="theirs"')
+    always(lambda: set(entries(tmp_path / "cache")) == cached, "nothing of it is fetched", 1)
+    assert api.is_ready("mine")
+
+    config.write_text(f"{flags}assemblies: [mine, theirs]\n")
+    agent.signal(signal.SIGHUP)
+    cluster.wait_ready("theirs")
+    assert len(lines_with(agent, "refused")) == 1
+    assert len(lines_with(agent, "registered")) == 1
+
+

@@ -5,7 +5,11 @@ namespace muster {
 void CountingObserver::OnRegistered(const v1::Node&, uint64_t, bool again) {
   ++(again ? registered_again : registered);
 }
-void CountingObserver::OnJoined(const v1::Assembly&, bool created_now) { created = created_now; }
+void CountingObserver::OnJoined(const v1::Assembly&, bool created_now) {
+  created = created_now;
+  ++joined;
+}
+void CountingObserver::OnAssignmentRefused(const std::string&) { ++assignments_refused; }
 void CountingObserver::OnLeft(const std::string&) {
   if (on_left) on_left();
   ++left;

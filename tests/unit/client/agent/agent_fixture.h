@@ -29,13 +29,14 @@ class CountingObserver final : public AgentObserver {
   void OnMembershipFailed(const std::string& assembly, bool leaving,
                           const absl::Status& status) override;
   void OnReady(const std::string& assembly, uint32_t shards, uint64_t bytes) override;
+  void OnAssignmentRefused(const std::string& assembly) override;
   void OnShard(const ShardUpdate& update) override;
   void OnWaiting(const std::string& assembly, uint32_t shard, const std::string& location) override;
   void OnDisconnected(const absl::Status& status) override;
   void OnReconnected() override;
 
   std::atomic<int> registered{0}, registered_again{0}, disconnected{0}, reconnected{0},
-      from_cache{0}, waiting{0}, left{0};
+      from_cache{0}, waiting{0}, left{0}, joined{0}, assignments_refused{0}, pin_failed{0};
   std::atomic<uint32_t> ready_shards{0};
   std::atomic<bool> created{false};
   // Set before the agent runs.

@@ -153,5 +153,81 @@ TEST_F(AgentTest, NewAssemblyThatIsUnknownIsToldOnceAndTheOthersGoOn) {
   EXPECT_THAT(observer_.refused[0], ErrorIs(absl::StatusCode::kNotFound, "ASSEMBLY_UNKNOWN"));
 }
 
+TEST_F(AgentTest, AssemblyThatIsMadeAgainIsJoinedAgainAndItsAbsenceToldOnce) {
+  const v1::Assembly first = *server_.SetAssembly(std::nullopt);
+  v1::Assembly named = first;
+  named.set_uid("1");
+  server_.SetAssembly(named);
+  server_.Assign(0);
+  StartAgent();
+  ASSERT_TRUE(BecomesReported(0, v1::ShardReport::READY));
+
+  server_.SetAssembly(std::nullopt);
+  server_.Unassign(0);
+  const int looks = server_.calls("GetAssembly");
+  ASSERT_TRUE(Eventually([&] { return server_.calls("GetAssembly") > looks + 1; }));
+  {
+    MutexLock lock(observer_.mutex);
+    ASSERT_EQ(observer_.refused.size(), 1u);
+    EXPECT_THAT(observer_.refused[0], ErrorIs(absl::StatusCode::kNotFound, "ASSEMBLY_UNKNOWN"));
+  }
+  EXPECT_EQ(server_.joins().size(), 1u);
+  named.set_uid("2");
+  server_.SetAssembly(named);
+
+  EXPECT_TRUE(Eventually([&] { return server_.joins().size() == 2; }));
+  EXPECT_EQ(server_.registrations().size(), 1u);
+}
+
+TEST_F(AgentTest, MembershipThatSomebodyEndedIsLookedAtButStaysEnded) {
+  server_.Assign(0);
+  StartAgent();
+  ASSERT_TRUE(BecomesReported(0, v1::ShardReport::READY));
+  const int looks = server_.calls("GetAssembly");
+
+  server_.Unassign(0);
+
+  ASSERT_TRUE(Eventually([&] { return server_.calls("GetAssembly") > looks + 2; }));
+  EXPECT_EQ(server_.joins().size(), 1u);
+}
+
+TEST_F(AgentTest, AssembliesWithShardsAreNotLookedAt) {
+  server_.Assign(0);
+  StartAgent();
+  ASSERT_TRUE(BecomesReported(0, v1::ShardReport::READY));
+  const int looks = server_.calls("GetAssembly");
+  const size_t beats = server_.heartbeats().size();
+
+  // Every 3 s.
+  ASSERT_TRUE(Eventually([&] { return server_.heartbeats().size() > beats + 2; }));
+
+  EXPECT_LE(server_.calls("GetAssembly"), looks + 1);
+}
+
+TEST_F(AgentTest, AssignmentsOfOthersAreLeftOutUntilTheirAssemblyIsWanted) {
+  Membership other;
+  other.assembly = "assemblies/other";
+  other.claim.set_kind(v1::Claim::ANY);
+  const std::vector<Membership> mine = options_.memberships;
+  options_.memberships = {other};
+  v1::Assembly assembly = *server_.SetAssembly(std::nullopt);
+  const std::string demo = assembly.name();
+  assembly.set_name(other.assembly);
+  server_.SetAssembly(assembly);
+  server_.Assign(0);
+  StartAgent();
+
+  ASSERT_TRUE(Eventually([&] { return observer_.assignments_refused == 1; }));
+  EXPECT_EQ(fetcher_.fetches(0), 0);
+  EXPECT_TRUE(server_.reports().empty());
+  assembly.set_name(demo);
+  server_.SetAssembly(assembly);
+  agent_->SetMemberships(mine);
+
+  // What was left out does not come again by itself.
+  EXPECT_TRUE(Eventually([&] { return server_.calls("LeaveAssembly") >= 2; }));
+  EXPECT_TRUE(Eventually([&] { return server_.joins().size() == 2; }));
+}
+
 }  // namespace
 }  // namespace muster

@@ -363,5 +363,52 @@ TEST_F(AssignmentTableTest, AssignmentWithoutAnIndexIsRefusedWithNothingChanged)
   EXPECT_EQ(table_.applied_revision(), 0);
 }
 
+TEST_F(AssignmentTableTest, OnlyWhatIsWantedIsTakenAndTheRestIsToldOnce) {
+  table_.Want({kDemo});
+  Message message = MessageAt(10, true, true);
+  AddShard(message, 0);
+  AddShard(message, 1, 1, "assemblies/other");
+  EXPECT_EQ(Apply(message).refused, std::vector<std::string>{"assemblies/other"});
+  message = MessageAt(11, false, true);
+  AddShard(message, 2, 1, "assemblies/other");
+  EXPECT_TRUE(Apply(message).refused.empty());
+
+  EXPECT_EQ(table_.Assemblies(), std::set<std::string>{kDemo});
+  EXPECT_TRUE(table_.MayHaveRefused("assemblies/other"));
+  EXPECT_FALSE(table_.MayHaveRefused(kDemo));
+
+  table_.Want({kDemo, "assemblies/other"});
+  EXPECT_FALSE(table_.MayHaveRefused("assemblies/other"));
+  message = MessageAt(12, false, true);
+  AddShard(message, 3, 1, "assemblies/other");
+  Apply(message);
+  EXPECT_EQ(table_.Assemblies().size(), 2u);
+}
+
+TEST_F(AssignmentTableTest, WhatIsThereStaysUntilItIsUnassigned) {
+  AssignShards(2);
+  table_.Want({});
+  Message message = MessageAt(11, false, true);
+  AddShard(message, 0, 2);
+  AddShard(message, 5);
+  RemoveShard(message, 1);
+  Apply(message);
+
+  ASSERT_EQ(table_.ShardsOf(kDemo).size(), 1u);
+  EXPECT_EQ(table_.ShardsOf(kDemo)[0].index(), 0u);
+}
+
+TEST_F(AssignmentTableTest, RememberedRefusalsAreBounded) {
+  table_.Want({kDemo});
+  size_t told = 0;
+  for (size_t i = 0; i <= AssignmentTable::kMaxRefused; ++i) {
+    Message message = MessageAt(10 + i, i == 0, true);
+    AddShard(message, 0, 1, absl::StrCat("assemblies/a", i));
+    told += Apply(message).refused.size();
+  }
+  EXPECT_EQ(told, AssignmentTable::kMaxRefused);
+  EXPECT_TRUE(table_.MayHaveRefused("assemblies/never-seen"));
+}
+
 }  // namespace
 }  // namespace muster

@@ -1,0 +1,67 @@
+"""What an agent comes back from, what a killed command leaves, and what a process takes of the machine."""
+
+import os
+import pathlib
+import resource
+import signal
+
+import pytest
+from harness import checkpoints
+from harness.caches import entries
+from harness.conditions import always, eventually
+from harness.views import await_line, lines_with
+
+SHARDS = 4
+
+
+@pytest.fixture(name="source", scope="module")
+def write_source(tmp_path_factory):
+    return checkpoints.write_safetensors(tmp_path_factory.mktemp("source") / "model.safetensors", checkpoints.transformer())
+
+
+@pytest.fixture(name="published")
+def publish(cluster, source):
+    cluster.publish(source, "llama@v1", "--piece-size", "1MiB", shards=SHARDS)
+    return cluster
+
+
+def test_assembly_that_is_made_again_is_joined_again(published):
+    published.create_assembly("demo", "llama@v1", policy="full")
+    first, second = published.start_agents(2, "demo")
+    # It gets nothing: one is enough.
+    published.create_assembly("spare", "llama@v1", policy="balanced")
+    published.start_agent("s1", "spare")
+    published.wait_ready("spare")
+    spare = published.start_agent("s2", "spare")
+    await_line(spare, "joined")
+    published.wait_ready("demo")
+
+    for assembly in ("demo", "spare"):
+        published.muster("assemblies", "delete", assembly)
+    for agent in (first, second, spare):
+        assert "ASSEMBLY_UNKNOWN" in await_line(agent, "join_failed")
+    always(lambda: len(lines_with(first, "join_failed")) == 1, "it is told once", 2)
+    published.create_assembly("demo", "llama@v1", policy="full", min_nodes=2)
+    published.create_assembly("spare", "llama@v1", policy="balanced", min_nodes=2)
+
+    published.wait_ready("demo")
+    published.wait_ready("spare")
+    for agent in (first, second):
+        assert len(lines_with(agent, "registered")) == 1
+        assert len(lines_with(agent, "joined")) == 2
+    assert published.muster("assemblies", "delete", "demo").code == 0
+
+
+def test_membership_that_somebody_ended_stays_ended(published):
+    published.create_assembly("demo", "llama@v1", policy="full")
+    agent = published.start_agent("n1", "demo")
+    published.wait_ready("demo")
+
+    published.muster("assemblies", "leave", "demo", "--node", "n1")
+
+    await_line(agent, "assigned", f"unassigned={SHARDS}")
+    api = published.api()
+    always(lambda: api.assembly("demo").nodes_joined == 0, "it does not come back by itself", 3)
+    assert agent.running()
+
+
