@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/cache/cache_record.h"
+#include "client/cache/part_lock.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
@@ -40,7 +41,7 @@ absl::Status AlterEntry(const CacheDomain& domain, const std::string& key,
   const CacheRecord record(domain.dir.get(), key);
   for (int start = 0; start < kMaxStartsOver; ++start) {
     MUSTER_ASSIGN_OR_RETURN(const UniqueFd fd, domain.OpenToRead(key));
-    MUSTER_RETURN_IF_ERROR(LockExclusive(fd.get(), path, stop));
+    MUSTER_RETURN_IF_ERROR(AwaitLock(domain, fd.get(), path, stop));
     if (!IsSameFile(domain.dir.get(), key, fd.get())) continue;
     MUSTER_ASSIGN_OR_RETURN(const struct stat before, StatOf(fd.get(), path));
     const bool verified = S_ISREG(before.st_mode) && record.Vouches(before);

@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "client/cache/cache_contents.h"
 #include "client/cache/cache_pieces.h"
+#include "client/cache/part_lock.h"
 #include "client/cache/piece_check.h"
 #include "storage/base/error_info.h"
 #include "storage/base/reasons.h"
@@ -77,7 +78,7 @@ absl::Status CheckEntry(const CacheDomain& domain, const std::string& key, const
   const absl::Status status = HashEntry(shard, {fd.get(), path, read}, stop);
   if (!absl::IsDataLoss(status)) return status;
   // As Lookup removes one: under the entry's lock, and only if it still is the one that was read.
-  MUSTER_RETURN_IF_ERROR(LockExclusive(fd.get(), path, stop));
+  MUSTER_RETURN_IF_ERROR(AwaitLock(domain, fd.get(), path, stop));
   if (IsSameFile(domain.dir.get(), key, fd.get())) RemoveEntryFiles(domain, key);
   return status;
 }

@@ -55,15 +55,16 @@ bool TryToKeepUnwritten(const CacheDomain& domain, const std::string& name, Uniq
 
 std::optional<CacheItem> ItemOf(const CacheDomain& domain, const std::string& name) {
   CacheItem item;
-  absl::string_view key = name;
-  item.is_part = absl::ConsumeSuffix(&key, kPartSuffix);
+  absl::string_view stem = name;
+  item.is_part = absl::ConsumeSuffix(&stem, kPartSuffix);
+  item.key = name.substr(0, name.find('.'));
+  item.stem = std::string(stem);
   struct stat state {};
-  if (absl::StrContains(key, '.') ||
+  if ((!item.is_part && item.key != name) ||
       fstatat(domain.dir.get(), name.c_str(), &state, AT_SYMLINK_NOFOLLOW) != 0 ||
       !S_ISREG(state.st_mode)) {
     return std::nullopt;
   }
-  item.key = std::string(key);
   item.size_bytes = state.st_size;
   if (item.is_part) {
     UniqueFd lock;
@@ -188,10 +189,8 @@ absl::Status NoRoomError(const CacheDomain& domain, const CacheRoom& room) {
 bool RemoveItem(const CacheDomain& domain, const CacheItem& item) {
   UniqueFd lock;
   if (item.is_part) {
-    if (!TryToKeepUnwritten(domain, item.key + kPartSuffix, lock)) return false;
-    domain.Remove(item.key + kClaimsSuffix);
-    if (!domain.Has(item.key)) domain.Remove(item.key + kPiecesSuffix);
-    domain.Remove(item.key + kPartSuffix);
+    if (!TryToKeepUnwritten(domain, item.stem + kPartSuffix, lock)) return false;
+    domain.RemovePart(item.key, item.stem);
     return true;
   }
   lock = TryToKeepUnused(domain, item.key);

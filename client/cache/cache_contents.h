@@ -21,6 +21,8 @@ namespace muster {
 struct CacheItem {
   std::string key;
   bool is_part = false;
+  // Of a part; see PartStem.
+  std::string stem;
   int64_t size_bytes = 0;
   // Of a part: the last write. The infinite past where it is not known.
   absl::Time last_use;

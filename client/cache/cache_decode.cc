@@ -13,21 +13,18 @@
 namespace muster {
 
 ContentPart::ContentPart(std::shared_ptr<const CacheDomain> domain, const CheckedShard& shard,
-                         UniqueFd fd)
-    : domain_(std::move(domain)), shard_(shard), fd_(std::move(fd)) {}
+                         LockedPart part)
+    : domain_(std::move(domain)), shard_(shard), part_(std::move(part)) {}
 
 ContentPart::~ContentPart() {
-  const std::string key = shard_.ContentKey();
-  const std::string name = key + kPartSuffix;
-  if (!fd_.valid() || domain_->Has(key + kClaimsSuffix)) return;
-  if (!IsSameFile(domain_->dir.get(), name, fd_.get())) return;
-  if (!domain_->Has(key)) domain_->Remove(key + kPiecesSuffix);
-  domain_->Remove(name);
+  if (!part_.fd.valid() || domain_->Has(part_.stem + kClaimsSuffix)) return;
+  if (!IsSameFile(domain_->dir.get(), part_.stem + kPartSuffix, part_.fd.get())) return;
+  domain_->RemovePart(shard_.ContentKey(), part_.stem);
 }
 
 absl::Status ContentPart::Reserve() {
-  const std::string path = domain_->PathOf(shard_.ContentKey() + kPartSuffix);
-  return ReserveFile(fd_.get(), path, shard_.content_size_bytes());
+  const std::string path = domain_->PathOf(part_.stem + kPartSuffix);
+  return ReserveFile(part_.fd.get(), path, shard_.content_size_bytes());
 }
 
 absl::StatusOr<CachedShard> ContentPart::Decode(ShardDecoder::ReadStored read,
@@ -37,7 +34,7 @@ absl::StatusOr<CachedShard> ContentPart::Decode(ShardDecoder::ReadStored read,
                           ShardDecoder::Open(shard_, std::move(read), options.keys.get(), stop));
   // Before the entry, which is of no use without it.
   MUSTER_RETURN_IF_ERROR(WritePieces(*domain_, decoder.content()));
-  FileCachePart part(domain_, decoder.content(), std::move(fd_));
+  FileCachePart part(domain_, decoder.content(), std::move(part_));
   MUSTER_RETURN_IF_ERROR(part.Reserve());
   MUSTER_RETURN_IF_ERROR(part.TakeOver(decoder.content(), stop));
   MUSTER_RETURN_IF_ERROR(decoder.Decode(part, stop, options.memory.get()));

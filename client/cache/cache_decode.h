@@ -11,6 +11,7 @@
 #include "client/cache/cache_files.h"
 #include "client/cache/cache_part.h"
 #include "client/cache/checked_shard.h"
+#include "client/cache/part_lock.h"
 #include "client/cache/shard_cache.h"
 #include "client/cache/shard_decoder.h"
 #include "storage/files/posix_file.h"
@@ -21,8 +22,9 @@ namespace muster {
 // the stored bytes are there.
 class ContentPart {
  public:
-  // `fd` is KEY-plain.part, locked by the caller; the lock goes with the part.
-  ContentPart(std::shared_ptr<const CacheDomain> domain, const CheckedShard& shard, UniqueFd fd);
+  // `part` is one of KEY-plain.
+  ContentPart(std::shared_ptr<const CacheDomain> domain, const CheckedShard& shard,
+              LockedPart part);
   // Keeps the files when an earlier or this writer left frames in them, and deletes them otherwise.
   ~ContentPart();
 
@@ -39,7 +41,7 @@ class ContentPart {
  private:
   const std::shared_ptr<const CacheDomain> domain_;
   const CheckedShard shard_;
-  UniqueFd fd_;
+  LockedPart part_;
 };
 
 // An encoded shard on its way: takes its stored bytes, and decodes them when all are there.

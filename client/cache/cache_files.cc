@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "absl/strings/match.h"
+#include "client/cache/part_lock.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
@@ -15,6 +16,10 @@ constexpr char kRootPrefix[] = "root-";
 constexpr char kMd5Prefix[] = "md5-";
 
 }  // namespace
+
+std::string PartStem(const std::string& key, int writer) {
+  return writer == 1 ? key : absl::StrCat(key, ".", writer);
+}
 
 absl::Status CacheDomain::ForEachName(
     absl::FunctionRef<void(const std::string& name)> on_name) const {
@@ -27,7 +32,7 @@ absl::Status CacheDomain::ForEachName(
 absl::StatusOr<UniqueFd> CacheDomain::Lock(const std::stop_token& stop) const {
   UniqueFd fd(openat(dir.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!fd.valid()) return PathError(errno, "open it", path);
-  MUSTER_RETURN_IF_ERROR(LockExclusive(fd.get(), path, stop));
+  MUSTER_RETURN_IF_ERROR(AwaitLock(*this, fd.get(), path, stop));
   return fd;
 }
 
@@ -44,6 +49,25 @@ absl::StatusOr<UniqueFd> CacheDomain::OpenToRead(const std::string& name) const 
 
 bool CacheDomain::Has(const std::string& name) const {
   return faccessat(dir.get(), name.c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+bool CacheDomain::HasPart(const std::string& key) const {
+  for (int writer = 1; writer <= kMaxWriters; ++writer) {
+    if (Has(PartStem(key, writer) + kPartSuffix)) return true;
+  }
+  return false;
+}
+
+// Claims go first, as they vouch; the part, which others wait for, last but for what is nobody's then.
+void CacheDomain::RemovePart(const std::string& key, const std::string& stem) const {
+  bool others = Has(key);
+  for (int writer = 1; writer <= kMaxWriters; ++writer) {
+    const std::string other = PartStem(key, writer);
+    others = others || (other != stem && Has(other + kPartSuffix));
+  }
+  Remove(stem + kClaimsSuffix);
+  if (!others) Remove(key + kPiecesSuffix);
+  Remove(stem + kPartSuffix);
 }
 
 void CacheDomain::Remove(const std::string& name) const { unlinkat(dir.get(), name.c_str(), 0); }

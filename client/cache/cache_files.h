@@ -4,6 +4,7 @@
 
 #include <sys/types.h>
 
+#include <functional>
 #include <stop_token>
 #include <string>
 
@@ -12,6 +13,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "storage/files/directories.h"
 #include "storage/files/posix_file.h"
 
@@ -24,6 +26,12 @@ inline constexpr char kRecordSuffix[] = ".record";
 inline constexpr char kPiecesSuffix[] = ".pieces";
 inline constexpr char kUseSuffix[] = ".use";
 
+// A shard has one writer. Only beside one that holds its part file and writes nothing may others
+// begin, each with files of its own: so many writers in all.
+inline constexpr int kMaxWriters = 4;
+// What the names of a writer's part and claims begin with: KEY, and KEY.2 and so on beside others.
+std::string PartStem(const std::string& key, int writer);
+
 // Names that keep changing between open and lock mean that something outside meddles with the
 // cache.
 inline constexpr int kMaxStartsOver = 1000;
@@ -34,12 +42,17 @@ struct CacheDomain {
   std::string path;
   // Permission bits of entries.
   mode_t entry_mode = 0444;
+  // See ShardCache::Options.
+  absl::Duration writer_patience = absl::Seconds(60);
+  std::function<void(const std::string& warning)> warn = {};
 
   std::string PathOf(absl::string_view name) const { return absl::StrCat(path, "/", name); }
 
   // Calls `on_name` for every file that belongs to an entry or a part, in no order.
   absl::Status ForEachName(absl::FunctionRef<void(const std::string& name)> on_name) const;
   bool Has(const std::string& name) const;
+  // Whether any writer's part of `key` is there.
+  bool HasPart(const std::string& key) const;
   // Opens a file of it, never a link and without waiting for anything; invalid, with errno set,
   // where that fails. `mode` is of a file that is made.
   UniqueFd Open(const std::string& name, int flags, mode_t mode = 0600) const;
@@ -50,6 +63,8 @@ struct CacheDomain {
   absl::StatusOr<UniqueFd> Lock(const std::stop_token& stop) const;
   // Missing files are fine.
   void Remove(const std::string& name) const;
+  // A part with all that lies beside it and is of no use to others. The caller holds its lock.
+  void RemovePart(const std::string& key, const std::string& stem) const;
 };
 
 }  // namespace muster

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "client/cache/cache_entry.h"
 #include "client/cache/cache_pieces.h"
 #include "client/cache/cache_record.h"
 #include "client/cache/cache_use.h"
@@ -24,16 +25,17 @@ constexpr int64_t kSyncBytes = int64_t{128} << 20;
 }  // namespace
 
 FileCachePart::FileCachePart(std::shared_ptr<const CacheDomain> domain, const CheckedShard& shard,
-                             UniqueFd fd)
+                             LockedPart part)
     : domain_(std::move(domain)),
       shard_(std::make_shared<const CheckedShard>(shard)),
       key_(shard.ContentKey()),
-      part_name_(key_ + kPartSuffix),
-      claims_name_(key_ + kClaimsSuffix),
+      stem_(std::move(part.stem)),
+      part_name_(stem_ + kPartSuffix),
+      claims_name_(stem_ + kClaimsSuffix),
       size_bytes_(shard.size_bytes()),
       piece_size_bytes_(shard.has_pieces() ? shard.piece_size_bytes() : 0),
       piece_count_(shard.piece_count()),
-      fd_(std::move(fd)),
+      fd_(std::move(part.fd)),
       present_(shard.piece_count(), false) {
   struct stat state {};
   worth_keeping_ =
@@ -43,9 +45,7 @@ FileCachePart::FileCachePart(std::shared_ptr<const CacheDomain> domain, const Ch
 FileCachePart::~FileCachePart() {
   if (committed_ || (worth_keeping_ && !broken_)) return;
   if (!IsSameFile(domain_->dir.get(), part_name_, fd_.get())) return;
-  domain_->Remove(claims_name_);
-  if (!domain_->Has(key_)) domain_->Remove(key_ + kPiecesSuffix);
-  domain_->Remove(part_name_);
+  domain_->RemovePart(key_, stem_);
 }
 
 // Claims go first: none may speak of bytes that are not there.
@@ -84,11 +84,12 @@ absl::Status FileCachePart::TakeOver(const CheckedShard& shard, const std::stop_
   for (size_t piece = 0; piece < static_cast<size_t>(count); ++piece) {
     if (claims[piece] != '\0') claimed.push_back(piece);
   }
-  MUSTER_RETURN_IF_ERROR(HashPieces(
-      shard, {fd_.get(), PartPath()}, claimed, stop, [&](size_t piece, const Md5Digest& found) {
-        present_[piece] = found == shard.piece_digest(piece);
-        return present_[piece] ? absl::OkStatus() : SetClaim(piece, false);
-      }));
+  MUSTER_RETURN_IF_ERROR(HashPieces(shard, {fd_.get(), PartPath()}, claimed, stop,
+                                    [&](size_t piece, const Md5Digest& found) {
+                                      present_[piece] = found == shard.piece_digest(piece);
+                                      // Also where it is right: others see that this writer does not stand still.
+                                      return SetClaim(piece, present_[piece]);
+                                    }));
   worth_keeping_ = std::find(present_.begin(), present_.end(), true) != present_.end();
   return absl::OkStatus();
 }
@@ -144,6 +145,28 @@ absl::Status FileCachePart::AfterSync(const absl::Status& synced) {
   return absl::IsResourceExhausted(synced) ? NoSpace() : synced;
 }
 
+// Step 7; gives another writer's entry, where that was quicker.
+absl::StatusOr<std::optional<CachedShard>> FileCachePart::MakeVisible() {
+  for (int start = 0; start < kMaxStartsOver; ++start) {
+    {
+      MUSTER_ASSIGN_OR_RETURN(const UniqueFd lock, domain_->Lock({}));
+      if (!domain_->Has(key_)) {
+        const int dir = domain_->dir.get();
+        if (renameat(dir, part_name_.c_str(), dir, key_.c_str()) == 0) return std::nullopt;
+        return PathError(errno, "rename it", PartPath());
+      }
+    }
+    absl::StatusOr<CachedShard> entry = FindEntry(*domain_, *shard_, {});
+    if (entry.ok()) return std::optional<CachedShard>(*std::move(entry));
+    // It was bad, and is removed.
+    if (!absl::IsDataLoss(entry.status()) && !absl::IsNotFound(entry.status())) {
+      return entry.status();
+    }
+  }
+  return absl::AbortedError(
+      absl::StrCat(domain_->PathOf(key_), ": the cache entry keeps coming and going"));
+}
+
 // Steps 6 to 8.
 absl::StatusOr<CachedShard> FileCachePart::Commit() {
   const int dir = domain_->dir.get();
@@ -158,11 +181,10 @@ absl::StatusOr<CachedShard> FileCachePart::Commit() {
   }
   // Before the entry is there, so that nobody evicts it at once.
   MUSTER_ASSIGN_OR_RETURN(UniqueFd use, BeginUse(*domain_, key_));
-  {
-    MUSTER_ASSIGN_OR_RETURN(const UniqueFd lock, domain_->Lock({}));
-    if (renameat(dir, part_name_.c_str(), dir, key_.c_str()) != 0) {
-      return PathError(errno, "rename it", PartPath());
-    }
+  MUSTER_ASSIGN_OR_RETURN(std::optional<CachedShard> others, MakeVisible());
+  if (others.has_value()) {
+    GiveUp();
+    return *std::move(others);
   }
   committed_ = true;
   domain_->Remove(claims_name_);

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -14,17 +15,18 @@
 #include "absl/types/span.h"
 #include "client/cache/cache_files.h"
 #include "client/cache/checked_shard.h"
+#include "client/cache/part_lock.h"
 #include "client/cache/shard_cache.h"
 #include "storage/files/disk_room.h"
 
 namespace muster {
 
-// KEY.part and KEY.claims of a cache domain. The claims file has one byte per piece, which is not
+// KEY.part and KEY.claims of a cache domain, or those of a further writer. The claims file has one byte per piece, which is not
 // 0 once the piece was written: a hint which pieces are worth hashing, never a proof.
 class FileCachePart final : public CachePart {
  public:
-  // `fd` is KEY.part, locked by the caller; the lock goes with the part.
-  FileCachePart(std::shared_ptr<const CacheDomain> domain, const CheckedShard& shard, UniqueFd fd);
+  FileCachePart(std::shared_ptr<const CacheDomain> domain, const CheckedShard& shard,
+                LockedPart part);
   // Keeps the files when they hold a claimed piece, and deletes them otherwise.
   ~FileCachePart() override;
 
@@ -35,6 +37,7 @@ class FileCachePart final : public CachePart {
   // Takes over the pieces of an earlier writer that are right; called once, after Reserve. `shard`
   // is the constructor's. kCancelled, which leaves everything to the next writer.
   absl::Status TakeOver(const CheckedShard& shard, const std::stop_token& stop);
+  bool IsBeside() const { return stem_ != key_; }
   // The shard has an entry, or needs none: destruction deletes the files.
   void GiveUp() { worth_keeping_ = false; }
   // Of what is there already.
@@ -56,10 +59,12 @@ class FileCachePart final : public CachePart {
   absl::Status SyncNowAndThen(int64_t written);
   // What `synced` means for the part; returns the error to report.
   absl::Status AfterSync(const absl::Status& synced);
+  absl::StatusOr<std::optional<CachedShard>> MakeVisible();
 
   const std::shared_ptr<const CacheDomain> domain_;
   const std::shared_ptr<const CheckedShard> shard_;
   const std::string key_;
+  const std::string stem_;
   const std::string part_name_;
   const std::string claims_name_;
   const int64_t size_bytes_;

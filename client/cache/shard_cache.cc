@@ -8,6 +8,7 @@
 //     DOMAIN/pins/              the owners that need entries; see cache_pins.h
 //     DOMAIN/KEY.part           a shard being written, or left by a writer that ended
 //     DOMAIN/KEY.claims         which pieces of KEY.part were written; see cache_part.h
+//     DOMAIN/KEY.2.part …       the same of a further writer, with KEY.2.claims; see step 3
 //
 // Protocol. Locks are flocks of the file itself, so they go with the inode through a rename and end
 // with the process. A process that gets a lock checks that the name still means the locked file,
@@ -20,7 +21,9 @@
 //     are settled, hash it from the open file, and compare its state before and after. Good: write
 //     the record. Bad: unlink record and entry.
 //  3. Acquire that found no entry opens KEY.part, making it where it is missing, and locks it. This
-//     wait ends when the other writer has ended or renamed its file.
+//     wait ends when the other writer has ended or renamed its file, or the entry is there. A holder
+//     in another process that writes nothing for long (stopped, or its source hangs) keeps its lock:
+//     the same is done with KEY.2.part, and so on.
 //  4. Look up again under the lock: the entry may have come before it was taken.
 //  5. Take over a part file of the full size: hash the pieces that its claims name. Cut any other
 //     to nothing, and its claims before it, then reserve the full size. Before that, under the
@@ -28,8 +31,9 @@
 //  6. Write pieces, and claim each once it is written. Sync now and then. At last sync the file and
 //     set its mode.
 //  7. Rename KEY.part to KEY, remove the claims and sync the directory. Only the holder of the
-//     part's lock does so, after step 4, so no entry is ever replaced. The domain's lock is held
-//     meanwhile: a process that counts what is there finds the file under one name or the other.
+//     part's lock does so, after step 4, and under the domain's lock, where it looks whether another
+//     writer's entry has come: then that one is taken, so no entry is ever replaced. A process that
+//     counts what is there finds the file under one name or the other.
 //  8. Settle, write the record, release the lock. A process that died before this leaves an entry
 //     that is hashed again.
 //  9. A writer that ends before step 7 leaves part and claims when they hold a piece, and removes
@@ -67,19 +71,26 @@
 #include "absl/strings/strip.h"
 #include "client/cache/cache_decode.h"
 #include "client/cache/cache_directory.h"
+#include "client/cache/cache_entry.h"
 #include "client/cache/cache_files.h"
 #include "client/cache/cache_part.h"
 #include "client/cache/cache_pieces.h"
 #include "client/cache/cache_record.h"
 #include "client/cache/cache_use.h"
 #include "client/cache/cache_warm.h"
-#include "client/cache/piece_check.h"
+#include "client/cache/part_lock.h"
 #include "client/encoding/frame_decoder.h"
 #include "storage/base/error_info.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
 namespace {
+
+// What it takes to write the shard. `beside` another writer, whose part does not count as the shard's.
+WantedShard RoomOf(const CheckedShard& shard, bool beside) {
+  return {beside ? "" : shard.ContentKey(), shard.content_size_bytes(),
+          shard.is_encoded() ? shard.size_bytes() : 0};
+}
 
 class FileShardCache final : public ShardCache {
  public:
@@ -120,120 +131,38 @@ class FileShardCache final : public ShardCache {
     return shard.is_encoded() && options_.form != CacheForm::kStored;
   }
   std::optional<Md5Digest> DigestOfVerified(const std::string& name) const;
-  void MakeWritableIfDead(const std::string& part_name);
-  absl::StatusOr<UniqueFd> OpenEntry(const std::string& key) const;
-  absl::Status VerifyEntry(const CheckedShard& shard, int fd, const std::stop_token& stop);
-  absl::StatusOr<CachedShard> FindEntry(const CheckedShard& shard, const std::stop_token& stop);
   absl::StatusOr<bool> FoundEntry(const CheckedShard& shard, const std::stop_token& stop,
                                   Acquired& acquired);
   absl::StatusOr<Acquired> AcquireAsStored(const CheckedShard& shard, const std::stop_token& stop);
   absl::StatusOr<Acquired> AcquireDecoded(const CheckedShard& shard, const std::stop_token& stop);
+  absl::StatusOr<std::unique_ptr<FileCachePart>> PartToWrite(const CheckedShard& shard,
+                                                             const CheckedShard& stored,
+                                                             const std::stop_token& stop,
+                                                             Acquired& acquired);
   absl::StatusOr<std::unique_ptr<ContentPart>> LockContentPart(const CheckedShard& shard,
+                                                               bool beside,
                                                                const std::stop_token& stop);
   absl::StatusOr<CachedShard> DecodeEntry(const CheckedShard& shard, const CachedShard& stored,
-                                          const std::stop_token& stop);
+                                          bool beside, const std::stop_token& stop);
   absl::Status ReserveRoom(const WantedShard& shard, const std::stop_token& stop,
                            absl::FunctionRef<absl::Status()> reserve);
   absl::Status MakeRoom(const WantedShard& shard);
   std::vector<WantedShard> AsKept(absl::Span<const WantedShard> wanted) const;
-  absl::StatusOr<UniqueFd> LockPart(const std::string& key, const std::stop_token& stop);
 
   const std::shared_ptr<const CacheDomain> domain_;
   const Place place_;
   const Options options_;
 };
 
-absl::StatusOr<UniqueFd> FileShardCache::OpenEntry(const std::string& key) const {
-  const std::string path = domain_->PathOf(key);
-  MUSTER_ASSIGN_OR_RETURN(UniqueFd fd, domain_->OpenToRead(key));
-  MUSTER_ASSIGN_OR_RETURN(const struct stat state, StatOf(fd.get(), path));
-  if (!S_ISREG(state.st_mode)) {
-    return absl::FailedPreconditionError(
-        absl::StrCat(path, ": not a regular file in the place of a cache entry; remove it"));
-  }
-  return fd;
-}
-
 absl::StatusOr<CachedShard> FileShardCache::Lookup(const CheckedShard& shard,
                                                    const std::stop_token& stop) {
-  if (!shard.is_encoded()) return FindEntry(shard, stop);
-  if (!DecodesFor(shard)) return FindEntry(shard.Stored(), stop);
+  if (!shard.is_encoded()) return FindEntry(*domain_, shard, stop);
+  if (!DecodesFor(shard)) return FindEntry(*domain_, shard.Stored(), stop);
   // Without a list of frames it is not an entry: nobody could check it.
   MUSTER_ASSIGN_OR_RETURN(const CheckedShard content, ShardOfEntry(*domain_, shard.ContentKey()));
-  if (content.size_bytes() == shard.content_size_bytes()) return FindEntry(content, stop);
+  if (content.size_bytes() == shard.content_size_bytes()) return FindEntry(*domain_, content, stop);
   return absl::NotFoundError(
       absl::StrCat(domain_->PathOf(shard.ContentKey()), ": has another size"));
-}
-
-// Steps 1 and 2.
-absl::StatusOr<CachedShard> FileShardCache::FindEntry(const CheckedShard& shard,
-                                                      const std::stop_token& stop) {
-  const std::string key = shard.ContentKey();
-  const std::string path = domain_->PathOf(key);
-  const CacheRecord record(domain_->dir.get(), key);
-  for (int start = 0; start < kMaxStartsOver; ++start) {
-    MUSTER_ASSIGN_OR_RETURN(UniqueFd fd, OpenEntry(key));
-    MUSTER_ASSIGN_OR_RETURN(UniqueFd use, BeginUse(*domain_, key));
-    if (!IsSameFile(domain_->dir.get(), key, fd.get())) {
-      if (!domain_->Has(key) && !domain_->Has(key + kPartSuffix)) domain_->Remove(key + kUseSuffix);
-      continue;
-    }
-    MUSTER_ASSIGN_OR_RETURN(const struct stat state, StatOf(fd.get(), path));
-    if (state.st_size != shard.size_bytes() || !record.Vouches(state)) {
-      MUSTER_RETURN_IF_ERROR(LockExclusive(fd.get(), path, stop));
-      if (!IsSameFile(domain_->dir.get(), key, fd.get())) continue;
-      MUSTER_RETURN_IF_ERROR(VerifyEntry(shard, fd.get(), stop));
-      Unlock(fd.get());
-    }
-    // For a later check of the entry. Without it the entry just stays unchecked.
-    KeepPieces(*domain_, shard).IgnoreError();
-    return CachedShard(std::move(fd), std::move(use), path,
-                       std::make_shared<const CheckedShard>(shard));
-  }
-  return absl::AbortedError(absl::StrCat(path, ": the cache entry keeps being replaced"));
-}
-
-// The entry is locked. OK when it is good and recorded as such.
-absl::Status FileShardCache::VerifyEntry(const CheckedShard& shard, int fd,
-                                         const std::stop_token& stop) {
-  const std::string key = shard.ContentKey();
-  const std::string path = domain_->PathOf(key);
-  const CacheRecord record(domain_->dir.get(), key);
-  MUSTER_ASSIGN_OR_RETURN(const struct stat state, StatOf(fd, path));
-  absl::Status verified = CheckFileSize(shard, path, state.st_size);
-  if (verified.ok()) {
-    if (record.Vouches(state)) return absl::OkStatus();
-    MUSTER_ASSIGN_OR_RETURN(const struct stat before, record.Settle(fd));
-    verified = CheckFile(shard, {fd, path}, stop);
-    MUSTER_ASSIGN_OR_RETURN(const struct stat after, StatOf(fd, path));
-    if (verified.ok() && SameState(before, after)) return record.Write(before);
-    if (verified.ok()) {
-      return absl::AbortedError(absl::StrCat(path, ": was changed while it was verified"));
-    }
-  }
-  if (verified.code() != absl::StatusCode::kDataLoss) return verified;
-  RemoveEntryFiles(*domain_, key);
-  return verified;
-}
-
-// Step 3.
-absl::StatusOr<UniqueFd> FileShardCache::LockPart(const std::string& key,
-                                                  const std::stop_token& stop) {
-  const std::string name = key + kPartSuffix;
-  const std::string path = domain_->PathOf(name);
-  for (int start = 0; start < kMaxStartsOver; ++start) {
-    UniqueFd fd = domain_->Open(name, O_RDWR | O_CREAT);
-    if (!fd.valid() && errno == EACCES) {
-      // Its writer made it read-only already, and is about to rename it or died.
-      MakeWritableIfDead(name);
-      PauseBetweenLooks();
-      continue;
-    }
-    if (!fd.valid()) return PathError(errno, "make it", path);
-    MUSTER_RETURN_IF_ERROR(LockExclusive(fd.get(), path, stop));
-    if (IsSameFile(domain_->dir.get(), name, fd.get())) return fd;
-  }
-  return absl::AbortedError(absl::StrCat(path, ": the part file keeps being replaced"));
 }
 
 absl::StatusOr<ShardCache::Acquired> FileShardCache::Acquire(const CheckedShard& shard,
@@ -259,22 +188,36 @@ absl::StatusOr<bool> FileShardCache::FoundEntry(const CheckedShard& shard,
   return entry.status();
 }
 
+// Steps 3 and 4: the right to write what is stored of `shard`; null where an entry settled the matter.
+absl::StatusOr<std::unique_ptr<FileCachePart>> FileShardCache::PartToWrite(
+    const CheckedShard& shard, const CheckedShard& stored, const std::stop_token& stop,
+    Acquired& acquired) {
+  const PartWait wait{domain_->writer_patience, shard.ContentKey()};
+  for (int start = 0; start < kMaxStartsOver; ++start) {
+    MUSTER_ASSIGN_OR_RETURN(bool found, FoundEntry(shard, stop, acquired));
+    if (found) return nullptr;
+    MUSTER_ASSIGN_OR_RETURN(LockedPart lock, LockPart(*domain_, stored.ContentKey(), wait, stop));
+    if (!lock.fd.valid()) {
+      PauseBetweenLooks();
+      continue;
+    }
+    auto part = std::make_unique<FileCachePart>(domain_, stored, std::move(lock));
+    MUSTER_ASSIGN_OR_RETURN(found, FoundEntry(shard, stop, acquired));
+    if (!found) return part;
+    part->GiveUp();
+    return nullptr;
+  }
+  return absl::AbortedError(absl::StrCat(domain_->PathOf(shard.ContentKey()),
+                                         ": the cache entry keeps coming and going"));
+}
+
 absl::StatusOr<ShardCache::Acquired> FileShardCache::AcquireAsStored(const CheckedShard& shard,
                                                                      const std::stop_token& stop) {
-  const std::string key = shard.ContentKey();
   Acquired acquired;
-  MUSTER_ASSIGN_OR_RETURN(bool found, FoundEntry(shard, stop, acquired));
-  if (found) return acquired;
-  MUSTER_ASSIGN_OR_RETURN(UniqueFd fd, LockPart(key, stop));
-  auto part = std::make_unique<FileCachePart>(domain_, shard, std::move(fd));
-  // Step 4.
-  MUSTER_ASSIGN_OR_RETURN(found, FoundEntry(shard, stop, acquired));
-  if (found) {
-    part->GiveUp();
-    return acquired;
-  }
+  MUSTER_ASSIGN_OR_RETURN(auto part, PartToWrite(shard, shard, stop, acquired));
+  if (part == nullptr) return acquired;
   MUSTER_RETURN_IF_ERROR(
-      ReserveRoom({key, shard.size_bytes()}, stop, [&part] { return part->Reserve(); }));
+      ReserveRoom(RoomOf(shard, part->IsBeside()), stop, [&part] { return part->Reserve(); }));
   MUSTER_RETURN_IF_ERROR(part->TakeOver(shard, stop));
   acquired.part = std::move(part);
   return acquired;
@@ -290,62 +233,51 @@ absl::StatusOr<ShardCache::Acquired> FileShardCache::AcquireDecoded(const Checke
       FrameDecoder::CheckPossible(shard.encoding(), shard.key_id(), options_.keys.get());
   if (!possible.ok()) return Annotate(possible, shard.name());
   const CheckedShard stored = shard.Stored();
-  MUSTER_ASSIGN_OR_RETURN(UniqueFd fd, LockPart(stored.ContentKey(), stop));
-  auto part = std::make_unique<FileCachePart>(domain_, stored, std::move(fd));
-  MUSTER_ASSIGN_OR_RETURN(found, FoundEntry(shard, stop, acquired));
-  if (!found) {
-    // Stored bytes that rotted are pulled again, and nobody was led to expect the content.
-    const absl::StatusOr<CachedShard> kept = FindEntry(stored, stop);
-    if (kept.ok()) {
-      MUSTER_ASSIGN_OR_RETURN(acquired.entry, DecodeEntry(shard, *kept, stop));
-      found = true;
-    } else if (!absl::IsNotFound(kept.status()) && !absl::IsDataLoss(kept.status())) {
-      return kept.status();
-    }
-  }
-  if (found) {
+  MUSTER_ASSIGN_OR_RETURN(auto part, PartToWrite(shard, stored, stop, acquired));
+  if (part == nullptr) return acquired;
+  // Stored bytes that rotted are pulled again, and nobody was led to expect the content.
+  const absl::StatusOr<CachedShard> kept = FindEntry(*domain_, stored, stop);
+  if (kept.ok()) {
+    MUSTER_ASSIGN_OR_RETURN(acquired.entry, DecodeEntry(shard, *kept, part->IsBeside(), stop));
     part->GiveUp();
     return acquired;
   }
-  MUSTER_ASSIGN_OR_RETURN(std::unique_ptr<ContentPart> content, LockContentPart(shard, stop));
-  MUSTER_RETURN_IF_ERROR(
-      ReserveRoom({shard.ContentKey(), shard.content_size_bytes(), shard.size_bytes()}, stop, [&] {
-        const absl::Status reserved = part->Reserve();
-        return reserved.ok() ? content->Reserve() : reserved;
-      }));
+  if (!absl::IsNotFound(kept.status()) && !absl::IsDataLoss(kept.status())) return kept.status();
+  MUSTER_ASSIGN_OR_RETURN(auto content, LockContentPart(shard, part->IsBeside(), stop));
+  MUSTER_RETURN_IF_ERROR(ReserveRoom(RoomOf(shard, part->IsBeside()), stop, [&] {
+    const absl::Status reserved = part->Reserve();
+    return reserved.ok() ? content->Reserve() : reserved;
+  }));
   MUSTER_RETURN_IF_ERROR(part->TakeOver(stored, stop));
   acquired.part =
       std::make_unique<DecodingCachePart>(std::move(part), std::move(content), options_, stop);
   return acquired;
 }
 
-// The caller holds the lock of the part of stored bytes, and has found no entry.
+// The caller holds the lock of the part of stored bytes, and has found no entry. `beside` others that
+// stand still there, it does not wait for them here.
 absl::StatusOr<std::unique_ptr<ContentPart>> FileShardCache::LockContentPart(
-    const CheckedShard& shard, const std::stop_token& stop) {
+    const CheckedShard& shard, bool beside, const std::stop_token& stop) {
   const std::string key = shard.ContentKey();
-  MUSTER_ASSIGN_OR_RETURN(UniqueFd fd, LockPart(key, stop));
-  // One without a list of frames.
-  if (domain_->Has(key)) RemoveEntryFiles(*domain_, key);
-  return std::make_unique<ContentPart>(domain_, shard, std::move(fd));
+  const PartWait wait{beside ? absl::ZeroDuration() : domain_->writer_patience, ""};
+  MUSTER_ASSIGN_OR_RETURN(LockedPart lock, LockPart(*domain_, key, wait, stop));
+  const absl::StatusOr<CheckedShard> content = ShardOfEntry(*domain_, key);
+  // One without a list of frames, which is of no use to anybody.
+  if (domain_->Has(key) && (!content.ok() || content->size_bytes() != shard.content_size_bytes())) {
+    RemoveEntryFiles(*domain_, key);
+  }
+  return std::make_unique<ContentPart>(domain_, shard, std::move(lock));
 }
 
 absl::StatusOr<CachedShard> FileShardCache::DecodeEntry(const CheckedShard& shard,
-                                                        const CachedShard& stored,
+                                                        const CachedShard& stored, bool beside,
                                                         const std::stop_token& stop) {
-  MUSTER_ASSIGN_OR_RETURN(std::unique_ptr<ContentPart> content, LockContentPart(shard, stop));
+  MUSTER_ASSIGN_OR_RETURN(auto content, LockContentPart(shard, beside, stop));
   MUSTER_RETURN_IF_ERROR(
-      ReserveRoom({shard.ContentKey(), shard.content_size_bytes(), shard.size_bytes()}, stop,
-                  [&content] { return content->Reserve(); }));
+      ReserveRoom(RoomOf(shard, beside), stop, [&content] { return content->Reserve(); }));
   return content->Decode(
       [&stored](int64_t offset, absl::Span<char> out) { return stored.Read(offset, out); },
       options_, stop);
-}
-
-// Its writer died between the change of the mode and step 7: it may be taken over all the same.
-void FileShardCache::MakeWritableIfDead(const std::string& part_name) {
-  const UniqueFd fd = domain_->Open(part_name, O_RDONLY);
-  if (!fd.valid() || !TryLockExclusive(fd.get())) return;
-  if (IsSameFile(domain_->dir.get(), part_name, fd.get())) fchmod(fd.get(), 0600);
 }
 
 // Step 5.
@@ -428,19 +360,24 @@ absl::StatusOr<std::vector<CacheItem>> FileShardCache::Evict(const Eviction& evi
   return gone;
 }
 
-// What lies beside neither an entry nor a part, and stored bytes that were decoded.
+// What lies beside neither an entry nor a part, and parts of what has an entry by now.
 absl::Status FileShardCache::RemoveStrayFiles() {
   return domain_->ForEachName([this](const std::string& name) {
     const std::string key = name.substr(0, name.find('.'));
-    if (name == key + kPartSuffix && domain_->Has(DecodedKeyOf(key))) {
+    absl::string_view stem = name;
+    if (key == name) return;
+    if (absl::ConsumeSuffix(&stem, kPartSuffix)) {
+      if (!domain_->Has(key) && !domain_->Has(DecodedKeyOf(key))) return;
       CacheItem part;
       part.key = key;
+      part.stem = std::string(stem);
       part.is_part = true;
       RemoveItem(*domain_, part);
-      return;
+    } else if (absl::ConsumeSuffix(&stem, kClaimsSuffix)) {
+      if (!domain_->Has(absl::StrCat(stem, kPartSuffix))) domain_->Remove(name);
+    } else if (!domain_->Has(key) && !domain_->HasPart(key)) {
+      domain_->Remove(name);
     }
-    if (key == name || domain_->Has(key + kPartSuffix)) return;
-    if (absl::EndsWith(name, kClaimsSuffix) || !domain_->Has(key)) domain_->Remove(name);
   });
 }
 
@@ -483,6 +420,8 @@ absl::StatusOr<std::unique_ptr<ShardCache>> ShardCache::Open(const std::string& 
                           OpenCacheDomain(path, options.domain, options.allow_network));
   domain->path = absl::StrCat(path, "/", options.domain);
   domain->entry_mode = options.entry_mode;
+  domain->writer_patience = options.writer_patience;
+  domain->warn = options.warn;
   auto cache = std::make_unique<FileShardCache>(std::move(domain),
                                                 ShardCache::Place{path, options.domain}, options);
   MUSTER_RETURN_IF_ERROR(cache->RemoveStrayFiles());

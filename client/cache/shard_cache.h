@@ -3,6 +3,7 @@
 #define MUSTER_CLIENT_CACHE_SHARD_CACHE_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <stop_token>
@@ -13,6 +14,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "client/cache/cache_alter.h"
 #include "client/cache/cache_check.h"
@@ -71,7 +73,7 @@ class CachePart : public PieceSink {
   bool HoldsBack() const final { return true; }
 
   // Called once all bytes are written and verified: syncs the file, makes it read-only and visible,
-  // and records it as verified. An encoded shard is decoded first, unless the cache keeps only what is
+  // and records it as verified; where another writer was quicker, gives its entry. An encoded shard is decoded first, unless the cache keeps only what is
   // stored: the errors of ShardDecoder.
   virtual absl::StatusOr<CachedShard> Commit() = 0;
 };
@@ -113,6 +115,12 @@ class ShardCache {
     std::shared_ptr<KeySource> keys = nullptr;
     // What decoding takes of; null: there is no bound.
     std::shared_ptr<MemoryBudget> memory = nullptr;
+    // How long another process may hold a shard's part and write nothing before the shard is fetched
+    // beside it.
+    absl::Duration writer_patience = absl::Seconds(60);
+    // Gets one sentence when another process is waited for, or not any more; may be empty. From any
+    // thread.
+    std::function<void(const std::string& warning)> warn = {};
   };
 
   // Where the domain is, as given to Open.
@@ -147,7 +155,7 @@ class ShardCache {
                                              const std::stop_token& stop) = 0;
 
   // The entry as Lookup gives it, or else the right to write it. While another thread or process
-  // writes the shard, this waits for it. Evicts where there is no room. kResourceExhausted
+  // writes the shard, this waits for it; see Options::writer_patience. Evicts where there is no room. kResourceExhausted
   // CACHE_FULL: what is pinned leaves too little room, as NoRoomError says; also when the disk
   // refuses; kCancelled. An encoded shard whose stored bytes are there is decoded, with the errors of
   // ShardDecoder; KEY_MISSING and UNKNOWN_ENCODING come before anything is written. Until Commit, it

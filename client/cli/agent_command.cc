@@ -217,8 +217,8 @@ absl::Status RunAgent(Invocation& invocation, const AgentArguments& options) {
   MUSTER_ASSIGN_OR_RETURN(PullerOptions puller_options, ToPullerOptions(options.pull));
   MUSTER_ASSIGN_OR_RETURN(const auto stores,
                           OpenLocations(invocation, options.pull, UnnamedLocations::kRemote));
-  MUSTER_ASSIGN_OR_RETURN(const auto cache,
-                          OpenCache(invocation, options.cache, puller_options.memory));
+  MUSTER_ASSIGN_OR_RETURN(
+      const auto cache, OpenCache(invocation, options.cache, puller_options.memory, LogWarning));
   MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect(kFirstContactTimeout));
   if (options.dry_run) return PrintCacheRoom(invocation, *client, *cache, agent_options);
   SetUpLog(options.log_level);

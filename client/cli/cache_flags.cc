@@ -34,6 +34,11 @@ void AddCacheFlags(CLI::App& command, CacheFlags& flags) {
           "engine; or both. All processes that share a cache must choose the same")
       ->check(CLI::IsMember({"plain", "stored", "both"}))
       ->capture_default_str();
+  command
+      .add_option("--cache-wait", flags.wait,
+                  "How long another process may hold a shard of a shared cache and write nothing "
+                  "before this one fetches the shard itself")
+      ->capture_default_str();
   AddKeyFlags(command, "The key of encrypted shards", flags.keys);
 }
 
@@ -49,9 +54,9 @@ absl::StatusOr<uint32_t> FileModeOf(const CacheFlags& flags) {
                                  "such as 0444, 0440 or 0400"));
 }
 
-absl::StatusOr<std::unique_ptr<ShardCache>> OpenCache(const Invocation& invocation,
-                                                      const CacheFlags& flags,
-                                                      std::shared_ptr<MemoryBudget> memory) {
+absl::StatusOr<std::unique_ptr<ShardCache>> OpenCache(
+    const Invocation& invocation, const CacheFlags& flags, std::shared_ptr<MemoryBudget> memory,
+    std::function<void(const std::string& warning)> warn) {
   if (flags.directory.empty()) return UsageError("--cache is required");
   ShardCache::Options options;
   if (flags.form == "stored") options.form = CacheForm::kStored;
@@ -59,6 +64,8 @@ absl::StatusOr<std::unique_ptr<ShardCache>> OpenCache(const Invocation& invocati
   MUSTER_ASSIGN_OR_RETURN(options.keys, ToKeySource(invocation, flags.keys));
   options.memory = std::move(memory);
   options.allow_network = flags.allow_network;
+  options.warn = std::move(warn);
+  MUSTER_ASSIGN_OR_RETURN(options.writer_patience, ParseDuration(flags.wait));
   MUSTER_ASSIGN_OR_RETURN(options.entry_mode, FileModeOf(flags));
   if (!flags.budget.empty()) {
     MUSTER_ASSIGN_OR_RETURN(options.budget_bytes, ParseSize(flags.budget));

@@ -3,6 +3,7 @@
 #define MUSTER_CLIENT_CLI_CACHE_FLAGS_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -24,6 +25,7 @@ struct CacheFlags {
   bool allow_network = false;
   std::string mode = "0444";
   std::string form = "plain";
+  std::string wait = "60s";
   KeyFlags keys = {};
 };
 
@@ -33,10 +35,10 @@ void AddCacheFlags(CLI::App& command, CacheFlags& flags);
 // Of --cache-mode: permission bits of files.
 absl::StatusOr<uint32_t> FileModeOf(const CacheFlags& flags);
 
-// What decodes takes of `memory`.
-absl::StatusOr<std::unique_ptr<ShardCache>> OpenCache(const Invocation& invocation,
-                                                      const CacheFlags& flags,
-                                                      std::shared_ptr<MemoryBudget> memory);
+// What decodes takes of `memory`; `warn` gets the cache's warnings: see ShardCache::Options.
+absl::StatusOr<std::unique_ptr<ShardCache>> OpenCache(
+    const Invocation& invocation, const CacheFlags& flags, std::shared_ptr<MemoryBudget> memory,
+    std::function<void(const std::string& warning)> warn);
 
 }  // namespace muster
 

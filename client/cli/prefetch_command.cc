@@ -106,8 +106,11 @@ absl::Status RunPrefetch(Invocation& invocation, const PrefetchArguments& option
   MUSTER_ASSIGN_OR_RETURN(const PullerOptions puller_options, ToPullerOptions(options.pull));
   MUSTER_ASSIGN_OR_RETURN(const auto stores,
                           OpenLocations(invocation, options.pull, UnnamedLocations::kRemote));
-  MUSTER_ASSIGN_OR_RETURN(const auto cache,
-                          OpenCache(invocation, options.cache, puller_options.memory));
+  MUSTER_ASSIGN_OR_RETURN(
+      const auto cache, OpenCache(invocation, options.cache, puller_options.memory,
+                                  [&invocation](const std::string& why) {
+                                    invocation.Note(absl::StrCat("warning: ", why));
+                                  }));
   MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect(kLongCallTimeout));
   MUSTER_ASSIGN_OR_RETURN(
       const std::vector<v1::Shard> shards,

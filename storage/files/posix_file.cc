@@ -20,9 +20,6 @@
 namespace muster {
 namespace {
 
-// How long a waiter leaves a file lock alone: short beside a fetch, and cheap beside a look.
-constexpr absl::Duration kLookInterval = absl::Milliseconds(5);
-
 // Between two looks at the stop token of a copy within the kernel, and of one through memory.
 constexpr int64_t kKernelCopyBytes = int64_t{64} << 20;
 constexpr int64_t kMemoryCopyBytes = int64_t{1} << 20;

@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "storage/files/file_error.h"
 #include "storage/files/unique_fd.h"
@@ -80,7 +81,9 @@ void Unlock(int fd);
 // Whether `name` in directory `dir_fd` is the file that is open as `fd`.
 bool IsSameFile(int dir_fd, const std::string& name, int fd);
 
-// Waits a moment of real time between two looks at the file system.
+// Waits a moment of real time between two looks at the file system: short beside a fetch, and cheap
+// beside a look.
+inline constexpr absl::Duration kLookInterval = absl::Milliseconds(5);
 void PauseBetweenLooks();
 
 }  // namespace muster

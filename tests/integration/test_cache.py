@@ -181,3 +181,35 @@ def test_cache_verify_removes_what_rotted_and_nothing_else(published, tmp_path):
     items = cache_command(published, cache, "list").json()["items"]
     assert len(items) == SHARDS - 1
     assert all(item["last_use_unix_seconds"] > 0 and not item["in_use"] for item in items)
+
+
+@pytest.fixture(name="stopped")
+def stop_writer(published, tmp_path):
+    """An agent that was stopped while it writes shards into a cache that others share."""
+    cache = tmp_path / "cache"
+    writer = published.start_agent("n1", "demo0", "--max-rate", "400KiB", cache=cache)
+    eventually(lambda: list(cache.glob("*/*.part")), "n1 writes")
+    writer.pause()
+    return writer
+
+
+def test_writer_that_stands_still_holds_nobody_up(published, stopped, tmp_path):
+    cache = tmp_path / "cache"
+    other = published.start_agent("n2", "demo0", "--cache-wait", "1s", cache=cache)
+
+    eventually(lambda: len(re.findall(r" state=ready ", other.output())) == SHARDS, "n2 has every shard")
+
+    assert f"process {stopped.pid} (muster) has locked it and wrote nothing for 1s" in other.output()
+    stopped.resume()
+    published.wait_ready("demo0")
+    assert len(entries(cache)) == SHARDS
+    assert not list(cache.glob("*/*.part"))
+
+
+def test_prefetch_says_whom_it_does_not_wait_for(published, stopped, tmp_path):
+    cache = tmp_path / "cache"
+
+    done = published.muster("prefetch", "llama@v0", "--cache", cache, "--cache-wait", "1s")
+
+    assert f"process {stopped.pid} (muster) has locked it and wrote nothing for 1s" in done.stderr
+    assert len(entries(cache)) == SHARDS

@@ -1,0 +1,83 @@
+#include "client/cache/cache_entry.h"
+
+#include <sys/stat.h>
+
+#include <memory>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "client/cache/cache_contents.h"
+#include "client/cache/cache_pieces.h"
+#include "client/cache/cache_record.h"
+#include "client/cache/cache_use.h"
+#include "client/cache/part_lock.h"
+#include "client/cache/piece_check.h"
+#include "storage/base/status_macros.h"
+
+namespace muster {
+namespace {
+
+absl::StatusOr<UniqueFd> OpenEntry(const CacheDomain& domain, const std::string& key) {
+  const std::string path = domain.PathOf(key);
+  MUSTER_ASSIGN_OR_RETURN(UniqueFd fd, domain.OpenToRead(key));
+  MUSTER_ASSIGN_OR_RETURN(const struct stat state, StatOf(fd.get(), path));
+  if (!S_ISREG(state.st_mode)) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(path, ": not a regular file in the place of a cache entry; remove it"));
+  }
+  return fd;
+}
+
+// The entry is locked. OK when it is good and recorded as such.
+absl::Status VerifyEntry(const CacheDomain& domain, const CheckedShard& shard, int fd,
+                         const std::stop_token& stop) {
+  const std::string key = shard.ContentKey();
+  const std::string path = domain.PathOf(key);
+  const CacheRecord record(domain.dir.get(), key);
+  MUSTER_ASSIGN_OR_RETURN(const struct stat state, StatOf(fd, path));
+  absl::Status verified = CheckFileSize(shard, path, state.st_size);
+  if (verified.ok()) {
+    if (record.Vouches(state)) return absl::OkStatus();
+    MUSTER_ASSIGN_OR_RETURN(const struct stat before, record.Settle(fd));
+    verified = CheckFile(shard, {fd, path}, stop);
+    MUSTER_ASSIGN_OR_RETURN(const struct stat after, StatOf(fd, path));
+    if (verified.ok() && SameState(before, after)) return record.Write(before);
+    if (verified.ok()) {
+      return absl::AbortedError(absl::StrCat(path, ": was changed while it was verified"));
+    }
+  }
+  if (verified.code() != absl::StatusCode::kDataLoss) return verified;
+  RemoveEntryFiles(domain, key);
+  return verified;
+}
+
+}  // namespace
+
+absl::StatusOr<CachedShard> FindEntry(const CacheDomain& domain, const CheckedShard& shard,
+                                      const std::stop_token& stop) {
+  const std::string key = shard.ContentKey();
+  const std::string path = domain.PathOf(key);
+  const CacheRecord record(domain.dir.get(), key);
+  for (int start = 0; start < kMaxStartsOver; ++start) {
+    MUSTER_ASSIGN_OR_RETURN(UniqueFd fd, OpenEntry(domain, key));
+    MUSTER_ASSIGN_OR_RETURN(UniqueFd use, BeginUse(domain, key));
+    if (!IsSameFile(domain.dir.get(), key, fd.get())) {
+      if (!domain.Has(key) && !domain.HasPart(key)) domain.Remove(key + kUseSuffix);
+      continue;
+    }
+    MUSTER_ASSIGN_OR_RETURN(const struct stat state, StatOf(fd.get(), path));
+    if (state.st_size != shard.size_bytes() || !record.Vouches(state)) {
+      MUSTER_RETURN_IF_ERROR(AwaitLock(domain, fd.get(), path, stop));
+      if (!IsSameFile(domain.dir.get(), key, fd.get())) continue;
+      MUSTER_RETURN_IF_ERROR(VerifyEntry(domain, shard, fd.get(), stop));
+      Unlock(fd.get());
+    }
+    // For a later check of the entry. Without it the entry just stays unchecked.
+    KeepPieces(domain, shard).IgnoreError();
+    return CachedShard(std::move(fd), std::move(use), path,
+                       std::make_shared<const CheckedShard>(shard));
+  }
+  return absl::AbortedError(absl::StrCat(path, ": the cache entry keeps being replaced"));
+}
+
+}  // namespace muster
