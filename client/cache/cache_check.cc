@@ -20,8 +20,12 @@
 namespace muster {
 namespace {
 
-// Nobody is served by an entry on a bad sector.
+// Nobody is served by an entry on a bad sector. Anything else that a read may fail of (no memory, too
+// many descriptors, a device that is away) says nothing about the bytes.
 constexpr ErrnoCode kBadSector[] = {{EIO, absl::StatusCode::kDataLoss}};
+
+// A device that recovers from an error, or a path to it that is changed, gives the bytes then.
+constexpr int kReadsOfBadSector = 2;
 
 // Fills `out`, at a multiple of kIoAlignment in the file and in memory, except its end.
 absl::Status ReadDirect(int fd, const std::string& path, int64_t offset, absl::Span<char> out) {
@@ -42,8 +46,14 @@ absl::Status ReadDirect(int fd, const std::string& path, int64_t offset, absl::S
 absl::Status ReadFromDisk(int fd, int direct_fd, const std::string& path, int64_t offset,
                           absl::Span<char> out) {
   if (direct_fd >= 0 && ReadDirect(direct_fd, path, offset, out).ok()) return absl::OkStatus();
-  posix_fadvise(fd, offset, static_cast<off_t>(out.size()), POSIX_FADV_DONTNEED);
-  return ReadAt(fd, path, offset, out, kBadSector);
+  absl::Status status;
+  for (int read = 0; read < kReadsOfBadSector; ++read) {
+    if (read > 0) PauseBetweenLooks();
+    posix_fadvise(fd, offset, static_cast<off_t>(out.size()), POSIX_FADV_DONTNEED);
+    status = ReadAt(fd, path, offset, out, kBadSector);
+    if (!absl::IsDataLoss(status)) return status;
+  }
+  return status;
 }
 
 // kDataLoss CACHE_ENTRY_CORRUPT also for what can't be read.
@@ -53,7 +63,8 @@ absl::Status HashEntry(const CheckedShard& shard, const CheckedFile& file,
   MUSTER_RETURN_IF_ERROR(CheckFileSize(shard, file.path, state.st_size));
   const absl::Status status = CheckFile(shard, file, stop);
   const bool unreadable = absl::IsDataLoss(status) && ReasonOf(status).empty();
-  if (unreadable || absl::IsInternal(status) || absl::IsOutOfRange(status)) {
+  // Out of range: it was cut since its size was looked at.
+  if (unreadable || absl::IsOutOfRange(status)) {
     return MakeError(
         absl::StatusCode::kDataLoss, reasons::kCacheEntryCorrupt,
         absl::StrCat(file.path, ": ", status.message(), "; the cache entry was removed"));

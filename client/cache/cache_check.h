@@ -16,8 +16,8 @@ namespace muster {
 using ReadPace = std::function<void(int64_t bytes)>;
 
 // Reads the entry past the page cache, against the piece list beside it, and removes it when it is
-// bad or can't be read: kDataLoss CACHE_ENTRY_CORRUPT. kNotFound: no entry, or no piece list to
-// check it against; kCancelled. Readers are not held up meanwhile.
+// bad, or is on a sector that can't be read twice: kDataLoss CACHE_ENTRY_CORRUPT. kNotFound: no entry,
+// or no piece list to check it against; kCancelled; any other error says nothing about it. Readers are not held up meanwhile.
 absl::Status CheckEntry(const CacheDomain& domain, const std::string& key, const ReadPace& pace,
                         const std::stop_token& stop);
 

@@ -28,7 +28,7 @@ absl::StatusOr<UniqueFd> OpenEntry(const CacheDomain& domain, const std::string&
   return fd;
 }
 
-// The entry is locked. OK when it is good and recorded as such.
+// The entry is locked. OK when it is good; then it is recorded as such, where that is possible.
 absl::Status VerifyEntry(const CacheDomain& domain, const CheckedShard& shard, int fd,
                          const std::stop_token& stop) {
   const std::string key = shard.ContentKey();
@@ -38,13 +38,17 @@ absl::Status VerifyEntry(const CacheDomain& domain, const CheckedShard& shard, i
   absl::Status verified = CheckFileSize(shard, path, state.st_size);
   if (verified.ok()) {
     if (record.Vouches(state)) return absl::OkStatus();
-    MUSTER_ASSIGN_OR_RETURN(const struct stat before, record.Settle(fd));
+    // A state that can't be told from a later one (a clock that was set back), or not be written down (a
+    // full disk), is hashed all the same, each time.
+    const absl::StatusOr<struct stat> settled = record.Settle(fd);
+    const struct stat before = settled.ok() ? *settled : state;
     verified = CheckFile(shard, {fd, path}, stop);
     MUSTER_ASSIGN_OR_RETURN(const struct stat after, StatOf(fd, path));
-    if (verified.ok() && SameState(before, after)) return record.Write(before);
-    if (verified.ok()) {
+    if (verified.ok() && !SameState(before, after)) {
       return absl::AbortedError(absl::StrCat(path, ": was changed while it was verified"));
     }
+    if (verified.ok() && (!settled.ok() || !record.Write(before).ok())) record.Remove();
+    if (verified.ok()) return absl::OkStatus();
   }
   if (verified.code() != absl::StatusCode::kDataLoss) return verified;
   RemoveEntryFiles(domain, key);

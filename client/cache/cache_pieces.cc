@@ -52,7 +52,7 @@ struct PieceList {
   std::vector<Md5Digest> pieces;
 };
 
-absl::StatusOr<PieceList> ReadList(const CacheDomain& domain, const std::string& name) {
+absl::StatusOr<std::string> ReadText(const CacheDomain& domain, const std::string& name) {
   const std::string path = domain.PathOf(name);
   const UniqueFd fd = domain.Open(name, O_RDONLY);
   struct stat state {};
@@ -62,6 +62,12 @@ absl::StatusOr<PieceList> ReadList(const CacheDomain& domain, const std::string&
   }
   std::string text(static_cast<size_t>(state.st_size), '\0');
   if (!ReadAt(fd.get(), path, 0, absl::MakeSpan(text)).ok()) return NoList(path);
+  return text;
+}
+
+absl::StatusOr<PieceList> ReadList(const CacheDomain& domain, const std::string& name) {
+  const std::string path = domain.PathOf(name);
+  MUSTER_ASSIGN_OR_RETURN(const std::string text, ReadText(domain, name));
   const size_t line_end = text.find('\n');
   if (line_end == std::string::npos) return NoList(path);
   const absl::StatusOr<std::vector<Md5Digest>> pieces =
@@ -85,13 +91,12 @@ absl::StatusOr<CheckedShard> DecodedEntry(const CacheDomain& domain, const std::
   return decoded.ok() ? decoded : NoList(domain.PathOf(name));
 }
 
-absl::Status Write(const CacheDomain& domain, const std::string& name, absl::string_view text,
-                   bool sync) {
+absl::Status Write(const CacheDomain& domain, const std::string& name, absl::string_view text) {
   const std::string path = domain.PathOf(name);
   const UniqueFd fd = domain.Open(name, O_WRONLY | O_CREAT | O_TRUNC);
   if (!fd.valid()) return PathError(errno, "write it", path);
   MUSTER_RETURN_IF_ERROR(WriteAt(fd.get(), path, 0, text));
-  return sync ? SyncFile(fd.get(), path) : absl::OkStatus();
+  return SyncFile(fd.get(), path);
 }
 
 }  // namespace
@@ -100,16 +105,13 @@ absl::Status KeepPieces(const CacheDomain& domain, const CheckedShard& shard) {
   if (!shard.has_pieces()) return absl::OkStatus();
   const std::string name = shard.ContentKey() + kPiecesSuffix;
   const std::string text = TextOf(shard);
-  struct stat state {};
-  if (fstatat(domain.dir.get(), name.c_str(), &state, AT_SYMLINK_NOFOLLOW) == 0 &&
-      static_cast<size_t>(state.st_size) == text.size()) {
-    return absl::OkStatus();
-  }
-  return Write(domain, name, text, /*sync=*/false);
+  const absl::StatusOr<std::string> found = ReadText(domain, name);
+  if (found.ok() && *found == text) return absl::OkStatus();
+  return Write(domain, name, text);
 }
 
 absl::Status WritePieces(const CacheDomain& domain, const CheckedShard& shard) {
-  return Write(domain, shard.ContentKey() + kPiecesSuffix, TextOf(shard), /*sync=*/true);
+  return Write(domain, shard.ContentKey() + kPiecesSuffix, TextOf(shard));
 }
 
 absl::StatusOr<CheckedShard> ShardOfEntry(const CacheDomain& domain, const std::string& key) {

@@ -11,10 +11,10 @@
 
 namespace muster {
 
-// Writes KEY.pieces unless it is there. Nothing to do for a shard without pieces.
+// Writes KEY.pieces, synced, unless it is there with this content. Nothing to do for a shard without pieces.
 absl::Status KeepPieces(const CacheDomain& domain, const CheckedShard& shard);
 
-// Rewrites it and syncs it; `shard` has pieces.
+// The same whatever is there; `shard` has pieces.
 absl::Status WritePieces(const CacheDomain& domain, const CheckedShard& shard);
 
 // The shard that the entry `key` must hold. The list is bound by the root in the key, or for what was

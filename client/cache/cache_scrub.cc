@@ -1,10 +1,12 @@
 #include "client/cache/cache_scrub.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "storage/base/backoff.h"
 
 namespace muster {
@@ -21,11 +23,16 @@ void ScrubCache(ShardCache& cache, Clock& clock, const ScrubOptions& options, co
                 absl::Seconds(static_cast<double>(bytes) /
                               static_cast<double>(std::max<int64_t>(options.bytes_per_second, 1)));
   };
+  std::map<std::string, std::string> unchecked;
   for (const CacheItem& item : *items) {
     if (stop.stop_requested()) return;
     if (item.is_part) continue;
     const absl::Status status = cache.Check(item.key, pace, stop);
-    if (absl::IsDataLoss(status)) on_gone(item.key, status);
+    if (absl::IsDataLoss(status)) {
+      on_gone(item.key, status);
+    } else if (!status.ok() && !absl::IsCancelled(status)) {
+      unchecked[item.key] = std::string(status.message());
+    }
   }
   // The pins first: what came since they were read is among the items.
   const absl::StatusOr<std::vector<CachePin>> pins = cache.Pins();
@@ -33,8 +40,13 @@ void ScrubCache(ShardCache& cache, Clock& clock, const ScrubOptions& options, co
   if (!pins.ok() || !items.ok()) return;
   std::set<std::string> there;
   for (const CacheItem& item : *items) {
+    if (item.is_part) continue;
+    // One that is gone was evicted meanwhile.
+    const auto it = unchecked.find(item.key);
+    if (it != unchecked.end() && options.warn)
+      options.warn(absl::StrCat("not checked: ", it->second));
     // Stored bytes stand for their content where the cache keeps only them.
-    if (!item.is_part) there.insert(std::string(StoredKeyOf(item.key)));
+    there.insert(std::string(StoredKeyOf(item.key)));
   }
   for (const CachePin& pin : *pins) {
     for (const std::string& key : pin.keys) {

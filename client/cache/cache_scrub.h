@@ -19,6 +19,8 @@ struct ScrubOptions {
   int64_t bytes_per_second = 0;
   // From the beginning of one pass over the cache to that of the next, where the pass is shorter.
   absl::Duration interval = absl::Hours(24);
+  // Gets one sentence for each entry that can't be checked; may be empty.
+  std::function<void(const std::string& warning)> warn = {};
 };
 
 // Gets the key of an entry that is not there any more although it was, or may have been: kDataLoss

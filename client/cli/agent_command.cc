@@ -146,6 +146,7 @@ absl::StatusOr<std::optional<ScrubOptions>> ToScrubOptions(const AgentArguments&
   ScrubOptions scrub;
   MUSTER_ASSIGN_OR_RETURN(scrub.bytes_per_second, ParseSize(options.scrub_rate));
   MUSTER_ASSIGN_OR_RETURN(scrub.interval, ParseDuration(options.scrub_interval));
+  scrub.warn = LogWarning;
   if (scrub.bytes_per_second == 0) return std::nullopt;
   return scrub;
 }

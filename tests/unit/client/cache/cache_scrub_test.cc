@@ -22,6 +22,7 @@ namespace muster {
 namespace {
 
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Pair;
 
@@ -54,7 +55,9 @@ class CacheScrubTest : public ::testing::Test {
   }
 
   void Scrub(int64_t bytes_per_second) {
-    ScrubCache(*cache_, clock_, {.bytes_per_second = bytes_per_second},
+    ScrubCache(*cache_, clock_,
+               {.bytes_per_second = bytes_per_second,
+                .warn = [this](const std::string& warning) { warnings_.push_back(warning); }},
                [this](const std::string& key, const absl::Status& why) {
                  gone_.emplace_back(key, why.code());
                },
@@ -68,6 +71,7 @@ class CacheScrubTest : public ::testing::Test {
   const CheckedShard whole_ = *CheckedShard::Make(ShardWithoutPieces(bytes_, {}));
   std::unique_ptr<ShardCache> cache_ = *ShardCache::Open(dir_.path() + "/c", {});
   std::vector<std::pair<std::string, absl::StatusCode>> gone_;
+  std::vector<std::string> warnings_;
 };
 
 TEST_F(CacheScrubTest, GoodEntriesPassAndKeepTheirLastUse) {
@@ -152,6 +156,22 @@ TEST_F(CacheScrubTest, UseWritesAMissingPieceList) {
 
   MUSTER_ASSERT_OK(cache_->Lookup(pieces_, {}));
 
+  MUSTER_EXPECT_OK(Check(pieces_));
+}
+
+// Also one of the right length.
+TEST_F(CacheScrubTest, PassTellsOfEntriesThatItCantCheckAndUseMendsThem) {
+  const std::string list = ContentOf(PathOf(pieces_, ".pieces"));
+  std::string torn = list;
+  torn[torn.size() - 5] ^= 1;
+  std::ofstream(PathOf(pieces_, ".pieces"), std::ios::trunc | std::ios::binary) << torn;
+
+  Scrub(1'000'000'000);
+
+  EXPECT_THAT(gone_, IsEmpty());
+  EXPECT_THAT(warnings_, ElementsAre(HasSubstr(pieces_.ContentKey())));
+  MUSTER_EXPECT_OK(cache_->Lookup(pieces_, {}));
+  EXPECT_EQ(ContentOf(PathOf(pieces_, ".pieces")), list);
   MUSTER_EXPECT_OK(Check(pieces_));
 }
 

@@ -171,6 +171,20 @@ TEST_F(ShardCacheTest, AbsentOrTornRecordMeansHashing) {
   EXPECT_EQ(ContentOf(EntryPath() + ".record"), record);
 }
 
+// As on a full disk, or after the clock was set back behind the entry's times.
+TEST_F(ShardCacheTest, EntryThatCantBeRecordedIsHashedAndServed) {
+  const auto cache = OpenCache();
+  Fill(*cache);
+  std::filesystem::remove(EntryPath() + ".record");
+  std::filesystem::create_directory(EntryPath() + ".record");
+
+  MUSTER_EXPECT_OK(cache->Lookup(shard_, {}));
+  EXPECT_THAT(cache->Inventory(10), IsEmpty());
+
+  Rot(5);
+  EXPECT_THAT(cache->Lookup(shard_, {}), StatusIs(absl::StatusCode::kDataLoss));
+}
+
 TEST_F(ShardCacheTest, RecordOfOtherBytesDoesNotVouch) {
   const auto cache = OpenCache();
   Fill(*cache);
