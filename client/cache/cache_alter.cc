@@ -23,13 +23,17 @@ bool SameBytes(const struct stat& a, const struct stat& b) {
   return content(a) == content(b);
 }
 
-// An entry that can't be recorded is only slower to find: it is hashed again.
-void RecordAnew(const CacheRecord& record, int fd, const struct stat& before) {
-  struct stat after {};
-  if (fstat(fd, &after) != 0 || SameState(before, after)) return;
+// `before` and `after` are its states right before and right after the change. What moves the file's
+// ctime later was not that change. An entry that can't be recorded is only slower to find: it is hashed
+// again.
+void RecordAnew(const CacheRecord& record, int fd, const struct stat& before,
+                const struct stat& after) {
+  if (SameState(before, after)) return;
+  if (!SameBytes(before, after)) return;
   const absl::StatusOr<struct stat> settled = record.Settle(fd);
-  if (!settled.ok() || !SameBytes(before, *settled)) return;
-  if (!record.Write(*settled).ok()) record.Remove();
+  if (!settled.ok() || !SameState(after, *settled) || !record.Write(*settled).ok()) {
+    record.Remove();
+  }
 }
 
 }  // namespace
@@ -46,7 +50,8 @@ absl::Status AlterEntry(const CacheDomain& domain, const std::string& key,
     MUSTER_ASSIGN_OR_RETURN(const struct stat before, StatOf(fd.get(), path));
     const bool verified = S_ISREG(before.st_mode) && record.Vouches(before);
     const absl::Status status = alter({fd.get(), path, verified});
-    if (verified) RecordAnew(record, fd.get(), before);
+    struct stat after {};
+    if (verified && fstat(fd.get(), &after) == 0) RecordAnew(record, fd.get(), before, after);
     return status;
   }
   return absl::AbortedError(absl::StrCat(path, ": the cache entry keeps being replaced"));

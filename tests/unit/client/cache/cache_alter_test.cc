@@ -5,12 +5,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <filesystem>
+#include <thread>
 
 #include "absl/strings/str_cat.h"
 #include "client/cache/shard_cache.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/support/await.h"
 #include "tests/support/status_matchers.h"
 #include "tests/unit/client/cache/cache_fixtures.h"
 
@@ -121,6 +124,35 @@ TEST_F(CacheAlterTest, BytesThatChangeMeanwhileAreNotRecorded) {
 
   EXPECT_THAT(Verified(), IsEmpty());
   EXPECT_THAT(cache_->Lookup(shard_, {}), StatusIs(absl::StatusCode::kDataLoss));
+}
+
+// Between the change and the new record, while that waits for a tick of the clock.
+TEST_F(CacheAlterTest, BytesThatChangeBeforeTheNewRecordAreNotRecorded) {
+  const std::string record = EntryPath() + ".record";
+  for (int round = 0; round < 10; ++round) {
+    std::atomic<bool> linked = false;
+    std::thread other([&] {
+      // Settling wipes the record.
+      AwaitOrFail("the record to be wiped", [&] { return linked || ContentOf(record).size() < 2; });
+      struct stat state {};
+      ASSERT_EQ(stat(EntryPath().c_str(), &state), 0);
+      const UniqueFd fd(open(EntryPath().c_str(), O_WRONLY));
+      MUSTER_ASSERT_OK(WriteAt(fd.get(), EntryPath(), 5, "altered"));
+      const timespec times[2] = {state.st_atim, state.st_mtim};
+      ASSERT_EQ(futimens(fd.get(), times), 0);
+    });
+    MUSTER_EXPECT_OK(Link());
+    linked = true;
+    other.join();
+
+    EXPECT_THAT(Verified(), IsEmpty());
+    EXPECT_THAT(cache_->Lookup(shard_, {}), StatusIs(absl::StatusCode::kDataLoss));
+    std::filesystem::remove(LinkPath());
+    auto acquired = cache_->Acquire(shard_, {});
+    MUSTER_ASSERT_OK(acquired);
+    MUSTER_ASSERT_OK(acquired->part->Write(0, bytes_));
+    MUSTER_ASSERT_OK(acquired->part->Commit());
+  }
 }
 
 TEST_F(CacheAlterTest, EntryThatDidNotCountAsVerifiedStaysSo) {
