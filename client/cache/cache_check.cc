@@ -90,7 +90,7 @@ absl::Status CheckEntry(const CacheDomain& domain, const std::string& key, const
   if (!absl::IsDataLoss(status)) return status;
   // As Lookup removes one: under the entry's lock, and only if it still is the one that was read.
   MUSTER_RETURN_IF_ERROR(AwaitLock(domain, fd.get(), path, stop));
-  if (IsSameFile(domain.dir.get(), key, fd.get())) RemoveEntryFiles(domain, key);
+  MUSTER_RETURN_IF_ERROR(RemoveEntry(domain, key, fd.get()));
   return status;
 }
 

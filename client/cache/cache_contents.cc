@@ -19,6 +19,8 @@
 //
 // Removing begins with what vouches: the record of an entry, the claims of a part. A crash in
 // between leaves bytes that are hashed again, or stray small files, which the next Open removes.
+// Entries are removed, and become visible, under the domain's lock: a removal has ended before another
+// entry of the key can be there, and takes nothing of it along.
 #include "client/cache/cache_contents.h"
 
 #include <fcntl.h>
@@ -199,10 +201,18 @@ bool RemoveItem(const CacheDomain& domain, const CacheItem& item) {
   return true;
 }
 
+// What lies beside the entry goes first: once that is gone another writer may begin, with files of these
+// names. The use file goes last: it keeps others from beginning to use the entry.
 void RemoveEntryFiles(const CacheDomain& domain, const std::string& key) {
-  for (const char* suffix : {kRecordSuffix, "", kPiecesSuffix, kUseSuffix}) {
+  for (const char* suffix : {kRecordSuffix, kPiecesSuffix, "", kUseSuffix}) {
     domain.Remove(key + suffix);
   }
+}
+
+absl::Status RemoveEntry(const CacheDomain& domain, const std::string& key, int fd) {
+  MUSTER_ASSIGN_OR_RETURN(const UniqueFd lock, domain.Lock({}));
+  if (IsSameFile(domain.dir.get(), key, fd)) RemoveEntryFiles(domain, key);
+  return absl::OkStatus();
 }
 
 }  // namespace muster

@@ -91,8 +91,10 @@ absl::Status NoRoomError(const CacheDomain& domain, const CacheRoom& room);
 // caller holds the domain's lock and has looked at the pins.
 bool RemoveItem(const CacheDomain& domain, const CacheItem& item);
 
-// Removes an entry and what lies beside it. The caller holds one of its locks.
+// Removes an entry and what lies beside it. The caller holds the domain's lock.
 void RemoveEntryFiles(const CacheDomain& domain, const std::string& key);
+// The same of the one that is open as `fd`, if it still has its name. Takes the domain's lock.
+absl::Status RemoveEntry(const CacheDomain& domain, const std::string& key, int fd);
 
 }  // namespace muster
 

@@ -51,7 +51,7 @@ absl::Status VerifyEntry(const CacheDomain& domain, const CheckedShard& shard, i
     if (verified.ok()) return absl::OkStatus();
   }
   if (verified.code() != absl::StatusCode::kDataLoss) return verified;
-  RemoveEntryFiles(domain, key);
+  MUSTER_RETURN_IF_ERROR(RemoveEntry(domain, key, fd));
   return verified;
 }
 

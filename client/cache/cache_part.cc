@@ -146,11 +146,13 @@ absl::Status FileCachePart::AfterSync(const absl::Status& synced) {
 }
 
 // Step 7; gives another writer's entry, where that was quicker.
-absl::StatusOr<std::optional<CachedShard>> FileCachePart::MakeVisible() {
+absl::StatusOr<std::optional<CachedShard>> FileCachePart::MakeVisible(UniqueFd& use) {
   for (int start = 0; start < kMaxStartsOver; ++start) {
     {
       MUSTER_ASSIGN_OR_RETURN(const UniqueFd lock, domain_->Lock({}));
       if (!domain_->Has(key_)) {
+        // Before the entry is there, so that nobody evicts it at once.
+        MUSTER_ASSIGN_OR_RETURN(use, BeginUse(*domain_, key_));
         const int dir = domain_->dir.get();
         if (renameat(dir, part_name_.c_str(), dir, key_.c_str()) == 0) return std::nullopt;
         return PathError(errno, "rename it", PartPath());
@@ -179,9 +181,8 @@ absl::StatusOr<CachedShard> FileCachePart::Commit() {
         PartPath(),
         ": the part file was removed or replaced by another program while it was written"));
   }
-  // Before the entry is there, so that nobody evicts it at once.
-  MUSTER_ASSIGN_OR_RETURN(UniqueFd use, BeginUse(*domain_, key_));
-  MUSTER_ASSIGN_OR_RETURN(std::optional<CachedShard> others, MakeVisible());
+  UniqueFd use;
+  MUSTER_ASSIGN_OR_RETURN(std::optional<CachedShard> others, MakeVisible(use));
   if (others.has_value()) {
     GiveUp();
     return *std::move(others);

@@ -59,7 +59,7 @@ class FileCachePart final : public CachePart {
   absl::Status SyncNowAndThen(int64_t written);
   // What `synced` means for the part; returns the error to report.
   absl::Status AfterSync(const absl::Status& synced);
-  absl::StatusOr<std::optional<CachedShard>> MakeVisible();
+  absl::StatusOr<std::optional<CachedShard>> MakeVisible(UniqueFd& use);
 
   const std::shared_ptr<const CacheDomain> domain_;
   const std::shared_ptr<const CheckedShard> shard_;

@@ -19,7 +19,7 @@
 //  2. Otherwise lock KEY and look at the record again: another process may have hashed the entry
 //     meanwhile, or may just be between steps 7 and 8. Without a match, wait until the file's times
 //     are settled, hash it from the open file, and compare its state before and after. Good: write
-//     the record. Bad: unlink record and entry.
+//     the record. Bad: unlink it with all that lies beside it, under the domain's lock.
 //  3. Acquire that found no entry opens KEY.part, making it where it is missing, and locks it. This
 //     wait ends when the other writer has ended or renamed its file, or the entry is there. A holder
 //     in another process that writes nothing for long (stopped, or its source hangs) keeps its lock:
@@ -52,8 +52,7 @@
 //     in between leaves parts that step 5 takes over; a KEY.part beside KEY-plain goes at the next
 //     Open.
 // Lock order: a part of stored bytes, then one of content; a part, then the domain; a part, then an
-// entry. The holder of an entry's lock waits for no other lock, and the holder of the domain's
-// waits for none of them.
+// entry; an entry, then the domain. The holder of the domain's lock waits for none of them.
 #include "client/cache/shard_cache.h"
 
 #include <errno.h>
@@ -142,6 +141,7 @@ class FileShardCache final : public ShardCache {
   absl::StatusOr<std::unique_ptr<ContentPart>> LockContentPart(const CheckedShard& shard,
                                                                bool beside,
                                                                const std::stop_token& stop);
+  absl::Status RemoveUnlistedEntry(const CheckedShard& shard, const std::stop_token& stop);
   absl::StatusOr<CachedShard> DecodeEntry(const CheckedShard& shard, const CachedShard& stored,
                                           bool beside, const std::stop_token& stop);
   absl::Status ReserveRoom(const WantedShard& shard, const std::stop_token& stop,
@@ -261,12 +261,19 @@ absl::StatusOr<std::unique_ptr<ContentPart>> FileShardCache::LockContentPart(
   const std::string key = shard.ContentKey();
   const PartWait wait{beside ? absl::ZeroDuration() : domain_->writer_patience, ""};
   MUSTER_ASSIGN_OR_RETURN(LockedPart lock, LockPart(*domain_, key, wait, stop));
-  const absl::StatusOr<CheckedShard> content = ShardOfEntry(*domain_, key);
-  // One without a list of frames, which is of no use to anybody.
-  if (domain_->Has(key) && (!content.ok() || content->size_bytes() != shard.content_size_bytes())) {
-    RemoveEntryFiles(*domain_, key);
-  }
+  MUSTER_RETURN_IF_ERROR(RemoveUnlistedEntry(shard, stop));
   return std::make_unique<ContentPart>(domain_, shard, std::move(lock));
+}
+
+// One without a list of frames is of no use to anybody.
+absl::Status FileShardCache::RemoveUnlistedEntry(const CheckedShard& shard,
+                                                 const std::stop_token& stop) {
+  const std::string key = shard.ContentKey();
+  MUSTER_ASSIGN_OR_RETURN(const UniqueFd lock, domain_->Lock(stop));
+  const absl::StatusOr<CheckedShard> content = ShardOfEntry(*domain_, key);
+  const bool listed = content.ok() && content->size_bytes() == shard.content_size_bytes();
+  if (domain_->Has(key) && !listed) RemoveEntryFiles(*domain_, key);
+  return absl::OkStatus();
 }
 
 absl::StatusOr<CachedShard> FileShardCache::DecodeEntry(const CheckedShard& shard,

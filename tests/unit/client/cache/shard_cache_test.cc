@@ -137,6 +137,24 @@ TEST_F(ShardCacheTest, EntryAlteredOnDiskIsRemoved) {
   EXPECT_THAT(NamesIn(domain()), IsEmpty());
 }
 
+// Another writer may begin once the entry is gone, and puts files of its own beside it.
+TEST_F(ShardCacheTest, RemovalTakesNothingOfTheNextWriterAlong) {
+  const auto cache = OpenCache();
+  const std::string list = EntryPath() + ".pieces";
+  for (int round = 0; round < 100; ++round) {
+    Fill(*cache);
+    Rot(0);
+    std::thread next([&] {
+      AwaitOrFail("the entry to be removed", [&] { return !std::filesystem::exists(EntryPath()); });
+      std::ofstream(list) << "the next writer's";
+    });
+    EXPECT_THAT(cache->Lookup(shard_, {}), StatusIs(absl::StatusCode::kDataLoss));
+    next.join();
+
+    ASSERT_EQ(ContentOf(list), "the next writer's") << "round " << round;
+  }
+}
+
 TEST_F(ShardCacheTest, EntryOfAnotherSizeIsRemoved) {
   const auto cache = OpenCache();
   Fill(*cache);
