@@ -11,6 +11,7 @@
 #include "client/cache/cache_record.h"
 #include "client/cache/part_lock.h"
 #include "storage/base/status_macros.h"
+#include "storage/files/file_guard.h"
 
 namespace muster {
 namespace {
@@ -31,7 +32,8 @@ void RecordAnew(const CacheRecord& record, int fd, const struct stat& before,
   if (SameState(before, after)) return;
   if (!SameBytes(before, after)) return;
   const absl::StatusOr<struct stat> settled = record.Settle(fd);
-  if (!settled.ok() || !SameState(after, *settled) || !record.Write(*settled).ok()) {
+  if (!settled.ok() || !SameState(after, *settled) || FindOpenWriters(fd) == OpenWriters::kSome ||
+      !record.Write(*settled).ok()) {
     record.Remove();
   }
 }

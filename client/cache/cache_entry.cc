@@ -12,10 +12,16 @@
 #include "client/cache/cache_use.h"
 #include "client/cache/part_lock.h"
 #include "client/cache/piece_check.h"
+#include "storage/base/error_info.h"
+#include "storage/base/reasons.h"
 #include "storage/base/status_macros.h"
+#include "storage/files/file_guard.h"
 
 namespace muster {
 namespace {
+
+// A fifth of a second.
+constexpr int kLooksAtWriters = 40;
 
 absl::StatusOr<UniqueFd> OpenEntry(const CacheDomain& domain, const std::string& key) {
   const std::string path = domain.PathOf(key);
@@ -28,6 +34,48 @@ absl::StatusOr<UniqueFd> OpenEntry(const CacheDomain& domain, const std::string&
   return fd;
 }
 
+bool IsAsVerified(const CacheRecord& record, int fd, const struct stat& state) {
+  return record.Vouches(state) && FindOpenWriters(fd) != OpenWriters::kSome;
+}
+
+// Also after a while: whoever has made the entry has it open for a moment longer, and so does a child of
+// its between fork and exec.
+bool StaysOpenForWriting(int fd) {
+  for (int look = 0; look < kLooksAtWriters; ++look) {
+    if (look > 0) PauseBetweenLooks();
+    if (FindOpenWriters(fd) != OpenWriters::kSome) return false;
+  }
+  return true;
+}
+
+absl::Status Writable(const std::string& path) {
+  return MakeError(
+      absl::StatusCode::kDataLoss, reasons::kCacheEntryWritable,
+      absl::StrCat(path,
+                   ": a program has it open for writing, perhaps by a view of it, so what it holds "
+                   "may change at any time; the cache entry was removed. Give engines a "
+                   "read-only mount of the view, or a view of --view-links reflink or copy"));
+}
+
+// Hashes it, and records that it is good where that is possible.
+absl::Status HashEntry(const CheckedShard& shard, const CacheRecord& record, int fd,
+                       const std::string& path, const struct stat& state,
+                       const std::stop_token& stop) {
+  // A state that can't be told from a later one (a clock that was set back), or not be written down (a
+  // full disk), is hashed all the same, each time.
+  const absl::StatusOr<struct stat> settled = record.Settle(fd);
+  const struct stat before = settled.ok() ? *settled : state;
+  MUSTER_RETURN_IF_ERROR(CheckFile(shard, {fd, path}, stop));
+  MUSTER_ASSIGN_OR_RETURN(const struct stat after, StatOf(fd, path));
+  if (!SameState(before, after)) {
+    return absl::AbortedError(absl::StrCat(path, ": was changed while it was verified"));
+  }
+  // Nobody may be able to write on without moving its times. Who opens it from now on moves them.
+  if (StaysOpenForWriting(fd)) return Writable(path);
+  if (!settled.ok() || !record.Write(before).ok()) record.Remove();
+  return absl::OkStatus();
+}
+
 // The entry is locked. OK when it is good; then it is recorded as such, where that is possible.
 absl::Status VerifyEntry(const CacheDomain& domain, const CheckedShard& shard, int fd,
                          const std::stop_token& stop) {
@@ -37,18 +85,11 @@ absl::Status VerifyEntry(const CacheDomain& domain, const CheckedShard& shard, i
   MUSTER_ASSIGN_OR_RETURN(const struct stat state, StatOf(fd, path));
   absl::Status verified = CheckFileSize(shard, path, state.st_size);
   if (verified.ok()) {
-    if (record.Vouches(state)) return absl::OkStatus();
-    // A state that can't be told from a later one (a clock that was set back), or not be written down (a
-    // full disk), is hashed all the same, each time.
-    const absl::StatusOr<struct stat> settled = record.Settle(fd);
-    const struct stat before = settled.ok() ? *settled : state;
-    verified = CheckFile(shard, {fd, path}, stop);
-    MUSTER_ASSIGN_OR_RETURN(const struct stat after, StatOf(fd, path));
-    if (verified.ok() && !SameState(before, after)) {
-      return absl::AbortedError(absl::StrCat(path, ": was changed while it was verified"));
+    if (StaysOpenForWriting(fd)) {
+      verified = Writable(path);
+    } else if (!record.Vouches(state)) {
+      verified = HashEntry(shard, record, fd, path, state, stop);
     }
-    if (verified.ok() && (!settled.ok() || !record.Write(before).ok())) record.Remove();
-    if (verified.ok()) return absl::OkStatus();
   }
   if (verified.code() != absl::StatusCode::kDataLoss) return verified;
   MUSTER_RETURN_IF_ERROR(RemoveEntry(domain, key, fd));
@@ -70,7 +111,7 @@ absl::StatusOr<CachedShard> FindEntry(const CacheDomain& domain, const CheckedSh
       continue;
     }
     MUSTER_ASSIGN_OR_RETURN(const struct stat state, StatOf(fd.get(), path));
-    if (state.st_size != shard.size_bytes() || !record.Vouches(state)) {
+    if (state.st_size != shard.size_bytes() || !IsAsVerified(record, fd.get(), state)) {
       MUSTER_RETURN_IF_ERROR(AwaitLock(domain, fd.get(), path, stop));
       if (!IsSameFile(domain.dir.get(), key, fd.get())) continue;
       MUSTER_RETURN_IF_ERROR(VerifyEntry(domain, shard, fd.get(), stop));
@@ -80,6 +121,22 @@ absl::StatusOr<CachedShard> FindEntry(const CacheDomain& domain, const CheckedSh
     KeepPieces(domain, shard).IgnoreError();
     return CachedShard(std::move(fd), std::move(use), path,
                        std::make_shared<const CheckedShard>(shard));
+  }
+  return absl::AbortedError(absl::StrCat(path, ": the cache entry keeps being replaced"));
+}
+
+absl::Status ConfirmEntry(const CacheDomain& domain, const std::string& key,
+                          const std::stop_token& stop) {
+  const std::string path = domain.PathOf(key);
+  const CacheRecord record(domain.dir.get(), key);
+  for (int start = 0; start < kMaxStartsOver; ++start) {
+    MUSTER_ASSIGN_OR_RETURN(const UniqueFd fd, OpenEntry(domain, key));
+    MUSTER_ASSIGN_OR_RETURN(const struct stat state, StatOf(fd.get(), path));
+    if (IsAsVerified(record, fd.get(), state)) return absl::OkStatus();
+    MUSTER_ASSIGN_OR_RETURN(const CheckedShard shard, ShardOfEntry(domain, key));
+    MUSTER_RETURN_IF_ERROR(AwaitLock(domain, fd.get(), path, stop));
+    if (!IsSameFile(domain.dir.get(), key, fd.get())) continue;
+    return VerifyEntry(domain, shard, fd.get(), stop);
   }
   return absl::AbortedError(absl::StrCat(path, ": the cache entry keeps being replaced"));
 }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "client/cache/checked_shard.h"
 #include "storage/base/backoff.h"
 
 namespace muster {
@@ -65,5 +66,42 @@ CacheScrubber::CacheScrubber(ShardCache& cache, Clock& clock, const ScrubOptions
           SleepUnlessStopped(clock, next - clock.Monotonic(), stop);
         }
       }) {}
+
+// Where the cache keeps only what is stored, that stands for the content.
+absl::Status CacheWatch::Confirm(const std::string& key, const std::stop_token& stop) {
+  const absl::Status status = cache_.Confirm(key, stop);
+  const std::string stored(StoredKeyOf(key));
+  return absl::IsNotFound(status) && stored != key ? cache_.Confirm(stored, stop) : status;
+}
+
+void CacheWatch::Look(const OnGone& on_gone, const std::stop_token& stop) {
+  const absl::StatusOr<std::vector<CachePin>> pins = cache_.Pins();
+  // What can't be looked at now is looked at the next time.
+  if (!pins.ok()) return;
+  std::set<std::string> keys;
+  for (const CachePin& pin : *pins) keys.insert(pin.keys.begin(), pin.keys.end());
+  std::set<std::string> present;
+  for (const std::string& key : keys) {
+    if (stop.stop_requested()) return;
+    const absl::Status status = Confirm(key, stop);
+    const bool was_there = present_.contains(key);
+    if (absl::IsDataLoss(status) || (absl::IsNotFound(status) && was_there)) {
+      on_gone(key, status);
+    } else if (status.ok() || was_there) {
+      present.insert(key);
+    }
+  }
+  present_ = std::move(present);
+}
+
+CacheWatcher::CacheWatcher(ShardCache& cache, Clock& clock, absl::Duration interval, OnGone on_gone)
+    : thread_(
+          [&cache, &clock, interval, on_gone = std::move(on_gone)](const std::stop_token& stop) {
+            CacheWatch watch(cache);
+            while (!stop.stop_requested()) {
+              watch.Look(on_gone, stop);
+              SleepUnlessStopped(clock, interval, stop);
+            }
+          }) {}
 
 }  // namespace muster

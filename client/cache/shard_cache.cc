@@ -15,11 +15,11 @@
 // and starts over if not.
 //  1. Lookup opens KEY, takes the shared lock of its use file, and looks whether the entry is still
 //     there: nobody evicts it from then on. A record that matches the open file's state vouches for
-//     it.
+//     it, unless anybody has the file open for writing.
 //  2. Otherwise lock KEY and look at the record again: another process may have hashed the entry
 //     meanwhile, or may just be between steps 7 and 8. Without a match, wait until the file's times
-//     are settled, hash it from the open file, and compare its state before and after. Good: write
-//     the record. Bad: unlink it with all that lies beside it, under the domain's lock.
+//     are settled, hash it from the open file, and compare its state before and after. Good, and open
+//     for writing by nobody, so that every later change will move its times: write the record. Bad: unlink it with all that lies beside it, under the domain's lock.
 //  3. Acquire that found no entry opens KEY.part, making it where it is missing, and locks it. This
 //     wait ends when the other writer has ended or renamed its file, or the entry is there. A holder
 //     in another process that writes nothing for long (stopped, or its source hangs) keeps its lock:
@@ -108,6 +108,9 @@ class FileShardCache final : public ShardCache {
   absl::Status Check(const std::string& key, const ReadPace& pace,
                      const std::stop_token& stop) override {
     return CheckEntry(*domain_, key, pace, stop);
+  }
+  absl::Status Confirm(const std::string& key, const std::stop_token& stop) override {
+    return ConfirmEntry(*domain_, key, stop);
   }
   absl::Status Alter(const std::string& key,
                      absl::FunctionRef<absl::Status(const LockedEntry& entry)> alter,

@@ -149,8 +149,9 @@ class ShardCache {
   virtual Place place() const = 0;
 
   // The entry of `shard`: of an encoded one its content, or with form kStored its stored bytes. It needs
-  // no key. One whose record does not match its file is hashed in full first, and
-  // removed if it is bad. kNotFound: no entry; kDataLoss: there was a bad one; kCancelled.
+  // no key. One whose record does not match its file is hashed in full first, and removed if it is bad;
+  // so is one that anybody has open for writing. kNotFound: no entry; kDataLoss: there was such a one;
+  // kCancelled.
   virtual absl::StatusOr<CachedShard> Lookup(const CheckedShard& shard,
                                              const std::stop_token& stop) = 0;
 
@@ -178,6 +179,9 @@ class ShardCache {
   // Hashes the entry as it is on the disk; see CheckEntry.
   virtual absl::Status Check(const std::string& key, const ReadPace& pace,
                              const std::stop_token& stop) = 0;
+
+  // Whether the entry still is what was verified; see ConfirmEntry.
+  virtual absl::Status Confirm(const std::string& key, const std::stop_token& stop) = 0;
 
   // Links the entry's file, or changes its mode, while it stays verified; see AlterEntry.
   virtual absl::Status Alter(const std::string& key,

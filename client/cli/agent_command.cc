@@ -48,6 +48,7 @@ struct AgentArguments {
   int parallel_shards = 2;
   std::string scrub_rate = "16MiB";
   std::string scrub_interval = "24h";
+  std::string watch_interval = "10s";
   bool warm = false;
   std::string warm_reserve = "2GiB";
   bool dry_run = false;
@@ -159,18 +160,16 @@ absl::StatusOr<std::optional<WarmOptions>> ToWarmOptions(const AgentArguments& o
   return warm;
 }
 
-std::unique_ptr<CacheScrubber> StartScrubber(Invocation& invocation, const ScrubOptions& options,
-                                             ShardCache& cache, Agent& agent) {
-  return std::make_unique<CacheScrubber>(
-      cache, invocation.clock(), options,
-      [&agent](const std::string& key, const absl::Status& why) {
-        const int shards = agent.Recheck(key);
-        if (absl::IsDataLoss(why)) {
-          LogWarning(std::string(why.message()));
-        } else if (shards > 0) {
-          LogWarning(absl::StrCat("cache entry ", key, " is gone; fetching it again"));
-        }
-      });
+// What becomes of shards whose entries are found to be bad, or gone.
+OnGone FetchAgain(Agent& agent) {
+  return [&agent](const std::string& key, const absl::Status& why) {
+    const int shards = agent.Recheck(key);
+    if (absl::IsDataLoss(why)) {
+      LogWarning(std::string(why.message()));
+    } else if (shards > 0) {
+      LogWarning(absl::StrCat("cache entry ", key, " is gone; fetching it again"));
+    }
+  };
 }
 
 absl::Status PrintCacheRoom(const Invocation& invocation, Client& client, ShardCache& cache,
@@ -203,6 +202,11 @@ absl::Status Reload(const AgentArguments& options, uint32_t file_mode, Agent& ag
 
 absl::Status RunAgent(Invocation& invocation, const AgentArguments& options) {
   MUSTER_ASSIGN_OR_RETURN(const std::optional<ScrubOptions> scrub, ToScrubOptions(options));
+  MUSTER_ASSIGN_OR_RETURN(const absl::Duration watch_interval,
+                          ParseDuration(options.watch_interval));
+  if (watch_interval <= absl::ZeroDuration()) {
+    return UsageError("--watch-interval 0 leaves no time between two looks; say 10s, for instance");
+  }
   MUSTER_ASSIGN_OR_RETURN(const std::optional<WarmOptions> warm, ToWarmOptions(options));
   MUSTER_ASSIGN_OR_RETURN(const Wanted wanted, ToWanted(options, options.config));
   MUSTER_ASSIGN_OR_RETURN(const AgentOptions agent_options,
@@ -235,8 +239,11 @@ absl::Status RunAgent(Invocation& invocation, const AgentArguments& options) {
     if (actions != nullptr) actions->Ready(assembly);
   });
   Agent agent(*client, *fetcher, log, invocation.clock(), invocation.random(), agent_options);
-  std::unique_ptr<CacheScrubber> scrubber;
-  if (scrub.has_value()) scrubber = StartScrubber(invocation, *scrub, *cache, agent);
+  const CacheWatcher watcher(*cache, invocation.clock(), watch_interval, FetchAgain(agent));
+  std::optional<CacheScrubber> scrubber;
+  if (scrub.has_value()) {
+    scrubber.emplace(*cache, invocation.clock(), *scrub, FetchAgain(agent));
+  }
   if (warm.has_value()) {
     warmer = std::make_unique<ModelWarmer>(
         *cache, *warm, [&agent](const std::string& assembly) { return agent.ShardsOf(assembly); },
@@ -311,6 +318,12 @@ void AddNodeFlags(CLI::App& command, AgentArguments& options) {
   command
       .add_option("--scrub-interval", options.scrub_interval,
                   "From one check of the whole cache to the next, at least")
+      ->capture_default_str();
+  command
+      .add_option(
+          "--watch-interval", options.watch_interval,
+          "From one look at whether shards that are READY, or linked by views, were changed "
+          "on the disk to the next")
       ->capture_default_str();
   command.add_flag("--warm", options.warm,
                    "Once a model is READY, read it into the page cache, in order of shards, as far "

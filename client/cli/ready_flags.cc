@@ -19,10 +19,13 @@ void AddReadyFlags(CLI::App& command, ReadyFlags& flags) {
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   command
-      .add_option("--view-links", flags.links,
-                  "How the view's files come from the cache (default: hard where both are on one "
-                  "file system, else symlink)")
-      ->check(CLI::IsMember({"hard", "symlink", "copy"}));
+      .add_option(
+          "--view-links", flags.links,
+          "How the view's files come from the cache: hard and symlink are the cache's own files; "
+          "copy, and reflink, which shares the bytes on XFS and btrfs, are files of their own, "
+          "which a program may change without harm to the cache (default: hard where both are "
+          "on one file system, else symlink)")
+      ->check(CLI::IsMember({"hard", "symlink", "copy", "reflink"}));
   command.add_flag("--view-partial", flags.partial,
                    "Also where this node holds only a part of the model, as a pipeline stage does: "
                    "the index lists what is there");
@@ -56,6 +59,7 @@ absl::StatusOr<ReadyOptions::Views> ToViews(const ReadyFlags& flags,
     if (flags.links == "hard") view.links = ViewLinks::kHard;
     if (flags.links == "symlink") view.links = ViewLinks::kSymlink;
     if (flags.links == "copy") view.links = ViewLinks::kCopy;
+    if (flags.links == "reflink") view.links = ViewLinks::kReflink;
   }
   return views;
 }

@@ -43,6 +43,7 @@ std::string VersionJson(const ViewPlace& place, const ViewVersion& version) {
   json.Add("state", HealthName(version));
   json.Add("message", std::string(version.health.message()));
   json.Add("links", std::string(ViewLinksName(version.record.links)));
+  json.Add("protection", std::string(ViewProtectionName(version.protection)));
   json.Add("files", static_cast<int64_t>(version.record.files.size()));
   json.Add("size_bytes", version.record.SizeBytes());
   json.Add("cache", version.record.cache.path);
@@ -66,12 +67,14 @@ absl::Status ListViews(Invocation& invocation, const ViewArguments& options) {
                {"VERSION"},
                {"STATE"},
                {"LINKS"},
+               {"PROTECTION"},
                {"FILES", Table::Align::kRight},
                {"SIZE", Table::Align::kRight},
                {"CACHE"}});
   for (const ViewVersion& version : versions) {
     table.Add({version.current ? "*" : "", version.name, HealthName(version),
                std::string(ViewLinksName(version.record.links)),
+               std::string(ViewProtectionName(version.protection)),
                absl::StrCat(version.record.files.size()), FormatSize(version.record.SizeBytes()),
                version.record.cache.path});
     if (!version.health.ok()) invocation.Note(version.health.message());
@@ -156,7 +159,12 @@ void AddViewCommand(CLI::App& app, Command& chosen) {
       "its model is READY, switches to it once, and then leaves DIR where it leads: an upgrade or "
       "a "
       "rollback by `switch` stands. Each version pins its cache entries until it is removed, also "
-      "after its agent has ended.\n\n"
+      "after its agent has ended.\n"
+      "PROTECTION is what becomes of the cache when a program writes to files of the view: own, "
+      "they "
+      "are no files of the cache; sealed, the kernel refuses it (fs-verity); watched, agents "
+      "notice, "
+      "and fetch the shard again.\n\n"
       "Examples:\n"
       "  muster view list /srv/llama\n"
       "  muster view switch /srv/llama llama@v2\n"

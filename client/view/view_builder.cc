@@ -15,7 +15,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -45,6 +47,7 @@
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
 #include "storage/files/disk_room.h"
+#include "storage/files/file_guard.h"
 #include "storage/files/posix_file.h"
 #include "storage/files/staged_file.h"
 
@@ -63,10 +66,12 @@ constexpr size_t kMaxShardsNamed = 20;
 absl::Status LinksImpossible(int error, const std::string& from, const std::string& to) {
   return MakeError(
       absl::StatusCode::kFailedPrecondition, reasons::kViewLinksImpossible,
-      absl::StrCat(QuoteForMessage(from), " can't be linked to ", QuoteForMessage(to), ": ",
-                   std::generic_category().message(error),
-                   "; hard links need cache and view on one file system: leave --view-links out, "
-                   "or say symlink or copy"),
+      absl::StrCat(
+          QuoteForMessage(from), " can't be linked to ", QuoteForMessage(to), ": ",
+          std::generic_category().message(error),
+          "; hard links need cache and view on one file system, reflink one that shares "
+          "bytes between files, as XFS and btrfs do: leave --view-links out, or say symlink "
+          "or copy"),
       {{"from", from}, {"to", to}});
 }
 
@@ -84,6 +89,11 @@ std::string ContentOf(const std::vector<v1::Shard>& shards, const OutputLayout& 
                     "\n");
   }
   return Md5ToHex(Md5Of(text));
+}
+
+// Whether its files are others than those of the cache, whatever they share with them.
+bool HasOwnFiles(ViewLinks links) {
+  return links == ViewLinks::kCopy || links == ViewLinks::kReflink;
 }
 
 // One attempt to make a version with one kind of links. Used once.
@@ -190,7 +200,7 @@ class ViewBuild {
       ViewFile& planned = plan.files.emplace_back();
       planned.path = layout_.files[file.index].path;
       planned.size_bytes = layout_.files[file.index].size_bytes;
-      if (links == ViewLinks::kCopy || file.shards.size() > 1) continue;
+      if (HasOwnFiles(links) || file.shards.size() > 1) continue;
       planned.kind =
           links == ViewLinks::kHard ? ViewFile::Kind::kHardLink : ViewFile::Kind::kSymlink;
       planned.key = ContentKeyOf(shards_[file.shards.front()]);
@@ -382,20 +392,27 @@ class ViewBuild {
         {{"shards", named}, {"missing", absl::StrCat(missing.size())}});
   }
 
-  // Of what is copied; links take none.
+  // Of what is copied; what shares bytes with the cache takes none.
   absl::Status CheckRoom() {
     DiskRoom room{0, FreeBytesAt(place_.versions())};
-    for (const ViewFile& file : plan_.files) {
-      if (file.key.empty()) room.needed_bytes += file.size_bytes;
+    for (size_t i = 0; i < plan_.files.size(); ++i) {
+      if (!plan_.files[i].key.empty()) continue;
+      if (i < files_.size() && IsCloned(files_[i])) continue;
+      room.needed_bytes += plan_.files[i].size_bytes;
     }
     return CheckDiskRoom(room, place_.versions());
+  }
+
+  bool IsCloned(const File& file) const {
+    return plan_.links == ViewLinks::kReflink && file.shards.size() == 1;
   }
 
   absl::Status MakeFile(const File& file, ViewFile& planned, const std::stop_token& stop) {
     const std::string path = absl::StrCat(staging_, "/", planned.path);
     MUSTER_RETURN_IF_ERROR(MakeFolderOf(path));
     if (planned.key.empty()) {
-      MUSTER_RETURN_IF_ERROR(CopyShards(file, path, stop));
+      MUSTER_RETURN_IF_ERROR(IsCloned(file) ? CloneShard(file.shards.front(), path, stop)
+                                            : CopyShards(file, path, stop));
     } else {
       MUSTER_RETURN_IF_ERROR(LinkShard(file.shards.front(), planned, path, stop));
     }
@@ -434,6 +451,8 @@ class ViewBuild {
     if ((state.st_mode & 07777) != mode && fchmod(entry.fd, mode) != 0) {
       return PathError(errno, "set its mode", entry.path);
     }
+    // From now on others can open it. Where that is not possible, the entry is watched.
+    SealFile(entry.fd, entry.path).IgnoreError();
     if (planned.kind == ViewFile::Kind::kSymlink) {
       const std::string target =
           LinkTargetOf(place_, version_, planned.path, cache_place_, planned.key);
@@ -445,6 +464,16 @@ class ViewBuild {
       return LinksImpossible(errno, entry.path, path);
     }
     return PathError(errno, "link it", path);
+  }
+
+  // The bytes are those of the entry, which counts as verified, until one of both is written to.
+  absl::Status CloneShard(uint32_t shard, const std::string& path, const std::stop_token& stop) {
+    MUSTER_ASSIGN_OR_RETURN(const CachedShard entry, LookUp(shard, stop));
+    const UniqueFd fd(open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+    if (!fd.valid()) return PathError(errno, "make it", path);
+    if (ioctl(fd.get(), FICLONE, entry.fd()) == 0) return absl::OkStatus();
+    if (IsNoSpace(errno) || errno == EIO) return PathError(errno, "write it", path);
+    return LinksImpossible(errno, entry.path(), path);
   }
 
   // The entry is in use, and so stays verified, while it is copied.

@@ -10,6 +10,7 @@
 #include "client/view/view_record.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 
 #include <filesystem>
@@ -29,7 +30,9 @@
 #include "storage/base/quote.h"
 #include "storage/base/reasons.h"
 #include "storage/base/status_macros.h"
+#include "storage/files/file_guard.h"
 #include "storage/files/staged_file.h"
+#include "storage/files/unique_fd.h"
 
 namespace muster {
 namespace {
@@ -41,9 +44,10 @@ constexpr char kLastLine[] = "end";
 // For a word that would be empty.
 constexpr char kNone[] = "-";
 
-constexpr absl::string_view kLinksNames[] = {"hard", "symlink", "copy"};
+constexpr absl::string_view kLinksNames[] = {"hard", "symlink", "copy", "reflink"};
 constexpr absl::string_view kKindNames[] = {"hard", "symlink", "written"};
 constexpr absl::string_view kStateNames[] = {"building", "built", "shown"};
+constexpr absl::string_view kProtectionNames[] = {"own", "sealed", "watched"};
 constexpr absl::string_view kPartialNames[] = {"whole", "partial"};
 
 template <typename Enum, size_t kCount>
@@ -192,6 +196,23 @@ absl::Status NoteState(const std::string& directory, ViewFile& file) {
   file.size_bytes = state.st_size;
   file.state = StateOf(state, file.kind);
   return absl::OkStatus();
+}
+
+absl::string_view ViewProtectionName(ViewProtection protection) {
+  return kProtectionNames[static_cast<size_t>(protection)];
+}
+
+ViewProtection ProtectionOf(const ViewPlace& place, absl::string_view version,
+                            const ViewRecord& record) {
+  ViewProtection protection = ViewProtection::kOwnFiles;
+  for (const ViewFile& file : record.files) {
+    if (file.key.empty()) continue;
+    protection = ViewProtection::kSealed;
+    const std::string path = absl::StrCat(place.PathOf(version), "/", file.path);
+    const UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+    if (!fd.valid() || !IsSealed(fd.get())) return ViewProtection::kWatched;
+  }
+  return protection;
 }
 
 absl::Status CheckViewFiles(const ViewPlace& place, absl::string_view version,

@@ -14,10 +14,10 @@
 
 namespace muster {
 
-// How a view's files come from the cache.
-enum class ViewLinks { kHard, kSymlink, kCopy };
+// How a view's files come from the cache. The first two are the cache's own files.
+enum class ViewLinks { kHard, kSymlink, kCopy, kReflink };
 
-// "hard", "symlink" or "copy".
+// "hard", "symlink", "copy" or "reflink".
 absl::string_view ViewLinksName(ViewLinks links);
 
 struct ViewFile {
@@ -73,6 +73,20 @@ std::string LinkTargetOf(const ViewPlace& place, absl::string_view version, absl
 
 // Sets size and state of `file`, which lies below `directory`.
 absl::Status NoteState(const std::string& directory, ViewFile& file);
+
+// What becomes of the cache's bytes when a program writes to files of a view.
+enum class ViewProtection {
+  // Nothing: no file of the view is one of the cache.
+  kOwnFiles,
+  // Nothing: the kernel refuses it, for root, too (fs-verity).
+  kSealed,
+  // They change, and whoever watches or looks up the entry notices (CacheWatch, FindEntry).
+  kWatched,
+};
+// "own", "sealed" or "watched".
+absl::string_view ViewProtectionName(ViewProtection protection);
+ViewProtection ProtectionOf(const ViewPlace& place, absl::string_view version,
+                            const ViewRecord& record);
 
 // OK when every file is as it was recorded, by its size, times and inode; reads no file. kDataLoss
 // VIEW_BROKEN names the first one that is not.

@@ -147,7 +147,9 @@ absl::StatusOr<std::vector<ViewVersion>> ListViewVersions(const ViewPlace& place
     version.name = name;
     version.current = current == name;
     version.health = record.ok() ? HealthOf(place, name, *record) : record.status();
-    if (record.ok()) version.record = *std::move(record);
+    if (!record.ok()) continue;
+    version.protection = ProtectionOf(place, name, *record);
+    version.record = *std::move(record);
   }
   return versions;
 }

@@ -24,6 +24,7 @@ struct ViewVersion {
   ViewRecord record;
   // DIR leads to it.
   bool current = false;
+  ViewProtection protection = ViewProtection::kWatched;
   // OK when it is whole: see CheckViewFiles. kUnavailable VIEW_INCOMPLETE: it is being made, or its
   // making was broken off.
   absl::Status health;

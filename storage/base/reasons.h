@@ -94,6 +94,7 @@ inline constexpr char kTooManyOpenFiles[] = "TOO_MANY_OPEN_FILES";
 inline constexpr char kCacheEntryCorrupt[] = "CACHE_ENTRY_CORRUPT";
 inline constexpr char kCacheEntryPinned[] = "CACHE_ENTRY_PINNED";
 inline constexpr char kCacheEntryUnknown[] = "CACHE_ENTRY_UNKNOWN";
+inline constexpr char kCacheEntryWritable[] = "CACHE_ENTRY_WRITABLE";
 inline constexpr char kCacheFull[] = "CACHE_FULL";
 inline constexpr char kCacheKeepsStored[] = "CACHE_KEEPS_STORED";
 inline constexpr char kCacheOnNetwork[] = "CACHE_ON_NETWORK";

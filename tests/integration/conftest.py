@@ -3,6 +3,7 @@
 import faulthandler
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -137,6 +138,35 @@ def hosts():
     yield make
     for one in made:
         one.close()
+
+
+@pytest.fixture
+def sharing_disk(tmp_path):
+    """Mounts an XFS, whose files can share bytes (reflink): sharing_disk("name") returns the mount point."""
+    mounted = []
+
+    def run(*command):
+        done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            cannot_run(f"can't make an XFS for the test: {' '.join(done.args)}: {done.stderr.strip()}")
+
+    def mount(name):
+        point, image = tmp_path / name, tmp_path / f"{name}.img"
+        if os.geteuid() != 0:
+            cannot_run("mounting an XFS needs root")
+        if shutil.which("mkfs.xfs") is None:
+            cannot_run("mkfs.xfs of package xfsprogs is missing")
+        point.mkdir()
+        with open(image, "wb") as file:
+            file.truncate(320 << 20)
+        run("mkfs.xfs", "-q", "-m", "reflink=1", image)
+        run("mount", "-o", "loop", image, point)
+        mounted.append(point)
+        return point
+
+    yield mount
+    for point in mounted:
+        subprocess.run(["umount", "-l", str(point)], check=False)
 
 
 @pytest.fixture

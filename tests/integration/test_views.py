@@ -1,6 +1,7 @@
 """Views: directories that an unchanged serving engine opens, upgraded, rolled back, crashed and out of space."""
 
 import json
+import mmap
 import os
 import pathlib
 import random
@@ -10,6 +11,7 @@ import time
 
 import pytest
 from harness import checkpoints
+from harness.api import DEGRADED, READY
 from harness.caches import entries
 from harness.conditions import always, eventually
 from harness.views import await_line, await_view, lines_with, publish_versions, version_in, write_versions
@@ -36,6 +38,10 @@ def pins(cluster, cache):
 def versions_of(cluster, view):
     listed = cluster.muster("view", "list", view, "--json").json()
     return listed["current"], {one["version"]: one["state"] for one in listed["versions"]}
+
+
+def protection_of(cluster, view):
+    return [one["protection"] for one in cluster.muster("view", "list", view, "--json").json()["versions"]]
 
 
 @pytest.mark.parametrize("links", ["hard", "symlink", "copy"])
@@ -359,8 +365,8 @@ def test_commands_say_what_is_there_and_what_is_wrong(published, tmp_path):
     await_view(view)
 
     table = published.muster("view", "list", view).stdout.splitlines()
-    assert re.match(r"CURRENT +VERSION +STATE +LINKS +FILES +SIZE +CACHE", table[0])
-    assert re.match(r"\* +llama@v1 +whole +hard +8 ", table[1])
+    assert re.match(r"CURRENT +VERSION +STATE +LINKS +PROTECTION +FILES +SIZE +CACHE", table[0])
+    assert re.match(r"\* +llama@v1 +whole +hard +(watched|sealed) +8 ", table[1])
     unknown = published.muster("view", "switch", view, "llama@v7", check=False)
     assert unknown.code == 1 and "has no version" in unknown.text
     current = published.muster("view", "remove", view, "llama@v1", "--json", check=False)
@@ -371,3 +377,68 @@ def test_commands_say_what_is_there_and_what_is_wrong(published, tmp_path):
     assert versions_of(published, view) == ("llama@v1", {"llama@v1": "broken"})
     published.muster("view", "remove", view, "llama@v1", "--force")
     assert not os.path.lexists(view)
+
+
+def open_to_write(path):
+    """As a program that runs as root does, whatever the file's mode is."""
+    if os.geteuid() != 0:
+        os.chmod(path, 0o644)
+    return open(path, "r+b")
+
+
+def test_program_that_writes_through_a_view_is_noticed(published, tmp_path):
+    view, cache = tmp_path / "view", tmp_path / "cache"
+    agent = published.start_agent("n1", "demo1", "--view", view, "--watch-interval", "200ms", cache=cache)
+    await_view(view)
+    assert protection_of(published, view) in (["watched"], ["sealed"])
+    watch = published.api().assemblies.WatchAssembly(name="assemblies/demo1", timeout=60)
+    assert next(watch).assembly.state == READY
+    path = view / "model-00001-of-00004.safetensors"
+    good = path.read_bytes()
+    try:
+        file = open_to_write(path)
+    except PermissionError:
+        assert protection_of(published, view) == ["sealed"]
+        return
+
+    # As long as the shard can't be fetched again the barrier is down.
+    store = pathlib.Path(published.store)
+    away = store.rename(store.with_suffix(".away"))
+    with file, mmap.mmap(file.fileno(), 0) as memory:
+        memory[len(good) - 1] ^= 1
+        next(message for message in watch if message.assembly.state == DEGRADED)
+        away.rename(store)
+        # It is fetched again, into another file, while the program still has this one.
+        next(message for message in watch if message.assembly.state == READY)
+        eventually(lambda: path.read_bytes() == good, "the view shows the good bytes again")
+
+    assert "a program has it open for writing" in agent.output()
+    assert published.muster("cache", "verify", "--cache", cache, "--json").json()["good"] == SHARDS
+
+
+def test_program_that_writes_to_a_reflinked_view_does_no_harm_to_the_cache(published, sharing_disk, tmp_path):
+    disk = sharing_disk("disk")
+    view, cache = disk / "view", disk / "cache"
+    published.start_agent("n1", "demo1", "--view", view, "--view-links", "reflink", cache=cache)
+    await_view(view)
+    assert protection_of(published, view) == ["own"]
+    path = view / "model-00001-of-00004.safetensors"
+    good = path.read_bytes()
+
+    with open_to_write(path) as file:
+        file.seek(len(good) - 1)
+        file.write(bytes([good[-1] ^ 1]))
+
+    assert published.muster("cache", "verify", "--cache", cache, "--json").json()["good"] == SHARDS
+    assert published.api().is_ready("demo1")
+
+
+def test_reflinks_that_the_file_system_does_not_have_are_refused(published, small_disk, tmp_path):
+    disk = small_disk("disk", 64)
+    view = disk / "view"
+    agent = published.start_agent(
+        "n1", "demo1", "--view", view, "--view-links", "reflink", cache=disk / "cache"
+    )
+
+    eventually(lambda: "VIEW_LINKS_IMPOSSIBLE" in agent.output(), "the agent says why there is no view")
+    assert not view.exists()
