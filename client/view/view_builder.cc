@@ -34,6 +34,7 @@
 #include "client/assemble/output_layout.h"
 #include "client/assemble/shard_copier.h"
 #include "client/assemble/tensor_proof.h"
+#include "client/cache/piece_check.h"
 #include "client/hash/parallel.h"
 #include "client/sdk/pages.h"
 #include "client/sdk/pieces.h"
@@ -476,15 +477,27 @@ class ViewBuild {
     return LinksImpossible(errno, entry.path(), path);
   }
 
-  // The entry is in use, and so stays verified, while it is copied.
+  // The entry is in use while it is copied. What came of it is hashed, so that rot that nobody has
+  // noticed yet is not copied along.
   absl::Status CopyShards(const File& file, const std::string& path, const std::stop_token& stop) {
-    const UniqueFd fd(open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+    const UniqueFd fd(open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
     if (!fd.valid()) return PathError(errno, "make it", path);
     for (const uint32_t shard : file.shards) {
       MUSTER_ASSIGN_OR_RETURN(const CachedShard entry, LookUp(shard, stop));
-      MUSTER_RETURN_IF_ERROR(CopyBytes({entry.fd(), entry.path(), 0},
-                                       {fd.get(), path, layout_.shards[shard].offset_bytes},
+      const int64_t begin = layout_.shards[shard].offset_bytes;
+      MUSTER_RETURN_IF_ERROR(CopyBytes({entry.fd(), entry.path(), 0}, {fd.get(), path, begin},
                                        entry.size_bytes(), stop));
+      const absl::Status right = CheckFile(entry.content(),
+                                           {fd.get(), entry.path(),
+                                            [&](int64_t offset, absl::Span<char> out) {
+                                              return ReadAt(fd.get(), path, begin + offset, out);
+                                            }},
+                                           stop);
+      // Removes the entry, so that it is fetched again.
+      if (absl::IsDataLoss(right)) {
+        MUSTER_RETURN_IF_ERROR(cache_.Check(entry.content().ContentKey(), {}, stop));
+      }
+      MUSTER_RETURN_IF_ERROR(right);
     }
     return absl::OkStatus();
   }

@@ -72,9 +72,9 @@ class CacheWatchTest : public ::testing::Test {
   absl::Status Confirm() { return cache_->Confirm(shard_.ContentKey(), {}); }
 
   void Look() {
-    watch_.Look([this](const std::string& key, const absl::Status& why) {
-      gone_.emplace_back(key, why.code());
-    }, {});
+    watch_.Look([this](const std::string& key,
+                       const absl::Status& why) { gone_.emplace_back(key, why.code()); },
+                {});
   }
 
   const TempDir dir_;
@@ -128,12 +128,13 @@ TEST_F(CacheWatchTest, ChangedEntryIsRemovedAndOneThatWasOnlyTouchedIsRecorded) 
 
 TEST_F(CacheWatchTest, LinkOfAnEntryThatIsMappedForWritingIsNotRecorded) {
   std::optional<Mapping> mapping(EntryPath());
-  MUSTER_ASSERT_OK(cache_->Alter(
-      shard_.ContentKey(),
-      [](const LockedEntry& entry) {
-        return fchmod(entry.fd, 0600) == 0 ? absl::OkStatus() : absl::InternalError("fchmod");
-      },
-      {}));
+  MUSTER_ASSERT_OK(cache_->Alter(shard_.ContentKey(),
+                                 [](const LockedEntry& entry) {
+                                   return fchmod(entry.fd, 0600) == 0
+                                              ? absl::OkStatus()
+                                              : absl::InternalError("fchmod");
+                                 },
+                                 {}));
   mapping->at(3) ^= 1;
   mapping.reset();
 

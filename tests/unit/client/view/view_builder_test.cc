@@ -1,15 +1,18 @@
 #include "client/view/view_builder.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <filesystem>
 
 #include "absl/strings/str_cat.h"
+#include "client/cache/cache_record.h"
 #include "client/checkpoint/checkpoint_reader.h"
 #include "client/view/view_versions.h"
 #include "gmock/gmock.h"
 #include "storage/base/error_info.h"
+#include "storage/files/posix_file.h"
 #include "tests/support/status_matchers.h"
 #include "tests/unit/client/view/view_fixture.h"
 
@@ -154,6 +157,30 @@ TEST_F(ViewBuilderTest, CopiesNeedNoEntries) {
   const auto again = Build(options);
   MUSTER_ASSERT_OK(again);
   EXPECT_TRUE(again->kept);
+}
+
+TEST_F(ViewBuilderTest, RotThatNobodyHasNoticedIsNotCopied) {
+  Fill(kName);
+  const std::string entry = directory_.Path(EntryOf(0));
+  ASSERT_EQ(chmod(entry.c_str(), 0600), 0);
+  {
+    const UniqueFd fd(open(entry.c_str(), O_WRONLY));
+    MUSTER_ASSERT_OK(
+        WriteAt(fd.get(), entry, static_cast<int64_t>(fs::file_size(entry)) - 1, "\xA5"));
+  }
+  // As a disk does it: the record still fits.
+  struct stat state {};
+  ASSERT_EQ(stat(entry.c_str(), &state), 0);
+  const UniqueFd domain(open(directory_.Path("cache/default").c_str(), O_RDONLY | O_DIRECTORY));
+  MUSTER_ASSERT_OK(CacheRecord(domain.get(), fs::path(entry).filename().string()).Write(state));
+  ASSERT_EQ(VerifiedEntries(), 3u);
+  ViewOptions options = MakeOptions();
+  options.links = ViewLinks::kCopy;
+
+  EXPECT_THAT(Build(options), StatusIs(absl::StatusCode::kDataLoss));
+
+  EXPECT_FALSE(fs::exists(entry)) << "it would be copied again";
+  EXPECT_FALSE(fs::exists(fs::symlink_status(directory_.Path("view"))));
 }
 
 TEST_F(ViewBuilderTest, ModelOfOneShardIsOneFileWithoutIndex) {
