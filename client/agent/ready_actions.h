@@ -35,7 +35,7 @@ struct ReadyOptions {
     // As ViewOptions has them.
     std::string directory;
     std::optional<ViewLinks> links;
-    uint32_t file_mode = 0444;
+    std::optional<uint32_t> file_mode;
     // Of the shards that are assigned to the node, where these are not all.
     bool partial = false;
 

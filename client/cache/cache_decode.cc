@@ -33,8 +33,9 @@ absl::StatusOr<CachedShard> ContentPart::Decode(ShardDecoder::ReadStored read,
   MUSTER_ASSIGN_OR_RETURN(const ShardDecoder decoder,
                           ShardDecoder::Open(shard_, std::move(read), options.keys.get(), stop));
   // Before the entry, which is of no use without it.
-  MUSTER_RETURN_IF_ERROR(WritePieces(*domain_, decoder.content()));
-  FileCachePart part(domain_, decoder.content(), std::move(part_));
+  MUSTER_RETURN_IF_ERROR(WritePieces(*domain_, decoder.content(), decoder.key_proof()));
+  const bool secret = decoder.key_proof().has_value();
+  FileCachePart part(domain_, decoder.content(), std::move(part_), domain_->ModeOf(secret));
   MUSTER_RETURN_IF_ERROR(part.Reserve());
   MUSTER_RETURN_IF_ERROR(part.TakeOver(decoder.content(), stop));
   MUSTER_RETURN_IF_ERROR(decoder.Decode(part, stop, options.memory.get()));

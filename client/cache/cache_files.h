@@ -5,6 +5,7 @@
 #include <sys/types.h>
 
 #include <functional>
+#include <optional>
 #include <stop_token>
 #include <string>
 
@@ -40,11 +41,14 @@ inline constexpr int kMaxStartsOver = 1000;
 struct CacheDomain {
   UniqueFd dir;
   std::string path;
-  // Permission bits of entries.
-  mode_t entry_mode = 0444;
+  // Permission bits of entries; unset: see ModeOf.
+  std::optional<mode_t> entry_mode = std::nullopt;
   // See ShardCache::Options.
   absl::Duration writer_patience = absl::Seconds(60);
   std::function<void(const std::string& warning)> warn = {};
+
+  // Of an entry: what was decrypted is not for all users of the machine, unless somebody says so.
+  mode_t ModeOf(bool secret) const { return entry_mode.value_or(secret ? 0440 : 0444); }
 
   std::string PathOf(absl::string_view name) const { return absl::StrCat(path, "/", name); }
 

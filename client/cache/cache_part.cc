@@ -25,13 +25,14 @@ constexpr int64_t kSyncBytes = int64_t{128} << 20;
 }  // namespace
 
 FileCachePart::FileCachePart(std::shared_ptr<const CacheDomain> domain, const CheckedShard& shard,
-                             LockedPart part)
+                             LockedPart part, mode_t mode)
     : domain_(std::move(domain)),
       shard_(std::make_shared<const CheckedShard>(shard)),
       key_(shard.ContentKey()),
       stem_(std::move(part.stem)),
       part_name_(stem_ + kPartSuffix),
       claims_name_(stem_ + kClaimsSuffix),
+      mode_(mode),
       size_bytes_(shard.size_bytes()),
       piece_size_bytes_(shard.has_pieces() ? shard.piece_size_bytes() : 0),
       piece_count_(shard.piece_count()),
@@ -173,7 +174,7 @@ absl::StatusOr<std::optional<CachedShard>> FileCachePart::MakeVisible(UniqueFd& 
 absl::StatusOr<CachedShard> FileCachePart::Commit() {
   const int dir = domain_->dir.get();
   MUSTER_RETURN_IF_ERROR(AfterSync(SyncFile(fd_.get(), PartPath())));
-  if (fchmod(fd_.get(), domain_->entry_mode) != 0) {
+  if (fchmod(fd_.get(), mode_) != 0) {
     return PathError(errno, "make it read-only", PartPath());
   }
   if (!IsSameFile(dir, part_name_, fd_.get())) {

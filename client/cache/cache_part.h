@@ -25,8 +25,9 @@ namespace muster {
 // 0 once the piece was written: a hint which pieces are worth hashing, never a proof.
 class FileCachePart final : public CachePart {
  public:
+  // `mode` is that of the entry.
   FileCachePart(std::shared_ptr<const CacheDomain> domain, const CheckedShard& shard,
-                LockedPart part);
+                LockedPart part, mode_t mode);
   // Keeps the files when they hold a claimed piece, and deletes them otherwise.
   ~FileCachePart() override;
 
@@ -67,6 +68,7 @@ class FileCachePart final : public CachePart {
   const std::string stem_;
   const std::string part_name_;
   const std::string claims_name_;
+  const mode_t mode_;
   const int64_t size_bytes_;
   // 0 for a shard without pieces.
   const int64_t piece_size_bytes_;

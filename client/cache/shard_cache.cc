@@ -132,6 +132,8 @@ class FileShardCache final : public ShardCache {
   bool DecodesFor(const CheckedShard& shard) const {
     return shard.is_encoded() && options_.form != CacheForm::kStored;
   }
+  absl::Status CheckKey(const CheckedShard& shard, const std::optional<KeyProof>& proof,
+                        const std::stop_token& stop) const;
   std::optional<Md5Digest> DigestOfVerified(const std::string& name) const;
   absl::StatusOr<bool> FoundEntry(const CheckedShard& shard, const std::stop_token& stop,
                                   Acquired& acquired);
@@ -162,10 +164,27 @@ absl::StatusOr<CachedShard> FileShardCache::Lookup(const CheckedShard& shard,
   if (!shard.is_encoded()) return FindEntry(*domain_, shard, stop);
   if (!DecodesFor(shard)) return FindEntry(*domain_, shard.Stored(), stop);
   // Without a list of frames it is not an entry: nobody could check it.
-  MUSTER_ASSIGN_OR_RETURN(const CheckedShard content, ShardOfEntry(*domain_, shard.ContentKey()));
-  if (content.size_bytes() == shard.content_size_bytes()) return FindEntry(*domain_, content, stop);
-  return absl::NotFoundError(
-      absl::StrCat(domain_->PathOf(shard.ContentKey()), ": has another size"));
+  MUSTER_ASSIGN_OR_RETURN(const EntryList list, ListOfEntry(*domain_, shard.ContentKey()));
+  if (list.shard.size_bytes() != shard.content_size_bytes()) {
+    return absl::NotFoundError(
+        absl::StrCat(domain_->PathOf(shard.ContentKey()), ": has another size"));
+  }
+  MUSTER_RETURN_IF_ERROR(CheckKey(shard, list.proof, stop));
+  return FindEntry(*domain_, list.shard, stop);
+}
+
+// Content that was decrypted is for those who could do it themselves. Lists of earlier builds hold no
+// proof: there it must do that a key is given.
+absl::Status FileShardCache::CheckKey(const CheckedShard& shard,
+                                      const std::optional<KeyProof>& proof,
+                                      const std::stop_token& stop) const {
+  // The proof decides, whatever the catalogue calls the encoding.
+  const absl::Status status =
+      proof.has_value()
+          ? FrameDecoder::CheckKey(*proof, shard.key_id(), options_.keys.get(), stop)
+          : FrameDecoder::CheckPossible(shard.encoding(), shard.key_id(), options_.keys.get());
+  // What is there was decoded by a build that knew how.
+  return absl::IsUnimplemented(status) ? absl::OkStatus() : Annotate(status, shard.name());
 }
 
 absl::StatusOr<ShardCache::Acquired> FileShardCache::Acquire(const CheckedShard& shard,
@@ -204,7 +223,8 @@ absl::StatusOr<std::unique_ptr<FileCachePart>> FileShardCache::PartToWrite(
       PauseBetweenLooks();
       continue;
     }
-    auto part = std::make_unique<FileCachePart>(domain_, stored, std::move(lock));
+    auto part = std::make_unique<FileCachePart>(domain_, stored, std::move(lock),
+                                                domain_->ModeOf(/*secret=*/false));
     MUSTER_ASSIGN_OR_RETURN(found, FoundEntry(shard, stop, acquired));
     if (!found) return part;
     part->GiveUp();

@@ -107,8 +107,9 @@ class ShardCache {
     // Takes a directory on a network file system, too: slower, and its locks and file times may not
     // keep what the cache builds on.
     bool allow_network = false;
-    // Permission bits of entries that are written from now on.
-    uint32_t entry_mode = 0444;
+    // Permission bits of entries that are written from now on. Unset: 0444, and 0440 for what is
+    // decoded of encrypted shards.
+    std::optional<uint32_t> entry_mode = std::nullopt;
     // All users of a domain give the same form.
     CacheForm form = CacheForm::kPlain;
     // For encrypted shards; null: none is decoded.
@@ -148,8 +149,9 @@ class ShardCache {
 
   virtual Place place() const = 0;
 
-  // The entry of `shard`: of an encoded one its content, or with form kStored its stored bytes. It needs
-  // no key. One whose record does not match its file is hashed in full first, and removed if it is bad;
+  // The entry of `shard`: of an encoded one its content, or with form kStored its stored bytes. The
+  // content of an encrypted one is given to those who have its key: kFailedPrecondition KEY_MISSING,
+  // WRONG_KEY, or the errors of the key source. One whose record does not match its file is hashed in full first, and removed if it is bad;
   // so is one that anybody has open for writing. kNotFound: no entry; kDataLoss: there was such a one;
   // kCancelled.
   virtual absl::StatusOr<CachedShard> Lookup(const CheckedShard& shard,

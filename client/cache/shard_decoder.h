@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <stop_token>
 #include <utility>
 
@@ -35,6 +36,8 @@ class ShardDecoder {
 
   // The content, as a shard that is not encoded and whose pieces are the frames.
   const CheckedShard& content() const { return content_; }
+  // Unset where nothing is encrypted.
+  std::optional<KeyProof> key_proof() const { return frames_.key_proof(); }
 
   // Takes what it needs of `memory`, and fewer frames at once where that is less; null: there is no bound. Writes
   // the content to `sink`, except the pieces that are Present there. Every frame was

@@ -184,7 +184,7 @@ absl::Status PrintCacheRoom(const Invocation& invocation, Client& client, ShardC
 }
 
 // What SIGHUP does: the file's assemblies and views take the place of those that are there.
-absl::Status Reload(const AgentArguments& options, uint32_t file_mode, Agent& agent,
+absl::Status Reload(const AgentArguments& options, std::optional<uint32_t> file_mode, Agent& agent,
                     ReadyActions& actions) {
   MUSTER_ASSIGN_OR_RETURN(const AgentConfig config, ReadAgentConfig(options.config_path));
   MUSTER_ASSIGN_OR_RETURN(const Wanted wanted, ToWanted(options, config));
@@ -211,7 +211,7 @@ absl::Status RunAgent(Invocation& invocation, const AgentArguments& options) {
   MUSTER_ASSIGN_OR_RETURN(const Wanted wanted, ToWanted(options, options.config));
   MUSTER_ASSIGN_OR_RETURN(const AgentOptions agent_options,
                           ToAgentOptions(options, wanted.memberships));
-  MUSTER_ASSIGN_OR_RETURN(const uint32_t file_mode, FileModeOf(options.cache));
+  MUSTER_ASSIGN_OR_RETURN(const std::optional<uint32_t> file_mode, FileModeOf(options.cache));
   MUSTER_ASSIGN_OR_RETURN(ReadyOptions::Views views,
                           ToViews(options.ready, wanted.views, file_mode));
   MUSTER_ASSIGN_OR_RETURN(std::optional<ReadyOptions> ready,

@@ -3,6 +3,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/assemble/assembler.h"
+#include "client/cli/cache_flags.h"
 #include "client/cli/commands.h"
 #include "client/cli/json_output.h"
 #include "client/cli/key_flags.h"
@@ -19,6 +20,7 @@ struct AssembleArguments {
   std::string model;
   std::string out;
   std::vector<std::string> caches;
+  std::string cache_domain = "default";
   PullFlags pull;
   KeyFlags keys;
 };
@@ -63,13 +65,14 @@ absl::Status RunAssemble(Invocation& invocation, const AssembleArguments& option
   MUSTER_ASSIGN_OR_RETURN(const PullerOptions puller_options, ToPullerOptions(options.pull));
   MUSTER_ASSIGN_OR_RETURN(const auto stores,
                           OpenLocations(invocation, options.pull, UnnamedLocations::kAll));
-  MUSTER_ASSIGN_OR_RETURN(const LocalCaches caches, LocalCaches::Open(options.caches));
+  MUSTER_ASSIGN_OR_RETURN(assemble.keys, ToKeySource(invocation, options.keys));
+  MUSTER_ASSIGN_OR_RETURN(const LocalCaches caches,
+                          LocalCaches::Open(options.caches, options.cache_domain, assemble.keys));
   MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect(kLongCallTimeout));
   Puller puller(*stores, invocation.clock(), invocation.random(), puller_options);
   const auto bar = invocation.NewProgressBar("assembling");
   assemble.out = options.out;
   assemble.caches = caches.pointers();
-  MUSTER_ASSIGN_OR_RETURN(assemble.keys, ToKeySource(invocation, options.keys));
   assemble.stop = invocation.stop();
   assemble.on_plan = [&](int64_t bytes) { bar->SetTotal(bytes); };
   assemble.on_bytes = [&](int64_t bytes) { bar->Add(bytes); };
@@ -92,6 +95,7 @@ void AddAssembleCommand(CLI::App& app, Command& chosen) {
       ->required();
   command->add_option("--cache", options->caches,
                       "Caches of agents on this machine, asked before the locations");
+  AddCacheDomainFlag(*command, options->cache_domain);
   AddPullFlags(*command, options->pull, UnnamedLocations::kAll);
   AddKeyFlags(*command, "The key of encrypted shards", options->keys);
   command->footer(

@@ -5,6 +5,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "client/cli/cache_flags.h"
 #include "client/cli/commands.h"
 #include "client/cli/json_output.h"
 #include "client/cli/local_caches.h"
@@ -19,6 +20,7 @@ namespace {
 
 struct CacheArguments {
   std::string directory;
+  std::string domain = "default";
   std::vector<std::string> keys;
   std::string to;
   std::string owner;
@@ -76,7 +78,8 @@ std::string ItemsTable(const std::vector<CacheItem>& items, absl::Time now) {
 }
 
 absl::Status ListEntries(Invocation& invocation, const CacheArguments& options) {
-  MUSTER_ASSIGN_OR_RETURN(const LocalCaches caches, LocalCaches::Open({options.directory}));
+  MUSTER_ASSIGN_OR_RETURN(const LocalCaches caches,
+                          LocalCaches::Open({options.directory}, options.domain));
   MUSTER_ASSIGN_OR_RETURN(const std::vector<CacheItem> items, caches.pointers().front()->List());
   if (invocation.json()) {
     JsonObject json;
@@ -125,7 +128,8 @@ absl::StatusOr<Verified> CheckAll(Invocation& invocation, ShardCache& cache) {
 }
 
 absl::Status Verify(Invocation& invocation, const CacheArguments& options) {
-  MUSTER_ASSIGN_OR_RETURN(const LocalCaches caches, LocalCaches::Open({options.directory}));
+  MUSTER_ASSIGN_OR_RETURN(const LocalCaches caches,
+                          LocalCaches::Open({options.directory}, options.domain));
   MUSTER_ASSIGN_OR_RETURN(const Verified result, CheckAll(invocation, *caches.pointers().front()));
   if (invocation.json()) {
     JsonObject json;
@@ -186,7 +190,8 @@ absl::Status Evict(Invocation& invocation, const CacheArguments& options) {
   if (!options.to.empty()) {
     MUSTER_ASSIGN_OR_RETURN(eviction.target_bytes, ParseSize(options.to));
   }
-  MUSTER_ASSIGN_OR_RETURN(const LocalCaches caches, LocalCaches::Open({options.directory}));
+  MUSTER_ASSIGN_OR_RETURN(const LocalCaches caches,
+                          LocalCaches::Open({options.directory}, options.domain));
   ShardCache& cache = *caches.pointers().front();
   MUSTER_ASSIGN_OR_RETURN(const std::vector<CacheItem> gone,
                           cache.Evict(eviction, invocation.stop()));
@@ -206,7 +211,8 @@ absl::Status Evict(Invocation& invocation, const CacheArguments& options) {
 }
 
 absl::Status Pins(Invocation& invocation, const CacheArguments& options) {
-  MUSTER_ASSIGN_OR_RETURN(const LocalCaches caches, LocalCaches::Open({options.directory}));
+  MUSTER_ASSIGN_OR_RETURN(const LocalCaches caches,
+                          LocalCaches::Open({options.directory}, options.domain));
   MUSTER_ASSIGN_OR_RETURN(const std::vector<CachePin> pins, caches.pointers().front()->Pins());
   if (invocation.json()) {
     std::vector<std::string> values;
@@ -235,7 +241,8 @@ bool IsOf(const CachePin& pin, const std::string& owner) {
 }
 
 absl::Status Unpin(Invocation& invocation, const CacheArguments& options) {
-  MUSTER_ASSIGN_OR_RETURN(const LocalCaches caches, LocalCaches::Open({options.directory}));
+  MUSTER_ASSIGN_OR_RETURN(const LocalCaches caches,
+                          LocalCaches::Open({options.directory}, options.domain));
   ShardCache& cache = *caches.pointers().front();
   MUSTER_ASSIGN_OR_RETURN(const std::vector<CachePin> pins, cache.Pins());
   std::vector<std::string> owners;
@@ -278,6 +285,7 @@ void AddCacheCommand(CLI::App& app, Command& chosen) {
   const auto add = [&](const char* name, const char* help, auto run) {
     CLI::App* const command = cache->add_subcommand(name, help);
     command->add_option("--cache", options->directory, "The cache directory")->required();
+    AddCacheDomainFlag(*command, options->domain);
     command->callback(choose(run));
     return command;
   };

@@ -21,11 +21,11 @@ void AddCacheFlags(CLI::App& command, CacheFlags& flags) {
                      "never goes (default: what the disk has)");
   command.add_flag("--allow-network-cache", flags.allow_network,
                    "Allow a --cache on a network file system");
-  command
-      .add_option("--cache-mode", flags.mode,
-                  "Permissions of the files in the cache and in views, such as 0440; read-only, as "
-                  "what is verified stays as it is")
-      ->capture_default_str();
+  command.add_option("--cache-mode", flags.mode,
+                     "Permissions of the files in the cache and in views, such as 0440; read-only, "
+                     "as what is verified stays as it is (default: 0444; 0440 for what encrypted "
+                     "shards hold)");
+  AddCacheDomainFlag(command, flags.domain);
   command
       .add_option(
           "--cache-form", flags.form,
@@ -42,12 +42,21 @@ void AddCacheFlags(CLI::App& command, CacheFlags& flags) {
   AddKeyFlags(command, "The key of encrypted shards", flags.keys);
 }
 
-absl::StatusOr<uint32_t> FileModeOf(const CacheFlags& flags) {
+void AddCacheDomainFlag(CLI::App& command, std::string& domain) {
+  command
+      .add_option("--cache-domain", domain,
+                  "The part of the cache directory to use; models of owners that don't trust one "
+                  "another belong into domains of their own")
+      ->capture_default_str();
+}
+
+absl::StatusOr<std::optional<uint32_t>> FileModeOf(const CacheFlags& flags) {
+  if (flags.mode.empty()) return std::nullopt;
   uint32_t mode = 0;
   const char* const end = flags.mode.data() + flags.mode.size();
   const auto [rest, error] = std::from_chars(flags.mode.data(), end, mode, 8);
   if (error == std::errc() && rest == end && (mode & ~0444u) == 0 && (mode & 0400) != 0) {
-    return mode;
+    return std::optional<uint32_t>(mode);
   }
   return UsageError(absl::StrCat("--cache-mode ", flags.mode,
                                  " is not an octal mode that lets the owner read and nobody write, "
@@ -63,6 +72,7 @@ absl::StatusOr<std::unique_ptr<ShardCache>> OpenCache(
   if (flags.form == "both") options.form = CacheForm::kBoth;
   MUSTER_ASSIGN_OR_RETURN(options.keys, ToKeySource(invocation, flags.keys));
   options.memory = std::move(memory);
+  options.domain = flags.domain;
   options.allow_network = flags.allow_network;
   options.warn = std::move(warn);
   MUSTER_ASSIGN_OR_RETURN(options.writer_patience, ParseDuration(flags.wait));

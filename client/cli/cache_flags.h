@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -23,7 +24,8 @@ struct CacheFlags {
   std::string directory;
   std::string budget;
   bool allow_network = false;
-  std::string mode = "0444";
+  std::string mode;
+  std::string domain = "default";
   std::string form = "plain";
   std::string wait = "60s";
   KeyFlags keys = {};
@@ -32,8 +34,11 @@ struct CacheFlags {
 // `flags` outlives the parsing.
 void AddCacheFlags(CLI::App& command, CacheFlags& flags);
 
-// Of --cache-mode: permission bits of files.
-absl::StatusOr<uint32_t> FileModeOf(const CacheFlags& flags);
+// Of commands that read or tend caches, too. `domain` outlives the parsing.
+void AddCacheDomainFlag(CLI::App& command, std::string& domain);
+
+// Of --cache-mode: permission bits of files. Unset: those that fit each file.
+absl::StatusOr<std::optional<uint32_t>> FileModeOf(const CacheFlags& flags);
 
 // What decodes takes of `memory`; `warn` gets the cache's warnings: see ShardCache::Options.
 absl::StatusOr<std::unique_ptr<ShardCache>> OpenCache(

@@ -2,15 +2,20 @@
 
 #include <filesystem>
 #include <system_error>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
 
-absl::StatusOr<LocalCaches> LocalCaches::Open(const std::vector<std::string>& paths) {
+absl::StatusOr<LocalCaches> LocalCaches::Open(const std::vector<std::string>& paths,
+                                              const std::string& domain,
+                                              std::shared_ptr<KeySource> keys) {
   LocalCaches result;
   ShardCache::Options options;
+  options.domain = domain;
+  options.keys = std::move(keys);
   // Whoever made the cache has decided where it may be.
   options.allow_network = true;
   for (const std::string& path : paths) {

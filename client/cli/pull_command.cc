@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/assemble/shard_files.h"
+#include "client/cli/cache_flags.h"
 #include "client/cli/commands.h"
 #include "client/cli/json_output.h"
 #include "client/cli/key_flags.h"
@@ -22,6 +23,7 @@ struct PullArguments {
   std::string out;
   std::string shards;
   std::vector<std::string> caches;
+  std::string cache_domain = "default";
   bool dry_run = false;
   PullFlags pull;
   KeyFlags keys;
@@ -74,7 +76,9 @@ absl::Status RunPull(Invocation& invocation, const PullArguments& options) {
   MUSTER_ASSIGN_OR_RETURN(const PullerOptions puller_options, ToPullerOptions(options.pull));
   MUSTER_ASSIGN_OR_RETURN(const auto stores,
                           OpenLocations(invocation, options.pull, UnnamedLocations::kAll));
-  MUSTER_ASSIGN_OR_RETURN(const LocalCaches caches, LocalCaches::Open(options.caches));
+  MUSTER_ASSIGN_OR_RETURN(pull.keys, ToKeySource(invocation, options.keys));
+  MUSTER_ASSIGN_OR_RETURN(const LocalCaches caches,
+                          LocalCaches::Open(options.caches, options.cache_domain, pull.keys));
   MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect(kLongCallTimeout));
   pull.out = options.out;
   pull.stop = invocation.stop();
@@ -82,7 +86,6 @@ absl::Status RunPull(Invocation& invocation, const PullArguments& options) {
   Puller puller(*stores, invocation.clock(), invocation.random(), puller_options);
   const auto bar = invocation.NewProgressBar("pulling");
   pull.caches = caches.pointers();
-  MUSTER_ASSIGN_OR_RETURN(pull.keys, ToKeySource(invocation, options.keys));
   pull.on_plan = [&](int64_t bytes) { bar->SetTotal(bytes); };
   pull.on_bytes = [&](int64_t bytes) { bar->Add(bytes); };
   pull.warn = [&](const std::string& warning) {
@@ -105,6 +108,7 @@ void AddPullCommand(CLI::App& app, Command& chosen) {
   command->add_option("--shards", options->shards, "Which shards, such as 0,3-5 (default: all)");
   command->add_option("--cache", options->caches,
                       "Caches of agents on this machine, asked before the locations");
+  AddCacheDomainFlag(*command, options->cache_domain);
   command->add_flag("--dry-run", options->dry_run,
                     "Fetch nothing: only say whether what is missing fits into --out");
   AddPullFlags(*command, options->pull, UnnamedLocations::kAll);

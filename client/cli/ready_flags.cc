@@ -47,7 +47,7 @@ void AddReadyFlags(CLI::App& command, ReadyFlags& flags) {
 
 absl::StatusOr<ReadyOptions::Views> ToViews(const ReadyFlags& flags,
                                             const std::map<std::string, std::string>& directories,
-                                            uint32_t file_mode) {
+                                            std::optional<uint32_t> file_mode) {
   ReadyOptions::Views views;
   for (const auto& [assembly, directory] : directories) {
     ReadyOptions::View& view = views[assembly];

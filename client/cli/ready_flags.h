@@ -34,7 +34,7 @@ void AddReadyFlags(CLI::App& command, ReadyFlags& flags);
 // the cache's. Says what is wrong with a place before anything is fetched: the errors of ViewPlace.
 absl::StatusOr<ReadyOptions::Views> ToViews(const ReadyFlags& flags,
                                             const std::map<std::string, std::string>& directories,
-                                            uint32_t file_mode);
+                                            std::optional<uint32_t> file_mode);
 
 // Unset where nothing was asked for.
 absl::StatusOr<std::optional<ReadyOptions>> ToReadyOptions(const ReadyFlags& flags,

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/assemble/model_verifier.h"
+#include "client/cli/cache_flags.h"
 #include "client/cli/commands.h"
 #include "client/cli/json_output.h"
 #include "client/cli/key_flags.h"
@@ -23,6 +24,7 @@ struct VerifyArguments {
   std::string model;
   std::string directory;
   std::string cache;
+  std::string cache_domain = "default";
   bool whole = false;
   size_t jobs = 0;
   KeyFlags keys;
@@ -77,10 +79,11 @@ absl::Status RunVerify(Invocation& invocation, const VerifyArguments& options) {
   MUSTER_ASSIGN_OR_RETURN(verify.model_version, FullModelVersionName(options.model));
   std::vector<std::string> cache_paths;
   if (!options.cache.empty()) cache_paths.push_back(options.cache);
-  MUSTER_ASSIGN_OR_RETURN(const LocalCaches caches, LocalCaches::Open(cache_paths));
+  MUSTER_ASSIGN_OR_RETURN(verify.keys, ToKeySource(invocation, options.keys));
+  MUSTER_ASSIGN_OR_RETURN(const LocalCaches caches,
+                          LocalCaches::Open(cache_paths, options.cache_domain, verify.keys));
   if (!cache_paths.empty()) verify.cache = caches.pointers().front();
   verify.directory = options.directory;
-  MUSTER_ASSIGN_OR_RETURN(verify.keys, ToKeySource(invocation, options.keys));
   verify.whole = options.whole;
   const size_t cores = std::clamp<size_t>(std::thread::hardware_concurrency(), 1, 8);
   verify.jobs = options.jobs > 0 ? options.jobs : std::max(cores, Md5LaneCount());
@@ -117,12 +120,13 @@ void AddVerifyCommand(CLI::App& app, Command& chosen) {
       "--dir", options->directory, "Look at this directory, which `muster assemble` made");
   command->add_option("--cache", options->cache, "Look at this cache of an agent")
       ->excludes(directory);
+  AddCacheDomainFlag(*command, options->cache_domain);
   command->add_flag("--whole", options->whole, "Compare the MD5 of whole shards too");
   command
       ->add_option("--jobs", options->jobs,
                    "Shards read at once (default: as many as a core hashes side by side)")
       ->check(CLI::Range(1u, 256u));
-  AddKeyFlags(*command, "With --dir, the key of encrypted shards", options->keys);
+  AddKeyFlags(*command, "With --dir or --cache, the key of encrypted shards", options->keys);
   command->footer(
       "Without --dir and --cache, every registered location of every shard and companion is read. "
       "Says which piece of "

@@ -34,21 +34,17 @@ absl::Status CheckAgreement(const DecodeRequest& request, const Trailer& trailer
                    request.encoding, "\""));
 }
 
-absl::StatusOr<std::shared_ptr<const FrameCipher>> CipherFor(const DecodeRequest& request,
-                                                             const Trailer& trailer,
-                                                             KeySource* keys) {
-  if (keys == nullptr) return KeyMissing(trailer.key_id);
-  MUSTER_ASSIGN_OR_RETURN(const SecretKey key, keys->KeyFor(trailer.key_id, request.stop));
-  const KeyCheck check = KeyCheckOf(key, trailer.salt);
-  if (CRYPTO_memcmp(check.data(), trailer.key_check.data(), check.size()) != 0) {
-    const std::string named =
-        trailer.key_id.empty() ? "" : absl::StrCat(" (its key id is \"", trailer.key_id, "\")");
-    return MakeError(absl::StatusCode::kFailedPrecondition, reasons::kWrongKey,
-                     absl::StrCat("is encrypted with another key than the one that was given",
-                                  named, "; give the key that it was published with"),
-                     {{"key_id", trailer.key_id}});
-  }
-  return std::make_shared<const FrameCipher>(key, trailer, request.shard_name);
+absl::StatusOr<SecretKey> KeyOfObject(const KeyProof& proof, absl::string_view key_id,
+                                      KeySource* keys, const std::stop_token& stop) {
+  if (keys == nullptr) return KeyMissing(key_id);
+  MUSTER_ASSIGN_OR_RETURN(const SecretKey key, keys->KeyFor(key_id, stop));
+  const KeyCheck check = KeyCheckOf(key, proof.salt);
+  if (CRYPTO_memcmp(check.data(), proof.check.data(), check.size()) == 0) return key;
+  const std::string named = key_id.empty() ? "" : absl::StrCat(" (its key id is \"", key_id, "\")");
+  return MakeError(absl::StatusCode::kFailedPrecondition, reasons::kWrongKey,
+                   absl::StrCat("is encrypted with another key than the one that was given", named,
+                                "; give the key that it was published with"),
+                   {{"key_id", std::string(key_id)}});
 }
 
 }  // namespace
@@ -65,6 +61,16 @@ absl::Status FrameDecoder::CheckPossible(absl::string_view encoding, absl::strin
   return parsed.encrypted && keys == nullptr ? KeyMissing(key_id) : absl::OkStatus();
 }
 
+absl::Status FrameDecoder::CheckKey(const KeyProof& proof, absl::string_view key_id,
+                                    KeySource* keys, const std::stop_token& stop) {
+  return KeyOfObject(proof, key_id, keys, stop).status();
+}
+
+std::optional<KeyProof> FrameDecoder::key_proof() const {
+  if (!trailer_.encoding.encrypted) return std::nullopt;
+  return KeyProof{trailer_.salt, trailer_.key_check};
+}
+
 absl::StatusOr<FrameDecoder> FrameDecoder::Open(const DecodeRequest& request, ReadRange read,
                                                 KeySource* keys) {
   MUSTER_RETURN_IF_ERROR(ParseEncoding(request.encoding).status());
@@ -76,7 +82,9 @@ absl::StatusOr<FrameDecoder> FrameDecoder::Open(const DecodeRequest& request, Re
   FrameDecoder decoder(request.shard_name, std::move(trailer));
   const Trailer& known = decoder.trailer_;
   if (known.encoding.encrypted) {
-    MUSTER_ASSIGN_OR_RETURN(decoder.cipher_, CipherFor(request, known, keys));
+    MUSTER_ASSIGN_OR_RETURN(const SecretKey key,
+                            KeyOfObject(*decoder.key_proof(), known.key_id, keys, request.stop));
+    decoder.cipher_ = std::make_shared<const FrameCipher>(key, known, request.shard_name);
   }
   bytes.resize(static_cast<size_t>(known.table_stored_bytes()));
   MUSTER_RETURN_IF_ERROR(read(known.table_offset, absl::MakeSpan(bytes)));

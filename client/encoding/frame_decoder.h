@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <stop_token>
 #include <string>
 
@@ -46,6 +47,12 @@ class FrameDecoder {
   // KEY_MISSING and UNKNOWN_ENCODING, as Open has them, without the object.
   static absl::Status CheckPossible(absl::string_view encoding, absl::string_view key_id,
                                     const KeySource* keys);
+
+  // KEY_MISSING and WRONG_KEY, as Open has them for the object of `proof`. `keys` may be null.
+  static absl::Status CheckKey(const KeyProof& proof, absl::string_view key_id, KeySource* keys,
+                               const std::stop_token& stop);
+  // Unset where nothing is encrypted.
+  std::optional<KeyProof> key_proof() const;
 
   size_t frame_count() const { return table_.frames.size(); }
   const Frame& frame(size_t i) const { return table_.frames[i]; }

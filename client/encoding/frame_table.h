@@ -44,6 +44,12 @@ inline constexpr uint32_t kFrameFormatVersion = 1;
 using Salt = std::array<uint8_t, 32>;
 using KeyCheck = std::array<uint8_t, 16>;
 
+// By which anybody who has a master key sees whether it is an object's, and nothing else.
+struct KeyProof {
+  Salt salt{};
+  KeyCheck check{};
+};
+
 struct Trailer {
   Encoding encoding;
   // Of the content, at least 1.

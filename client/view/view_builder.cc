@@ -35,6 +35,7 @@
 #include "client/assemble/shard_copier.h"
 #include "client/assemble/tensor_proof.h"
 #include "client/cache/piece_check.h"
+#include "client/encoding/encoding_name.h"
 #include "client/hash/parallel.h"
 #include "client/sdk/pages.h"
 #include "client/sdk/pieces.h"
@@ -448,7 +449,7 @@ class ViewBuild {
   absl::Status LinkEntry(const LockedEntry& entry, const ViewFile& planned,
                          const std::string& path) {
     MUSTER_ASSIGN_OR_RETURN(const struct stat state, StatOf(entry.fd, entry.path));
-    const auto mode = static_cast<mode_t>(options_.file_mode);
+    const auto mode = static_cast<mode_t>(options_.file_mode.value_or(state.st_mode & 07777));
     if ((state.st_mode & 07777) != mode && fchmod(entry.fd, mode) != 0) {
       return PathError(errno, "set its mode", entry.path);
     }
@@ -522,14 +523,24 @@ class ViewBuild {
     return absl::OkStatus();
   }
 
+  bool HoldsSecrets(const File& file) const {
+    return std::any_of(file.shards.begin(), file.shards.end(), [this](uint32_t shard) {
+      const absl::StatusOr<Encoding> encoding = ParseEncoding(shards_[shard].encoding());
+      return !shards_[shard].encoding().empty() && (!encoding.ok() || encoding->encrypted);
+    });
+  }
+
   // Modes, durability, and how every file is found from now on.
   absl::Status FinishFiles() {
-    for (ViewFile& file : plan_.files) {
+    for (size_t i = 0; i < plan_.files.size(); ++i) {
+      ViewFile& file = plan_.files[i];
       if (file.kind == ViewFile::Kind::kWritten) {
+        const bool secret = i < files_.size() && HoldsSecrets(files_[i]);
+        const mode_t mode = options_.file_mode.value_or(secret ? 0440 : 0444);
         const std::string path = absl::StrCat(staging_, "/", file.path);
         const UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
         if (!fd.valid()) return PathError(errno, "open it", path);
-        if (fchmod(fd.get(), static_cast<mode_t>(options_.file_mode)) != 0) {
+        if (fchmod(fd.get(), mode) != 0) {
           return PathError(errno, "set its mode", path);
         }
         MUSTER_RETURN_IF_ERROR(SyncFile(fd.get(), path));

@@ -27,8 +27,9 @@ struct ViewOptions {
   std::optional<ViewLinks> links;
   // Set: a view of these shards alone, whose index lists only what they hold. Unset: of all.
   std::optional<std::vector<uint32_t>> only_shards;
-  // Permission bits of files, the cache's entries included; directories have 0755.
-  uint32_t file_mode = 0444;
+  // Permission bits of files, the cache's entries included; directories have 0755. Unset: entries stay
+  // as they are, and other files have 0444, or 0440 with content of encrypted shards.
+  std::optional<uint32_t> file_mode;
   std::stop_token stop;
   // Gets one sentence per thing that went wrong and was made good; may be empty. From any thread.
   std::function<void(const std::string& warning)> warn;

@@ -213,3 +213,18 @@ def test_prefetch_says_whom_it_does_not_wait_for(published, stopped, tmp_path):
 
     assert f"process {stopped.pid} (muster) has locked it and wrote nothing for 1s" in done.stderr
     assert len(entries(cache)) == SHARDS
+
+
+def test_domains_of_one_cache_share_nothing(published, tmp_path):
+    cache = tmp_path / "cache"
+    for domain in ("team-a", "team-b"):
+        words = ["--cache", cache, "--cache-domain", domain]
+        assert published.muster("prefetch", "llama@v0", *words, "--json").json()["hits"] == 0
+        assert len(entries(cache / domain)) == SHARDS
+
+    items = cache_command(published, cache, "list", "--cache-domain", "team-a").json()["items"]
+    assert len(items) == SHARDS
+    cache_command(published, cache, "evict", "--cache-domain", "team-a", "--to", "0")
+    assert not entries(cache / "team-a")
+    made = published.muster("assemble", "llama@v0", "--out", tmp_path / "out", *words)
+    assert f"{SHARDS} shards from the cache" in made.text

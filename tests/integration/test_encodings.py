@@ -81,21 +81,27 @@ def test_what_comes_back_is_what_was_published(cluster, source, key, tmp_path, e
     assert fetched_bytes(agent) == sum(shard.size_bytes for shard in shards)
     assert all(path.name.endswith("-plain") for path in entries(cluster.cache("n1")))
 
-    cluster.muster("assemble", "llama@v1", "--out", tmp_path / "cached", "--cache", cluster.cache("n1"))
+    cluster.muster("assemble", "llama@v1", "--out", tmp_path / "cached", "--cache", cluster.cache("n1"), *reading)
     cluster.muster("assemble", "llama@v1", "--out", tmp_path / "fetched", *reading)
     for out in ("cached", "fetched"):
         assert checkpoints.open_directory(tmp_path / out) == checkpoints.open_directory(source)
     assert cluster.muster("verify", "llama@v1", "--json").json()["good"]
-    assert cluster.muster("verify", "llama@v1", "--cache", cluster.cache("n1"), "--json").json()["good"]
+    assert cluster.muster("verify", "llama@v1", "--cache", cluster.cache("n1"), "--json", *reading).json()["good"]
+    modes = {path.stat().st_mode & 0o777 for path in [*entries(cluster.cache("n1")), *view.glob("*.safetensors")]}
+    assert modes == {0o440 if "aes" in encoding else 0o444}
 
 
-def test_agent_that_starts_again_finds_the_content_without_its_key(cluster, source, key):
+def test_agent_that_starts_again_finds_the_content_if_it_has_the_key(cluster, source, key):
     reading = publish(cluster, source, "zstd-grouped+aes-256-gcm", key)
     first = cluster.start_agent("n1", "demo", *reading)
     cluster.wait_ready("demo")
     first.kill()
 
-    second = cluster.start_agent("n1", "demo", name="again")
+    without = cluster.start_agent("n1", "demo", name="without")
+    eventually(lambda: "no key was given" in without.output(), "the content is not for everybody")
+    assert " state=ready " not in without.output()
+    without.kill()
+    second = cluster.start_agent("n1", "demo", *reading, name="again")
     eventually(lambda: second.output().count(" state=ready ") == SHARDS, "every shard is READY again")
     assert fetched_bytes(second) == 0
 
@@ -116,7 +122,7 @@ def test_agent_killed_before_it_decoded_fetches_nothing_again(cluster, source, k
     cluster.wait_ready("demo")
     assert fetched_bytes(second) == 0
     out = tmp_path / "out"
-    cluster.muster("assemble", "llama@v1", "--out", out, "--cache", cluster.cache("n1"))
+    cluster.muster("assemble", "llama@v1", "--out", out, "--cache", cluster.cache("n1"), "--key-file", key)
     assert checkpoints.open_directory(out) == checkpoints.open_directory(source)
 
 

@@ -120,15 +120,70 @@ TEST_F(CacheDecodeTest, CommittedShardIsItsContentAndTheStoredBytesGo) {
   EXPECT_EQ(list.st_mode & 0777, 0600u) << "it tells about the plaintext";
 }
 
-TEST_F(CacheDecodeTest, ContentIsFoundWithoutAKey) {
+TEST_F(CacheDecodeTest, ContentIsForThoseWhoHaveTheKey) {
   MUSTER_ASSERT_OK(Fill(*OpenCache()));
-  const auto cache = ShardCache::Open(root(), {});
-  MUSTER_ASSERT_OK(cache);
+  const auto without = ShardCache::Open(root(), {});
+  MUSTER_ASSERT_OK(without);
 
-  const auto found = (*cache)->Lookup(shard_, {});
+  for (const auto& status :
+       {(*without)->Lookup(shard_, {}).status(), (*without)->Acquire(shard_, {}).status()}) {
+    EXPECT_THAT(status, ErrorIs(absl::StatusCode::kFailedPrecondition, "KEY_MISSING"));
+  }
+  EXPECT_THAT(OpenWithKey(2)->Lookup(shard_, {}),
+              ErrorIs(absl::StatusCode::kFailedPrecondition, "WRONG_KEY"));
+  const auto found = OpenWithKey(1)->Lookup(shard_, {});
   MUSTER_ASSERT_OK(found);
   EXPECT_EQ(BytesOf(*found), content_);
-  MUSTER_EXPECT_OK((*cache)->Acquire(shard_, {}));
+  // Whatever the catalogue says of it.
+  for (const char* encoding : {"zstd-grouped", "zipped"}) {
+    PullShard renamed = ShardWithPieces(object_, {});
+    renamed.shard.set_encoding(encoding);
+    renamed.shard.set_content_size_bytes(kContentBytes);
+    EXPECT_THAT((*without)->Lookup(*CheckedShard::Make(renamed), {}),
+                ErrorIs(absl::StatusCode::kFailedPrecondition, "KEY_MISSING"));
+  }
+  // Nobody gets anything by it.
+  MUSTER_EXPECT_OK((*without)->Check(content_key_, {}, {}));
+  MUSTER_EXPECT_OK((*without)->Confirm(content_key_, {}));
+}
+
+TEST_F(CacheDecodeTest, DecryptedContentIsNotForAllUsersUnlessTheOwnerSaysSo) {
+  const auto mode_of = [](const CachedShard& entry) {
+    struct stat state {};
+    EXPECT_EQ(fstat(entry.fd(), &state), 0);
+    return state.st_mode & 07777;
+  };
+  const auto entry = Fill(*OpenCache(CacheForm::kBoth));
+  MUSTER_ASSERT_OK(entry);
+  EXPECT_EQ(mode_of(*entry), 0440u);
+  EXPECT_EQ(mode_of(*OpenCache(CacheForm::kStored)->Lookup(shard_, {})), 0444u);
+
+  ShardCache::Options options;
+  options.domain = "open";
+  options.entry_mode = 0444;
+  const auto open_to_all = Fill(*OpenCache(options));
+  MUSTER_ASSERT_OK(open_to_all);
+  EXPECT_EQ(mode_of(*open_to_all), 0444u);
+}
+
+// Whatever happens to the list, the content is never given out without the key, nor kept from its owner.
+TEST_F(CacheDecodeTest, DamagedListIsNeitherTheKeyNorALossOfIt) {
+  MUSTER_ASSERT_OK(Fill(*OpenCache()));
+  const std::string path = PathOf(content_key_ + ".pieces");
+  const std::string list = ContentOf(path);
+  const size_t line = list.find('\n');
+  ASSERT_NE(line, std::string::npos);
+  for (size_t at = 0; at < line + 20; at += 3) {
+    std::string damaged = list;
+    damaged[at] ^= 1;
+    std::ofstream(path, std::ios::trunc | std::ios::binary) << damaged;
+
+    EXPECT_FALSE((*ShardCache::Open(root(), {}))->Lookup(shard_, {}).ok()) << at;
+    const auto entry = Fill(*OpenCache());
+    MUSTER_ASSERT_OK(entry);
+    ASSERT_EQ(BytesOf(*entry), content_) << at;
+    ASSERT_EQ(ContentOf(path), list) << at;
+  }
 }
 
 TEST_F(CacheDecodeTest, InventoryTellsTheStoredRoot) {
