@@ -84,7 +84,9 @@ enum class CacheForm {
   kStored,
   // What they encode, decoded once; of encrypted shards this is plaintext on the disk.
   kPlain,
-  // Both; where room runs short, the stored bytes may go first.
+  // Both; where room runs short, the stored bytes may go first. What Lookup and Acquire give, and so
+  // what READY means, is the content alone: stored bytes that went, or rotted, are fetched again only
+  // together with it.
   kBoth,
 };
 
