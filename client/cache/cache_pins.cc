@@ -1,5 +1,6 @@
-// One file per owner, pins/MD5-OF-THE-OWNER: the line "owner NAME", then one key a line. Written
-// beside its name, synced and renamed, so that it is always whole.
+// One file per owner, pins/MD5-OF-THE-OWNER: the line "sum MD5" of all that follows, the line "owner
+// NAME", then one key a line. Written beside its name, synced and renamed, so that it is always whole;
+// what a disk does to it later must not let go of an entry, and shows. Earlier builds wrote no sum.
 #include "client/cache/cache_pins.h"
 
 #include <errno.h>
@@ -7,6 +8,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -23,6 +25,7 @@ namespace {
 
 constexpr char kDirectory[] = "pins";
 constexpr char kNewSuffix[] = ".new";
+constexpr absl::string_view kSumWord = "sum ";
 constexpr absl::string_view kOwnerWord = "owner ";
 
 // Something else in its place does not count as no pins: then nothing would be kept.
@@ -34,26 +37,40 @@ absl::StatusOr<UniqueFd> OpenPins(const CacheDomain& domain) {
   return fd;
 }
 
+std::optional<CachePin> ParsePin(absl::string_view text) {
+  if (absl::ConsumePrefix(&text, kSumWord)) {
+    const size_t line_end = text.find('\n');
+    if (line_end == absl::string_view::npos) return std::nullopt;
+    const absl::string_view sum = text.substr(0, line_end);
+    text.remove_prefix(line_end + 1);
+    if (sum != Md5ToHex(Md5Of(text))) return std::nullopt;
+  }
+  CachePin pin;
+  if (!absl::ConsumePrefix(&text, kOwnerWord)) return std::nullopt;
+  for (const absl::string_view line : absl::StrSplit(text, '\n', absl::SkipEmpty())) {
+    if (pin.owner.empty()) {
+      pin.owner = std::string(line);
+    } else {
+      pin.keys.emplace_back(line);
+    }
+  }
+  if (pin.owner.empty()) return std::nullopt;
+  return pin;
+}
+
 absl::StatusOr<CachePin> ReadPin(int pins, const std::string& name, const std::string& path) {
   const UniqueFd fd(openat(pins, name.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
   if (!fd.valid()) return PathError(errno, "read it", path);
   MUSTER_ASSIGN_OR_RETURN(const struct stat state, StatOf(fd.get(), path));
   std::string text(static_cast<size_t>(state.st_size), '\0');
   MUSTER_RETURN_IF_ERROR(ReadAt(fd.get(), path, 0, absl::MakeSpan(text)));
-  CachePin pin;
-  for (absl::string_view line : absl::StrSplit(text, '\n', absl::SkipEmpty())) {
-    if (absl::ConsumePrefix(&line, kOwnerWord)) {
-      pin.owner = std::string(line);
-    } else {
-      pin.keys.emplace_back(line);
-    }
-  }
-  if (pin.owner.empty()) {
-    return absl::DataLossError(absl::StrCat(
-        path,
-        ": names no owner; remove this file if no assembly on this machine needs its shards"));
-  }
-  return pin;
+  std::optional<CachePin> pin = ParsePin(text);
+  if (pin.has_value() && Md5ToHex(Md5Of(pin->owner)) == name) return *std::move(pin);
+  return absl::DataLossError(
+      absl::StrCat(path,
+                   ": is damaged, so nothing may be evicted; its owner writes it again when it "
+                   "starts. Remove this "
+                   "file if no assembly and no view on this machine needs its shards"));
 }
 
 }  // namespace
@@ -66,7 +83,9 @@ absl::Status WritePin(const CacheDomain& domain, const CachePin& pin) {
   if (!pin.keys.empty()) {
     const std::string text =
         absl::StrCat(kOwnerWord, pin.owner, "\n", absl::StrJoin(pin.keys, "\n"), "\n");
-    return WriteWholeFileAt(pins.get(), name, text, name + kNewSuffix, path);
+    return WriteWholeFileAt(pins.get(), name,
+                            absl::StrCat(kSumWord, Md5ToHex(Md5Of(text)), "\n", text),
+                            name + kNewSuffix, path);
   }
   if (unlinkat(pins.get(), name.c_str(), 0) != 0) {
     return errno == ENOENT ? absl::OkStatus() : PathError(errno, "remove it", path);
