@@ -32,7 +32,8 @@ void AddCacheFlags(CLI::App& command, CacheFlags& flags) {
           "What to keep of shards that are stored encoded: plain, what they encode, which of "
           "encrypted ones is plaintext on the disk; stored, which needs no key and serves no "
           "engine; or both. With both, READY is about the content: stored bytes may go where "
-          "room runs short, and are not fetched again for themselves. All processes that share a cache must choose the same")
+          "room runs short, and are not fetched again for themselves. All processes that share a "
+          "cache must choose the same")
       ->check(CLI::IsMember({"plain", "stored", "both"}))
       ->capture_default_str();
   command
