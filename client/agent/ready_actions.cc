@@ -146,6 +146,7 @@ absl::Status ReadyActions::ShowView(const v1::Assembly& assembly, const ReadyOpt
   view.directory = options.directory;
   view.links = options.links;
   view.file_mode = options.file_mode;
+  view.allow_code = options.allow_code;
   view.stop = stop;
   if (options.partial) {
     view.only_shards.emplace();

@@ -36,6 +36,7 @@ struct ReadyOptions {
     std::string directory;
     std::optional<ViewLinks> links;
     std::optional<uint32_t> file_mode;
+    bool allow_code = false;
     // Of the shards that are assigned to the node, where these are not all.
     bool partial = false;
 

@@ -72,7 +72,8 @@ class Assembly {
     MUSTER_ASSIGN_OR_RETURN(layout_, LayOutModel(version_, shards_));
     MUSTER_ASSIGN_OR_RETURN(companions_,
                             ListAllCompanions(client_, options_.model_version, Call()));
-    return CheckCompanionPaths(layout_, companions_);
+    MUSTER_RETURN_IF_ERROR(CheckCompanionPaths(layout_, companions_));
+    return options_.allow_code ? absl::OkStatus() : CheckNoCode(layout_, companions_);
   }
 
   absl::Status CopyShards() {

@@ -26,6 +26,8 @@ struct AssembleOptions {
   std::vector<ShardCache*> caches;
   // For encrypted shards; may be null.
   std::shared_ptr<KeySource> keys;
+  // Write files that engines may run, too; see CheckNoCode.
+  bool allow_code = false;
   // Shards that are under way at once.
   size_t jobs = 2;
   std::stop_token stop;
@@ -55,7 +57,7 @@ struct AssembleSummary {
 // exactly one file with the dtype, shape and range that were published. Tensors with several names
 // are in one further file of their folder under the others. After an error nothing is left. Blocks; memory is bounded by a few pieces and the names of the tensors.
 //
-// kAlreadyExists: `out` is there. kResourceExhausted: no room for it, said before the first byte
+// kPermissionDenied CODE_NOT_ALLOWED. kAlreadyExists: `out` is there. kResourceExhausted: no room for it, said before the first byte
 // where that can be known. kFailedPrecondition VERSION_NOT_COMMITTED. kDataLoss: a shard has no
 // good copy anywhere, or the catalogue contradicts itself. kCancelled.
 absl::StatusOr<AssembleSummary> AssembleModel(Client& client, Puller& puller,

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "client/cache/checked_shard.h"
 #include "client/encoding/encoding_name.h"
 #include "client/format/file_names.h"
@@ -18,6 +19,9 @@
 
 namespace muster {
 namespace {
+
+// In one message.
+constexpr size_t kMaxCodeNamed = 5;
 
 absl::Status BadDescription(const v1::ModelVersion& version, absl::string_view what) {
   return MakeError(absl::StatusCode::kDataLoss, reasons::kDescriptionBroken,
@@ -174,6 +178,26 @@ absl::Status CheckCompanionPaths(const OutputLayout& layout,
     }
   }
   return absl::OkStatus();
+}
+
+absl::Status CheckNoCode(const OutputLayout& layout, const std::vector<v1::Companion>& companions) {
+  std::vector<std::string> code;
+  for (const OutputLayout::File& file : layout.files) {
+    if (IsCodePath(file.path)) code.push_back(file.path);
+  }
+  for (const v1::Companion& companion : companions) {
+    if (IsCodePath(companion.path())) code.push_back(companion.path());
+  }
+  if (code.empty()) return absl::OkStatus();
+  const size_t count = code.size();
+  code.resize(std::min(count, kMaxCodeNamed));
+  std::string named = absl::StrJoin(code, ", ");
+  if (count > code.size()) absl::StrAppend(&named, ", …");
+  return MakeError(absl::StatusCode::kPermissionDenied, reasons::kCodeNotAllowed,
+                   absl::StrCat("the model has ", count, count == 1 ? " file" : " files",
+                                " that an engine may run: ", QuoteForMessage(named),
+                                "; look at them, and use --allow-code if you trust them"),
+                   {{"files", named}});
 }
 
 }  // namespace muster

@@ -60,6 +60,10 @@ absl::StatusOr<OutputLayout> LayOutModel(const v1::ModelVersion& version,
 absl::Status CheckCompanionPaths(const OutputLayout& layout,
                                  const std::vector<v1::Companion>& companions);
 
+// kPermissionDenied CODE_NOT_ALLOWED, with metadata `files`, where a file of the model is one that engines may run: the
+// catalogue's word is not enough for that.
+absl::Status CheckNoCode(const OutputLayout& layout, const std::vector<v1::Companion>& companions);
+
 }  // namespace muster
 
 #endif  // MUSTER_CLIENT_ASSEMBLE_OUTPUT_LAYOUT_H_

@@ -223,7 +223,7 @@ void SortInto(FoundFile file, const WalkOptions& options, DirectoryContent& cont
     leave_out(kTemporaryFile, /*expected=*/true);
   } else if (MatchesAny(path, options.exclude)) {
     leave_out("--exclude names it", /*expected=*/true);
-  } else if (absl::EndsWithIgnoreCase(path, ".py") && !options.allow_code) {
+  } else if (IsCodePath(path) && !options.allow_code) {
     leave_out("code; --allow-code publishes it", /*expected=*/false);
   } else {
     ListFor(path, content).push_back(std::move(file));

@@ -42,7 +42,7 @@ struct WalkOptions {
   // Globs as fnmatch(3) takes them, on relative paths; "*" matches "/" too. What matches is left
   // out.
   std::vector<std::string> exclude;
-  // Publish *.py.
+  // Publish what IsCodePath names.
   bool allow_code = false;
 };
 

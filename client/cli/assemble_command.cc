@@ -21,6 +21,7 @@ struct AssembleArguments {
   std::string out;
   std::vector<std::string> caches;
   std::string cache_domain = "default";
+  bool allow_code = false;
   PullFlags pull;
   KeyFlags keys;
 };
@@ -72,6 +73,7 @@ absl::Status RunAssemble(Invocation& invocation, const AssembleArguments& option
   Puller puller(*stores, invocation.clock(), invocation.random(), puller_options);
   const auto bar = invocation.NewProgressBar("assembling");
   assemble.out = options.out;
+  assemble.allow_code = options.allow_code;
   assemble.caches = caches.pointers();
   assemble.stop = invocation.stop();
   assemble.on_plan = [&](int64_t bytes) { bar->SetTotal(bytes); };
@@ -96,6 +98,8 @@ void AddAssembleCommand(CLI::App& app, Command& chosen) {
   command->add_option("--cache", options->caches,
                       "Caches of agents on this machine, asked before the locations");
   AddCacheDomainFlag(*command, options->cache_domain);
+  command->add_flag("--allow-code", options->allow_code,
+                    "Also write files that engines may run (*.py and the like)");
   AddPullFlags(*command, options->pull, UnnamedLocations::kAll);
   AddKeyFlags(*command, "The key of encrypted shards", options->keys);
   command->footer(

@@ -29,6 +29,8 @@ void AddReadyFlags(CLI::App& command, ReadyFlags& flags) {
   command.add_flag("--view-partial", flags.partial,
                    "Also where this node holds only a part of the model, as a pipeline stage does: "
                    "the index lists what is there");
+  command.add_flag("--allow-code", flags.allow_code,
+                   "Let views show files of the model that engines may run (*.py and the like)");
   command
       .add_option("--ready-when", flags.when,
                   "Whose readiness --view and --on-ready wait for (default: the node's with policy "
@@ -56,6 +58,7 @@ absl::StatusOr<ReadyOptions::Views> ToViews(const ReadyFlags& flags,
     view.directory = place.link();
     view.partial = flags.partial;
     view.file_mode = file_mode;
+    view.allow_code = flags.allow_code;
     if (flags.links == "hard") view.links = ViewLinks::kHard;
     if (flags.links == "symlink") view.links = ViewLinks::kSymlink;
     if (flags.links == "copy") view.links = ViewLinks::kCopy;

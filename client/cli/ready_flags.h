@@ -22,6 +22,7 @@ struct ReadyFlags {
   std::vector<std::string> views;
   std::string links;
   bool partial = false;
+  bool allow_code = false;
   std::string when;
   std::string command;
   int command_retries = 0;

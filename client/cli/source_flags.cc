@@ -49,7 +49,8 @@ void AddSourceFlags(CLI::App& command, const std::shared_ptr<SourceFlags>& flags
       ->allow_extra_args(false);
   command.add_flag("--untie", flags->untie,
                    "Store a tensor of a PyTorch file once for each of its names, not only once");
-  command.add_flag("--allow-code", flags->allow_code, "Publish *.py too, which engines may run");
+  command.add_flag("--allow-code", flags->allow_code,
+                   "Publish code too (*.py and the like), which engines may run");
 }
 
 absl::StatusOr<SourceOptions> ToSourceOptions(const SourceFlags& flags) {

@@ -83,6 +83,13 @@ std::optional<RankFile> ParseRankFile(absl::string_view file) {
   return parsed;
 }
 
+bool IsCodePath(absl::string_view path) {
+  for (const char* ending : {".py", ".pyc", ".pyo", ".pyd", ".so"}) {
+    if (absl::EndsWithIgnoreCase(path, ending)) return true;
+  }
+  return false;
+}
+
 bool IsSafetensorsPath(absl::string_view path) { return absl::EndsWithIgnoreCase(path, kSuffix); }
 
 bool IsTorchPath(absl::string_view path) {

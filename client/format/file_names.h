@@ -47,6 +47,10 @@ bool IsTorchPath(absl::string_view path);
 // "X.bin.index.json".
 bool IsTorchIndexPath(absl::string_view path);
 
+// Whether engines may run the file because of its name: modules of Python as source, bytecode or library. What
+// "auto_map" of a config names is such a module.
+bool IsCodePath(absl::string_view path);
+
 // `text` with the ASCII letters in lower case: what file systems that don't tell letter cases
 // apart, and names in ASCII, come down to.
 std::string FoldCase(absl::string_view text);

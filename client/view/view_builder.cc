@@ -151,6 +151,7 @@ class ViewBuild {
     MUSTER_ASSIGN_OR_RETURN(companions_,
                             ListAllCompanions(client_, options_.model_version, Call()));
     MUSTER_RETURN_IF_ERROR(CheckCompanionPaths(layout_, companions_));
+    if (!options_.allow_code) MUSTER_RETURN_IF_ERROR(CheckNoCode(layout_, companions_));
     MUSTER_RETURN_IF_ERROR(PlaceCache());
     return ChooseFiles();
   }

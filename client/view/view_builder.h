@@ -27,6 +27,8 @@ struct ViewOptions {
   std::optional<ViewLinks> links;
   // Set: a view of these shards alone, whose index lists only what they hold. Unset: of all.
   std::optional<std::vector<uint32_t>> only_shards;
+  // Show files that engines may run, too; see CheckNoCode.
+  bool allow_code = false;
   // Permission bits of files, the cache's entries included; directories have 0755. Unset: entries stay
   // as they are, and other files have 0444, or 0440 with content of encrypted shards.
   std::optional<uint32_t> file_mode;
@@ -59,6 +61,7 @@ struct ViewSummary {
 // kFailedPrecondition VIEW_INCOMPLETE: the cache lacks shards, metadata `shards`. CACHE_KEEPS_STORED: it has
 // them only encoded. VIEW_LINKS_IMPOSSIBLE:
 // the links that were asked for. VIEW_VERSION_DIFFERS: the view has another model version of this name.
+// kPermissionDenied CODE_NOT_ALLOWED.
 // VIEW_NOT_OURS, VIEW_AT_MOUNT_POINT: see ViewPlace. VERSION_NOT_COMMITTED. kInvalidArgument UNSAFE_PATH:
 // the server names files outside of the directory. kResourceExhausted: the disk is full. kDataLoss: the
 // catalogue contradicts what is there. kCancelled. Or the server's errors.

@@ -78,6 +78,7 @@ inline constexpr char kUnsafePath[] = "UNSAFE_PATH";
 
 // Shards and companions on their way.
 inline constexpr char kCompanionCorrupt[] = "COMPANION_CORRUPT";
+inline constexpr char kCodeNotAllowed[] = "CODE_NOT_ALLOWED";
 inline constexpr char kHdfsError[] = "HDFS_ERROR";
 inline constexpr char kLocationNotAllowed[] = "LOCATION_NOT_ALLOWED";
 inline constexpr char kNoSpace[] = "NO_SPACE";

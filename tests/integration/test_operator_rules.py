@@ -206,3 +206,24 @@ def test_only_assemblies_that_the_agent_was_told_to_join_are_fetched(cluster, tm
     assert len(lines_with(agent, "registered")) == 1
 
 
+def test_code_reaches_no_directory_unless_it_is_allowed_there(cluster, tmp_path):
+    model_families.qwen_moe_fp8(tmp_path / "qwen")
+    cluster.publish(tmp_path / "qwen", "m@v1", "--allow-code")
+    cluster.create_assembly("demo", "m@v1", policy="full")
+    rule = ["--allow-location", f"file://{cluster.store}"]
+
+    refused = cluster.muster("assemble", "m@v1", "--out", tmp_path / "a", "--json", check=False)
+    cluster.muster("assemble", "m@v1", "--out", tmp_path / "b", "--allow-code")
+    cluster.muster("pull", "m@v1", "--out", tmp_path / "c")
+    without = cluster.start_agent("n1", "demo", "--view", tmp_path / "view-1", *rule)
+    with_code = cluster.start_agent("n2", "demo", "--view", tmp_path / "view-2", "--allow-code", *rule)
+
+    assert json.loads(refused.stderr)["reason"] == "CODE_NOT_ALLOWED"
+    assert "modeling_qwen3_moe.py" in json.loads(refused.stderr)["metadata"]["files"]
+    assert not (tmp_path / "a").exists()
+    assert (tmp_path / "b" / "modeling_qwen3_moe.py").exists()
+    assert not list((tmp_path / "c").glob("*.py"))
+    assert "CODE_NOT_ALLOWED" in await_line(without, "ready_failed")
+    await_line(with_code, "view")
+    assert (tmp_path / "view-2" / "modeling_qwen3_moe.py").exists()
+    assert not (tmp_path / "view-1").exists() and not list(tmp_path.glob("view-1.d/**/*.py"))

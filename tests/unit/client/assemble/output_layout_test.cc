@@ -7,6 +7,7 @@
 namespace muster {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
@@ -171,6 +172,27 @@ TEST(OutputLayoutTest, CompanionsThatCollideAreRefused) {
               StatusIs(absl::StatusCode::kInvalidArgument));
   EXPECT_THAT(check({"a", "a"}), StatusIs(absl::StatusCode::kInvalidArgument));
   EXPECT_THAT(check({"a", "a/b/c"}), StatusIs(absl::StatusCode::kInvalidArgument));
+}
+
+TEST(OutputLayoutTest, CodeIsNamedWhereverItIs) {
+  OutputLayout layout;
+  layout.files = {{"model.safetensors", 1}};
+  v1::Companion config;
+  config.set_path("config.json");
+  MUSTER_EXPECT_OK(CheckNoCode(layout, {config}));
+
+  for (const char* path : {"modeling_x.py", "deep/er/X.PY", "a.pyc", "lib/b.so"}) {
+    v1::Companion code;
+    code.set_path(path);
+    EXPECT_THAT(CheckNoCode(layout, {config, code}),
+                ErrorIs(absl::StatusCode::kPermissionDenied, "CODE_NOT_ALLOWED"))
+        << path;
+    OutputLayout raw = layout;
+    raw.files.push_back({path, 1});
+    EXPECT_THAT(CheckNoCode(raw, {config}),
+                StatusIs(absl::StatusCode::kPermissionDenied,
+                         AllOf(HasSubstr(path), HasSubstr("--allow-code"))));
+  }
 }
 
 }  // namespace
