@@ -56,6 +56,9 @@ class AgentObserver {
   // Others made the node a member of an assembly that it was not told to join; what is assigned to it there is left out.
   // Once per assembly.
   virtual void OnAssignmentRefused(const std::string& assembly);
+  // What the assembly needs is in the cache but can't be pinned there (or, later, can again: OK), so that others may
+  // evict it. Once each time.
+  virtual void OnPinned(const std::string& assembly, const absl::Status& status);
   virtual void OnShard(const ShardUpdate& update);
   // The shard's fetch waits for a place at a bounded location.
   virtual void OnWaiting(const std::string& assembly, uint32_t shard, const std::string& location);
@@ -74,6 +77,7 @@ inline void AgentObserver::OnLeft(const std::string&) {}
 inline void AgentObserver::OnMembershipFailed(const std::string&, bool, const absl::Status&) {}
 inline void AgentObserver::OnAssigned(const AssignmentChange&) {}
 inline void AgentObserver::OnAssignmentRefused(const std::string&) {}
+inline void AgentObserver::OnPinned(const std::string&, const absl::Status&) {}
 inline void AgentObserver::OnShard(const ShardUpdate&) {}
 inline void AgentObserver::OnWaiting(const std::string&, uint32_t, const std::string&) {}
 inline void AgentObserver::OnProgress(const std::string&, uint32_t, uint64_t, uint64_t) {}

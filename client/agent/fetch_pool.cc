@@ -101,13 +101,16 @@ void FetchPool::Get(AssignmentTable::Work work) {
   const std::stop_callback stopping(stop_.get_token(), end);
   const std::stop_token stop = either.get_token();
 
-  // What is found in the cache from here on stays there.
-  if (const absl::Status pinned = pinner_.Sync(work.key.assembly); !pinned.ok()) {
-    Finish(work, {pinned, ToProto(NodeFailure(pinned))}, /*from_cache=*/false);
+  // What is found in the cache from here on stays there. Where that can't be written down, as on a full disk, what is
+  // there still serves: nothing else is gained by calling it absent.
+  const absl::Status pinned = pinner_.Sync(work.key.assembly);
+  if (fetcher_.Holds(work.shard, stop)) {
+    TellPinned(work.key.assembly, pinned);
+    Finish(work, {absl::OkStatus(), {}}, /*from_cache=*/true);
     return;
   }
-  if (fetcher_.Holds(work.shard, stop)) {
-    Finish(work, {absl::OkStatus(), {}}, /*from_cache=*/true);
+  if (!pinned.ok()) {
+    Finish(work, {pinned, ToProto(NodeFailure(pinned))}, /*from_cache=*/false);
     return;
   }
   if (!stop.stop_requested() && work.failures > 0) RefreshLocations(work, stop);
@@ -138,6 +141,16 @@ void FetchPool::Get(AssignmentTable::Work work) {
     return;
   }
   Finish(work, outcome, /*from_cache=*/false);
+}
+
+void FetchPool::TellPinned(const std::string& assembly, const absl::Status& pinned) {
+  {
+    MutexLock lock(state_.mutex);
+    const bool is_new =
+        pinned.ok() ? unpinned_.erase(assembly) > 0 : unpinned_.insert(assembly).second;
+    if (!is_new) return;
+  }
+  observer_.OnPinned(assembly, pinned);
 }
 
 void FetchPool::RefreshLocations(AssignmentTable::Work& work, const std::stop_token& stop) {

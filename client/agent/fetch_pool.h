@@ -3,7 +3,9 @@
 #define MUSTER_CLIENT_AGENT_FETCH_POOL_H_
 
 #include <optional>
+#include <set>
 #include <stop_token>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -35,6 +37,7 @@ class FetchPool {
   void Run();
   std::optional<AssignmentTable::Work> NextWork();
   void Get(AssignmentTable::Work work);
+  void TellPinned(const std::string& assembly, const absl::Status& pinned);
   void RefreshLocations(AssignmentTable::Work& work, const std::stop_token& stop);
   void Finish(const AssignmentTable::Work& work, const ShardFetcher::Outcome& outcome,
               bool from_cache);
@@ -50,6 +53,8 @@ class FetchPool {
   const int parallel_;
   // Attempts under way that wait for no place.
   int active_ MUSTER_GUARDED_BY(state_.mutex) = 0;
+  // Assemblies that are served from the cache though their pins can't be written.
+  std::set<std::string> unpinned_ MUSTER_GUARDED_BY(state_.mutex);
   std::stop_source stop_;
   std::vector<std::jthread> threads_;
 };

@@ -81,6 +81,12 @@ absl::Status WritePin(const CacheDomain& domain, const CachePin& pin) {
   const std::string name = Md5ToHex(Md5Of(pin.owner));
   const std::string path = absl::StrCat(domain.PathOf(kDirectory), "/", name);
   if (!pin.keys.empty()) {
+    // One that says the same needs no room on the disk. The process that wrote it may have died before its name was
+    // durable.
+    const absl::StatusOr<CachePin> present = ReadPin(pins.get(), name, path);
+    if (present.ok() && present->owner == pin.owner && present->keys == pin.keys) {
+      return SyncDirectory(pins.get(), path);
+    }
     const std::string text =
         absl::StrCat(kOwnerWord, pin.owner, "\n", absl::StrJoin(pin.keys, "\n"), "\n");
     return WriteWholeFileAt(pins.get(), name,

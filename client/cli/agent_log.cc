@@ -69,6 +69,17 @@ void AgentLog::OnAssignmentRefused(const std::string& assembly) {
       Quoted(ShortName(assembly)));
 }
 
+void AgentLog::OnPinned(const std::string& assembly, const absl::Status& status) {
+  if (status.ok()) {
+    spdlog::info("event=pinned assembly={}", Quoted(ShortName(assembly)));
+    return;
+  }
+  spdlog::warn("event=pin_failed assembly={} code={} message={}", Quoted(ShortName(assembly)),
+               absl::StatusCodeToString(status.code()),
+               Quoted(absl::StrCat(status.message(),
+                                   "; what is in the cache is served, but others may evict it")));
+}
+
 void AgentLog::OnShard(const ShardUpdate& update) {
   const std::string assembly = Quoted(ShortName(update.assembly));
   if (update.state != v1::ShardReport::FAILED) {

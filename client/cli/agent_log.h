@@ -35,6 +35,7 @@ class AgentLog final : public AgentObserver, public ReadyObserver {
                           const absl::Status& status) override;
   void OnAssigned(const AssignmentChange& change) override;
   void OnAssignmentRefused(const std::string& assembly) override;
+  void OnPinned(const std::string& assembly, const absl::Status& status) override;
   void OnShard(const ShardUpdate& update) override;
   void OnWaiting(const std::string& assembly, uint32_t shard, const std::string& location) override;
   void OnReady(const std::string& assembly, uint32_t shards, uint64_t bytes) override;

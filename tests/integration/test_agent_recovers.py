@@ -65,3 +65,36 @@ def test_membership_that_somebody_ended_stays_ended(published):
     assert agent.running()
 
 
+@pytest.mark.parametrize("pins", ["kept", "lost"])
+def test_agent_beside_a_full_disk_is_ready_with_what_its_cache_holds(published, small_disk, pins):
+    disk = small_disk("disk", 256)
+    published.create_assembly("demo", "llama@v1", policy="full")
+    agent = published.start_agent("n1", "demo", cache=disk / "cache")
+    published.wait_ready("demo")
+    agent.terminate()
+    held = set(entries(disk / "cache"))
+    if pins == "lost":
+        for pin in (disk / "cache").rglob("pins/*"):
+            pin.unlink()
+    with open(disk / "filler", "wb", buffering=0) as filler:
+        try:
+            while filler.write(bytes(1 << 16)):
+                pass
+        except OSError:
+            pass
+
+    agent = published.start_agent("n1", "demo", cache=disk / "cache", name="agent-again")
+    await_line(agent, "ready")
+    published.wait_ready("demo")
+
+    assert set(entries(disk / "cache")) == held
+    warned = lines_with(agent, "pin_failed")
+    assert len(warned) == (1 if pins == "lost" else 0), warned
+    assert "state=failed" not in agent.output()
+    # With room again the pins are written by and by.
+    (disk / "filler").unlink()
+    published.create_assembly("other", "llama@v1", policy="full")
+    second = published.start_agent("n2", "other", cache=disk / "cache")
+    await_line(second, "ready")
+
+

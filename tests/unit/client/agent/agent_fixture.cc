@@ -10,6 +10,9 @@ void CountingObserver::OnJoined(const v1::Assembly&, bool created_now) {
   ++joined;
 }
 void CountingObserver::OnAssignmentRefused(const std::string&) { ++assignments_refused; }
+void CountingObserver::OnPinned(const std::string&, const absl::Status& status) {
+  if (!status.ok()) ++pin_failed;
+}
 void CountingObserver::OnLeft(const std::string&) {
   if (on_left) on_left();
   ++left;

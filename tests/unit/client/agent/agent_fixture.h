@@ -30,6 +30,7 @@ class CountingObserver final : public AgentObserver {
                           const absl::Status& status) override;
   void OnReady(const std::string& assembly, uint32_t shards, uint64_t bytes) override;
   void OnAssignmentRefused(const std::string& assembly) override;
+  void OnPinned(const std::string& assembly, const absl::Status& status) override;
   void OnShard(const ShardUpdate& update) override;
   void OnWaiting(const std::string& assembly, uint32_t shard, const std::string& location) override;
   void OnDisconnected(const absl::Status& status) override;

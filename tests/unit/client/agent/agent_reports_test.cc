@@ -65,15 +65,28 @@ TEST_F(AgentTest, PinsStayWhenTheAgentStopsAndGoWhenItLeaves) {
   EXPECT_TRUE(fetcher_.assigned().empty());
 }
 
-TEST_F(AgentTest, ShardThatCantBePinnedIsNotReady) {
-  fetcher_.PutIntoCache(0);
+TEST_F(AgentTest, ShardThatCantBePinnedIsNotFetched) {
   fetcher_.FailAssign(absl::ResourceExhaustedError("the disk is full"));
   server_.Assign(0);
   StartAgent();
 
   EXPECT_TRUE(BecomesReported(0, v1::ShardReport::FAILED));
+  EXPECT_EQ(fetcher_.fetches(0), 0);
   fetcher_.FailAssign(absl::OkStatus());
   EXPECT_TRUE(BecomesReported(0, v1::ShardReport::READY));
+}
+
+TEST_F(AgentTest, ShardThatIsThereServesThoughItCantBePinnedAndThatIsToldOnce) {
+  fetcher_.PutIntoCache(0);
+  fetcher_.PutIntoCache(1);
+  fetcher_.FailAssign(absl::ResourceExhaustedError("the disk is full"));
+  server_.Assign(0);
+  server_.Assign(1);
+  StartAgent();
+
+  EXPECT_TRUE(BecomesReported(0, v1::ShardReport::READY));
+  EXPECT_TRUE(BecomesReported(1, v1::ShardReport::READY));
+  EXPECT_EQ(observer_.pin_failed, 1);
 }
 
 TEST_F(AgentTest, ReadyIsNotReportedBeforeTheFetchEnds) {

@@ -16,6 +16,7 @@
 #include "client/cache/shard_cache.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "storage/base/md5.h"
 #include "storage/base/random.h"
 #include "tests/support/await.h"
 #include "tests/support/status_matchers.h"
@@ -148,6 +149,22 @@ TEST_F(EvictionTest, UnpinnedEntriesMayGo) {
 
   MUSTER_EXPECT_OK(Get(*cache, 1));
   EXPECT_THAT(*cache->Pins(), IsEmpty());
+}
+
+TEST_F(EvictionTest, PinThatSaysTheSameIsLeftAsItIs) {
+  const auto cache = OpenCache();
+  MUSTER_ASSERT_OK(cache->SetPin({kOwner, {KeyOf(0), KeyOf(1)}}, {}));
+  const std::string path = PathOf(absl::StrCat("pins/", Md5ToHex(Md5Of(kOwner))));
+  struct stat before = {};
+  ASSERT_EQ(stat(path.c_str(), &before), 0);
+
+  MUSTER_ASSERT_OK(cache->SetPin({kOwner, {KeyOf(0), KeyOf(1)}}, {}));
+
+  struct stat after = {};
+  ASSERT_EQ(stat(path.c_str(), &after), 0);
+  EXPECT_EQ(after.st_ino, before.st_ino) << "a full disk has no room for another";
+  MUSTER_ASSERT_OK(cache->SetPin({kOwner, {KeyOf(1)}}, {}));
+  EXPECT_THAT(cache->Pins()->front().keys, ElementsAre(KeyOf(1)));
 }
 
 // Else a damaged cache would evict what is pinned.
