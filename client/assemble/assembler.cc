@@ -17,6 +17,7 @@
 #include "storage/base/quote.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
+#include "storage/files/directories.h"
 #include "storage/files/disk_room.h"
 #include "storage/files/staged_file.h"
 
@@ -34,6 +35,11 @@ class Assembly {
         proof_(client, options.model_version, Call()) {}
 
   absl::StatusOr<AssembleSummary> Run() {
+    const std::string out = WithoutTrailingSlashes(options_.out);
+    RemoveAbandoned(ParentOf(out),
+                    [name = fs::path(out).filename().string()](absl::string_view final_name) {
+                      return final_name == name;
+                    });
     MUSTER_ASSIGN_OR_RETURN(StagedDirectory directory, StagedDirectory::Create(options_.out));
     staging_ = directory.staging_path();
     copier_.emplace(

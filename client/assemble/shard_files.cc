@@ -1,6 +1,7 @@
 #include "client/assemble/shard_files.h"
 
 #include <filesystem>
+#include <set>
 #include <system_error>
 #include <utility>
 
@@ -66,6 +67,17 @@ DiskRoom RoomFor(const std::vector<PulledFile>& files, const std::string& out) {
   return room;
 }
 
+// What killed pulls of these files left; it may be as big as they are.
+void RemoveLeftovers(const std::vector<PulledFile>& files, const std::string& out) {
+  std::set<std::string> names;
+  for (const PulledFile& file : files) {
+    names.insert(std::filesystem::path(file.path).filename().string());
+  }
+  RemoveAbandoned(out, [&names](absl::string_view final_name) {
+    return names.contains(std::string(final_name));
+  });
+}
+
 }  // namespace
 
 absl::StatusOr<std::vector<v1::Shard>> ChooseShards(
@@ -108,6 +120,7 @@ absl::StatusOr<std::vector<PulledFile>> PullShardFiles(Client& client, Puller& p
   MUSTER_ASSIGN_OR_RETURN(const std::vector<v1::Shard> shards,
                           ChooseShards(client, options.model_version, options.shards, call));
   std::vector<PulledFile> files = FilesOf(shards, options.out);
+  RemoveLeftovers(files, options.out);
   MUSTER_RETURN_IF_ERROR(CheckDiskRoom(RoomFor(files, options.out), options.out));
   MUSTER_RETURN_IF_ERROR(MakeDirectories(options.out, QuoteForMessage(options.out)).status());
   int64_t total = 0;

@@ -6,10 +6,13 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <optional>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "storage/base/quote.h"
 #include "storage/base/status_macros.h"
 #include "storage/files/directories.h"
@@ -21,6 +24,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr int kMaxNames = 10'000;
+constexpr absl::string_view kTemporaryMark = ".tmp-";
 // Names that the file system doesn't take.
 constexpr ErrnoCode kBadName[] = {{EINVAL, absl::StatusCode::kInvalidArgument}};
 // Something other than a directory has the name.
@@ -31,7 +35,7 @@ constexpr ErrnoCode kNameTaken[] = {{ENOTDIR, absl::StatusCode::kAlreadyExists}}
 std::string TemporaryPath(const std::string& path, int attempt) {
   const fs::path whole(path);
   const std::string name =
-      absl::StrCat(".", whole.filename().string(), ".tmp-", ::getpid(), "-", attempt);
+      absl::StrCat(".", whole.filename().string(), kTemporaryMark, ::getpid(), "-", attempt);
   return (whole.parent_path() / name).string();
 }
 
@@ -46,6 +50,26 @@ int MakeUnderFreeName(absl::FunctionRef<std::string()> next_name,
     if (result < 0 && errno != EEXIST) break;
   }
   return result;
+}
+
+// The name that a file or directory with TemporaryPath's name is to get; nothing for other names.
+std::optional<absl::string_view> FinalNameOf(absl::string_view name) {
+  const size_t mark = name.rfind(kTemporaryMark);
+  if (name[0] != '.' || mark == absl::string_view::npos || mark < 2) return std::nullopt;
+  const std::vector<absl::string_view> numbers =
+      absl::StrSplit(name.substr(mark + kTemporaryMark.size()), '-');
+  const auto is_number = [](absl::string_view text) {
+    return !text.empty() && text.find_first_not_of("0123456789") == absl::string_view::npos;
+  };
+  if (numbers.size() != 2 || !is_number(numbers[0]) || !is_number(numbers[1])) return std::nullopt;
+  return name.substr(1, mark - 1);
+}
+
+// Whether what was just made as `name` is ours: another process that took it for abandoned before it was locked may be
+// about to remove it. A file system without locks has no such processes.
+bool LockNew(int fd, int directory, const std::string& name) {
+  if (!TryLockExclusive(fd) && errno == EWOULDBLOCK) return false;
+  return IsSameFile(directory, name, fd);
 }
 
 // Both return an errno value, 0 for success.
@@ -74,10 +98,15 @@ StagedFile::~StagedFile() {
 }
 
 absl::StatusOr<StagedFile> StagedFile::Create(absl::string_view path) {
-  std::string name(path);
+  const std::string name(path);
   int attempt = 0;
-  return Create({UniqueFd(), name, QuoteForMessage(path)},
-                [&] { return TemporaryPath(name, attempt++); });
+  const auto next_name = [&] { return TemporaryPath(name, attempt++); };
+  for (;;) {
+    absl::StatusOr<StagedFile> file = Create({UniqueFd(), name, QuoteForMessage(path)}, next_name);
+    if (!file.ok() || LockNew(file->fd_.get(), AT_FDCWD, file->temporary_name_)) return file;
+    if (attempt >= kMaxNames)
+      return PathError(EBUSY, "lock a file beside it", QuoteForMessage(path));
+  }
 }
 
 absl::StatusOr<StagedFile> StagedFile::Create(FileDestination destination,
@@ -134,11 +163,13 @@ absl::Status WriteWholeFileAt(int directory_fd, const std::string& name, absl::s
   return SyncDirectory(directory_fd, shown);
 }
 
-StagedDirectory::StagedDirectory(std::string path, std::string temporary_path)
-    : path_(std::move(path)), temporary_path_(std::move(temporary_path)) {}
+StagedDirectory::StagedDirectory(std::string path, std::string temporary_path, UniqueFd lock)
+    : path_(std::move(path)), temporary_path_(std::move(temporary_path)), lock_(std::move(lock)) {}
 
 StagedDirectory::StagedDirectory(StagedDirectory&& other) noexcept
-    : path_(std::move(other.path_)), temporary_path_(std::exchange(other.temporary_path_, "")) {}
+    : path_(std::move(other.path_)),
+      temporary_path_(std::exchange(other.temporary_path_, "")),
+      lock_(std::move(other.lock_)) {}
 
 StagedDirectory::~StagedDirectory() {
   if (temporary_path_.empty()) return;
@@ -158,10 +189,22 @@ absl::StatusOr<StagedDirectory> StagedDirectory::Create(absl::string_view path) 
   int attempt = 0;
   const auto next_name = [&] { return TemporaryPath(final_path, attempt++); };
   const auto make = [](const char* name) { return ::mkdir(name, 0777); };
-  if (MakeUnderFreeName(next_name, make, temporary_path) < 0) {
-    return PathError(errno, "create a directory beside it", QuoteForMessage(path), kBadName);
-  }
-  return StagedDirectory(std::move(final_path), std::move(temporary_path));
+  do {
+    if (MakeUnderFreeName(next_name, make, temporary_path) < 0) {
+      return PathError(errno, "create a directory beside it", QuoteForMessage(path), kBadName);
+    }
+    UniqueFd fd(open(temporary_path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
+    const int failed = fd.valid() ? 0 : errno;
+    if (fd.valid() && LockNew(fd.get(), AT_FDCWD, temporary_path)) {
+      return StagedDirectory(std::move(final_path), std::move(temporary_path), std::move(fd));
+    }
+    ::rmdir(temporary_path.c_str());
+    // Else it was taken away from us.
+    if (failed != 0 && failed != ENOENT) {
+      return PathError(failed, "open a directory beside it", QuoteForMessage(path));
+    }
+  } while (attempt < kMaxNames);
+  return PathError(EBUSY, "lock a directory beside it", QuoteForMessage(path));
 }
 
 absl::Status StagedDirectory::Commit() {
@@ -169,6 +212,27 @@ absl::Status StagedDirectory::Commit() {
   if (error != 0) return PathError(error, "give it its name", QuoteForMessage(path_), kNameTaken);
   temporary_path_.clear();
   return SyncDirectory(ParentOf(path_));
+}
+
+void RemoveAbandoned(const std::string& directory,
+                     absl::FunctionRef<bool(absl::string_view final_name)> is_ours) {
+  const UniqueFd parent(open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!parent.valid()) return;
+  std::vector<std::string> found;
+  const absl::Status listed = ForEachName(parent.get(), directory, [&](const std::string& name) {
+    const std::optional<absl::string_view> final_name = FinalNameOf(name);
+    if (final_name.has_value() && is_ours(*final_name)) found.push_back(name);
+    return absl::OkStatus();
+  });
+  if (!listed.ok()) return;
+  for (const std::string& name : found) {
+    const UniqueFd fd(openat(parent.get(), name.c_str(),
+                             O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY));
+    if (!fd.valid() || !TryLockExclusive(fd.get())) continue;
+    if (!IsSameFile(parent.get(), name, fd.get())) continue;
+    std::error_code ignored;
+    fs::remove_all(absl::StrCat(directory, "/", name), ignored);
+  }
 }
 
 }  // namespace muster

@@ -30,7 +30,8 @@ struct FileDestination {
 // a directory has the final name.
 class StagedFile {
  public:
-  // For `path`, whose directory exists. An existing file stays as it is until Commit replaces it.
+  // For `path`, whose directory exists. An existing file stays as it is until Commit replaces it. The file is locked
+  // for as long as this lives, see RemoveAbandoned.
   static absl::StatusOr<StagedFile> Create(absl::string_view path);
 
   // The same under a name of `temporary_name`, which is asked again while names are taken.
@@ -83,6 +84,7 @@ absl::Status WriteWholeFileAt(int directory_fd, const std::string& name, absl::s
 // name.
 class StagedDirectory {
  public:
+  // Locked for as long as this lives, see RemoveAbandoned.
   static absl::StatusOr<StagedDirectory> Create(absl::string_view path);
 
   StagedDirectory(StagedDirectory&& other) noexcept;
@@ -95,11 +97,18 @@ class StagedDirectory {
   absl::Status Commit();
 
  private:
-  StagedDirectory(std::string path, std::string temporary_path);
+  StagedDirectory(std::string path, std::string temporary_path, UniqueFd lock);
 
   std::string path_;
   std::string temporary_path_;
+  UniqueFd lock_;
 };
+
+// Removes what processes that died left in `directory` of files and directories that were staged there by their paths,
+// with final names that `is_ours` takes. What is being staged is locked, and stays; so does everything where the file
+// system has no locks. What can't be removed is left.
+void RemoveAbandoned(const std::string& directory,
+                     absl::FunctionRef<bool(absl::string_view final_name)> is_ours);
 
 }  // namespace muster
 

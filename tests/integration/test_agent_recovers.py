@@ -98,3 +98,33 @@ def test_agent_beside_a_full_disk_is_ready_with_what_its_cache_holds(published, 
     await_line(second, "ready")
 
 
+def hidden(directory):
+    return [path for path in pathlib.Path(directory).iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.parametrize("command, where", [("pull", "out"), ("assemble", "")])
+def test_what_killed_commands_left_is_removed_by_the_next_one(published, tmp_path, command, where):
+    home = tmp_path / "home"
+    home.mkdir()
+    words = [command, "llama@v1", "--out", home / "out"]
+    watched = home / where
+    for i in range(3):
+        slow = published.spawn_muster(f"killed-{i}", *words, "--max-rate", "256KiB")
+        eventually(lambda: watched.exists() and hidden(watched), "it has begun")
+        slow.kill()
+        assert len(hidden(watched)) <= 2, "no more than of the last one"
+    assert hidden(watched)
+    running = published.spawn_muster("running", command, "llama@v1", "--out", home / "other", "--max-rate", "256KiB")
+    other = home / ("other" if where else "")
+    eventually(lambda: other.exists() and [path for path in hidden(other) if where or "other" in path.name], "it runs")
+
+    published.muster(*words)
+
+    assert running.running()
+    assert [path for path in hidden(home) if "other" not in path.name] == []
+    assert hidden(home / "out") == []
+    assert [path for path in hidden(other) if where or "other" in path.name], "of one that runs nothing is taken"
+    running.signal(signal.SIGTERM)
+    running.wait(20)
+
+

@@ -227,5 +227,40 @@ TEST_F(StagedFileTest, DirectoryDoesNotReplaceWhatIsThere) {
   EXPECT_THAT(Names(), ElementsAre("file", "full", "late-file", "late-full"));
 }
 
+TEST_F(StagedFileTest, WhatDeadProcessesLeftIsRemovedAndNothingElse) {
+  for (const char* name : {".model.bin.tmp-1-0", ".model.bin.tmp-77-12"}) {
+    std::ofstream(directory_.Join(name)) << "left";
+  }
+  fs::create_directories(directory_.Join(".model.bin.tmp-2-0/deep"));
+  std::ofstream(directory_.Join(".model.bin.tmp-2-0/deep/x")) << "left";
+  const std::vector<std::string> others = {".model.bin.tmp-1-", ".model.bin.tmp-1-0-2",
+                                           ".tmp-1-0",          ".other.bin.tmp-1-0",
+                                           "model.bin.tmp-1-0", "model.bin"};
+  for (const std::string& name : others) std::ofstream(directory_.Join(name)) << "not left";
+  auto living = StagedFile::Create(directory_.Join("model.bin"));
+  auto living_directory = StagedDirectory::Create(directory_.Join("model.bin.d"));
+  MUSTER_ASSERT_OK(living);
+  MUSTER_ASSERT_OK(living_directory);
+  MUSTER_ASSERT_OK(living->Write(0, "living"));
+  const std::string staging = living_directory->staging_path();
+
+  RemoveAbandoned(directory_.path(), [](absl::string_view name) {
+    return name == "model.bin" || name == "model.bin.d";
+  });
+
+  for (const char* name : {".model.bin.tmp-1-0", ".model.bin.tmp-77-12", ".model.bin.tmp-2-0"}) {
+    EXPECT_FALSE(fs::exists(directory_.Join(name))) << name;
+  }
+  for (const std::string& name : others) EXPECT_TRUE(fs::exists(directory_.Join(name))) << name;
+  EXPECT_TRUE(fs::is_directory(staging));
+  MUSTER_EXPECT_OK(living->Commit());
+  MUSTER_EXPECT_OK(living_directory->Commit());
+  EXPECT_EQ(fs::file_size(directory_.Join("model.bin")), 6u);
+}
+
+TEST_F(StagedFileTest, LeftoversOfAnAbsentDirectoryAreNone) {
+  RemoveAbandoned(directory_.Join("absent"), [](absl::string_view) { return true; });
+}
+
 }  // namespace
 }  // namespace muster
