@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <exception>
 #include <filesystem>
 #include <memory>
 #include <set>
@@ -76,6 +77,24 @@ std::string FromEnvironment(const char* name) {
   return value == nullptr ? "" : value;
 }
 
+// std::thread throws where the system has no thread left. Nobody can go on without, so it is said and that is the end.
+void SayWhyThereIsNoThread() {
+  try {
+    if (const std::exception_ptr thrown = std::current_exception()) std::rethrow_exception(thrown);
+  } catch (const std::system_error& error) {
+    if (error.code() == std::errc::resource_unavailable_try_again) {
+      std::fputs(
+          "muster: no thread is to be had, and this can't go on without; raise the limit of "
+          "processes (ulimit -u, "
+          "pids.max of the cgroup) or of memory (ulimit -v)\n",
+          stderr);
+      _exit(kExitFailed);
+    }
+  } catch (...) {
+  }
+  std::abort();
+}
+
 // The variables that curl and OpenSSL users set; the proxies' are read by libcurl itself.
 HttpStoreOptions HttpOptions() {
   HttpStoreOptions options;
@@ -122,6 +141,7 @@ absl::StatusOr<std::unique_ptr<const ObjectStoreRegistry>> OpenStores(const Loca
 }
 
 int Main(const std::vector<std::string>& arguments) {
+  std::set_terminate(SayWhyThereIsNoThread);
   auto parsed = ParseCommandLine(arguments);
   if (!parsed.ok()) {
     const bool json = std::find(arguments.begin(), arguments.end(), "--json") != arguments.end();

@@ -4,18 +4,21 @@
 //    piece or a whole shard, of the first job that has one left. Later jobs get what the first
 //    can't use; but while its next piece waits for memory nobody overtakes it, or smaller pieces
 //    would keep it waiting for ever.
-// 2. There are more workers than connections. A step comes with a connection in hand and gives it
+// 2. Workers begin as they are needed: one that takes a step sees to it that another one is idle, up to a bound, and
+//    one that was idle for long ends unless it is the last. Where no further thread is to be had those that there are
+//    go on.
+// 3. There may be more workers than connections. A step comes with a connection in hand and gives it
 //    back as soon as its bytes are read, so that the next piece is read while this one is hashed
 //    and written. A step that has to read again waits for a connection; such steps go before new
 //    ones, since they hold memory. A connection is one to a host: where a host has as many as it may
 //    have, nobody holds one that is of use elsewhere, and later jobs go first.
-// 3. Second reads of steps that hang (step_race.h) go before everything. They need no connection,
+// 4. Second reads of steps that hang (step_race.h) go before everything. They need no connection,
 //    as those that hang hold theirs, but memory, and there are at most a quarter as many as
 //    connections. Nobody announces that a step became slow, so idle workers look at intervals while
 //    one might.
-// 4. A job's first failure keeps its other steps from beginning; the job ends when those that run
+// 5. A job's first failure keeps its other steps from beginning; the job ends when those that run
 //    have ended. Then RunAll tries the next set of locations, unless the node itself was to blame.
-// 5. The destructor asks all calls to stop and waits until they have left; only then do the workers
+// 6. The destructor asks all calls to stop and waits until they have left; only then do the workers
 //    end. So no call ever waits for a worker that is gone.
 //
 // mutex_ guards the queue and all counts. It is never held over a read, a hash or a write, and
@@ -26,6 +29,7 @@
 #include <list>
 #include <map>
 #include <set>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -46,6 +50,8 @@ constexpr absl::Duration kStopLookInterval = absl::Milliseconds(20);
 constexpr absl::Duration kSlowLookInterval = absl::Milliseconds(50);
 // So many cores have their lanes filled by pieces that came faster than one core hashes.
 constexpr size_t kHashingCores = 2;
+// A worker that hears nothing for so long ends.
+constexpr absl::Duration kIdleMax = absl::Seconds(10);
 
 PullResult Failed(PullFailure failure) {
   PullResult result;
@@ -148,11 +154,6 @@ class Puller::Engine {
     std::string host_;
   };
 
-  // Tries one set of open locations after the other, until the pull is done or there is none left.
-  std::optional<PullFailure> RunAll(ShardPull& pull, const std::stop_token& stop);
-  // Runs all steps that are not done yet.
-  std::optional<PullFailure> RunSteps(ShardPull& pull, const std::stop_token& stop);
-  void WorkerLoop();
   // A first or second read of one step.
   struct Work {
     Job* job = nullptr;
@@ -164,11 +165,22 @@ class Puller::Engine {
     int64_t memory_bytes = 0;
   };
 
+  // Tries one set of open locations after the other, until the pull is done or there is none left.
+  std::optional<PullFailure> RunAll(ShardPull& pull, const std::stop_token& stop);
+  // Runs all steps that are not done yet.
+  std::optional<PullFailure> RunSteps(ShardPull& pull, const std::stop_token& stop);
+  void WorkerLoop();
+  // One more idle worker, where that may be.
+  void AddWorker() MUSTER_REQUIRES(mutex_);
+  // Waits for work; false where the worker, `self`, is to end.
+  bool AwaitWork(std::optional<Work>& work, std::thread::id self) MUSTER_REQUIRES(mutex_);
+
   std::optional<Work> NextWork() MUSTER_REQUIRES(mutex_);
   std::optional<Work> NextFirstRead() MUSTER_REQUIRES(mutex_);
   size_t ReadingAgain() const MUSTER_REQUIRES(mutex_);
   std::optional<Work> NextSecondRead() MUSTER_REQUIRES(mutex_);
-  void WaitForWork() MUSTER_REQUIRES(mutex_);
+  // False when nothing was heard for kIdleMax.
+  bool WaitForWork() MUSTER_REQUIRES(mutex_);
   std::optional<PullFailure> RunWork(const Work& work, StepMeans::Connection& connection);
   std::optional<PullFailure> RunRead(const Work& work, absl::Span<char> buffer,
                                      StepMeans::Connection& connection) const;
@@ -202,7 +214,11 @@ class Puller::Engine {
   size_t second_reads_ MUSTER_GUARDED_BY(mutex_) = 0;
   int64_t warned_step_bytes_ MUSTER_GUARDED_BY(mutex_) = 0;
   bool stopping_ MUSTER_GUARDED_BY(mutex_) = false;
-  std::vector<std::thread> workers_;
+  const size_t workers_max_;
+  std::map<std::thread::id, std::thread> workers_ MUSTER_GUARDED_BY(mutex_);
+  // Those that have left the loop, to be joined.
+  std::vector<std::thread> ended_workers_ MUSTER_GUARDED_BY(mutex_);
+  size_t idle_ MUSTER_GUARDED_BY(mutex_) = 0;
 };
 
 Puller::Engine::Engine(const ObjectStoreRegistry& stores, Clock& clock, Random& random,
@@ -217,23 +233,40 @@ Puller::Engine::Engine(const ObjectStoreRegistry& stores, Clock& clock, Random& 
       connections_(std::clamp<size_t>(options_.connections, 1, kMaxPullConnections)),
       pace_(clock_, options_.pace),
       hedge_budget_(options_.hedge.extra_bytes),
-      hosts_(options_.connections_per_host) {
+      hosts_(options_.connections_per_host),
+      // Pieces that are hashed and written need no connection, so as many more may be under way.
+      workers_max_(connections_ + kHashingCores * Md5LaneCount()) {
   if (options_.max_bytes_per_second > 0) limit_.emplace(clock_, options_.max_bytes_per_second);
-  // Pieces that are hashed and written need no connection, so as many more may be under way.
-  const size_t count = connections_ + kHashingCores * Md5LaneCount();
-  workers_.reserve(count);
-  for (size_t i = 0; i < count; ++i) workers_.emplace_back([this] { WorkerLoop(); });
 }
 
 Puller::Engine::~Engine() {
+  std::vector<std::thread> workers;
   {
     MutexLock lock(mutex_);
     stopping_ = true;
     for (CallStop* call : calls_) call->Request();
     while (!calls_.empty()) ended_.Wait(mutex_);
     work_.NotifyAll();
+    // Without calls there are no jobs, and so nobody begins or ends another worker.
+    for (auto& [id, worker] : workers_) workers.push_back(std::move(worker));
+    workers_.clear();
+    for (std::thread& worker : ended_workers_) workers.push_back(std::move(worker));
   }
-  for (std::thread& worker : workers_) worker.join();
+  for (std::thread& worker : workers) worker.join();
+}
+
+void Puller::Engine::AddWorker() {
+  if (stopping_ || workers_.size() >= workers_max_) return;
+  for (std::thread& worker : ended_workers_) worker.join();
+  ended_workers_.clear();
+  // The only thing here that throws, where the system has no thread for us.
+  try {
+    std::thread worker([this] { WorkerLoop(); });
+    const std::thread::id id = worker.get_id();
+    workers_.emplace(id, std::move(worker));
+    ++idle_;
+  } catch (const std::system_error&) {
+  }
 }
 
 void Puller::Engine::Enter(CallStop* call) {
@@ -328,14 +361,30 @@ std::optional<Puller::Engine::Work> Puller::Engine::NextWork() {
   return NextFirstRead();
 }
 
-void Puller::Engine::WaitForWork() {
+bool Puller::Engine::WaitForWork() {
   const bool may_get_slow =
       std::any_of(jobs_.begin(), jobs_.end(), [](const Job* job) { return job->MayReadTwice(); });
-  if (may_get_slow || lacks_memory_) {
-    work_.WaitFor(mutex_, kSlowLookInterval);
-  } else {
-    work_.Wait(mutex_);
+  if (!may_get_slow && !lacks_memory_) return work_.WaitFor(mutex_, kIdleMax);
+  work_.WaitFor(mutex_, kSlowLookInterval);
+  return true;
+}
+
+bool Puller::Engine::AwaitWork(std::optional<Work>& work, std::thread::id self) {
+  bool is_needed = true;
+  while (!(work = NextWork()).has_value()) {
+    if (stopping_ && calls_.empty()) return false;
+    if (!is_needed && !stopping_ && idle_ > 1) {
+      --idle_;
+      const auto worker = workers_.find(self);
+      ended_workers_.push_back(std::move(worker->second));
+      workers_.erase(worker);
+      return false;
+    }
+    is_needed = WaitForWork();
   }
+  --idle_;
+  if (idle_ == 0) AddWorker();
+  return true;
 }
 
 void Puller::Engine::WorkerLoop() {
@@ -344,10 +393,7 @@ void Puller::Engine::WorkerLoop() {
     std::optional<Connection> connection;
     {
       MutexLock lock(mutex_);
-      while (!(work = NextWork()).has_value()) {
-        if (stopping_ && calls_.empty()) return;
-        WaitForWork();
-      }
+      if (!AwaitWork(work, std::this_thread::get_id())) return;
       ++work->job->running;
       connection.emplace(*this, /*extra=*/work->second.has_value());
       if (work->second.has_value()) {
@@ -361,6 +407,7 @@ void Puller::Engine::WorkerLoop() {
     memory_->GiveBack(work->memory_bytes);
     MutexLock lock(mutex_);
     if (work->second.has_value()) --second_reads_;
+    ++idle_;
     Job& job = *work->job;
     --job.running;
     if (failure.has_value() && !job.failure.has_value()) job.failure = std::move(failure);
@@ -467,6 +514,11 @@ std::optional<PullFailure> Puller::Engine::RunSteps(ShardPull& pull, const std::
   Job job{.pull = pull, .stop = stop, .failure = std::nullopt};
   MutexLock lock(mutex_);
   jobs_.push_back(&job);
+  if (idle_ == 0) AddWorker();
+  if (workers_.empty()) {
+    job.failure = NodeFailure(absl::ResourceExhaustedError(
+        "no thread is to be had; raise the limit of processes (ulimit -u, pids.max) or of memory"));
+  }
   work_.NotifyAll();
   while (!job.IsDone()) {
     ended_.WaitFor(mutex_, kStopLookInterval);

@@ -3,12 +3,15 @@
 import os
 import pathlib
 import resource
+import shutil
 import signal
+import tempfile
 
 import pytest
 from harness import checkpoints
 from harness.caches import entries
-from harness.conditions import always, eventually
+from harness.cluster import binary
+from harness.conditions import always, cannot_run, eventually
 from harness.views import await_line, lines_with
 
 SHARDS = 4
@@ -126,5 +129,33 @@ def test_what_killed_commands_left_is_removed_by_the_next_one(published, tmp_pat
     assert [path for path in hidden(other) if where or "other" in path.name], "of one that runs nothing is taken"
     running.signal(signal.SIGTERM)
     running.wait(20)
+
+
+def tasks(process):
+    return len(os.listdir(f"/proc/{process.pid}/task"))
+
+
+def test_idle_agent_has_few_threads(published):
+    published.create_assembly("demo", "llama@v1", policy="full")
+    agent = published.start_agent("n1", "demo")
+    published.wait_ready("demo")
+
+    eventually(lambda: tasks(agent) <= 40, f"an idle agent has few threads, not {tasks(agent)}", 40)
+
+
+def test_lack_of_threads_ends_with_a_sentence(cluster):
+    if os.geteuid() != 0:
+        cannot_run("a limit of processes binds no one but another user, which takes root to become")
+    # Where another user finds it.
+    with tempfile.TemporaryDirectory(dir="/tmp") as directory:
+        os.chmod(directory, 0o755)
+        program = shutil.copy(binary("muster"), directory)
+        words = ["agent", "--node", "n1", "--assembly", "demo", "--cache", "/proc/none", "--server", "127.0.0.1:1"]
+        limited = ["setpriv", "--reuid=54321", "--regid=54321", "--clear-groups", "prlimit", "--nproc=1"]
+        agent = cluster.spawn("limited", [*limited, program, *words])
+        code = agent.wait(20)
+
+    assert code == 1, agent.output()
+    assert "no thread is to be had" in agent.output() and "pids.max" in agent.output()
 
 

@@ -2,6 +2,8 @@
 #include "client/transfer/puller.h"
 
 #include <atomic>
+#include <filesystem>
+#include <iterator>
 #include <set>
 #include <thread>
 
@@ -138,6 +140,22 @@ TEST_F(PullerTest, PiecesAreSpreadWithinATierOnly) {
   EXPECT_EQ(store_.reads_of("b/x"), 4);
   EXPECT_EQ(store_.reads_of("a/x"), 2);
   EXPECT_EQ(store_.reads_of("c/x"), 2);
+}
+
+size_t ThreadsOfThisProcess() {
+  const std::filesystem::directory_iterator tasks("/proc/self/task");
+  return static_cast<size_t>(std::distance(begin(tasks), end(tasks)));
+}
+
+TEST_F(PullerTest, ThreadsBeginWithWork) {
+  const size_t before = ThreadsOfThisProcess();
+  Puller puller(stores_, clock_, *random_, {.connections = kMaxPullConnections});
+  EXPECT_EQ(ThreadsOfThisProcess(), before);
+
+  MUSTER_ASSERT_OK(puller.Pull(both_, sink_, {}, {}).status);
+
+  // One for each of the four pieces, and one that waits for more.
+  EXPECT_LE(ThreadsOfThisProcess(), before + 5);
 }
 
 TEST_F(PullerTest, ProgressCountsUpToTheSize) {
