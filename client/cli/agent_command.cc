@@ -260,7 +260,11 @@ absl::Status RunAgent(Invocation& invocation, const AgentArguments& options) {
         },
         [&agent](const std::string& assembly) { return agent.ShardsOf(assembly); }, *ready);
   }
-  if (!options.config_path.empty()) {
+  // A terminal that is closed takes its agent along; to a service SIGHUP means "reload".
+  if (options.config_path.empty() && !invocation.is_terminal()) {
+    invocation.hangup().Handle(
+        [] { LogWarning("SIGHUP: nothing to reload, as there is no --config; carrying on"); });
+  } else if (!options.config_path.empty()) {
     invocation.hangup().Handle([&] {
       const absl::Status status = Reload(options, file_mode, agent, *actions);
       if (!status.ok()) LogWarning(absl::StrCat("nothing is changed: ", status.message()));

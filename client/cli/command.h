@@ -74,6 +74,7 @@ class Invocation {
   // Of the process's environment; "" if it is not set.
   std::string Variable(const char* name) const { return environment_.variables(name); }
   const std::string& working_directory() const { return environment_.working_directory; }
+  bool is_terminal() const { return environment_.is_terminal; }
   size_t columns() const { return environment_.columns; }
   size_t rows() const { return environment_.rows; }
   bool json() const { return options_.json; }

@@ -1,4 +1,5 @@
-// What SIGHUP does.
+// What SIGHUP does: an agent reads its configuration again, or says that it has none; all other commands, and an agent on a
+// terminal without a configuration, end.
 #ifndef MUSTER_CLIENT_CLI_HANGUP_H_
 #define MUSTER_CLIENT_CLI_HANGUP_H_
 

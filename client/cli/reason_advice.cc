@@ -1,5 +1,6 @@
 #include "client/cli/reason_advice.h"
 
+#include <algorithm>
 #include <map>
 
 #include "absl/strings/str_cat.h"
@@ -32,6 +33,12 @@ std::string SelectorOf(const v1::Assembly& assembly) {
   });
 }
 
+bool IsBraked(const v1::Assembly& assembly) {
+  return std::any_of(assembly.reasons().begin(), assembly.reasons().end(), [](const auto& reason) {
+    return reason.code() == v1::AssemblyReason::MOVES_BRAKED;
+  });
+}
+
 }  // namespace
 
 std::string AdviceFor(const v1::AssemblyReason& reason, const v1::Assembly& assembly) {
@@ -49,6 +56,12 @@ std::string AdviceFor(const v1::AssemblyReason& reason, const v1::Assembly& asse
       return absl::StrCat("add a node, or start one with a larger --capacity; ", explain,
                           " shows how much room each has");
     case v1::AssemblyReason::NODE_LOST:
+      if (IsBraked(assembly)) {
+        return absl::StrCat(
+            "see why its agent is silent; its shards stay while moves are braked; `muster nodes "
+            "deregister ",
+            words.node, "` gives them to others at once");
+      }
       return absl::StrCat(
           "see why its agent is silent; other nodes get its shards once the "
           "server's --move-grace is over, or at once after `muster nodes "

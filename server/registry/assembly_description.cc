@@ -126,7 +126,7 @@ void AddMemberReasons(const std::string& node, const Assembly::Member& member,
                                    member.required(),
                                    " shards of this assembly, which move to other nodes after a "
                                    "grace of ",
-                                   absl::FormatDuration(move_grace)));
+                                   absl::FormatDuration(move_grace), " unless moves are braked"));
   }
   for (const auto& [shard, given_up] : member.given_up) {
     if (reasons.full()) return;

@@ -225,10 +225,14 @@ v1::Node Registry::DescribeNode(const Node& node) const {
 v1::Assembly Registry::DescribeAssembly(const Assembly& assembly) const {
   v1::Assembly out = assemblies_.Describe(assembly);
   std::vector<std::string> braked;
-  for (const v1::AssemblyReason& reason : out.reasons()) {
+  for (v1::AssemblyReason& reason : *out.mutable_reasons()) {
     if (reason.code() != v1::AssemblyReason::NODE_LOST) continue;
-    if (live_.leases.IsBraked(assembly.FindMember(reason.node())->node))
-      braked.push_back(reason.node());
+    const Assembly::Member& member = *assembly.FindMember(reason.node());
+    if (!live_.leases.IsBraked(member.node)) continue;
+    reason.set_message(
+        absl::StrCat(reason.node(), " is lost: its lease ran out; it holds ", member.required(),
+                     " shards of this assembly, which stay with it: moves are braked"));
+    braked.push_back(reason.node());
   }
   if (braked.empty()) return out;
   v1::AssemblyReason* reason = out.add_reasons();
@@ -239,9 +243,10 @@ v1::Assembly Registry::DescribeAssembly(const Assembly& assembly) const {
       braked.size() > 1 ? absl::StrCat(" and ", braked.size() - 1, " more lost nodes") : "",
       " do not move, as so much of a zone is lost at once that it looks cut off: wait for its "
       "return, or resume moves"));
-  // The brake explains more than whatever was last.
+  // First, as it explains more than any of the nodes does. Of too many, the one before that which counts the rest goes.
+  for (int i = out.reasons_size() - 1; i > 0; --i) out.mutable_reasons()->SwapElements(i, i - 1);
   if (out.reasons_size() > kMaxReasons) {
-    out.mutable_reasons()->SwapElements(kMaxReasons - 2, kMaxReasons);
+    out.mutable_reasons()->SwapElements(kMaxReasons - 1, kMaxReasons);
     out.mutable_reasons()->RemoveLast();
   }
   return out;

@@ -114,15 +114,19 @@ def test_usage_errors_name_file_and_way_out(published, config, tmp_path):
     assert "absent.yaml" in agent.output()
 
 
-def test_commands_without_a_configuration_end_by_sighup(published):
+def test_agent_without_a_configuration_has_nothing_to_reload_and_carries_on(published):
     # Whoever runs the tests may have said nohup, which processes inherit.
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     agent = published.start_agent("n1", "demo1")
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    under_nohup = published.start_agent("n2", "demo1")
+    other = published.spawn_muster("wait", "wait", "demo2", "--timeout", "60s")
     signal.signal(signal.SIGHUP, before)
     published.wait_ready("demo1")
+
     agent.signal(signal.SIGHUP)
-    assert agent.wait(10) == 130
-    under_nohup.signal(signal.SIGHUP)
-    always(under_nohup.running, "nohup holds", seconds=0.5)
+
+    assert "nothing to reload" in await_line(agent, "warning")
+    always(agent.running, "the agent carries on", seconds=0.5)
+    assert published.muster("status", "demo1", "--json").json()["assembly"]["state"] == "READY"
+    # Other commands end by it, as ever.
+    other.signal(signal.SIGHUP)
+    assert other.wait(10) == 130

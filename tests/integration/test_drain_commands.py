@@ -253,6 +253,10 @@ def test_moves_out_of_a_lost_zone_wait_until_they_are_resumed(new_cluster):
     resumed = cluster.muster("nodes", "resume-moves", "--zone", "a", "--json").json()
 
     assert "MOVES_BRAKED" in explained and "resume-moves" in explained
+    lost = [line for line in explained.splitlines() if "NODE_LOST:" in line]
+    assert lost and all("which stay with it: moves are braked" in line for line in lost)
+    assert explained.index("MOVES_BRAKED:") < explained.index("NODE_LOST:"), "what explains most comes first"
+    assert "once the server's --move-grace is over" not in explained
     assert "5 nodes" in previewed.stdout and "b1" in previewed.stdout
     assert "no node" in elsewhere.stdout
     assert sorted(resumed["nodes"]) == [f"nodes/a{i}" for i in range(5)]
