@@ -49,6 +49,9 @@ class CachedShard {
   // stored bytes or what they encode, by its ContentKey.
   const CheckedShard& content() const { return *content_; }
 
+  // For whoever has mapped the file: saves a descriptor. The entry stays in use; fd() and Read are of no use any more.
+  void CloseFile() { fd_.Reset(); }
+
   // Fills all of `out` from `offset`. Thread-safe.
   absl::Status Read(int64_t offset, absl::Span<char> out) const {
     return ReadAt(fd_.get(), path_, offset, out);

@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -77,6 +78,16 @@ std::string FromEnvironment(const char* name) {
   return value == nullptr ? "" : value;
 }
 
+// The soft limit is 1,024 nearly everywhere, and each connection, each shard under way and each entry in use is a file.
+// Programs that an agent starts inherit the limit, and some try to close all descriptors up to it.
+void AllowManyFiles() {
+  constexpr rlim_t kEnough = 65'536;
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= kEnough) return;
+  limit.rlim_cur = std::min(limit.rlim_max, kEnough);
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 // std::thread throws where the system has no thread left. Nobody can go on without, so it is said and that is the end.
 void SayWhyThereIsNoThread() {
   try {
@@ -142,6 +153,7 @@ absl::StatusOr<std::unique_ptr<const ObjectStoreRegistry>> OpenStores(const Loca
 
 int Main(const std::vector<std::string>& arguments) {
   std::set_terminate(SayWhyThereIsNoThread);
+  AllowManyFiles();
   auto parsed = ParseCommandLine(arguments);
   if (!parsed.ok()) {
     const bool json = std::find(arguments.begin(), arguments.end(), "--json") != arguments.end();

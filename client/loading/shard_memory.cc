@@ -50,6 +50,8 @@ absl::StatusOr<ShardMemory> ShardMemory::Map(CachedShard entry) {
                                          .protection = PROT_READ,
                                          .flags = MAP_SHARED,
                                          .fd = entry.fd()}));
+  // The mapping keeps the file; what else the entry has says that it is in use.
+  entry.CloseFile();
   ShardMemory memory(std::move(mapping));
   memory.entry_.emplace(std::move(entry));
   return memory;

@@ -159,3 +159,20 @@ def test_lack_of_threads_ends_with_a_sentence(cluster):
     assert "no thread is to be had" in agent.output() and "pids.max" in agent.output()
 
 
+def soft_limit(process):
+    lines = pathlib.Path(f"/proc/{process.pid}/limits").read_text().splitlines()
+    return next(line for line in lines if line.startswith("Max open files")).split()[3]
+
+
+def test_commands_may_open_as_many_files_as_the_hard_limit_allows(published):
+    published.create_assembly("demo", "llama@v1", policy="full")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 256), hard))
+    try:
+        agent = published.start_agent("n1", "demo")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    await_line(agent, "ready")
+
+    assert int(soft_limit(agent)) == min(hard, 65536)

@@ -2,13 +2,16 @@
 #include "client/loading/model_load.h"
 
 #include <cstring>
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <stop_token>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "client/cache/shard_cache.h"
 #include "gmock/gmock.h"
@@ -53,6 +56,30 @@ INSTANTIATE_TEST_SUITE_P(Places, ModelLoadToEachPlaceTest,
                                return "SharedMemory";
                            }
                          });
+
+// What this process has open below `directory`, or as shared memory.
+int OpenFilesOf(const std::string& directory) {
+  const std::string name = std::filesystem::path(directory).filename().string();
+  int count = 0;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+    std::error_code gone;
+    const std::string target = std::filesystem::read_symlink(entry.path(), gone).string();
+    if (absl::StrContains(target, "/memfd:")) ++count;
+    // The cache itself has its directory and locks open.
+    if (absl::StrContains(target, name) && absl::StrContains(target, "/root-")) ++count;
+  }
+  return count;
+}
+
+TEST_P(ModelLoadToEachPlaceTest, ShardTakesAtMostOneDescriptor) {
+  for (int i = 0; i < 3; ++i) AddShard();
+  const int before = OpenFilesOf(directory_.path());
+  const auto load = Start();
+  MUSTER_ASSERT_OK(load->Wait());
+
+  const int wanted = GetParam() == LoadPlace::kPrivateMemory ? 0 : 3;
+  EXPECT_EQ(OpenFilesOf(directory_.path()) - before, wanted);
+}
 
 TEST_P(ModelLoadToEachPlaceTest, TensorsAreThoseThatWerePublishedAndLieInTheirShard) {
   std::vector<FixtureTensor> tensors = AddShard();
