@@ -206,6 +206,7 @@ LiveTables::Options MakeLiveOptions(const ServerOptions& options) {
 Registry::Options MakeRegistryOptions(const ServerOptions& options, const StoreIdentity& identity) {
   Registry::Options registry;
   registry.cluster_id = identity.cluster_id;
+  registry.history_id = identity.history_id;
   registry.default_lease_ttl_us = static_cast<int64_t>(options.lease_ttl_s * 1e6);
   registry.event_log.max_age_us = static_cast<int64_t>(options.event_log_age_s * 1e6);
   registry.event_log.max_events = options.event_log_max;

@@ -100,8 +100,8 @@ absl::Status Agent::RunSessions(const std::stop_token& stop) {
       }
       Session session(
           state_, client_, places_, memberships_, pinner_, connection_, observer_, random_,
-          {options_.node.name(), registration_->epoch, registration_->heartbeat_interval,
-           options_.report_gather, options_.reconnect});
+          {options_.node.name(), registration_->epoch, registration_->history_id,
+           registration_->heartbeat_interval, options_.report_gather, options_.reconnect});
       const absl::Duration begin = state_.clock.Monotonic();
       status = session.Run(stop);
       // A node that is forgotten as often as it registers must not do so in a tight loop.
@@ -154,6 +154,7 @@ absl::Status Agent::Register(const CallOptions& call) {
   registering_.reset();
   Registration registration;
   registration.epoch = response.epoch();
+  registration.history_id = response.history_id();
   registration.heartbeat_interval = absl::Seconds(response.heartbeat_interval().seconds()) +
                                     absl::Nanoseconds(response.heartbeat_interval().nanos());
   if (registration.heartbeat_interval <= absl::ZeroDuration()) {

@@ -80,6 +80,7 @@ class Agent {
  private:
   struct Registration {
     uint64_t epoch = 0;
+    std::string history_id;
     absl::Duration heartbeat_interval;
   };
 

@@ -40,7 +40,9 @@ constexpr absl::Duration kMinHeartbeatTimeout = absl::Seconds(1);
 
 Verdict JudgeError(const absl::Status& status) {
   const std::string reason = ReasonOf(status);
-  if (reason == reasons::kNodeUnknown) return Verdict::kRegister;
+  if (reason == reasons::kNodeUnknown || reason == reasons::kHistoryChanged) {
+    return Verdict::kRegister;
+  }
   if (reason == reasons::kNodeFenced) return Verdict::kFatal;
   switch (status.code()) {
     case absl::StatusCode::kInvalidArgument:
@@ -147,6 +149,7 @@ absl::Status Session::WatchOnce(Backoff& backoff) {
     state_.table.BeginStream();
     request.set_start_revision(state_.table.applied_revision());
   }
+  request.set_history_id(options_.history_id);
   CallOptions call;
   call.stop = stop_.get_token();
   bad_message_ = absl::OkStatus();

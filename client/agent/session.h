@@ -54,6 +54,8 @@ struct SessionOptions {
   // "nodes/{node}".
   std::string node;
   uint64_t epoch = 0;
+  // That the epoch is of.
+  std::string history_id;
   absl::Duration heartbeat_interval;
   // Reports wait this long for others to go with them.
   absl::Duration report_gather;

@@ -98,6 +98,10 @@ std::string HintFor(const absl::Status& status) {
     return "nothing was dropped; make room elsewhere and drain again with another --deadline, or "
            "give up with --cancel";
   }
+  if (reason == reasons::kHistoryChanged) {
+    return "the server serves a restored backup, or lost rows that an operator accepted; run the "
+           "command again";
+  }
   if (reason == reasons::kRevisionCompacted) {
     return "those events are no longer kept; without --since, `muster events` shows those that are";
   }

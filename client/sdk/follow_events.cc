@@ -45,6 +45,7 @@ class Follower {
     v1::WatchEventsRequest request;
     *request.mutable_filter() = options_.filter;
     request.set_start_revision(resume_revision_);
+    request.set_history_id(history_id_);
     CallOptions call;
     call.stop = options_.retry.stop;
     call.timeout = retry_.Left();
@@ -54,6 +55,7 @@ class Follower {
 
   bool OnMessage(const v1::WatchEventsResponse& message) {
     retry_.Heard();
+    if (!message.history_id().empty()) history_id_ = message.history_id();
     for (const v1::Event& event : message.events()) {
       // Those of a revision that came in part before the watch broke come again.
       const std::pair<uint64_t, uint32_t> position(event.revision(), event.sequence());
@@ -76,6 +78,8 @@ class Follower {
   absl::FunctionRef<bool(const v1::Event&)> on_event_;
   WatchRetry retry_;
   uint64_t resume_revision_;
+  // That the revision is of; "" until a message tells.
+  std::string history_id_;
   bool seen_any_ = false;
   std::pair<uint64_t, uint32_t> seen_;
   bool ended_ = false;

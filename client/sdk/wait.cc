@@ -33,6 +33,7 @@ class Waiter {
     request.set_node(options_.node);
     request.set_until(v1::Assembly::READY);
     request.set_start_revision(revision_);
+    request.set_history_id(history_id_);
     CallOptions call;
     call.stop = options_.retry.stop;
     call.timeout = retry_.Left();
@@ -44,6 +45,7 @@ class Waiter {
   bool OnMessage(const v1::WatchAssemblyResponse& message) {
     retry_.Heard();
     revision_ = std::max(revision_, message.revision());
+    if (!message.history_id().empty()) history_id_ = message.history_id();
     if (message.progress()) return true;
     last_ = message;
     if (options_.on_state) options_.on_state(message);
@@ -113,6 +115,8 @@ class Waiter {
   const WaitOptions& options_;
   WatchRetry retry_;
   uint64_t revision_ = 0;
+  // That the revision is of.
+  std::string history_id_;
   bool reached_ = false;
   v1::WatchAssemblyResponse last_;
   absl::Status result_;

@@ -38,7 +38,7 @@ absl::StatusOr<LeaseTable::HeartbeatResult> LeaseTable::Heartbeat(
   if (found == by_name_.end()) return NodeUnknown(request.name());
   Entry& entry = found->second;
   if (Epoch(request.epoch()) != entry.epoch) {
-    return NodeFenced(request.name(), Epoch(request.epoch()), entry.epoch);
+    return WrongEpoch(request.name(), Epoch(request.epoch()), entry.epoch);
   }
   entry.deadline = now_ + entry.ttl;
   entry.applied = Revision(request.applied_revision());

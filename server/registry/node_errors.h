@@ -14,6 +14,10 @@ absl::Status NodeUnknown(absl::string_view name);
 // ABORTED NODE_FENCED.
 absl::Status NodeFenced(absl::string_view name, Epoch sent, Epoch present);
 
+// For an epoch that is not the node's. An older one is fenced off. One above it was given out by a store that was
+// replaced by an older copy since, so that nobody registered later: NOT_FOUND NODE_UNKNOWN.
+absl::Status WrongEpoch(absl::string_view name, Epoch sent, Epoch present);
+
 }  // namespace muster
 
 #endif  // MUSTER_SERVER_REGISTRY_NODE_ERRORS_H_

@@ -43,6 +43,17 @@ absl::Status NodeFenced(absl::string_view name, Epoch sent, Epoch present) {
        {"present_epoch", absl::StrCat(present.value)}});
 }
 
+absl::Status WrongEpoch(absl::string_view name, Epoch sent, Epoch present) {
+  if (sent < present) return NodeFenced(name, sent, present);
+  return MakeError(absl::StatusCode::kNotFound, reasons::kNodeUnknown,
+                   absl::StrCat("unknown epoch: ", name, " sent ", sent.value,
+                                ", which is above the present one, ", present.value,
+                                ": the server has an older copy of its store; register again"),
+                   {{"node", std::string(name)},
+                    {"sent_epoch", absl::StrCat(sent.value)},
+                    {"present_epoch", absl::StrCat(present.value)}});
+}
+
 namespace {
 
 std::map<std::string, std::string> Sorted(
@@ -268,7 +279,7 @@ absl::StatusOr<const Node*> NodeTable::Find(absl::string_view name) const {
 absl::StatusOr<Node*> NodeTable::Find(absl::string_view name, std::optional<uint64_t> epoch) {
   MUSTER_ASSIGN_OR_RETURN(const Node* node, std::as_const(*this).Find(name));
   if (epoch.has_value() && Epoch(*epoch) != node->epoch()) {
-    return NodeFenced(name, Epoch(*epoch), node->epoch());
+    return WrongEpoch(name, Epoch(*epoch), node->epoch());
   }
   return const_cast<Node*>(node);
 }

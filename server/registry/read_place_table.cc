@@ -74,7 +74,7 @@ void ReadPlaceTable::Run(const Answers& answers) {
 absl::StatusOr<ReadPlaceTable::Node*> ReadPlaceTable::Find(const std::string& node, Epoch epoch) {
   const auto found = nodes_.find(node);
   if (found == nodes_.end()) return NodeUnknown(node);
-  if (found->second.epoch != epoch) return NodeFenced(node, epoch, found->second.epoch);
+  if (found->second.epoch != epoch) return WrongEpoch(node, epoch, found->second.epoch);
   return &found->second;
 }
 

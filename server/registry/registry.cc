@@ -262,6 +262,7 @@ absl::Status Registry::RegisterNode(const v1::RegisterNodeRequest& request, Tran
   assemblies_.NodeRegistered(*node, tx);
   *reply.mutable_node() = nodes_.Describe(*node);
   reply.set_epoch(node->epoch().value);
+  reply.set_history_id(options_.history_id);
   *reply.mutable_heartbeat_interval() = ToDuration(node->row.lease_ttl_us() / kHeartbeatsPerTtl);
   return absl::OkStatus();
 }

@@ -56,6 +56,8 @@ class Registry {
   struct Options {
     // Makes uids unique over all clusters.
     std::string cluster_id;
+    // Of the store; see StoreIdentity.
+    std::string history_id;
     int64_t default_lease_ttl_us = 10'000'000;
     // Mutations that add data are refused while the store's device has less than this left.
     int64_t min_free_bytes = int64_t{256} << 20;
@@ -75,6 +77,7 @@ class Registry {
   Applied Apply(const Command& command);
 
   Revision revision() const { return revision_; }
+  const std::string& history_id() const { return options_.history_id; }
   // The row that stores the last revision of a batch; part of every batch.
   MetadataBatch::Put RevisionRow(Revision revision) const;
 

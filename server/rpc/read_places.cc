@@ -70,7 +70,7 @@ absl::StatusOr<ReadPlaceTable::Request> Resolve(const Registry& registry,
   MUSTER_RETURN_IF_ERROR(CheckWait(request));
   MUSTER_ASSIGN_OR_RETURN(const Node* node, registry.nodes().Find(request.name()));
   if (node->epoch() != Epoch(request.epoch())) {
-    return NodeFenced(request.name(), Epoch(request.epoch()), node->epoch());
+    return WrongEpoch(request.name(), Epoch(request.epoch()), node->epoch());
   }
   MUSTER_ASSIGN_OR_RETURN(const ShardName name, ParseShardName(request.shard()));
   MUSTER_ASSIGN_OR_RETURN(const Version* version,

@@ -28,9 +28,10 @@ absl::StatusOr<AssemblyCursor> AssemblyCursor::Open(const v1::WatchAssemblyReque
   }
   MUSTER_ASSIGN_OR_RETURN(const Assembly* assembly, registry.assemblies().Find(request.name()));
   const Revision start(request.start_revision());
-  MUSTER_RETURN_IF_ERROR(CheckResume(start, registry.revision()));
+  MUSTER_RETURN_IF_ERROR(CheckResume(request.history_id(), start, registry));
   AssemblyCursor cursor(request, assembly->uid(), start);
   cursor.begun_ = start.value != 0;
+  cursor.untold_history_ = registry.history_id();
   if (const Assembly::Member* member = assembly->FindMember(request.node()); member != nullptr) {
     cursor.member_ = assembly->DescribeMember(request.node(), *member);
   }
@@ -68,6 +69,11 @@ void AssemblyCursor::NoteMember(const std::vector<Feed::ChangePtr>& changes,
 }
 
 void AssemblyCursor::Finish(v1::Assembly::State state, Message& message) {
+  if (!untold_history_.empty()) {
+    v1::WatchAssemblyResponse own;
+    own.set_history_id(std::exchange(untold_history_, ""));
+    message.own.append(own.SerializeAsString());
+  }
   if (member_.has_value()) {
     v1::WatchAssemblyResponse own;
     own.mutable_member()->Swap(&*member_);
@@ -112,6 +118,7 @@ AssemblyCursor::Message AssemblyCursor::Progress(Revision durable) {
   v1::WatchAssemblyResponse progress;
   progress.set_revision(reader_.position().value);
   progress.set_progress(true);
+  progress.set_history_id(std::exchange(untold_history_, ""));
   return Message{nullptr, progress.SerializeAsString()};
 }
 

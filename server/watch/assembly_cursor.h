@@ -63,6 +63,8 @@ class AssemblyCursor {
   FeedReader reader_;
   // The present state was sent, or the watch resumes after a revision.
   bool begun_ = false;
+  // For the first message; "" after it.
+  std::string untold_history_;
   bool reached_ = false;
   // The node asked for, as last seen.
   std::optional<muster::v1::AssemblyMember> member_;

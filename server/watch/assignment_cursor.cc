@@ -24,13 +24,16 @@ namespace v1 = muster::v1;
 absl::StatusOr<AssignmentCursor> AssignmentCursor::Open(const v1::WatchAssignmentsRequest& request,
                                                         const Registry& registry) {
   if (!request.has_epoch()) return InvalidField("epoch", "", "required");
+  // Before the epoch, which is of that history, too.
+  MUSTER_RETURN_IF_ERROR(CheckHistory(request.history_id(), registry));
   MUSTER_ASSIGN_OR_RETURN(const Node* node, registry.nodes().Find(request.node()));
   const Epoch epoch(request.epoch());
-  if (epoch != node->epoch()) return NodeFenced(request.node(), epoch, node->epoch());
+  if (epoch != node->epoch()) return WrongEpoch(request.node(), epoch, node->epoch());
   const Revision start(request.start_revision());
-  MUSTER_RETURN_IF_ERROR(CheckResume(start, registry.revision()));
+  MUSTER_RETURN_IF_ERROR(CheckResume(request.history_id(), start, registry));
   const bool resumes = start.value != 0;
   AssignmentCursor cursor(request.node(), node->uid, epoch, resumes ? start : registry.revision());
+  cursor.untold_history_ = registry.history_id();
   if (!resumes) cursor.TakeSnapshot(*node, registry);
   return cursor;
 }
@@ -109,6 +112,7 @@ absl::StatusOr<CursorStep> AssignmentCursor::Next(const Registry& registry, cons
   message.set_revision(reader_.position().value);
   message.set_snapshot(in_snapshot_);
   message.set_complete(pending_.empty());
+  message.set_history_id(std::exchange(untold_history_, ""));
   if (pending_.empty()) in_snapshot_ = false;
   return CursorStep::kMessage;
 }
@@ -118,6 +122,7 @@ AssignmentCursor::Message AssignmentCursor::Progress(Revision durable) {
   Message message;
   message.set_revision(reader_.position().value);
   message.set_progress(true);
+  message.set_history_id(std::exchange(untold_history_, ""));
   return message;
 }
 

@@ -22,7 +22,7 @@ class AssignmentCursor {
   using Message = muster::v1::WatchAssignmentsResponse;
 
   // Checks the request: NOT_FOUND NODE_UNKNOWN, ABORTED NODE_FENCED, INVALID_ARGUMENT, OUT_OF_RANGE
-  // REVISION_COMPACTED.
+  // REVISION_COMPACTED, HISTORY_CHANGED.
   static absl::StatusOr<AssignmentCursor> Open(const muster::v1::WatchAssignmentsRequest& request,
                                                const Registry& registry);
 
@@ -57,6 +57,8 @@ class AssignmentCursor {
 
   std::string name_;
   Epoch epoch_;
+  // For the first message; "" after it.
+  std::string untold_history_;
   // Everything up to its position was sent, or is pending.
   FeedReader reader_;
   bool in_snapshot_ = false;

@@ -25,9 +25,10 @@ absl::StatusOr<EventsCursor> EventsCursor::Open(const v1::WatchEventsRequest& re
                                                 const Registry& registry) {
   MUSTER_RETURN_IF_ERROR(CheckEventFilter(request.filter()));
   const Revision start(request.start_revision());
-  MUSTER_RETURN_IF_ERROR(CheckResume(start, registry.revision()));
+  MUSTER_RETURN_IF_ERROR(CheckResume(request.history_id(), start, registry));
   EventsCursor cursor(request, start.value == 0 ? registry.revision() : start);
   cursor.begun_ = start.value != 0;
+  cursor.untold_history_ = registry.history_id();
   return cursor;
 }
 
@@ -75,6 +76,7 @@ absl::StatusOr<CursorStep> EventsCursor::Next(const Registry&, const Feed& feed,
   const bool all = pending_.empty();
   message.set_revision(all ? reader_.position().value : message.events().rbegin()->revision());
   message.set_complete(all || pending_.front().revision() != message.revision());
+  message.set_history_id(std::exchange(untold_history_, ""));
   return CursorStep::kMessage;
 }
 
@@ -83,6 +85,7 @@ EventsCursor::Message EventsCursor::Progress(Revision durable) {
   Message message;
   message.set_revision(reader_.position().value);
   message.set_progress(true);
+  message.set_history_id(std::exchange(untold_history_, ""));
   return message;
 }
 

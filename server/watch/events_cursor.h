@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <deque>
+#include <string>
 
 #include "absl/status/statusor.h"
 #include "muster/v1/event.pb.h"
@@ -43,6 +44,8 @@ class EventsCursor {
   const muster::v1::EventFilter filter_;
   FeedReader reader_;
   bool begun_ = false;
+  // For the first message; "" after it.
+  std::string untold_history_;
   // Matching events that are still to be sent, of whole revisions.
   std::deque<muster::v1::Event> pending_;
 };

@@ -9,6 +9,7 @@
 #include "server/registry/event_rows.h"
 #include "server/registry/row_keys.h"
 #include "storage/base/error_info.h"
+#include "storage/base/quote.h"
 #include "storage/base/reasons.h"
 #include "storage/base/status_macros.h"
 
@@ -110,7 +111,20 @@ absl::StatusOr<LogPart> ReadLog(MetadataStore& store, const LogSpan& span) {
   return part;
 }
 
-absl::Status CheckResume(Revision start, Revision newest) {
+absl::Status CheckHistory(const std::string& history, const Registry& registry) {
+  if (history.empty() || history == registry.history_id()) return absl::OkStatus();
+  return MakeError(
+      absl::StatusCode::kOutOfRange, reasons::kHistoryChanged,
+      absl::StrCat("history ", QuoteForMessage(history), " is not the server's, ",
+                   registry.history_id(),
+                   ": a backup was restored, or a loss accepted; start from what is there now"),
+      {{"history_id", registry.history_id()}});
+}
+
+absl::Status CheckResume(const std::string& history, Revision start, const Registry& registry) {
+  if (start.value == 0) return absl::OkStatus();
+  MUSTER_RETURN_IF_ERROR(CheckHistory(history, registry));
+  const Revision newest = registry.revision();
   if (start <= newest) return absl::OkStatus();
   return MakeError(
       absl::StatusCode::kOutOfRange, reasons::kRevisionCompacted,

@@ -10,10 +10,12 @@
 #include <cstddef>
 #include <deque>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "server/registry/registry.h"
 #include "server/watch/feed.h"
 #include "storage/metadata/metadata_store.h"
 
@@ -48,10 +50,13 @@ struct LogPart {
 // longer kept.
 absl::StatusOr<LogPart> ReadLog(MetadataStore& store, const LogSpan& span);
 
-// Whether a watch can resume after `start`, where `newest` is the registry's revision. OUT_OF_RANGE
-// REVISION_COMPACTED when it is beyond the newest, as after a store was replaced; what is too old
+// Whether what was told under `history` still holds; "" is not checked. OUT_OF_RANGE HISTORY_CHANGED.
+absl::Status CheckHistory(const std::string& history, const Registry& registry);
+
+// Whether a watch can resume after `start`, which is of `history`; 0: it does not resume. As
+// CheckHistory, and OUT_OF_RANGE REVISION_COMPACTED when it is beyond the newest; what is too old
 // shows when it is read.
-absl::Status CheckResume(Revision start, Revision newest);
+absl::Status CheckResume(const std::string& history, Revision start, const Registry& registry);
 
 // Not thread-safe.
 class FeedReader {

@@ -8,6 +8,7 @@
 namespace muster::reasons {
 
 // Requests that can't be served as they are.
+inline constexpr char kHistoryChanged[] = "HISTORY_CHANGED";
 inline constexpr char kInvalidField[] = "INVALID_FIELD";
 inline constexpr char kInvalidName[] = "INVALID_NAME";
 inline constexpr char kInvalidPageToken[] = "INVALID_PAGE_TOKEN";

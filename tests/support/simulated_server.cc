@@ -77,6 +77,7 @@ SimulatedServer::~SimulatedServer() = default;
 Registry::Options SimulatedServer::RegistryOptions() {
   Registry::Options options;
   options.cluster_id = "simulation";
+  options.history_id = "first history";
   // So little that watches fall behind it.
   options.event_log.max_events = 300;
   return options;

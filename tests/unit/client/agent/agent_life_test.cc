@@ -89,6 +89,20 @@ TEST_F(AgentTest, UnknownNodeRegistersAgainAndReportsItsCache) {
   EXPECT_NE(registrations[0].request_id(), registrations[1].request_id());
 }
 
+TEST_F(AgentTest, AnotherHistoryRegistersAgainAlthoughTheEpochIsKnown) {
+  server_.Assign(0);
+  StartAgent();
+  ASSERT_TRUE(BecomesReported(0, v1::ShardReport::READY));
+
+  server_.BeginHistory("second");
+
+  ASSERT_TRUE(Eventually([&] { return server_.registrations().size() == 2; }));
+  EXPECT_TRUE(BecomesReported(0, v1::ShardReport::READY));
+  ASSERT_TRUE(Eventually([&] { return server_.watches().back().history_id() == "second"; }));
+  EXPECT_EQ(server_.watches().back().start_revision(), 0);
+  EXPECT_EQ(fetcher_.fetches(0), 1);
+}
+
 TEST_F(AgentTest, ServerThatLostItsStoreIsRegisteredWithAndJoinedOnceItHasTheAssemblyAgain) {
   server_.Assign(0);
   StartAgent();

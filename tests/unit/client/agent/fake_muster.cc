@@ -62,6 +62,7 @@ void FakeMuster::ServeNodes() {
           registered_ = true;
           reports_.clear();
           reply.set_epoch(epoch_);
+          reply.set_history_id(history_id_);
           reply.mutable_heartbeat_interval()->set_seconds(3);
           *reply.mutable_node() = request.node();
         }
@@ -249,6 +250,9 @@ absl::StatusOr<std::optional<v1::WatchAssignmentsResponse>> FakeMuster::NextMess
     const v1::WatchAssignmentsRequest& request, const CallOptions& options, uint64_t& cursor) {
   if (options.stop.stop_requested()) return absl::CancelledError("stopped");
   MUSTER_RETURN_IF_ERROR(Enter("WatchAssignments"));
+  if (request.history_id() != history_id_) {
+    return MakeError(absl::StatusCode::kOutOfRange, "HISTORY_CHANGED", "another history");
+  }
   MUSTER_RETURN_IF_ERROR(CheckEpoch(request.epoch()));
   if (cursor != 0 && cursor < compact_revision_) {
     return MakeError(absl::StatusCode::kOutOfRange, "REVISION_COMPACTED", "too old");
@@ -292,6 +296,12 @@ void FakeMuster::Fence() {
 void FakeMuster::Compact() {
   MutexLock lock(mutex_);
   compact_revision_ = ++revision_;
+}
+
+void FakeMuster::BeginHistory(const std::string& history_id) {
+  MutexLock lock(mutex_);
+  history_id_ = history_id;
+  changed_.NotifyAll();
 }
 
 std::optional<v1::Assembly> FakeMuster::SetAssembly(std::optional<v1::Assembly> assembly) {

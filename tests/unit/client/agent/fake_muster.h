@@ -35,6 +35,8 @@ class FakeMuster {
   void Fence();
   // Streams that resume before the present revision are refused.
   void Compact();
+  // A restored backup is served from now on; the node is in it, under its epoch.
+  void BeginHistory(const std::string& history_id);
   // Returns what was there.
   std::optional<v1::Assembly> SetAssembly(std::optional<v1::Assembly> assembly);
   // Fails the next `times` calls of `method` ("ReportShards") after they took effect.
@@ -96,6 +98,7 @@ class FakeMuster {
   bool registered_ MUSTER_GUARDED_BY(mutex_) = false;
   uint64_t epoch_ MUSTER_GUARDED_BY(mutex_) = 0;
   uint64_t revision_ MUSTER_GUARDED_BY(mutex_) = 1;
+  std::string history_id_ MUSTER_GUARDED_BY(mutex_) = "first";
   uint64_t compact_revision_ MUSTER_GUARDED_BY(mutex_) = 0;
   std::string location_ MUSTER_GUARDED_BY(mutex_) = "file:///first";
   bool bounded_ MUSTER_GUARDED_BY(mutex_) = false;

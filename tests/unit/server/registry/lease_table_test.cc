@@ -106,6 +106,13 @@ TEST_F(LeaseTableTest, HeartbeatOfAnotherEpochIsFencedAndRenewsNothing) {
   EXPECT_EQ(TickTo(Milliseconds(10'100)), 1u);
 }
 
+// As after an older copy of the store was put back: nobody registered later.
+TEST_F(LeaseTableTest, HeartbeatOfAnEpochThatWasNeverGivenOutIsToldToRegister) {
+  TickTo(Seconds(9));
+  EXPECT_THAT(table_.Heartbeat(Heartbeat(6)), ErrorIs(StatusCode::kNotFound, "NODE_UNKNOWN"));
+  EXPECT_EQ(TickTo(Milliseconds(10'100)), 1u);
+}
+
 TEST_F(LeaseTableTest, HeartbeatOfAnUnknownNodeOrWithoutEpochIsRefused) {
   muster::v1::HeartbeatRequest request = Heartbeat(5);
   request.set_name("nodes/n2");

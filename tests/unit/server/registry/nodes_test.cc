@@ -53,6 +53,13 @@ TEST_F(NodesTest, RegistrationAnewKeepsTheUidAndFencesTheOldEpoch) {
   MUSTER_EXPECT_OK(fixture_.Do(Join(kAssembly, "nodes/n1", second)));
 }
 
+TEST_F(NodesTest, EpochThatWasNeverGivenOutIsUnknownAndNotFenced) {
+  const Revision before = fixture_.revision();
+  EXPECT_THAT(fixture_.Do(Join(kAssembly, "nodes/n1", epoch_ + 1'000)),
+              ErrorIs(StatusCode::kNotFound, "NODE_UNKNOWN"));
+  EXPECT_EQ(fixture_.revision(), before);
+}
+
 TEST_F(NodesTest, RegistrationKeepsMembershipAndClaim) {
   MUSTER_EXPECT_OK(fixture_.Do(Join(kAssembly, "nodes/n1", epoch_, {1})));
   fixture_.Register("nodes/n1");

@@ -7,6 +7,7 @@
 #include "server/watch/assignment_cursor.h"
 #include "server/watch/events_cursor.h"
 #include "server/watch/feed_reader.h"
+#include "storage/base/error_info.h"
 #include "storage/base/limits.h"
 #include "storage/base/status_macros.h"
 #include "tests/support/core_requests.h"
@@ -142,6 +143,30 @@ TEST_F(AssignmentCursorTest, NewRegistrationEndsTheWatch) {
 
   EXPECT_THAT(Next(*cursor), ErrorIs(absl::StatusCode::kAborted, "NODE_FENCED"));
   EXPECT_THAT(Open(0), ErrorIs(absl::StatusCode::kAborted, "NODE_FENCED"));
+}
+
+TEST_F(AssignmentCursorTest, AnotherHistoryIsToldBeforeTheEpochAndAlsoWithoutARevision) {
+  SetUpShards(3);
+  v1::WatchAssignmentsRequest request;
+  request.set_node(kNode);
+  request.set_epoch(epoch_.value - 1);
+  request.set_history_id("another");
+  EXPECT_THAT(AssignmentCursor::Open(request, core_.registry()).status(),
+              ErrorIs(absl::StatusCode::kOutOfRange, "HISTORY_CHANGED"));
+  request.set_epoch(epoch_.value + 1'000);
+  request.set_history_id(core_.registry().history_id());
+  EXPECT_THAT(AssignmentCursor::Open(request, core_.registry()).status(),
+              ErrorIs(absl::StatusCode::kNotFound, "NODE_UNKNOWN"));
+}
+
+TEST_F(AssignmentCursorTest, FirstMessageSaysTheHistory) {
+  SetUpShards(2'500);
+  auto cursor = Open(0);
+  MUSTER_ASSERT_OK(cursor);
+  ASSERT_THAT(Next(*cursor), IsOkAndHolds(true));
+  EXPECT_EQ(assignments_.history_id(), core_.registry().history_id());
+  ASSERT_THAT(Next(*cursor), IsOkAndHolds(true));
+  EXPECT_EQ(assignments_.history_id(), "");
 }
 
 TEST_F(AssignmentCursorTest, DeregistrationEndsTheWatch) {
@@ -289,6 +314,21 @@ TEST_F(AssemblyCursorTest, NameGivenToAnotherAssemblyEndsTheWatch) {
   EXPECT_THAT(Next(*cursor), ErrorIs(absl::StatusCode::kNotFound, "ASSEMBLY_UNKNOWN"));
 }
 
+TEST_F(AssemblyCursorTest, FirstMessageSaysTheHistoryAndAnotherIsRefused) {
+  SetUpShards(3);
+  auto cursor = Watch(v1::Assembly::STATE_UNSPECIFIED, "");
+  ASSERT_THAT(Next(*cursor), IsOkAndHolds(true));
+  EXPECT_EQ(state_.history_id(), core_.registry().history_id());
+  EXPECT_EQ(state_.assembly().name(), kAssembly);
+
+  v1::WatchAssemblyRequest request;
+  request.set_name(kAssembly);
+  request.set_start_revision(state_.revision());
+  request.set_history_id("another");
+  EXPECT_THAT(AssemblyCursor::Open(request, core_.registry()).status(),
+              ErrorIs(absl::StatusCode::kOutOfRange, "HISTORY_CHANGED"));
+}
+
 TEST_F(AssemblyCursorTest, NodeWithoutReadyIsInvalid) {
   SetUpShards(1);
 
@@ -347,6 +387,24 @@ TEST_F(EventsCursorTest, WatchFromNowBeginsWithItsRevision) {
   EXPECT_TRUE(events_.progress());
   EXPECT_EQ(events_.revision(), core_.registry().revision().value);
   EXPECT_THAT(Next(*cursor), IsOkAndHolds(false));
+}
+
+TEST_F(EventsCursorTest, WatchResumesInItsOwnHistoryOnly) {
+  SetUpShards(3);
+  v1::WatchEventsRequest request;
+  request.set_history_id("another");
+  // Nothing of it is relied on.
+  MUSTER_EXPECT_OK(EventsCursor::Open(request, core_.registry()).status());
+  request.set_start_revision(1);
+  const absl::Status refused = EventsCursor::Open(request, core_.registry()).status();
+  EXPECT_THAT(refused, ErrorIs(absl::StatusCode::kOutOfRange, "HISTORY_CHANGED"));
+  EXPECT_EQ(DetailOf(refused).metadata.at("history_id"), core_.registry().history_id());
+
+  request.set_history_id(core_.registry().history_id());
+  auto cursor = EventsCursor::Open(request, core_.registry());
+  MUSTER_ASSERT_OK(cursor);
+  ASSERT_THAT(Next(*cursor), IsOkAndHolds(true));
+  EXPECT_EQ(events_.history_id(), core_.registry().history_id());
 }
 
 TEST_F(EventsCursorTest, EventsOfARevisionComeTogetherAndOnce) {
