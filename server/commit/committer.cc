@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "server/watch/feed_reader.h"
 #include "storage/base/error_info.h"
 #include "storage/base/reasons.h"
 #include "storage/base/status_macros.h"
@@ -87,7 +88,8 @@ Committer::Committer(MetadataStore& store, Registry& registry, LiveTables& live,
 absl::Status Committer::Load() {
   WriterLock registry_lock(registry_mutex_);
   MUSTER_ASSIGN_OR_RETURN(Applied loaded, registry_.Load(store_));
-  feed_.Start(registry_.revision());
+  MUSTER_RETURN_IF_ERROR(
+      FillFeed(store_, registry_.event_log().TailBegin(), registry_.revision(), feed_));
   {
     MutexLock lock(parked_mutex_);
     durable_ = registry_.revision();

@@ -74,7 +74,7 @@ class Committer {
   Committer(MetadataStore& store, Registry& registry, LiveTables& live, Feed& feed,
             const Options& options, std::function<void(AssemblyUid)> plan_wanted);
 
-  // Reads the state from the store and starts the feed behind it.
+  // Reads the state from the store, and fills the feed with what happened last.
   absl::Status Load();
 
   // Queues a job.

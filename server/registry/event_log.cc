@@ -18,6 +18,10 @@ constexpr uint64_t kMaxRunEvents = 4'096;
 constexpr uint64_t kMaxRunBytes = 4u << 20;
 // A store without range deletes has to remove the rows one by one.
 constexpr size_t kMaxRunsPerTick = 16;
+// With the open one.
+constexpr size_t kRunsOfTail = 3;
+constexpr uint64_t kFarEvents = 10'000;
+constexpr uint64_t kFarBytes = 16u << 20;
 // The head, a run's row and the revision's may come on top of the events.
 constexpr size_t kOwnRows = 3;
 constexpr size_t kOwnBytes = 256;
@@ -103,6 +107,22 @@ std::vector<Revision> EventLog::Entries() const {
   out.reserve(runs_.size());
   for (const Run& run : runs_) out.push_back(run.last);
   return out;
+}
+
+Revision EventLog::TailBegin() const {
+  return runs_.size() < kRunsOfTail ? compacted_ : runs_[runs_.size() - kRunsOfTail].last;
+}
+
+bool EventLog::IsFarBehind(Revision revision) const {
+  uint64_t events = open_.events, bytes = open_.bytes;
+  // Runs that lie behind it as a whole.
+  for (size_t i = runs_.size(); i > 0 && events <= kFarEvents && bytes <= kFarBytes; --i) {
+    const Revision before = i == 1 ? compacted_ : runs_[i - 2].last;
+    if (before < revision) break;
+    events += runs_[i - 1].events;
+    bytes += runs_[i - 1].bytes;
+  }
+  return events > kFarEvents || bytes > kFarBytes;
 }
 
 void EventLog::LoadHead(const store::EventLogRow& row) {

@@ -46,6 +46,11 @@ class EventLog {
   // Where the log can be entered: the last revisions of its runs, ascending; `compacted` is before
   // the first.
   std::vector<Revision> Entries() const;
+  // Where its newest part begins: what came after this revision is some thousands of events.
+  Revision TailBegin() const;
+  // Whether more than some ten thousand events came after `revision`, so that a reader had better
+  // start from the present state.
+  bool IsFarBehind(Revision revision) const;
 
   // While the store is loaded, in this order.
   void LoadHead(const store::EventLogRow& row);

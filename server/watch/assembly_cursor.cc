@@ -28,7 +28,7 @@ absl::StatusOr<AssemblyCursor> AssemblyCursor::Open(const v1::WatchAssemblyReque
   }
   MUSTER_ASSIGN_OR_RETURN(const Assembly* assembly, registry.assemblies().Find(request.name()));
   const Revision start(request.start_revision());
-  MUSTER_RETURN_IF_ERROR(CheckResume(request.history_id(), start, registry));
+  MUSTER_RETURN_IF_ERROR(CheckResumeOrSnapshot(request.history_id(), start, registry));
   AssemblyCursor cursor(request, assembly->uid(), start);
   cursor.begun_ = start.value != 0;
   cursor.untold_history_ = registry.history_id();

@@ -30,7 +30,7 @@ absl::StatusOr<AssignmentCursor> AssignmentCursor::Open(const v1::WatchAssignmen
   const Epoch epoch(request.epoch());
   if (epoch != node->epoch()) return WrongEpoch(request.node(), epoch, node->epoch());
   const Revision start(request.start_revision());
-  MUSTER_RETURN_IF_ERROR(CheckResume(request.history_id(), start, registry));
+  MUSTER_RETURN_IF_ERROR(CheckResumeOrSnapshot(request.history_id(), start, registry));
   const bool resumes = start.value != 0;
   AssignmentCursor cursor(request.node(), node->uid, epoch, resumes ? start : registry.revision());
   cursor.untold_history_ = registry.history_id();

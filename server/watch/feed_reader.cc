@@ -133,6 +133,44 @@ absl::Status CheckResume(const std::string& history, Revision start, const Regis
       {{"revision", absl::StrCat(start.value)}, {"compact_revision", absl::StrCat(newest.value)}});
 }
 
+absl::Status CheckResumeOrSnapshot(const std::string& history, Revision start,
+                                   const Registry& registry) {
+  MUSTER_RETURN_IF_ERROR(CheckResume(history, start, registry));
+  if (start.value == 0 || !registry.event_log().IsFarBehind(start)) return absl::OkStatus();
+  return Compacted(start, registry.event_log().TailBegin());
+}
+
+absl::Status FillFeed(MetadataStore& store, Revision begin, Revision newest, Feed& feed) {
+  std::vector<Change> changes;
+  std::string from = EventsKey(Revision(begin.value + 1), 0);
+  const std::string end = EventsKey(Revision(newest.value + 1), 0);
+  while (true) {
+    MUSTER_ASSIGN_OR_RETURN(std::vector<MetadataStore::Row> rows,
+                            store.Scan(from, end, kRowsPerScan));
+    for (MetadataStore::Row& row : rows) {
+      const std::optional<Revision> revision = ParseEventsKey(row.key);
+      if (!revision.has_value()) return absl::DataLossError("an event row's key can't be read");
+      const absl::Status status = UnpackWatched(
+          *revision, row.value, [](const store::EventRow&) { return true; }, changes);
+      if (absl::IsOutOfRange(status)) {
+        // What it changed can't be read again: the feed begins behind it.
+        changes.clear();
+        begin = *revision;
+        continue;
+      }
+      MUSTER_RETURN_IF_ERROR(status);
+      Change& told = changes.emplace_back();
+      told.revision = *revision;
+      told.what.emplace<StoredEvents>(StoredEvents{std::move(row.value)});
+    }
+    if (rows.size() < kRowsPerScan) break;
+    from = rows.back().key + '\0';
+  }
+  feed.Start(begin);
+  feed.Publish(std::move(changes), newest);
+  return absl::OkStatus();
+}
+
 // 1. What was read from the log comes first, one revision at a time.
 // 2. Then the position skips to where that part of the log ended: there was nothing for the key
 //    between its last change and there.

@@ -58,6 +58,16 @@ absl::Status CheckHistory(const std::string& history, const Registry& registry);
 // shows when it is read.
 absl::Status CheckResume(const std::string& history, Revision start, const Registry& registry);
 
+// The same for a watch that has a snapshot: also REVISION_COMPACTED when so much of the log lies behind
+// `start` that the snapshot costs less. The log is one for all, so each of many watches that are far
+// behind would read the events of the others, too.
+absl::Status CheckResumeOrSnapshot(const std::string& history, Revision start,
+                                   const Registry& registry);
+
+// Fills the feed, before its first Publish, with what the event log has after `begin`; the store ends
+// with `newest`. So watches that resume soon after a start need not read the log, each by itself.
+absl::Status FillFeed(MetadataStore& store, Revision begin, Revision newest, Feed& feed);
+
 // Not thread-safe.
 class FeedReader {
  public:

@@ -384,5 +384,30 @@ TEST_F(EventLogTest, StoreWithoutALogBeginsItWhereItIs) {
   EXPECT_EQ(log.compacted(), Revision(77));
 }
 
+TEST(EventLogRunsTest, ReaderIsFarBehindAfterTenThousandEvents) {
+  EventLog log(EventLog::Options{});
+  store::EventRunRow run;
+  run.set_events(4'000);
+  for (uint64_t last = 100; last <= 500; last += 100) log.LoadRun(Revision(last), run);
+
+  EXPECT_EQ(log.TailBegin(), Revision(300));
+  EXPECT_FALSE(log.IsFarBehind(Revision(500)));
+  EXPECT_FALSE(log.IsFarBehind(Revision(300)));
+  // It is within a run of which nobody knows how much lies behind.
+  EXPECT_FALSE(log.IsFarBehind(Revision(201)));
+  EXPECT_TRUE(log.IsFarBehind(Revision(200)));
+  EXPECT_TRUE(log.IsFarBehind(Revision(1)));
+}
+
+TEST(EventLogRunsTest, ReaderIsFarBehindAfterManyBytes) {
+  EventLog log(EventLog::Options{});
+  store::EventRunRow run;
+  run.set_bytes(9u << 20);
+  for (uint64_t last = 100; last <= 300; last += 100) log.LoadRun(Revision(last), run);
+
+  EXPECT_FALSE(log.IsFarBehind(Revision(200)));
+  EXPECT_TRUE(log.IsFarBehind(Revision(100)));
+}
+
 }  // namespace
 }  // namespace muster

@@ -2,6 +2,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
 #include "server/watch/assembly_cursor.h"
 #include "server/watch/assignment_cursor.h"
@@ -214,8 +215,23 @@ TEST_F(AssignmentCursorTest, ResumeGoesOnOverARestart) {
   EXPECT_EQ(assignments_.assigned_size(), 3);
   EXPECT_TRUE(assignments_.complete());
   EXPECT_FALSE(assignments_.snapshot());
-  EXPECT_GT(log_reads_, 0);
+  // The feed has the tail of the log.
+  EXPECT_EQ(log_reads_, 0);
   EXPECT_THAT(Next(*cursor), IsOkAndHolds(false));
+}
+
+TEST_F(AssignmentCursorTest, ResumeFromBeforeTheTailOfTheLogReadsIt) {
+  SetUpShards(3);
+  const uint64_t before = epoch_.value;
+  for (int i = 0; i < 40; ++i) core_.AddNode(absl::StrCat("nodes/other", i), 0);
+  core_.Restart();
+
+  auto cursor = Open(before);
+
+  MUSTER_ASSERT_OK(cursor);
+  ASSERT_THAT(Next(*cursor), IsOkAndHolds(true));
+  EXPECT_EQ(assignments_.assigned_size(), 3);
+  EXPECT_GT(log_reads_, 0);
 }
 
 TEST_F(AssignmentCursorTest, ResumeOverARestartSeesWhatFollows) {
