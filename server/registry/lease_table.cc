@@ -109,9 +109,15 @@ bool LeaseTable::MayEndGuard() const {
   return now_ >= guard_end_ || live == 0 || 2 * heard_of > live;
 }
 
+void LeaseTable::NoteLateCalls() {
+  MutexLock lock(mutex_);
+  calls_late_ = true;
+}
+
 LeaseTable::Due LeaseTable::Tick(absl::Duration monotonic) {
   MutexLock lock(mutex_);
-  const bool stalled = !ticked_ || monotonic - now_ > options_.stall_threshold;
+  const bool stalled = !ticked_ || std::exchange(calls_late_, false) ||
+                       monotonic - now_ > options_.stall_threshold;
   ticked_ = true;
   now_ = monotonic;
   if (stalled) {

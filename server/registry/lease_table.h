@@ -73,6 +73,10 @@ class LeaseTable {
   // nodes begins again behind that.
   Due Tick(absl::Duration monotonic) MUSTER_EXCLUDES(mutex_);
 
+  // Calls wait long before the server looks at them, and so may heartbeats: the next tick is one after
+  // a stall.
+  void NoteLateCalls() MUSTER_EXCLUDES(mutex_);
+
   // Whether the lease has run out and was not renewed since.
   bool HasExpired(NodeUid node, Epoch epoch) const MUSTER_EXCLUDES(mutex_);
 
@@ -135,6 +139,7 @@ class LeaseTable {
   mutable Mutex mutex_;
   absl::Duration now_ MUSTER_GUARDED_BY(mutex_);
   bool ticked_ MUSTER_GUARDED_BY(mutex_) = false;
+  bool calls_late_ MUSTER_GUARDED_BY(mutex_) = false;
   bool guarded_ MUSTER_GUARDED_BY(mutex_) = true;
   bool guard_end_noted_ MUSTER_GUARDED_BY(mutex_) = false;
   absl::Duration guard_end_ MUSTER_GUARDED_BY(mutex_);

@@ -16,6 +16,7 @@
 #include "server/rpc/event_service.h"
 #include "server/rpc/model_service.h"
 #include "server/rpc/node_service.h"
+#include "server/rpc/queue_probe.h"
 #include "storage/base/error_info.h"
 #include "storage/base/limits.h"
 #include "storage/base/reasons.h"
@@ -36,6 +37,7 @@ constexpr int kIdleMs = 30 * 60'000;
 constexpr absl::Duration kAgeGraceMax = absl::Seconds(30);
 // Of one connection. What is beyond waits at the client.
 constexpr int kStreamsMax = 4'096;
+constexpr absl::Duration kLateLineInterval = absl::Seconds(10);
 // Reflection and channelz are the only services that take a thread a call.
 constexpr int kBlockingCallsMax = 8;
 constexpr size_t kStoreReaders = 2;
@@ -82,6 +84,8 @@ class GrpcServer final : public RpcServer {
       server_->GetHealthCheckService()->SetServingStatus(service, true);
     }
     listener_->Start([this](UniqueFd fd) { Take(std::move(fd)); }, LogRefused);
+    probe_ = std::make_unique<QueueProbe>(clock_, QueueProbe::Options(), address(),
+                                          [this](absl::Duration waiting) { NoteLate(waiting); });
     return absl::OkStatus();
   }
 
@@ -92,6 +96,7 @@ class GrpcServer final : public RpcServer {
   }
 
   void Stop(absl::Duration grace) override {
+    probe_.reset();
     listener_->Stop();
     server_->GetHealthCheckService()->Shutdown();
     hub_.EndAll(MakeError(absl::StatusCode::kUnavailable, reasons::kShuttingDown,
@@ -136,6 +141,16 @@ class GrpcServer final : public RpcServer {
     connections_->HandleNewConnection(&connection);
   }
 
+  void NoteLate(absl::Duration waiting) {
+    context_.live.leases.NoteLateCalls();
+    if (clock_.Monotonic() < next_late_line_) return;
+    next_late_line_ = clock_.Monotonic() + kLateLineInterval;
+    spdlog::warn(
+        "calls=late waiting_ms={:.0f} message=\"the server is overloaded: leases are extended, as "
+        "heartbeats may wait, too\"",
+        absl::ToDoubleMilliseconds(waiting));
+  }
+
   static void LogRefused(const Listener::Counts& counts) {
     spdlog::warn(
         "connections=refused refused={} taken={} dropped_silent={} reason=\"no room for "
@@ -156,8 +171,12 @@ class GrpcServer final : public RpcServer {
   std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> connections_;
   // Goes before the above, none of which is used after it.
   std::unique_ptr<grpc::Server> server_;
-  // Goes first: it hands connections to the server.
+  // Goes before it: it hands connections to the server.
   std::unique_ptr<Listener> listener_;
+  // Of the probe's thread.
+  absl::Duration next_late_line_;
+  // Goes first: it calls the server.
+  std::unique_ptr<QueueProbe> probe_;
 };
 
 }  // namespace

@@ -138,6 +138,18 @@ TEST_F(LeaseTableTest, StallGivesEveryLeaseItsFullTtl) {
   EXPECT_EQ(TickTo(after_stall + Milliseconds(10'100)), 1u);
 }
 
+TEST_F(LeaseTableTest, LateCallsGiveEveryLeaseItsFullTtl) {
+  TickTo(Seconds(9));
+  // Its heartbeat may be among those that wait.
+  for (int i = 0; i < 30; ++i) {
+    table_.NoteLateCalls();
+    EXPECT_TRUE(table_.Tick(now_ += Seconds(1)).expired.empty());
+  }
+  const absl::Duration last = now_;
+  EXPECT_EQ(TickTo(last + Seconds(10)), 0u);
+  EXPECT_EQ(TickTo(last + Milliseconds(10'100)), 1u);
+}
+
 TEST_F(LeaseTableTest, TicksOneSecondApartAreNoStall) {
   for (int i = 0; i < 10; ++i) {
     EXPECT_TRUE(table_.Tick(now_ += Seconds(1)).expired.empty());

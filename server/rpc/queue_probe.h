@@ -1,0 +1,73 @@
+// Notices that calls wait long before anybody looks at them.
+//
+// Heartbeats share gRPC's threads with all other calls, but the clock of the leases doesn't wait for them: a server that
+// is overloaded would take its nodes for dead. So the server calls itself, by a connection like everybody's, and while
+// that call is not answered it knows that heartbeats may be waiting, too.
+#ifndef MUSTER_SERVER_RPC_QUEUE_PROBE_H_
+#define MUSTER_SERVER_RPC_QUEUE_PROBE_H_
+
+#include <grpcpp/channel.h>
+#include <grpcpp/client_context.h>
+#include <grpcpp/generic/generic_stub.h>
+#include <grpcpp/support/byte_buffer.h>
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+
+#include "absl/time/time.h"
+#include "storage/base/clock.h"
+#include "storage/base/mutex.h"
+
+namespace muster {
+
+class QueueProbe {
+ public:
+  struct Options {
+    absl::Duration interval = absl::Milliseconds(250);
+    // Calls that wait longer are late.
+    absl::Duration late = absl::Seconds(1);
+  };
+
+  // Calls the health service at `address` at each interval, one call at a time. `late` is called again and
+  // again, on a thread of the probe's, while a call is late. A call that fails says nothing, nor does one
+  // that has no connection: a server that can't reach itself is not an overloaded one. The
+  // clock outlives it.
+  QueueProbe(Clock& clock, const Options& options, const std::string& address,
+             std::function<void(absl::Duration waiting)> late);
+  ~QueueProbe();
+  QueueProbe(const QueueProbe&) = delete;
+  QueueProbe& operator=(const QueueProbe&) = delete;
+
+ private:
+  struct Call {
+    absl::Duration begin;
+    grpc::ClientContext context;
+    grpc::ByteBuffer request;
+    grpc::ByteBuffer response;
+  };
+
+  void Run();
+  // Not under the lock: gRPC may call back at once, on this thread.
+  void Send(const std::shared_ptr<Call>& call) MUSTER_EXCLUDES(mutex_);
+  // How long the call that is under way waits, once there is a connection; begins one where there is
+  // none.
+  absl::Duration Look() MUSTER_EXCLUDES(mutex_);
+
+  Clock& clock_;
+  const Options options_;
+  const std::function<void(absl::Duration)> late_;
+  const std::shared_ptr<grpc::Channel> channel_;
+  grpc::GenericStub stub_;
+  Mutex mutex_;
+  CondVar changed_;
+  // Under way.
+  std::shared_ptr<Call> call_ MUSTER_GUARDED_BY(mutex_);
+  bool stopped_ MUSTER_GUARDED_BY(mutex_) = false;
+  std::thread thread_;
+};
+
+}  // namespace muster
+
+#endif  // MUSTER_SERVER_RPC_QUEUE_PROBE_H_
