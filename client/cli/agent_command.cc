@@ -152,6 +152,12 @@ absl::StatusOr<std::optional<ScrubOptions>> ToScrubOptions(const AgentArguments&
   return scrub;
 }
 
+absl::StatusOr<absl::Duration> ToWatchInterval(const AgentArguments& options) {
+  MUSTER_ASSIGN_OR_RETURN(const absl::Duration interval, ParseDuration(options.watch_interval));
+  if (interval > absl::ZeroDuration()) return interval;
+  return UsageError("--watch-interval 0 leaves no time between two looks; say 10s, for instance");
+}
+
 // Unset without --warm.
 absl::StatusOr<std::optional<WarmOptions>> ToWarmOptions(const AgentArguments& options) {
   WarmOptions warm;
@@ -200,13 +206,24 @@ absl::Status Reload(const AgentArguments& options, std::optional<uint32_t> file_
   return absl::OkStatus();
 }
 
+// `actions` is null only without --config; all but the hangup itself outlive the run.
+void HandleHangup(Invocation& invocation, const AgentArguments& options,
+                  std::optional<uint32_t> file_mode, Agent& agent, ReadyActions* actions) {
+  // A terminal that is closed takes its agent along; to a service SIGHUP means "reload".
+  if (options.config_path.empty() && !invocation.is_terminal()) {
+    invocation.hangup().Handle(
+        [] { LogWarning("SIGHUP: nothing to reload, as there is no --config; carrying on"); });
+  } else if (!options.config_path.empty()) {
+    invocation.hangup().Handle([&options, file_mode, &agent, actions] {
+      const absl::Status status = Reload(options, file_mode, agent, *actions);
+      if (!status.ok()) LogWarning(absl::StrCat("nothing is changed: ", status.message()));
+    });
+  }
+}
+
 absl::Status RunAgent(Invocation& invocation, const AgentArguments& options) {
   MUSTER_ASSIGN_OR_RETURN(const std::optional<ScrubOptions> scrub, ToScrubOptions(options));
-  MUSTER_ASSIGN_OR_RETURN(const absl::Duration watch_interval,
-                          ParseDuration(options.watch_interval));
-  if (watch_interval <= absl::ZeroDuration()) {
-    return UsageError("--watch-interval 0 leaves no time between two looks; say 10s, for instance");
-  }
+  MUSTER_ASSIGN_OR_RETURN(const absl::Duration watch_interval, ToWatchInterval(options));
   MUSTER_ASSIGN_OR_RETURN(const std::optional<WarmOptions> warm, ToWarmOptions(options));
   MUSTER_ASSIGN_OR_RETURN(const Wanted wanted, ToWanted(options, options.config));
   MUSTER_ASSIGN_OR_RETURN(const AgentOptions agent_options,
@@ -222,8 +239,8 @@ absl::Status RunAgent(Invocation& invocation, const AgentArguments& options) {
   MUSTER_ASSIGN_OR_RETURN(PullerOptions puller_options, ToPullerOptions(options.pull));
   MUSTER_ASSIGN_OR_RETURN(const auto stores,
                           OpenLocations(invocation, options.pull, UnnamedLocations::kRemote));
-  MUSTER_ASSIGN_OR_RETURN(
-      const auto cache, OpenCache(invocation, options.cache, puller_options.memory, LogWarning));
+  MUSTER_ASSIGN_OR_RETURN(const auto cache,
+                          OpenCache(invocation, options.cache, puller_options.memory, LogWarning));
   MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect(kFirstContactTimeout));
   if (options.dry_run) return PrintCacheRoom(invocation, *client, *cache, agent_options);
   SetUpLog(options.log_level);
@@ -260,16 +277,7 @@ absl::Status RunAgent(Invocation& invocation, const AgentArguments& options) {
         },
         [&agent](const std::string& assembly) { return agent.ShardsOf(assembly); }, *ready);
   }
-  // A terminal that is closed takes its agent along; to a service SIGHUP means "reload".
-  if (options.config_path.empty() && !invocation.is_terminal()) {
-    invocation.hangup().Handle(
-        [] { LogWarning("SIGHUP: nothing to reload, as there is no --config; carrying on"); });
-  } else if (!options.config_path.empty()) {
-    invocation.hangup().Handle([&] {
-      const absl::Status status = Reload(options, file_mode, agent, *actions);
-      if (!status.ok()) LogWarning(absl::StrCat("nothing is changed: ", status.message()));
-    });
-  }
+  HandleHangup(invocation, options, file_mode, agent, actions.get());
   const absl::Status status = agent.Run(invocation.stop());
   invocation.hangup().Handle({});
   // They ask the agent for shards.
