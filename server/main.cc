@@ -87,6 +87,15 @@ void LogFatal(const char* what, const absl::Status& status) {
                    absl::StatusCodeToString(status.code()), absl::CHexEscape(status.message()));
 }
 
+// Nothing that the server decides goes by it; but people compare times in events and in other logs.
+void LogTimeOfDaySet(absl::Duration by) {
+  spdlog::warn(
+      "time_of_day=set by={} message=\"the machine's clock was set; leases, ages and deadlines go "
+      "by "
+      "another one, so nothing expires by this, but times that are shown jump with it\"",
+      absl::FormatDuration(by));
+}
+
 // Ends the process at once: whether the last write took place is unknown, so nothing more may be
 // said.
 [[noreturn]] void StopRatherThanLie(const absl::Status& status) {
@@ -240,7 +249,8 @@ int Serve(const ServerOptions& options, int signals, size_t file_limit, Metadata
   committer.SubmitInternal(TickThread::MakeTick(clock, live, store));
   auto commit_thread = std::make_unique<CommitThread>(committer, StopRatherThanLie);
   planner.Start(committer, [](const absl::Status& status) { LogFatal("planning failed", status); });
-  auto ticker = std::make_unique<TickThread>(clock, live, store, committer, kTickInterval);
+  auto ticker =
+      std::make_unique<TickThread>(clock, live, store, committer, kTickInterval, LogTimeOfDaySet);
   auto server = StartRpcServer(MakeRpcOptions(options, file_limit), clock, committer, feed, live,
                                store, stats);
   std::optional<StoreWatch> store_watch;

@@ -232,7 +232,7 @@ absl::Status AssemblyTable::Create(const v1::CreateAssemblyRequest& request, Tra
   row.set_policy(wanted.policy());
   row.set_min_nodes(std::max(1u, wanted.min_nodes()));
   row.set_replicas(std::max(1u, wanted.replicas()));
-  row.set_create_time_us(tx.now_us());
+  row.set_create_time_us(tx.wall_us());
   *row.mutable_node_selector() = wanted.node_selector();
   if (wanted.has_move_budget_bytes()) row.set_move_budget_bytes(wanted.move_budget_bytes());
   if (request.validate_only()) {

@@ -217,7 +217,7 @@ absl::Status Catalogue::Create(const v1::CreateModelVersionRequest& request, Tra
   row.set_companion_count(wanted.companion_count());
   row.set_strategy(wanted.strategy());
   *row.mutable_annotations() = wanted.annotations();
-  row.set_create_time_us(tx.now_us());
+  row.set_create_time_us(tx.wall_us());
   version->draft = std::make_unique<Draft>();
   version->draft->Touch(tx.now_us());
   MUSTER_RETURN_IF_ERROR(CheckRoomForDraft(row.shard_count()));
@@ -489,7 +489,7 @@ absl::Status Catalogue::Commit(const v1::CommitModelVersionRequest& request, Tra
     if (!request.validate_only()) {
       store::VersionRow& row = version->row;
       row.set_state(v1::ModelVersion::COMMITTED);
-      row.set_commit_time_us(tx.now_us());
+      row.set_commit_time_us(tx.wall_us());
       row.set_revision(tx.MarkChanged().value);
       row.set_size_bytes(version->size_bytes);
       row.set_tensors_added(version->draft->tensors_added());
@@ -537,8 +537,7 @@ void Catalogue::Tick(Transaction& tx) {
     if (!version->assemblies.empty() && version->plan_shards == nullptr) {
       version->plan_shards = version->PlanShards();
     }
-    // Loaded: its day begins with the first tick, as the time that the store knows may be long
-    // past.
+    // Loaded: when it was last added to is not stored, so its day begins with the first tick.
     if (version->draft != nullptr && version->draft->last_addition_us() == 0) {
       version->draft->Touch(tx.now_us());
     }

@@ -54,7 +54,10 @@ struct RemoveLocation {
 
 // The time, from outside; the only way in which it enters.
 struct Tick {
-  int64_t time_us = 0;
+  // The time of day: microseconds since 1970. It may jump.
+  int64_t wall_us = 0;
+  // Microseconds since an arbitrary start, of one process. It never goes back.
+  int64_t monotonic_us = 0;
   // What the store's device has left, where it is bounded and known.
   std::optional<int64_t> free_bytes;
 };

@@ -43,7 +43,8 @@ void EventLog::Append(Transaction& tx) {
   const size_t bytes_max = bytes_used < kMaxBytesPerCommand ? kMaxBytesPerCommand - bytes_used : 0;
   uint32_t part = 0;
   for (PackedEvents& packed :
-       PackEvents(tx.TakeTold(), tx.changes(), tx.now_us(), tx.cause(), rows_max, bytes_max)) {
+       PackEvents(tx.TakeTold(), tx.changes(), {tx.wall_us(), tx.now_us(), tx.cause()}, rows_max,
+                  bytes_max)) {
     Count(tx.revision(), packed.told, kKeyBytes + packed.row.size(), tx.now_us());
     tx.Put(EventsKey(tx.revision(), part++), packed.row);
     if (packed.told > 0) tx.Emit(StoredEvents{std::move(packed.row)});
@@ -144,7 +145,7 @@ absl::Status EventLog::LoadEvents(Revision revision, size_t key_bytes, absl::str
   }
   uint64_t told = 0;
   for (const store::EventRow& event : row.events()) told += event.has_event() ? 1 : 0;
-  Count(revision, told, key_bytes + packed.size(), row.time_us());
+  Count(revision, told, key_bytes + packed.size(), row.time_us() + row.server_time_ahead_us());
   return absl::OkStatus();
 }
 

@@ -145,6 +145,7 @@ std::vector<PackedEvents> Split(EventsRow& all) {
   uint32_t told = 0, sequence = 0;
   const auto finish = [&] {
     row.set_time_us(all.time_us());
+    row.set_server_time_ahead_us(all.server_time_ahead_us());
     row.set_cause(all.cause());
     row.set_cut(all.cut());
     row.set_first_sequence(sequence);
@@ -226,11 +227,12 @@ absl::StatusOr<Change> UnpackOne(Revision revision, EventRow& row) {
 }  // namespace
 
 std::vector<PackedEvents> PackEvents(std::vector<v1::Event> told, std::vector<Change>& changes,
-                                     int64_t time_us, absl::string_view cause, size_t rows_max,
+                                     const EventsOrigin& origin, size_t rows_max,
                                      size_t bytes_max) {
   EventsRow all;
-  all.set_time_us(time_us);
-  all.set_cause(cause.data(), cause.size());
+  all.set_time_us(origin.wall_us);
+  all.set_server_time_ahead_us(origin.now_us - origin.wall_us);
+  all.set_cause(origin.cause.data(), origin.cause.size());
   for (v1::Event& event : told) all.add_events()->mutable_event()->Swap(&event);
   for (const Change& change : changes) {
     if (const auto* given = std::get_if<AssignmentChange>(&change.what)) Pack(*given, all);

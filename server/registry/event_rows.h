@@ -23,6 +23,15 @@ namespace muster {
 // A new row is begun beyond this, so that it stays far below the 256 KiB of a row.
 inline constexpr size_t kMaxEventsRowBytes = 128u << 10;
 
+// When and why the events of a command came about.
+struct EventsOrigin {
+  // The time of day and the server's own time; see Transaction.
+  int64_t wall_us = 0;
+  int64_t now_us = 0;
+  // Outlives what is done with it.
+  absl::string_view cause;
+};
+
 struct PackedEvents {
   // A serialised EventsRow.
   std::string row;
@@ -35,8 +44,8 @@ struct PackedEvents {
 // `rows_max` rows (at least 1) and `bytes_max` bytes is cut: first what watches need, then the
 // assignments.
 std::vector<PackedEvents> PackEvents(std::vector<muster::v1::Event> told,
-                                     std::vector<Change>& changes, int64_t time_us,
-                                     absl::string_view cause, size_t rows_max, size_t bytes_max);
+                                     std::vector<Change>& changes, const EventsOrigin& origin,
+                                     size_t rows_max, size_t bytes_max);
 
 // The events of a row, with revision, sequence, time, cause and shards filled in. kDataLoss: the
 // row is damaged.

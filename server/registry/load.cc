@@ -146,7 +146,9 @@ absl::StatusOr<Applied> Registry::Load(MetadataStore& store) {
   if (!revision.ParseFromString(*packed)) return DamagedRow(RevisionKey());
   revision_ = Revision(revision.revision());
   now_us_ = revision.time_us();
-  Transaction tx(revision_, now_us_);
+  // Until the first tick.
+  wall_us_ = now_us_ + revision.time_of_day_ahead_us();
+  Transaction tx(revision_, now_us_, wall_us_);
   MUSTER_RETURN_IF_ERROR(LoadCatalogue(store, catalogue_));
   MUSTER_RETURN_IF_ERROR(ForEach<store::NodeRow>(
       store, "n",

@@ -115,7 +115,9 @@ std::vector<uint64_t> InventoryOf(absl::string_view digests) {
 v1::Drain::State Node::DrainState(int64_t now_us) const {
   if (!draining()) return v1::Drain::STATE_UNSPECIFIED;
   if (assigned_shards == 0) return v1::Drain::DRAINED;
-  return row.drain_deadline_us() <= now_us ? v1::Drain::OVERDUE : v1::Drain::DRAINING;
+  // A row of an older server has one time for both; its server's time went by the time of day.
+  const int64_t due_us = row.drain_due_us() != 0 ? row.drain_due_us() : row.drain_deadline_us();
+  return due_us <= now_us ? v1::Drain::OVERDUE : v1::Drain::DRAINING;
 }
 
 void NodeTable::Fill(const v1::RegisterNodeRequest& request, store::NodeRow& row) const {
@@ -147,7 +149,7 @@ absl::StatusOr<Node*> NodeTable::Register(const v1::RegisterNodeRequest& request
   row.set_epoch(revision.value);
   row.set_lost(false);
   row.set_released(false);
-  row.set_register_time_us(tx.now_us());
+  row.set_register_time_us(tx.wall_us());
   row.set_revision(revision.value);
   tx.Put(NodeKey(slot->uid), row);
   if (!request.cached_digests().empty()) {
@@ -224,12 +226,14 @@ bool NodeTable::Drain(Node& node, const v1::DrainNodeRequest& request, Transacti
     if (!node.draining()) return false;
     row.clear_drain_start_us();
     row.clear_drain_deadline_us();
+    row.clear_drain_due_us();
     draining_.erase(node.uid);
   } else {
-    if (!node.draining()) row.set_drain_start_us(tx.now_us());
-    row.set_drain_deadline_us(tx.now_us() + (request.has_deadline()
-                                                 ? FromDuration(request.deadline())
-                                                 : kDefaultDrainUs));
+    const int64_t deadline_us =
+        request.has_deadline() ? FromDuration(request.deadline()) : kDefaultDrainUs;
+    if (!node.draining()) row.set_drain_start_us(tx.wall_us());
+    row.set_drain_deadline_us(tx.wall_us() + deadline_us);
+    row.set_drain_due_us(tx.now_us() + deadline_us);
     draining_.insert(node.uid);
   }
   PutDrainState(node, tx);

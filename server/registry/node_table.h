@@ -35,7 +35,7 @@ struct Node {
   Epoch epoch() const { return Epoch(row.epoch()); }
   bool live() const { return !row.lost(); }
   bool draining() const { return row.drain_deadline_us() != 0; }
-  // How far its drain is at `now_us`; unspecified when there is none.
+  // How far its drain is at `now_us`, of the server's own time; unspecified when there is none.
   muster::v1::Drain::State DrainState(int64_t now_us) const;
 };
 

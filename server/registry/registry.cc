@@ -106,6 +106,7 @@ MetadataBatch::Put Registry::RevisionRow(Revision revision) const {
   store::RevisionRow row;
   row.set_revision(revision.value);
   row.set_time_us(now_us_);
+  row.set_time_of_day_ahead_us(wall_us_ - now_us_);
   return MetadataBatch::Put{RevisionKey(), row.SerializeAsString()};
 }
 
@@ -200,7 +201,7 @@ absl::Status Registry::Dispatch(const Command& command, Transaction& tx,
 }
 
 Applied Registry::Apply(const Command& command) {
-  Transaction tx(revision_, now_us_, CauseOf(command));
+  Transaction tx(revision_, now_us_, wall_us_, CauseOf(command));
   Applied applied;
   applied.status = Dispatch(command, tx, applied.reply);
   event_log_.Append(tx);
@@ -325,11 +326,17 @@ absl::Status Registry::ResumeMoves(const v1::ResumeMovesRequest& request, Transa
 }
 
 void Registry::TakeTime(const Tick& command, Transaction& tx) {
-  // Records show the time of day as the clock gives it, but it never goes back, so that what
-  // follows is not older.
-  now_us_ = std::max(now_us_, command.time_us);
+  // The time of day says only where the server's time begins, in an empty store. From there on the
+  // monotonic clock moves it; while no server runs it stands still.
+  if (now_us_ == 0) {
+    now_us_ = std::max<int64_t>(command.wall_us, 1);
+  } else if (last_tick_us_.has_value()) {
+    now_us_ += std::max<int64_t>(command.monotonic_us - *last_tick_us_, 0);
+  }
+  last_tick_us_ = command.monotonic_us;
+  wall_us_ = command.wall_us;
   free_bytes_ = command.free_bytes;
-  Transaction at_now(tx.revision(), now_us_, tx.cause());
+  Transaction at_now(tx.revision(), now_us_, wall_us_, tx.cause());
   requests_.Tick(at_now);
   catalogue_.Tick(at_now);
   event_log_.Tick(at_now);

@@ -128,7 +128,10 @@ class Registry {
   LiveTables& live_;
   const std::string uid_prefix_;
   Revision revision_;
+  // As of the last tick; see Transaction.
   int64_t now_us_ = 0;
+  int64_t wall_us_ = 0;
+  std::optional<int64_t> last_tick_us_;
   std::optional<int64_t> free_bytes_;
   Catalogue catalogue_;
   NodeTable nodes_;

@@ -23,7 +23,9 @@ class Transaction {
  public:
   // `cause` says what asked for the command; it outlives the transaction.
   Transaction(Revision current, int64_t now_us, absl::string_view cause = "")
-      : revision_(current), now_us_(now_us), cause_(cause) {}
+      : Transaction(current, now_us, now_us, cause) {}
+  Transaction(Revision current, int64_t now_us, int64_t wall_us, absl::string_view cause = "")
+      : revision_(current), now_us_(now_us), wall_us_(wall_us), cause_(cause) {}
 
   // Marks the command as one that changes something, and returns its revision: the next one.
   Revision MarkChanged() {
@@ -35,8 +37,12 @@ class Transaction {
   bool changed() const { return changed_; }
   // Of the state after the command.
   Revision revision() const { return revision_; }
-  // Microseconds since 1970, as of the last tick.
+  // The server's own time, as of the last tick: goes on evenly, so that ages and deadlines go by it
+  // alone. In microseconds; where it begins means nothing.
   int64_t now_us() const { return now_us_; }
+  // The time of day, as of the last tick, for what people are shown: microseconds since 1970. It may
+  // jump either way.
+  int64_t wall_us() const { return wall_us_; }
   absl::string_view cause() const { return cause_; }
 
   void Put(std::string key, const google::protobuf::MessageLite& row) {
@@ -98,6 +104,7 @@ class Transaction {
  private:
   Revision revision_;
   int64_t now_us_;
+  int64_t wall_us_;
   absl::string_view cause_;
   bool changed_ = false;
   size_t bytes_ = 0;

@@ -365,7 +365,7 @@ std::optional<Attempt> RepeatAttempt(World& world) {
   if (world.answered.empty()) return std::nullopt;
   const AnsweredRequest& old = world.answered[world.Below(world.answered.size())];
   // Close to the end of the ten minutes either answer is right.
-  if (world.time_of_day() - old.at > absl::Microseconds(kRequestIdTtlUs) - absl::Seconds(60)) {
+  if (world.server_time() - old.at > absl::Microseconds(kRequestIdTtlUs) - absl::Seconds(60)) {
     return std::nullopt;
   }
   Attempt attempt = old.attempt;

@@ -153,9 +153,7 @@ void LiveCluster::DisturbServer() {
     server_paused_until_ = world_.clock().Monotonic() + length;
     wire_.SetPaused(true);
   } else if (what < 80) {
-    const absl::Duration by = absl::Seconds(static_cast<int64_t>(world_.Below(2 * 7'200)) - 7'200);
-    world_.Log(absl::StrCat("  the time of day is set by ", absl::FormatDuration(by)));
-    world_.clock().StepTimeOfDay(by);
+    world_.StepTimeOfDay();
   } else {
     world_.Kill();
   }

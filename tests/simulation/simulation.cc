@@ -176,6 +176,7 @@ void Simulation::QuietTime() {
 }
 
 void Simulation::TimeStep() {
+  if (world_.Chance(10)) world_.StepTimeOfDay();
   if (world_.Chance(40)) return QuietTime();
   const uint64_t what = world_.Below(20);
   const absl::Duration by = what < 14   ? absl::Milliseconds(100 + world_.Below(800))

@@ -124,11 +124,11 @@ std::set<std::pair<std::string, uint32_t>> HeldByLost(const Registry& registry, 
   return held;
 }
 
-// The time of day that a server which reads the store begins with.
-absl::Time StoredTime(MetadataStore& store) {
+// The server time that a server which reads the store begins with; `otherwise` with an empty one.
+absl::Time StoredTime(MetadataStore& store, absl::Time otherwise) {
   const auto packed = store.Get(RevisionKey());
   store::RevisionRow row;
-  if (!packed.ok() || !row.ParseFromString(*packed)) return absl::InfinitePast();
+  if (!packed.ok() || !row.ParseFromString(*packed)) return otherwise;
   return absl::FromUnixMicros(row.time_us());
 }
 
@@ -146,7 +146,28 @@ World::World(uint64_t seed)
     Fail("start", started.ToString());
   }
   judge_.Started(clock_.Monotonic());
+  NoteStart();
+}
+
+void World::NoteStart() {
   time_of_day_ = clock_.Now();
+  last_tick_ = clock_.Monotonic();
+  server_time_ = StoredTime(server_.store(), time_of_day_);
+  time_judge_.Started();
+}
+
+void World::StepTimeOfDay() {
+  const uint64_t what = Below(10);
+  const absl::Duration some = what < 4
+                                  ? absl::Seconds(static_cast<int64_t>(Below(2 * 7'200)) - 7'200)
+                              : what < 6 ? absl::Hours(48)
+                                         : absl::Hours(30 * 24);
+  const absl::Duration by = stepped_ != absl::ZeroDuration() && Chance(50) ? -stepped_
+                            : Chance(50)                                   ? some
+                                                                           : -some;
+  Log(absl::StrCat("  the time of day is set by ", absl::FormatDuration(by)));
+  stepped_ += by;
+  clock_.StepTimeOfDay(by);
 }
 
 void World::Fail(absl::string_view invariant, absl::string_view text) {
@@ -255,17 +276,17 @@ void World::Remember(const Attempt& attempt, const JobResult& result) {
   if (attempt.request_id.empty() || !result.status.ok()) return;
   std::string reply = SerializedReply(result);
   const auto known = replies_.find(attempt.request_id);
-  if (known != replies_.end() && known->second.second > time_of_day_) {
+  if (known != replies_.end() && known->second.second > server_time_) {
     if (known->second.first != reply) {
       Fail("7", absl::StrCat(attempt.what, ": ", attempt.request_id, " got another reply"));
     }
     return;
   }
-  const absl::Time sure = time_of_day_ + absl::Microseconds(kRequestIdTtlUs) - absl::Seconds(60);
+  const absl::Time sure = server_time_ + absl::Microseconds(kRequestIdTtlUs) - absl::Seconds(60);
   replies_[attempt.request_id] = {reply, sure};
   Attempt repeat = attempt;
   repeat.check = [](const JobResult&) { return ""; };
-  answered.push_back({std::move(repeat), std::move(reply), time_of_day_});
+  answered.push_back({std::move(repeat), std::move(reply), server_time_});
 }
 
 void World::DoTogether(std::vector<Attempt> attempts) {
@@ -336,10 +357,17 @@ void World::DoTick() {
   Attempt tick;
   tick.what = "tick";
   tick.commands.push_back(Tick{});
-  time_of_day_ = std::max(time_of_day_, clock_.Now());
+  time_judge_.BeforeTick(registry(), server_.store(), server_time_);
+  server_time_ += clock_.Monotonic() - last_tick_;
+  last_tick_ = clock_.Monotonic();
+  time_of_day_ = clock_.Now();
   judge_.Ticked(clock_.Monotonic());
   server_.SubmitTick();
-  RunWithFaults({tick}, "");
+  if (!RunWithFaults({tick}, "")) return;
+  if (std::string wrong = time_judge_.AfterTick(registry(), server_.store(), server_time_);
+      !wrong.empty()) {
+    Fail("9", wrong);
+  }
 }
 
 absl::StatusOr<LeaseTable::HeartbeatResult> World::Renew(const v1::HeartbeatRequest& request) {
@@ -400,7 +428,11 @@ void World::CheckStoredPrefix(const std::vector<Attempt>& attempts) {
     return Fail("1", loaded.status().ToString());
   }
   std::vector<StoreContent> contents = {content_before_};
-  twin.Apply(Tick{absl::ToUnixMicros(time_of_day_), std::nullopt});
+  // The clocks as of the last tick: the store knows them as of the last batch.
+  const absl::Duration since = server_time_ - StoredTime(*twin_store, time_of_day_);
+  twin.Apply(Tick{absl::ToUnixMicros(time_of_day_), 0, std::nullopt});
+  twin.Apply(
+      Tick{absl::ToUnixMicros(time_of_day_), absl::ToInt64Microseconds(since), std::nullopt});
   for (const Attempt& attempt : attempts) {
     for (const Command& command : attempt.commands) {
       if (!ApplyAndRecord(twin, command, contents)) break;
@@ -438,7 +470,7 @@ void World::Restart() {
   if (std::string wrong = judge_.Judge(registry()); !wrong.empty()) Fail("leases", wrong);
   judge_.Started(clock_.Monotonic());
   NoteCapacities();
-  time_of_day_ = std::max(StoredTime(server_.store()), clock_.Now());
+  NoteStart();
   // What an unacknowledged batch may have reached.
   for (const auto& [name, assembly] : registry().assemblies().by_name()) {
     if (assembly->row().was_ready()) was_ready_.insert(assembly->uid().value);

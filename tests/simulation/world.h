@@ -17,6 +17,7 @@
 #include "server/registry/command.h"
 #include "storage/base/random.h"
 #include "tests/simulation/lease_judge.h"
+#include "tests/simulation/time_judge.h"
 #include "tests/simulation/true_events.h"
 #include "tests/support/fake_clock.h"
 #include "tests/support/simulated_server.h"
@@ -125,8 +126,11 @@ class World {
     return truth_;
   }
   std::string NextRequestId();
-  // As the server knows it: the latest of all ticks.
-  absl::Time time_of_day() const { return time_of_day_; }
+  // What ages in the server go by, as of its last tick. Whatever befalls the time of day.
+  absl::Time server_time() const { return server_time_; }
+  // Sets the time of day, by hours, by days or by a month, or back; nothing but what is shown may
+  // notice.
+  void StepTimeOfDay();
 
   std::map<std::string, SimulatedAgent> agents;
   std::map<std::string, IntendedVersion> intended;
@@ -152,6 +156,7 @@ class World {
   void NoteReady(const Assembly& assembly);
   void CheckContents();
   void CheckReload();
+  void NoteStart();
   void ReadWhileCommitting();
 
   const uint64_t seed_;
@@ -163,7 +168,13 @@ class World {
   int steps_ = 0;
   int restarts_ = 0;
   uint64_t next_request_id_ = 0;
+  absl::Time server_time_;
+  // As of the last tick.
   absl::Time time_of_day_;
+  absl::Duration last_tick_;
+  // How far the time of day is off.
+  absl::Duration stepped_;
+  TimeJudge time_judge_;
   LeaseJudge judge_{SimulatedServer::LiveOptions().leases};
   // The one reply of each request id, and until when it is sure to be remembered.
   std::map<std::string, std::pair<std::string, absl::Time>> replies_;

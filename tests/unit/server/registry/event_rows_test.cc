@@ -43,7 +43,7 @@ TEST(EventRowsTest, AssignmentsComeBackAsTheyWere) {
   std::vector<Change> changes;
   changes.push_back(Change{Revision(9), change});
 
-  const auto rows = PackEvents({}, changes, 1, "plan", 10, kMaxBytesPerCommand);
+  const auto rows = PackEvents({}, changes, {1, 1, "plan"}, 10, kMaxBytesPerCommand);
 
   ASSERT_EQ(rows.size(), 1u);
   EXPECT_EQ(rows[0].told, 2u);
@@ -67,7 +67,7 @@ TEST(EventRowsTest, AssignmentsComeBackAsTheyWere) {
 
 TEST(EventRowsTest, EventsOfManyRowsKeepTheirOrder) {
   std::vector<Change> changes;
-  const auto rows = PackEvents(NodesLost(10'000), changes, 1, "test", 10, kMaxBytesPerCommand);
+  const auto rows = PackEvents(NodesLost(10'000), changes, {1, 1, "test"}, 10, kMaxBytesPerCommand);
 
   ASSERT_GT(rows.size(), 1u);
   uint32_t next = 0;
@@ -88,7 +88,7 @@ TEST(EventRowsTest, WhatWatchesNeedIsCutFirst) {
   std::vector<Change> changes;
   for (int i = 0; i < 10; ++i) changes.push_back(Change{Revision(1), AssignmentOf(30'000, 3)});
 
-  const auto rows = PackEvents(NodesLost(1), changes, 1, "plan", 40, kMaxBytesPerCommand);
+  const auto rows = PackEvents(NodesLost(1), changes, {1, 1, "plan"}, 40, kMaxBytesPerCommand);
 
   size_t bytes = 0, told = 0;
   for (const PackedEvents& packed : rows) {
@@ -106,7 +106,7 @@ TEST(EventRowsTest, WhatWatchesNeedIsCutFirst) {
 TEST(EventRowsTest, RestIsCutFromTheEnd) {
   std::vector<Change> changes;
 
-  const auto rows = PackEvents(NodesLost(10'000), changes, 1, "test", 40, 100'000);
+  const auto rows = PackEvents(NodesLost(10'000), changes, {1, 1, "test"}, 40, 100'000);
 
   size_t bytes = 0, told = 0;
   for (const PackedEvents& packed : rows) {

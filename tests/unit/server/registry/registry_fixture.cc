@@ -238,7 +238,8 @@ Applied RegistryFixture::Apply(const Command& command) {
 }
 
 void RegistryFixture::TickTo(int64_t time_us, std::optional<int64_t> free_bytes) {
-  MUSTER_EXPECT_OK(Do(Tick{time_us, free_bytes}));
+  time_us_ = time_us;
+  MUSTER_EXPECT_OK(Do(Tick{time_us, time_us, free_bytes}));
 }
 
 void RegistryFixture::Publish(absl::string_view version, uint32_t shards) {
@@ -334,6 +335,8 @@ absl::Status RegistryFixture::Restart() {
   if (!loaded.ok()) return loaded.status();
   for (const AssemblyUid uid : loaded->plans_wanted) plans_wanted_.push_back(uid);
   for (const Command& next : loaded->follow_ups) MUSTER_EXPECT_OK(Apply(next).status);
+  // The clocks go on.
+  TickTo(time_us_);
   return absl::OkStatus();
 }
 

@@ -84,7 +84,7 @@ class RegistryFixture {
     return applied.reply == nullptr ? Reply() : *static_cast<Reply*>(applied.reply.get());
   }
 
-  // Sets the time since 1970 and what the device has left.
+  // Moves both clocks to the time, and sets what the device has left.
   void TickTo(int64_t time_us, std::optional<int64_t> free_bytes = std::nullopt);
 
   // A committed version of `shards` shards.
@@ -114,6 +114,8 @@ class RegistryFixture {
   std::unique_ptr<Registry> registry_;
   std::vector<Change> changes_;
   std::vector<AssemblyUid> plans_wanted_;
+  int64_t time_us_ = 0;
+  // Of the leases.
   int64_t monotonic_us_ = 0;
 };
 
