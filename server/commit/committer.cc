@@ -191,7 +191,7 @@ absl::StatusOr<bool> Committer::RunOnce() {
 absl::Status Committer::RunJob(Job job) {
   auto result = std::make_shared<JobResult>();
   for (size_t i = 0; i < job.commands.size(); ++i) {
-    MUSTER_ASSIGN_OR_RETURN(Applied applied, RunCommand(job.commands[i]));
+    MUSTER_ASSIGN_OR_RETURN(Applied applied, RunCommand(job.commands[i], job.caller));
     result->status = std::move(applied.status);
     result->reply = std::move(applied.reply);
     if (applied.changed) ++result->changed;
@@ -207,15 +207,15 @@ absl::Status Committer::RunJob(Job job) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<Applied> Committer::RunCommand(const Command& command) {
+absl::StatusOr<Applied> Committer::RunCommand(const Command& command, absl::string_view caller) {
   Applied applied;
   {
     WriterLock lock(registry_mutex_);
-    applied = registry_.Apply(command);
+    applied = registry_.Apply(command, caller);
   }
   MUSTER_RETURN_IF_ERROR(AddToGroup(applied));
   for (const Command& follow_up : applied.follow_ups) {
-    MUSTER_RETURN_IF_ERROR(RunCommand(follow_up).status());
+    MUSTER_RETURN_IF_ERROR(RunCommand(follow_up, "").status());
   }
   return applied;
 }

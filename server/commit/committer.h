@@ -21,6 +21,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -54,6 +55,8 @@ struct Job {
   // Called exactly once; on the committer's thread, or inside Submit when the job is refused. Must
   // not block.
   std::function<void(JobResult)> done = [](JobResult) {};
+  // The connection that asks, as gRPC names its peer, where the commands have a request id; else "".
+  std::string caller = {};
   // What the commands take in memory; Submit sets it.
   size_t bytes = 0;
 };
@@ -117,7 +120,7 @@ class Committer {
   void Enqueue(Job job, bool bounded) MUSTER_EXCLUDES(queue_mutex_);
   absl::Status RunJob(Job job);
   // Applies a command with all its follow-ups.
-  absl::StatusOr<Applied> RunCommand(const Command& command);
+  absl::StatusOr<Applied> RunCommand(const Command& command, absl::string_view caller);
   absl::Status AddToGroup(Applied& applied);
   absl::Status Flush();
   void ReleaseReads(Revision durable) MUSTER_EXCLUDES(parked_mutex_);

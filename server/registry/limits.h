@@ -53,6 +53,7 @@ inline constexpr uint64_t kMaxClaimedAssignments = 10'000'000;
 // Shards over all assemblies: 12 bytes each, whoever loads them.
 inline constexpr uint64_t kMaxAssemblyShards = 50'000'000;
 
+// Of calls, and as many of registrations.
 inline constexpr size_t kMaxRequestIds = 100'000;
 
 // Every store carries rows of this size.

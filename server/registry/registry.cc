@@ -122,8 +122,11 @@ absl::Status Registry::CheckSpace() const {
 }
 
 template <typename Lines, typename Request>
-absl::Status Registry::Answer(const Lines& lines, const Request& request, Transaction& tx,
-                              std::unique_ptr<google::protobuf::Message>& reply) {
+absl::Status Registry::Answer(const Lines& lines, const Request& request, absl::string_view caller,
+                              Transaction& tx, std::unique_ptr<google::protobuf::Message>& reply) {
+  [[maybe_unused]] constexpr auto kind = std::is_same_v<Request, v1::RegisterNodeRequest>
+                                             ? RequestLog::Kind::kRegistration
+                                             : RequestLog::Kind::kCall;
   auto answer = std::make_unique<ReplyOf<Request>>();
   std::string digest;
   bool remember = false;
@@ -138,18 +141,21 @@ absl::Status Registry::Answer(const Lines& lines, const Request& request, Transa
         reply = std::move(answer);
         return absl::OkStatus();
       }
+      if (kind == RequestLog::Kind::kCall) MUSTER_RETURN_IF_ERROR(requests_.CheckRoom(caller));
     }
   }
   MUSTER_RETURN_IF_ERROR(lines(request, tx, *answer));
   answer->set_revision(tx.revision().value);
   if constexpr (HasRequestId<Request>) {
-    if (remember) requests_.Add(request.request_id(), std::move(digest), *answer, tx);
+    if (remember) {
+      requests_.Add(request.request_id(), std::move(digest), *answer, caller, kind, tx);
+    }
   }
   reply = std::move(answer);
   return absl::OkStatus();
 }
 
-absl::Status Registry::Dispatch(const Command& command, Transaction& tx,
+absl::Status Registry::Dispatch(const Command& command, absl::string_view caller, Transaction& tx,
                                 std::unique_ptr<google::protobuf::Message>& reply) {
   const absl::Status room = CheckSpace();
   const Switchboard lines{
@@ -194,16 +200,16 @@ absl::Status Registry::Dispatch(const Command& command, Transaction& tx,
           NoReply none;
           return lines(what, tx, none);
         } else {
-          return Answer(lines, what, tx, reply);
+          return Answer(lines, what, caller, tx, reply);
         }
       },
       command);
 }
 
-Applied Registry::Apply(const Command& command) {
+Applied Registry::Apply(const Command& command, absl::string_view caller) {
   Transaction tx(revision_, now_us_, wall_us_, CauseOf(command));
   Applied applied;
-  applied.status = Dispatch(command, tx, applied.reply);
+  applied.status = Dispatch(command, caller, tx, applied.reply);
   event_log_.Append(tx);
   revision_ = tx.revision();
   applied.changed = tx.changed();

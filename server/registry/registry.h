@@ -17,6 +17,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "google/protobuf/message.h"
 #include "server/registry/assembly_table.h"
 #include "server/registry/catalogue.h"
@@ -73,8 +74,8 @@ class Registry {
   // be read or fits nothing.
   absl::StatusOr<Applied> Load(MetadataStore& store);
 
-  // Carries out one command.
-  Applied Apply(const Command& command);
+  // Carries out one command. `caller` is the connection that it came by; see RequestLog.
+  Applied Apply(const Command& command, absl::string_view caller = "");
 
   Revision revision() const { return revision_; }
   const std::string& history_id() const { return options_.history_id; }
@@ -97,12 +98,12 @@ class Registry {
 
  private:
   // Carries a command out by its line of the switchboard; a request fills `reply`.
-  absl::Status Dispatch(const Command& command, Transaction& tx,
+  absl::Status Dispatch(const Command& command, absl::string_view caller, Transaction& tx,
                         std::unique_ptr<google::protobuf::Message>& reply);
   // A request: looks its request id up, carries it out, and remembers the reply.
   template <typename Lines, typename Request>
-  absl::Status Answer(const Lines& lines, const Request& request, Transaction& tx,
-                      std::unique_ptr<google::protobuf::Message>& reply);
+  absl::Status Answer(const Lines& lines, const Request& request, absl::string_view caller,
+                      Transaction& tx, std::unique_ptr<google::protobuf::Message>& reply);
 
   // The lines that concern more than one table.
   absl::Status RegisterNode(const muster::v1::RegisterNodeRequest& request, Transaction& tx,

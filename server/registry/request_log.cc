@@ -6,6 +6,7 @@
 #include <memory>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "google/protobuf/descriptor.h"
 #include "google/protobuf/io/coded_stream.h"
@@ -23,6 +24,25 @@ namespace {
 // Ranges that a store deleted are looked through by every read until it has tidied up; so they are for
 // many rows at once, and never begin before what is there. Within the rows that a command may have.
 constexpr ptrdiff_t kMaxSingleDeletes = 8;
+
+// Of a longer one the rest is cut: it is only counted by.
+constexpr size_t kMaxCallerBytes = 128;
+
+// "ipv4:10.0.0.7" of "ipv4:10.0.0.7:4711"; of what has no port, all of it.
+absl::string_view HostOf(absl::string_view caller) {
+  return caller.substr(0, absl::StartsWith(caller, "ip") ? caller.rfind(':') : caller.npos);
+}
+
+size_t CountOf(const absl::flat_hash_map<std::string, size_t>& counts, absl::string_view key) {
+  const auto found = counts.find(key);
+  return found == counts.end() ? 0 : found->second;
+}
+
+void AddTo(absl::flat_hash_map<std::string, size_t>& counts, absl::string_view key, int sign) {
+  const auto entry = counts.try_emplace(std::string(key), 0).first;
+  entry->second += sign;
+  if (entry->second == 0) counts.erase(entry);
+}
 
 // Map entries in key order, so that equal messages have equal bytes.
 std::string SerializeDeterministic(const google::protobuf::Message& message) {
@@ -50,15 +70,7 @@ std::string RequestLog::DigestOf(const google::protobuf::Message& request) {
 absl::StatusOr<bool> RequestLog::Find(absl::string_view request_id, absl::string_view digest,
                                       google::protobuf::Message& reply) const {
   const auto found = rows_.find(std::string(request_id));
-  if (found == rows_.end()) {
-    if (rows_.size() < kMaxRequestIds) return false;
-    return WithDetail(
-        absl::ResourceExhaustedError(absl::StrCat("the server remembers ", rows_.size(),
-                                                  " request ids, and has no room for another")),
-        ErrorDetail{reasons::kTooManyRequestIds,
-                    {{"limit", absl::StrCat(kMaxRequestIds)}},
-                    absl::Seconds(1)});
-  }
+  if (found == rows_.end()) return false;
   if (found->second.digest() != digest) {
     return MakeError(absl::StatusCode::kInvalidArgument, reasons::kRequestIdReused,
                      absl::StrCat("request_id '", request_id,
@@ -72,13 +84,46 @@ absl::StatusOr<bool> RequestLog::Find(absl::string_view request_id, absl::string
   return true;
 }
 
+absl::Status RequestLog::CheckRoom(absl::string_view caller) const {
+  caller = caller.substr(0, kMaxCallerBytes);
+  const size_t taken = rows_.size() - registrations_.size();
+  const size_t free = kMaxRequestIds - std::min(taken, kMaxRequestIds);
+  const size_t of_host = CountOf(of_host_, HostOf(caller));
+  const size_t of_connection = CountOf(of_connection_, caller);
+  if (of_host < free && of_connection < free - of_host) return absl::OkStatus();
+  return WithDetail(
+      absl::ResourceExhaustedError(absl::StrCat(
+          "the server remembers ", taken, " of at most ", kMaxRequestIds, " request ids, ", of_host,
+          " of them of this host and ", of_connection,
+          " of this connection, and leaves the rest to others: wait until some are 10 minutes old, "
+          "or send fewer calls")),
+      ErrorDetail{reasons::kTooManyRequestIds,
+                  {{"limit", absl::StrCat(kMaxRequestIds)},
+                   {"remembered", absl::StrCat(taken)},
+                   {"of_host", absl::StrCat(of_host)},
+                   {"of_connection", absl::StrCat(of_connection)}},
+                  absl::Seconds(1)});
+}
+
 void RequestLog::Add(absl::string_view request_id, std::string digest,
-                     const google::protobuf::Message& reply, Transaction& tx) {
+                     const google::protobuf::Message& reply, absl::string_view caller, Kind kind,
+                     Transaction& tx) {
+  if (kind == Kind::kRegistration && registrations_.size() >= kMaxRequestIds) {
+    const std::pair<int64_t, std::string> oldest = std::move(registrations_.front());
+    registrations_.pop_front();
+    auto entry = expiries_.lower_bound(oldest.first);
+    while (entry->second != oldest.second) ++entry;
+    expiries_.erase(entry);
+    Forget(oldest.second);
+    tx.Delete(RequestKey(oldest.first, oldest.second));
+  }
   store::RequestRow row;
   row.set_request_id(std::string(request_id));
   row.set_digest(std::move(digest));
   row.set_reply(reply.SerializeAsString());
   row.set_expire_time_us(tx.now_us() + kRequestIdTtlUs);
+  row.set_registration(kind == Kind::kRegistration);
+  if (kind == Kind::kCall) row.set_caller(std::string(caller.substr(0, kMaxCallerBytes)));
   tx.Put(RequestKey(row.expire_time_us(), request_id), row);
   Load(std::move(row));
 }
@@ -93,13 +138,34 @@ void RequestLog::Tick(Transaction& tx) {
     // RequestKey begins with the expiry, so that all the forgotten ones are one range.
     tx.DeleteRange(RequestKey(first->first, ""), RequestKey(std::prev(end)->first + 1, ""));
   }
-  for (auto it = first; it != end; ++it) rows_.erase(it->second);
+  for (auto it = first; it != end; ++it) Forget(it->second);
   expiries_.erase(first, end);
+  while (!registrations_.empty() && registrations_.front().first <= tx.now_us()) {
+    registrations_.pop_front();
+  }
 }
 
 void RequestLog::Load(store::RequestRow row) {
   expiries_.emplace(row.expire_time_us(), row.request_id());
+  if (row.registration()) {
+    registrations_.emplace_back(row.expire_time_us(), row.request_id());
+  } else {
+    Count(row.caller(), 1);
+  }
   rows_[row.request_id()] = std::move(row);
+}
+
+void RequestLog::Forget(const std::string& request_id) {
+  const auto found = rows_.find(request_id);
+  if (!found->second.registration()) Count(found->second.caller(), -1);
+  rows_.erase(found);
+}
+
+void RequestLog::Count(absl::string_view caller, int sign) {
+  // Of rows of 0.1.0 nobody knows whose they are.
+  if (caller.empty()) return;
+  AddTo(of_host_, HostOf(caller), sign);
+  AddTo(of_connection_, caller, sign);
 }
 
 }  // namespace muster

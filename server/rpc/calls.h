@@ -103,17 +103,27 @@ Request TakeRequest(const Request* request) {
   return std::move(*const_cast<Request*>(request));
 }
 
+// Who asks, where the server has to remember it: with a request id.
+template <typename Request>
+std::string CallerOf(const grpc::CallbackServerContext& context, const Request& request) {
+  if constexpr (requires { request.request_id(); }) {
+    if (!request.request_id().empty()) return context.peer();
+  }
+  return "";
+}
+
 // A mutation: the commands go to the committer; `fill` makes the response from what came of them.
 template <typename Response, typename Fill>
 grpc::ServerUnaryReactor* Mutate(ServiceContext& services, grpc::CallbackServerContext* context,
                                  const char* method, std::vector<Command> commands,
-                                 Response* response, Fill fill) {
+                                 Response* response, Fill fill, std::string caller = "") {
   UnaryCall call(services, context, method);
-  services.committer.Submit(
-      Job{std::move(commands), [call, response, fill = std::move(fill)](JobResult result) {
-            if (result.status.ok()) fill(result, *response);
-            call.Finish(result.status);
-          }});
+  services.committer.Submit(Job{std::move(commands),
+                                [call, response, fill = std::move(fill)](JobResult result) {
+                                  if (result.status.ok()) fill(result, *response);
+                                  call.Finish(result.status);
+                                },
+                                std::move(caller)});
   return call.reactor();
 }
 
@@ -126,12 +136,15 @@ grpc::ServerUnaryReactor* Mutate(ServiceContext& services, grpc::CallbackServerC
     call.Finish(checked);
     return call.reactor();
   }
+  std::string caller = CallerOf(*context, *request);
   std::vector<Command> commands;
   commands.push_back(TakeRequest(request));
-  return Mutate(services, context, method, std::move(commands), response,
-                [](const JobResult& result, Response& out) {
-                  out.Swap(static_cast<Response*>(result.reply.get()));
-                });
+  return Mutate(
+      services, context, method, std::move(commands), response,
+      [](const JobResult& result, Response& out) {
+        out.Swap(static_cast<Response*>(result.reply.get()));
+      },
+      std::move(caller));
 }
 
 // Looks at the registry under the shared lock, and finishes the call with what `look` returned once

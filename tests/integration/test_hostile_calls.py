@@ -4,6 +4,7 @@ import hashlib
 import os
 import subprocess
 
+import grpc
 import pytest
 from harness.api import Api, ApiError, assembly_pb2, model_pb2, node_pb2
 from harness.cluster import binary, free_port
@@ -14,6 +15,7 @@ SHARDS = 15_000
 DRAFTS = 1_000
 ANNOUNCED = 10_000_000  # What all drafts together may announce.
 FAILED_CALLS = 10_000
+REQUEST_IDS = 100_000
 VERSION = "models/llama/versions/v1"
 ASSEMBLY = "assemblies/demo"
 
@@ -177,3 +179,34 @@ def test_members_with_large_claims_are_shown_in_pages(cluster):
     assert [member.node for member in listed] == [member.node for member in shown.members]
     assert all(not member.claim_cut and member.claim == claim for member in listed)
     restart(cluster)
+
+
+@pytest.mark.limit(300)
+def test_caller_that_uses_up_its_request_ids_locks_nobody_else_out(cluster):
+    api, other = cluster.api(), Api(cluster.address)
+    register(api, "nodes/n1")
+    drain = api.channel.unary_unary(
+        "/muster.v1.NodeService/DrainNode",
+        request_serializer=node_pb2.DrainNodeRequest.SerializeToString,
+        response_deserializer=node_pb2.DrainNodeResponse.FromString,
+    )
+    refused, calls = None, 0
+    while refused is None and calls < REQUEST_IDS:
+        batch = [
+            drain.future(
+                node_pb2.DrainNodeRequest(name="nodes/n1", cancel=True, request_id=f"greedy-{calls + i}"), timeout=60
+            )
+            for i in range(1_000)
+        ]
+        calls += len(batch)
+        refused = next((call for call in batch if call.code() != grpc.StatusCode.OK), None)
+    assert refused is not None and refused.code() == grpc.StatusCode.RESOURCE_EXHAUSTED, f"after {calls} calls"
+    assert "of this connection" in refused.details()
+
+    created = other.models.CreateModelVersion(
+        model_version=model_pb2.ModelVersion(name="models/m/versions/v1", shard_count=1), request_id="another caller's"
+    )
+    assert created.model_version.uid
+    node = api.nodes.RegisterNode(node=node_pb2.Node(name="nodes/n2"), request_id="a node behind the same connection")
+    assert node.epoch
+    other.close()

@@ -2,6 +2,7 @@
 
 #include "server/registry/request_log.h"
 
+#include <map>
 #include <string>
 #include <utility>
 #include <variant>
@@ -70,7 +71,8 @@ TEST(RequestLogRangesTest, FewRowsGoOneByOneAndManyByARangeThatBeginsAtTheFirst)
   const auto add = [&log](int64_t time_us, int count) {
     Transaction tx(Revision(1), time_us);
     for (int i = 0; i < count; ++i) {
-      log.Add(absl::StrCat(time_us, "-", i), "digest", v1::RegisterNodeResponse(), tx);
+      log.Add(absl::StrCat(time_us, "-", i), "digest", v1::RegisterNodeResponse(), "",
+              RequestLog::Kind::kCall, tx);
     }
   };
   for (int64_t second = 1; second <= 100; ++second) {
@@ -150,12 +152,124 @@ TEST_F(RequestLogTest, FullLogRefusesFurtherIdsAndStillKnowsTheOld) {
   }
   v1::RegisterNodeResponse reply;
   EXPECT_THAT(log.Find("0", "digest", reply), IsOkAndHolds(true));
-  const auto refused = log.Find("another", "digest", reply);
+  EXPECT_THAT(log.Find("another", "digest", reply), IsOkAndHolds(false));
+  const absl::Status refused = log.CheckRoom("ipv4:10.0.0.1:1");
   EXPECT_THAT(refused, ErrorIs(StatusCode::kResourceExhausted, "TOO_MANY_REQUEST_IDS"));
-  EXPECT_TRUE(DetailOf(refused.status()).retry_delay.has_value());
+  EXPECT_TRUE(DetailOf(refused).retry_delay.has_value());
   Transaction tx(Revision(1), 1'000);
   log.Tick(tx);
-  EXPECT_THAT(log.Find("another", "digest", reply), IsOkAndHolds(false));
+  MUSTER_EXPECT_OK(log.CheckRoom("ipv4:10.0.0.1:1"));
+}
+
+class RequestLogSharesTest : public testing::Test {
+ protected:
+  // Until the caller is refused, or `limit` times.
+  size_t Fill(const std::string& caller, size_t limit = kMaxRequestIds) {
+    size_t added = 0;
+    for (; added < limit && log_.CheckRoom(caller).ok(); ++added) {
+      Add(absl::StrCat(caller, "#", ++ids_), caller);
+    }
+    return added;
+  }
+  void Add(const std::string& id, const std::string& caller,
+           RequestLog::Kind kind = RequestLog::Kind::kCall) {
+    Transaction tx(Revision(1), now_us_);
+    log_.Add(id, "digest", v1::RegisterNodeResponse(), caller, kind, tx);
+    for (const MetadataBatch::Operation& operation : tx.TakeOperations()) {
+      if (const auto* put = std::get_if<MetadataBatch::Put>(&operation))
+        rows_[put->key] = put->value;
+      if (const auto* gone = std::get_if<MetadataBatch::Delete>(&operation)) rows_.erase(gone->key);
+    }
+  }
+  void Reload() {
+    log_ = RequestLog();
+    for (const auto& [key, value] : rows_) {
+      store::RequestRow row;
+      ASSERT_TRUE(row.ParseFromString(value));
+      log_.Load(std::move(row));
+    }
+  }
+  bool Knows(const std::string& id) {
+    v1::RegisterNodeResponse reply;
+    return log_.Find(id, "digest", reply).value_or(false);
+  }
+
+  RequestLog log_;
+  std::map<std::string, std::string> rows_;
+  int64_t now_us_ = 1;
+  size_t ids_ = 0;
+};
+
+TEST_F(RequestLogSharesTest, GreedyConnectionLeavesRoomForOthersOfItsHost) {
+  EXPECT_EQ(Fill("ipv4:10.0.0.1:1"), (kMaxRequestIds + 2) / 3);
+  EXPECT_THAT(log_.CheckRoom("ipv4:10.0.0.1:1"),
+              ErrorIs(StatusCode::kResourceExhausted, "TOO_MANY_REQUEST_IDS"));
+
+  EXPECT_EQ(Fill("ipv4:10.0.0.1:2", 1'000), 1'000u);
+}
+
+TEST_F(RequestLogSharesTest, GreedyHostLeavesRoomForOtherHosts) {
+  size_t of_host = 0;
+  for (int port = 1; port <= 100; ++port) of_host += Fill(absl::StrCat("ipv6:[::1]:", port));
+  EXPECT_LE(of_host, kMaxRequestIds / 2);
+  EXPECT_FALSE(log_.CheckRoom("ipv6:[::1]:4711").ok());
+
+  for (int host = 1; host <= 100; ++host) {
+    EXPECT_EQ(Fill(absl::StrCat("ipv4:10.0.0.", host, ":1"), 100), 100u);
+  }
+}
+
+TEST_F(RequestLogSharesTest, SharesAreTheSameAfterARestart) {
+  Fill("ipv4:10.0.0.1:1");
+  Reload();
+
+  EXPECT_FALSE(log_.CheckRoom("ipv4:10.0.0.1:1").ok());
+  MUSTER_EXPECT_OK(log_.CheckRoom("ipv4:10.0.0.1:2"));
+}
+
+TEST_F(RequestLogSharesTest, WhatExpiresIsRoomAgain) {
+  Fill("ipv4:10.0.0.1:1");
+  Transaction tx(Revision(1), now_us_ + kRequestIdTtlUs);
+  log_.Tick(tx);
+
+  MUSTER_EXPECT_OK(log_.CheckRoom("ipv4:10.0.0.1:1"));
+  EXPECT_EQ(log_.size(), 0u);
+}
+
+TEST_F(RequestLogSharesTest, RegistrationsTakeNobodysPlaceAndTheOldestMakeRoom) {
+  for (size_t i = 0; i < kMaxRequestIds; ++i) {
+    now_us_ = static_cast<int64_t>(i / 100);
+    Add(absl::StrCat("r", i), "", RequestLog::Kind::kRegistration);
+  }
+  EXPECT_EQ(Fill("ipv4:10.0.0.1:1", 10), 10u);
+
+  Add("another", "", RequestLog::Kind::kRegistration);
+
+  EXPECT_FALSE(Knows("r0"));
+  EXPECT_TRUE(Knows("r1"));
+  EXPECT_TRUE(Knows("another"));
+  EXPECT_EQ(rows_.size(), kMaxRequestIds + 10);
+  Reload();
+  EXPECT_EQ(log_.size(), kMaxRequestIds + 10);
+  EXPECT_TRUE(Knows("r1"));
+}
+
+// What locked agents out: a table that others have filled.
+TEST_F(RequestLogTest, NodeRegistersWhileCallersHaveUsedUpTheirRoom) {
+  v1::DrainNodeRequest drain;
+  drain.set_name("nodes/n1");
+  drain.set_cancel(true);
+  fixture_.Register("nodes/n1");
+  const auto refused = [&](const std::string& id, absl::string_view caller) {
+    drain.set_request_id(id);
+    return !fixture_.registry().Apply(drain, caller).status.ok();
+  };
+  size_t calls = 0;
+  while (!refused(absl::StrCat("d", calls), "ipv4:10.0.0.1:1")) ++calls;
+  EXPECT_LT(calls, kMaxRequestIds);
+
+  EXPECT_FALSE(refused("mine", "ipv4:10.0.0.2:1"));
+  MUSTER_EXPECT_OK(fixture_.registry().Apply(Request("id"), "ipv4:10.0.0.1:1").status);
 }
 
 // Invariant 8 (docs/design.md): below the floor only what adds data is refused.

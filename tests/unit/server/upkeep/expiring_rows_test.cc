@@ -47,7 +47,7 @@ TEST(ExpiringRowsTest, TwentyThousandTicksLeaveReadsAndStartsQuick) {
     log.Tick(tx);
     if (tick <= kTicks) {
       const std::string id = absl::StrCat("id-", tick);
-      log.Add(id, "digest", muster::v1::Event(), tx);
+      log.Add(id, "digest", muster::v1::Event(), "", RequestLog::Kind::kCall, tx);
       key = RequestKey(now_us + kRequestIdTtlUs, id);
     }
     for (MetadataBatch::Operation& operation : tx.TakeOperations()) {
