@@ -238,7 +238,8 @@ int Serve(const ServerOptions& options, int signals, size_t file_limit, Metadata
   Feed feed({});
   CallStats stats(clock);
   PlannerThread planner(clock, kPlanInterval);
-  Committer committer(store, registry, live, feed, {options.queue_limit, options.queue_bytes},
+  Committer committer(clock, store, registry, live, feed,
+                      {options.queue_limit, options.queue_bytes},
                       [&planner](AssemblyUid assembly) { planner.Want(assembly); });
   const absl::Duration begin = clock.Monotonic();
   if (const absl::Status loaded = committer.Load(); !loaded.ok()) {

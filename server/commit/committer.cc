@@ -1,5 +1,7 @@
 #include "server/commit/committer.h"
 
+#include <algorithm>
+#include <iterator>
 #include <type_traits>
 #include <utility>
 
@@ -71,14 +73,20 @@ struct OperationBytes {
   }
 };
 
+// How long readers wait for the lock at most, but for a single command that takes longer.
+constexpr size_t kMaxCommandsPerRun = 64;
+constexpr absl::Duration kLongestRun = absl::Milliseconds(1);
+
 // The revision's row is part of every batch: its key and at most 24 bytes.
 constexpr size_t kRevisionRowBytes = 64;
 
 }  // namespace
 
-Committer::Committer(MetadataStore& store, Registry& registry, LiveTables& live, Feed& feed,
-                     const Options& options, std::function<void(AssemblyUid)> plan_wanted)
-    : store_(store),
+Committer::Committer(Clock& clock, MetadataStore& store, Registry& registry, LiveTables& live,
+                     Feed& feed, const Options& options,
+                     std::function<void(AssemblyUid)> plan_wanted)
+    : clock_(clock),
+      store_(store),
       registry_(registry),
       live_(live),
       feed_(feed),
@@ -170,54 +178,73 @@ Revision Committer::durable() const {
 absl::StatusOr<bool> Committer::RunOnce() {
   // All that queued up during the last fsync shares the next one: the busier, the larger the
   // groups.
-  std::deque<Job> jobs;
+  Work work;
   {
     MutexLock lock(queue_mutex_);
-    jobs.swap(queue_);
+    work.jobs.swap(queue_);
   }
+  if (work.jobs.empty()) return false;
   size_t bytes = 0;
-  for (Job& job : jobs) {
-    bytes += job.bytes;
-    MUSTER_RETURN_IF_ERROR(RunJob(std::move(job)));
-  }
+  for (const Job& job : work.jobs) bytes += job.bytes;
+  while (!work.jobs.empty()) MUSTER_RETURN_IF_ERROR(RunSome(work));
   MUSTER_RETURN_IF_ERROR(Flush());
-  {
-    MutexLock lock(queue_mutex_);
-    queue_bytes_ -= bytes;
-  }
-  return !jobs.empty();
+  MutexLock lock(queue_mutex_);
+  queue_bytes_ -= bytes;
+  return true;
 }
 
-absl::Status Committer::RunJob(Job job) {
-  auto result = std::make_shared<JobResult>();
-  for (size_t i = 0; i < job.commands.size(); ++i) {
-    MUSTER_ASSIGN_OR_RETURN(Applied applied, RunCommand(job.commands[i], job.caller));
-    result->status = std::move(applied.status);
-    result->reply = std::move(applied.reply);
-    if (applied.changed) ++result->changed;
-    if (result->status.ok()) continue;
-    result->failed = i;
-    break;
+absl::Status Committer::RunSome(Work& work) {
+  std::vector<Step> steps;
+  {
+    WriterLock lock(registry_mutex_);
+    const absl::Duration end = clock_.Monotonic() + kLongestRun;
+    do {
+      steps.push_back(ApplyNext(work));
+    } while (!work.jobs.empty() && steps.size() < kMaxCommandsPerRun && clock_.Monotonic() < end);
   }
-  // Answered after the flush, whether it changed something or not: errors, too, reveal the state.
-  group_.answers.push_back([done = std::move(job.done), result](Revision durable) {
-    result->revision = durable;
-    done(std::move(*result));
-  });
+  // Outside the lock, as the group may have to be written first.
+  for (Step& step : steps) {
+    MUSTER_RETURN_IF_ERROR(AddToGroup(step.applied));
+    if (step.answer) group_.answers.push_back(std::move(step.answer));
+  }
   return absl::OkStatus();
 }
 
-absl::StatusOr<Applied> Committer::RunCommand(const Command& command, absl::string_view caller) {
-  Applied applied;
-  {
-    WriterLock lock(registry_mutex_);
-    applied = registry_.Apply(command, caller);
+// The next follow-up, or else the next command of the first job, with whose last follow-up the job
+// ends.
+Committer::Step Committer::ApplyNext(Work& work) {
+  Step step;
+  Job& job = work.jobs.front();
+  if (!work.follow_ups.empty()) {
+    const Command command = std::move(work.follow_ups.back());
+    work.follow_ups.pop_back();
+    step.applied = registry_.Apply(command);
+  } else if (work.next < job.commands.size()) {
+    step.applied = registry_.Apply(job.commands[work.next], job.caller);
+    if (step.applied.status.ok()) {
+      ++work.next;
+    } else {
+      work.result->failed = work.next;
+      work.next = job.commands.size();
+    }
+    work.result->status = std::move(step.applied.status);
+    work.result->reply = std::move(step.applied.reply);
+    if (step.applied.changed) ++work.result->changed;
+  } else {
+    step.applied.revision = registry_.revision();
   }
-  MUSTER_RETURN_IF_ERROR(AddToGroup(applied));
-  for (const Command& follow_up : applied.follow_ups) {
-    MUSTER_RETURN_IF_ERROR(RunCommand(follow_up, "").status());
-  }
-  return applied;
+  std::move(step.applied.follow_ups.rbegin(), step.applied.follow_ups.rend(),
+            std::back_inserter(work.follow_ups));
+  if (!work.follow_ups.empty() || work.next < job.commands.size()) return step;
+  // Answered after the flush, whether it changed something or not: errors, too, reveal the state.
+  step.answer = [done = std::move(job.done), result = std::move(work.result)](Revision durable) {
+    result->revision = durable;
+    done(std::move(*result));
+  };
+  work.jobs.pop_front();
+  work.next = 0;
+  work.result = std::make_shared<JobResult>();
+  return step;
 }
 
 // The rows of one command are never split: they are in one batch, so a crash finds all or none.

@@ -2,8 +2,8 @@
 // publishes, replies.
 //
 // 1. Handlers Submit jobs to a bounded queue and return.
-// 2. RunOnce takes all that has queued up, applies each command under the exclusive lock, and
-//    collects the rows.
+// 2. RunOnce takes all that has queued up, applies the commands under the exclusive lock, a run of
+//    them at a time, and collects the rows.
 // 3. The rows of the group are committed as one synced batch (or several, where the store's limits
 //    ask for it).
 // 4. Then, and only then, the changes are published and the jobs are answered; so are the reads that
@@ -31,6 +31,7 @@
 #include "server/registry/live_tables.h"
 #include "server/registry/registry.h"
 #include "server/watch/feed.h"
+#include "storage/base/clock.h"
 #include "storage/base/mutex.h"
 #include "storage/metadata/metadata_store.h"
 
@@ -74,7 +75,7 @@ class Committer {
 
   // All outlive the committer. `plan_wanted` is called on the committer's thread, after the group
   // is durable.
-  Committer(MetadataStore& store, Registry& registry, LiveTables& live, Feed& feed,
+  Committer(Clock& clock, MetadataStore& store, Registry& registry, LiveTables& live, Feed& feed,
             const Options& options, std::function<void(AssemblyUid)> plan_wanted);
 
   // Reads the state from the store, and fills the feed with what happened last.
@@ -117,14 +118,31 @@ class Committer {
     std::vector<std::function<void(Revision)>> answers;
   };
 
+  // Jobs that are being carried out, in order.
+  struct Work {
+    std::deque<Job> jobs;
+    // Of the first job: the command that is next, and what came of those before it.
+    size_t next = 0;
+    std::shared_ptr<JobResult> result = std::make_shared<JobResult>();
+    // What comes before that, the last one first.
+    std::vector<Command> follow_ups;
+  };
+  // What came of one command.
+  struct Step {
+    Applied applied;
+    // Of the job that ended with it.
+    std::function<void(Revision)> answer;
+  };
+
   void Enqueue(Job job, bool bounded) MUSTER_EXCLUDES(queue_mutex_);
-  absl::Status RunJob(Job job);
-  // Applies a command with all its follow-ups.
-  absl::StatusOr<Applied> RunCommand(const Command& command, absl::string_view caller);
+  // Carries out a run of commands under one hold of the lock, and adds what came of it to the group.
+  absl::Status RunSome(Work& work) MUSTER_EXCLUDES(registry_mutex_);
+  Step ApplyNext(Work& work) MUSTER_REQUIRES(registry_mutex_);
   absl::Status AddToGroup(Applied& applied);
   absl::Status Flush();
   void ReleaseReads(Revision durable) MUSTER_EXCLUDES(parked_mutex_);
 
+  Clock& clock_;
   MetadataStore& store_;
   Registry& registry_;
   LiveTables& live_;
@@ -132,7 +150,8 @@ class Committer {
   const Options options_;
   const std::function<void(AssemblyUid)> plan_wanted_;
 
-  // Guards the registry: exclusive while a command is applied, shared while it is read.
+  // Guards the registry: exclusive while commands are applied, shared while it is read. No `read`
+  // calls Read: they only look at the registry.
   SharedMutex registry_mutex_;
   Group group_;
 

@@ -1,13 +1,16 @@
-// std::mutex and std::shared_mutex with annotations that clang's -Wthread-safety checks.
+// Mutexes, and locks of many readers or one writer, with annotations that clang's -Wthread-safety checks.
 //
 // absl::Mutex from Debian's packages is not built for ThreadSanitizer and makes it report races
 // that are not there, so the project locks with these.
 #ifndef MUSTER_STORAGE_BASE_MUTEX_H_
 #define MUSTER_STORAGE_BASE_MUTEX_H_
 
+#include <pthread.h>
+
+#include <cassert>
+#include <cerrno>
 #include <condition_variable>
 #include <mutex>
-#include <shared_mutex>
 
 #include "absl/time/time.h"
 
@@ -72,17 +75,42 @@ class CondVar {
   std::condition_variable condition_;
 };
 
+// Many readers or one writer. Once a writer waits no further reader gets in, so that readers which
+// overlap without end can't keep it out (they would with std::shared_mutex); when it leaves, those
+// that came meanwhile are let in before the next writer. Hence a thread that reads must not begin to
+// read again: it would wait for the writer that waits for it. Debug builds check that.
 class MUSTER_THREAD_ANNOTATION(capability("shared_mutex")) SharedMutex {
  public:
-  void Lock() MUSTER_THREAD_ANNOTATION(acquire_capability()) { mutex_.lock(); }
-  void Unlock() MUSTER_THREAD_ANNOTATION(release_capability()) { mutex_.unlock(); }
-  void LockShared() MUSTER_THREAD_ANNOTATION(acquire_shared_capability()) { mutex_.lock_shared(); }
+  SharedMutex() {
+    pthread_rwlockattr_t attributes;
+    pthread_rwlockattr_init(&attributes);
+    pthread_rwlockattr_setkind_np(&attributes, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+    pthread_rwlock_init(&lock_, &attributes);
+    pthread_rwlockattr_destroy(&attributes);
+  }
+  ~SharedMutex() { pthread_rwlock_destroy(&lock_); }
+  SharedMutex(const SharedMutex&) = delete;
+  SharedMutex& operator=(const SharedMutex&) = delete;
+
+  void Lock() MUSTER_THREAD_ANNOTATION(acquire_capability()) { pthread_rwlock_wrlock(&lock_); }
+  void Unlock() MUSTER_THREAD_ANNOTATION(release_capability()) { pthread_rwlock_unlock(&lock_); }
+  void LockShared() MUSTER_THREAD_ANNOTATION(acquire_shared_capability()) {
+    assert(shared_held_ != this && "a thread reads under a lock that it reads under already");
+    // Only so many readers fit at once.
+    while (pthread_rwlock_rdlock(&lock_) == EAGAIN) {
+    }
+    shared_held_ = this;
+  }
   void UnlockShared() MUSTER_THREAD_ANNOTATION(release_shared_capability()) {
-    mutex_.unlock_shared();
+    shared_held_ = nullptr;
+    pthread_rwlock_unlock(&lock_);
   }
 
  private:
-  std::shared_mutex mutex_;
+  // The last one that this thread has locked to read.
+  static inline thread_local const SharedMutex* shared_held_ = nullptr;
+
+  pthread_rwlock_t lock_;
 };
 
 class MUSTER_THREAD_ANNOTATION(scoped_lockable) WriterLock {

@@ -58,7 +58,7 @@ struct SimulatedServer::Process {
         live(LiveOptions()),
         registry(RegistryOptions(), live),
         feed(options.feed),
-        committer(*store, registry, live, feed, {},
+        committer(server.clock_, *store, registry, live, feed, {},
                   [&server](AssemblyUid assembly) { server.plans_wanted_.insert(assembly); }) {}
 
   FaultInjectingMetadataStore faults;

@@ -106,7 +106,8 @@ struct Core {
       : live({}),
         registry({}, live),
         feed({}),
-        committer(store, registry, live, feed, {queue_limit, queue_bytes}, [](AssemblyUid) {}) {
+        committer(SystemClock(), store, registry, live, feed, {queue_limit, queue_bytes},
+                  [](AssemblyUid) {}) {
     MUSTER_EXPECT_OK(committer.Load());
   }
 

@@ -28,7 +28,7 @@ TEST(PlannerThreadTest, WantedPlanIsMadeAndApplied) {
   Registry registry({}, live);
   Feed feed({});
   PlannerThread planner(clock, absl::Milliseconds(100));
-  Committer committer(*store, registry, live, feed, {},
+  Committer committer(SystemClock(), *store, registry, live, feed, {},
                       [&](AssemblyUid uid) { planner.Want(uid); });
   MUSTER_ASSERT_OK(committer.Load());
   CommitThread thread(committer, [](const absl::Status& status) { ADD_FAILURE() << status; });
@@ -88,7 +88,7 @@ TEST(PlannerThreadTest, SlowPlanHoldsUpNoOtherAssembly) {
     }
     return MakePlanCommands(std::move(task));
   });
-  Committer committer(*store, registry, live, feed, {},
+  Committer committer(SystemClock(), *store, registry, live, feed, {},
                       [&](AssemblyUid uid) { planner.Want(uid); });
   MUSTER_ASSERT_OK(committer.Load());
   CommitThread thread(committer, [](const absl::Status& status) { ADD_FAILURE() << status; });
@@ -134,7 +134,7 @@ TEST(PlannerThreadTest, BigPlanIsInBeforeItsAssemblyIsPlannedAgain) {
     changed.NotifyAll();
     return MakePlanCommands(std::move(task));
   });
-  Committer committer(*store, registry, live, feed, {},
+  Committer committer(SystemClock(), *store, registry, live, feed, {},
                       [&](AssemblyUid uid) { planner.Want(uid); });
   MUSTER_ASSERT_OK(committer.Load());
   CommitThread thread(committer, [](const absl::Status& status) { ADD_FAILURE() << status; });
