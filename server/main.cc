@@ -217,6 +217,7 @@ Registry::Options MakeRegistryOptions(const ServerOptions& options, const StoreI
   registry.cluster_id = identity.cluster_id;
   registry.history_id = identity.history_id;
   registry.default_lease_ttl_us = static_cast<int64_t>(options.lease_ttl_s * 1e6);
+  registry.forget_nodes_us = static_cast<int64_t>(options.forget_nodes_s * 1e6);
   registry.event_log.max_age_us = static_cast<int64_t>(options.event_log_age_s * 1e6);
   registry.event_log.max_events = options.event_log_max;
   registry.min_free_bytes = static_cast<int64_t>(options.min_free_bytes);

@@ -44,6 +44,10 @@ void AddLeaseOptions(CLI::App& app, ServerOptions& options) {
   AddDuration(app, "--move-grace", options.move_grace_s, CLI::Range(0.0, 86400.0),
               "How long after the loss of a node its shards go to other nodes")
       ->envname("MUSTER_MOVE_GRACE");
+  AddDuration(app, "--forget-nodes-after", options.forget_nodes_s, CLI::Range(0.0, 365.0 * 86400),
+              "How long after a lost node's shards went to others the node is forgotten, as if it "
+              "were deregistered; 0 keeps all")
+      ->envname("MUSTER_FORGET_NODES_AFTER");
 }
 
 void AddEventOptions(CLI::App& app, ServerOptions& options) {

@@ -17,6 +17,7 @@ struct ServerOptions {
   std::string address_file;
   double lease_ttl_s = 10;
   double move_grace_s = 30;
+  double forget_nodes_s = 86'400;
   double event_log_age_s = 3'600;
   uint64_t event_log_max = 1'000'000;
   double progress_interval_s = 10;

@@ -17,6 +17,7 @@ absl::string_view NameOf(const RemoveLocation&) { return "RemoveLocations"; }
 absl::string_view NameOf(const Tick&) { return "time"; }
 absl::string_view NameOf(const ExpireLease&) { return "lease expired"; }
 absl::string_view NameOf(const ReleaseNode&) { return "move grace over"; }
+absl::string_view NameOf(const ForgetNode&) { return "released long ago"; }
 absl::string_view NameOf(const ReviveNode&) { return "Heartbeat"; }
 absl::string_view NameOf(const NoteDrain&) { return "drain"; }
 absl::string_view NameOf(const ResumePlans&) { return "guard over"; }

@@ -74,6 +74,12 @@ struct ReleaseNode {
   Epoch epoch;
 };
 
+// Forgets a node that was released long ago, as if it were deregistered.
+struct ForgetNode {
+  NodeUid node;
+  Epoch epoch;
+};
+
 // Takes a lost node back after a heartbeat of its present epoch.
 struct ReviveNode {
   NodeUid node;
@@ -176,9 +182,9 @@ using RequestTypes = TypeList<
 
 // The others: entries of requests that are a command each, and what the server asks of itself.
 using OtherCommands = TypeList<StagePieces, AddShard, AddCompanion, AddLocation, RemoveLocation,
-                               Tick, ExpireLease, ReleaseNode, ReviveNode, NoteDrain, ResumePlans,
-                               ExpireGivenUp, ApplyPlan, NoteLocations, ExpireDraft, RemoveMembers,
-                               ForgetMember, ForgetPlanDirectory, RememberReady>;
+                               Tick, ExpireLease, ReleaseNode, ForgetNode, ReviveNode, NoteDrain,
+                               ResumePlans, ExpireGivenUp, ApplyPlan, NoteLocations, ExpireDraft,
+                               RemoveMembers, ForgetMember, ForgetPlanDirectory, RememberReady>;
 
 template <typename Requests, typename Others>
 struct CommandFrom;

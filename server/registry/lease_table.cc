@@ -59,9 +59,11 @@ bool LeaseTable::IsDue(const Entry& entry) const {
 }
 
 void LeaseTable::CountInZone(const Entry& entry, int sign) {
+  // Those that are released are gone: however many they are, they say nothing of the zone.
+  if (entry.released) return;
   Zone& zone = zones_[entry.zone];
   zone.nodes += sign;
-  if (entry.lost && !entry.released) zone.lost += sign;
+  if (entry.lost) zone.lost += sign;
   if (zone.nodes == 0) zones_.erase(entry.zone);
 }
 

@@ -34,7 +34,8 @@ class LeaseTable {
     // How long a lost node's shards wait for its return before other nodes get them.
     absl::Duration move_grace = absl::Seconds(30);
     // The brake: nothing moves out of a zone while at least this many of its nodes, and this share
-    // of them, are lost and not yet released. A zone that is cut off is not a zone of dead nodes.
+    // of them, are lost. Nodes that are released do not count. A zone that is cut off is not a zone
+    // of dead nodes.
     size_t brake_min_nodes = 5;
     double brake_share = 0.55;
     // After a start or a stall the leases say little until most nodes were heard of again, or this
@@ -120,9 +121,9 @@ class LeaseTable {
     bool revive_asked = false;
     std::vector<muster::v1::ShardProgress> progress;
   };
+  // Of the nodes that are not released.
   struct Zone {
     size_t nodes = 0;
-    // Not released.
     size_t lost = 0;
   };
 

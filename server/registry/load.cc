@@ -150,9 +150,10 @@ absl::StatusOr<Applied> Registry::Load(MetadataStore& store) {
   wall_us_ = now_us_ + revision.time_of_day_ahead_us();
   Transaction tx(revision_, now_us_, wall_us_);
   MUSTER_RETURN_IF_ERROR(LoadCatalogue(store, catalogue_));
-  MUSTER_RETURN_IF_ERROR(ForEach<store::NodeRow>(
-      store, "n",
-      [&](const std::string&, store::NodeRow& row) { return nodes_.Load(std::move(row)); }));
+  MUSTER_RETURN_IF_ERROR(
+      ForEach<store::NodeRow>(store, "n", [&](const std::string&, store::NodeRow& row) {
+        return nodes_.Load(std::move(row), now_us_);
+      }));
   MUSTER_RETURN_IF_ERROR(ForEach<store::InventoryRow>(
       store, "i", [&](const std::string& key, store::InventoryRow& row) -> absl::Status {
         const auto uid = ParseInventoryKey(key);

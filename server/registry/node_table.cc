@@ -56,6 +56,9 @@ absl::Status WrongEpoch(absl::string_view name, Epoch sent, Epoch present) {
 
 namespace {
 
+// Each of them is a member of any number of assemblies.
+constexpr size_t kMaxForgottenPerTick = 16;
+
 std::map<std::string, std::string> Sorted(
     const google::protobuf::Map<std::string, std::string>& labels) {
   return {labels.begin(), labels.end()};
@@ -148,7 +151,7 @@ absl::StatusOr<Node*> NodeTable::Register(const v1::RegisterNodeRequest& request
   Fill(request, row);
   row.set_epoch(revision.value);
   row.set_lost(false);
-  row.set_released(false);
+  SetReleased(*slot, false, tx.now_us());
   row.set_register_time_us(tx.wall_us());
   row.set_revision(revision.value);
   tx.Put(NodeKey(slot->uid), row);
@@ -165,12 +168,19 @@ absl::StatusOr<Node*> NodeTable::Register(const v1::RegisterNodeRequest& request
   return slot.get();
 }
 
+void NodeTable::SetReleased(Node& node, bool released, int64_t now_us) {
+  released_.erase({node.row.released_us(), node.uid});
+  node.row.set_released(released);
+  node.row.set_released_us(released ? now_us : 0);
+  if (released) released_.insert({now_us, node.uid});
+}
+
 bool NodeTable::SetLost(NodeUid uid, Epoch epoch, bool lost, Transaction& tx) {
   Node* node = FindByUid(uid);
   if (node == nullptr || node->epoch() != epoch || node->row.lost() == lost) return false;
   const absl::string_view old_state = StateName(*node);
   node->row.set_lost(lost);
-  node->row.set_released(false);
+  SetReleased(*node, false, tx.now_us());
   node->row.set_revision(tx.MarkChanged().value);
   tx.Put(NodeKey(uid), node->row);
   tx.Emit(ChangeOf(*node));
@@ -184,7 +194,7 @@ bool NodeTable::Release(NodeUid uid, Epoch epoch, Transaction& tx) {
     return false;
   }
   const absl::string_view old_state = StateName(*node);
-  node->row.set_released(true);
+  SetReleased(*node, true, tx.now_us());
   node->row.set_revision(tx.MarkChanged().value);
   tx.Put(NodeKey(uid), node->row);
   tx.Emit(ChangeOf(*node));
@@ -251,6 +261,17 @@ void NodeTable::Tick(Transaction& tx) const {
     const Node& node = *FindByUid(uid);
     if (node.row.drain_state() != node.DrainState(tx.now_us())) tx.Then(NoteDrain{uid});
   }
+  size_t forgotten = 0;
+  for (const auto& [released_us, uid] : released_) {
+    if (forget_after_us_ == 0 || released_us + forget_after_us_ > tx.now_us()) break;
+    if (++forgotten > kMaxForgottenPerTick) break;
+    tx.Then(ForgetNode{uid, FindByUid(uid)->epoch()});
+  }
+}
+
+Node* NodeTable::FindReleased(NodeUid uid, Epoch epoch) const {
+  Node* node = FindByUid(uid);
+  return node != nullptr && node->epoch() == epoch && node->row.released() ? node : nullptr;
 }
 
 void NodeTable::Erase(Node& node, Transaction& tx) {
@@ -266,6 +287,7 @@ void NodeTable::Erase(Node& node, Transaction& tx) {
   gone.set_new_state("GONE");
   tx.Tell(std::move(gone));
   draining_.erase(node.uid);
+  released_.erase({node.row.released_us(), node.uid});
   by_uid_.erase(node.uid);
   by_name_.erase(std::string(node.row.name()));
 }
@@ -333,10 +355,15 @@ v1::Node NodeTable::Preview(const v1::RegisterNodeRequest& request) const {
   return out;
 }
 
-absl::Status NodeTable::Load(store::NodeRow row) {
+absl::Status NodeTable::Load(store::NodeRow row, int64_t now_us) {
   auto node = std::make_unique<Node>();
   node->uid = NodeUid(row.uid());
   node->row = std::move(row);
+  if (node->row.released()) {
+    // A row of 0.1.0 doesn't say since when.
+    const int64_t since_us = node->row.released_us();
+    SetReleased(*node, true, since_us == 0 ? now_us : since_us);
+  }
   by_uid_[node->uid] = node.get();
   if (node->draining()) draining_.insert(node->uid);
   const std::string name = node->row.name();

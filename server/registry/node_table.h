@@ -8,6 +8,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
@@ -42,8 +43,11 @@ struct Node {
 // Not thread-safe: written by the committer, read under the shared lock.
 class NodeTable {
  public:
-  NodeTable(std::string uid_prefix, int64_t default_lease_ttl_us)
-      : uid_prefix_(std::move(uid_prefix)), default_lease_ttl_us_(default_lease_ttl_us) {}
+  // A node that was released `forget_after_us` ago is forgotten; 0 keeps them.
+  NodeTable(std::string uid_prefix, int64_t default_lease_ttl_us, int64_t forget_after_us)
+      : uid_prefix_(std::move(uid_prefix)),
+        default_lease_ttl_us_(default_lease_ttl_us),
+        forget_after_us_(forget_after_us) {}
 
   // The node as registered; a null one for validate_only.
   absl::StatusOr<Node*> Register(const muster::v1::RegisterNodeRequest& request, Transaction& tx);
@@ -57,8 +61,11 @@ class NodeTable {
   bool Drain(Node& node, const muster::v1::DrainNodeRequest& request, Transaction& tx);
   // Stores and logs how far a drain is; nothing when that is known.
   void Note(const NoteDrain& command, Transaction& tx);
-  // Asks for a NoteDrain of each drain whose deadline has passed.
+  // Asks for a NoteDrain of each drain whose deadline has passed, and for a ForgetNode of nodes that
+  // were released long enough ago.
   void Tick(Transaction& tx) const;
+  // Null unless the node is still in the registration in which it was released.
+  Node* FindReleased(NodeUid uid, Epoch epoch) const;
   // Removes its rows; the assemblies must have let go of it.
   void Erase(Node& node, Transaction& tx);
 
@@ -76,8 +83,8 @@ class NodeTable {
   // What Register would make of a request, as far as it is known before: no uid, epoch, or time.
   muster::v1::Node Preview(const muster::v1::RegisterNodeRequest& request) const;
 
-  // Nodes, then their inventories.
-  absl::Status Load(muster::store::NodeRow row);
+  // Nodes, then their inventories. `now_us` is the server's time.
+  absl::Status Load(muster::store::NodeRow row, int64_t now_us);
   absl::Status LoadInventory(NodeUid uid, const muster::store::InventoryRow& row);
   // What the lease table has to know of a node.
   static NodeChange ChangeOf(const Node& node);
@@ -85,12 +92,17 @@ class NodeTable {
  private:
   // What the caller decides of a node.
   void Fill(const muster::v1::RegisterNodeRequest& request, muster::store::NodeRow& row) const;
+  // Sets whether a lost node's shards are given away.
+  void SetReleased(Node& node, bool released, int64_t now_us);
 
   std::string uid_prefix_;
   int64_t default_lease_ttl_us_;
+  int64_t forget_after_us_;
   std::map<std::string, std::unique_ptr<Node>> by_name_;
   absl::flat_hash_map<NodeUid, Node*> by_uid_;
   std::set<NodeUid> draining_;
+  // By when they were released.
+  std::set<std::pair<int64_t, NodeUid>> released_;
 };
 
 }  // namespace muster

@@ -98,7 +98,7 @@ Registry::Registry(const Options& options, LiveTables& live)
       live_(live),
       uid_prefix_(options.cluster_id.substr(0, 12)),
       catalogue_(uid_prefix_),
-      nodes_(uid_prefix_, options.default_lease_ttl_us),
+      nodes_(uid_prefix_, options.default_lease_ttl_us, options.forget_nodes_us),
       assemblies_(uid_prefix_, live.leases.move_grace(), catalogue_, nodes_),
       event_log_(options.event_log) {}
 
@@ -182,6 +182,7 @@ absl::Status Registry::Dispatch(const Command& command, absl::string_view caller
       To<Tick>(*this, &Registry::TakeTime),
       To<ExpireLease>(*this, &Registry::LoseNode),
       To<ReleaseNode>(*this, &Registry::ReleaseShards),
+      To<ForgetNode>(*this, &Registry::Forget),
       To<ReviveNode>(*this, &Registry::TakeNodeBack),
       To<NoteDrain>(nodes_, &NodeTable::Note),
       To<ResumePlans>(*this, &Registry::EndGuard),
@@ -363,6 +364,13 @@ void Registry::ReleaseShards(const ReleaseNode& command, Transaction& tx) {
   if (nodes_.Release(command.node, command.epoch, tx)) {
     assemblies_.NodeReleased(*nodes_.FindByUid(command.node), tx);
   }
+}
+
+void Registry::Forget(const ForgetNode& command, Transaction& tx) {
+  Node* node = nodes_.FindReleased(command.node, command.epoch);
+  if (node == nullptr) return;
+  assemblies_.NodeRemoved(*node, tx);
+  nodes_.Erase(*node, tx);
 }
 
 void Registry::TakeNodeBack(const ReviveNode& command, Transaction& tx) {

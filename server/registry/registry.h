@@ -60,6 +60,8 @@ class Registry {
     // Of the store; see StoreIdentity.
     std::string history_id;
     int64_t default_lease_ttl_us = 10'000'000;
+    // A node whose shards were given away so long ago is forgotten; 0 keeps them all.
+    int64_t forget_nodes_us = int64_t{24} * 3'600 * 1'000'000;
     // Mutations that add data are refused while the store's device has less than this left.
     int64_t min_free_bytes = int64_t{256} << 20;
     EventLog::Options event_log;
@@ -118,6 +120,7 @@ class Registry {
   void TakeTime(const Tick& command, Transaction& tx);
   void LoseNode(const ExpireLease& command, Transaction& tx);
   void ReleaseShards(const ReleaseNode& command, Transaction& tx);
+  void Forget(const ForgetNode& command, Transaction& tx);
   void TakeNodeBack(const ReviveNode& command, Transaction& tx);
   void EndGuard(const ResumePlans& command, Transaction& tx);
   absl::Status Note(const NoteLocations& command, Transaction& tx);

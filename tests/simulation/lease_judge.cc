@@ -51,10 +51,12 @@ std::string LeaseJudge::JudgeBrake(const Registry& registry,
   std::map<std::string, Zone> zones;
   for (const auto& [name, node] : registry.nodes().by_name()) {
     Zone& zone = zones[node->row.zone()];
-    ++zone.nodes;
     const auto record = before.find(node->uid);
-    if (record == before.end() || record->second.epoch != node->epoch()) continue;
-    if (!record->second.lost || record->second.released) continue;
+    const bool known = record != before.end() && record->second.epoch == node->epoch();
+    // It is gone already, and says nothing of the zone.
+    if (known && record->second.released) continue;
+    ++zone.nodes;
+    if (!known || !record->second.lost) continue;
     ++zone.waiting;
     if (node->row.released()) ++zone.released;
   }

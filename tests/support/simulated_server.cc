@@ -78,6 +78,8 @@ Registry::Options SimulatedServer::RegistryOptions() {
   Registry::Options options;
   options.cluster_id = "simulation";
   options.history_id = "first history";
+  // So short that a run gets beyond it.
+  options.forget_nodes_us = 120'000'000;
   // So little that watches fall behind it.
   options.event_log.max_events = 300;
   return options;

@@ -302,6 +302,19 @@ TEST_F(LeaseTableTest, BrakeHoldsBackAZoneThatIsLostAtOnce) {
   EXPECT_THAT(table_.Braked("other"), IsEmpty());
 }
 
+TEST_F(LeaseTableTest, NodesThatWereReleasedLongAgoDoNotLoosenTheBrake) {
+  for (uint64_t i = 100; i < 130; ++i) {
+    NodeChange gone = NodeOf(i, "z");
+    gone.lost = gone.released = true;
+    table_.Apply(gone);
+  }
+
+  LoseZone(20, 5);
+
+  EXPECT_THAT(ReleasedUntil(now_ + Seconds(120)), IsEmpty());
+  EXPECT_EQ(table_.Braked("z").size(), 19u) << "of 24 that were there";
+}
+
 TEST_F(LeaseTableTest, BrakeLiftsWhenEnoughNodesReturn) {
   std::vector<NodeChange> nodes = LoseZone(6, 4);
   TickTo(Seconds(60));

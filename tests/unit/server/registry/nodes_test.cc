@@ -78,6 +78,41 @@ TEST_F(NodesTest, DeregisteredNodeLeavesItsAssembliesAndItsRows) {
               ErrorIs(StatusCode::kNotFound, "NODE_UNKNOWN"));
 }
 
+// Goal: nodes that died don't stay for ever.
+TEST_F(NodesTest, NodeReleasedADayAgoIsForgottenLikeOneThatIsDeregistered) {
+  MUSTER_EXPECT_OK(fixture_.Do(Join(kAssembly, "nodes/n1", epoch_)));
+  fixture_.Register("nodes/n2");
+  fixture_.SetLost("nodes/n1", true);
+  MUSTER_EXPECT_OK(fixture_.Do(ReleaseNode{fixture_.NodeOf("nodes/n1").uid, Epoch(epoch_)}));
+  ASSERT_TRUE(fixture_.NodeOf("nodes/n1").row.released());
+
+  fixture_.TickTo(12 * 3'600 * kSecondUs);
+  MUSTER_ASSERT_OK(fixture_.Restart());
+  fixture_.TickTo(24 * 3'600 * kSecondUs + kSecondUs - 1);
+  EXPECT_EQ(fixture_.registry().nodes().by_name().size(), 2u);
+  fixture_.TickTo(24 * 3'600 * kSecondUs + kSecondUs);
+
+  EXPECT_THAT(std::as_const(fixture_.registry().nodes()).Find("nodes/n1"),
+              ErrorIs(StatusCode::kNotFound, "NODE_UNKNOWN"));
+  EXPECT_EQ(fixture_.Shown(kAssembly).nodes_joined(), 0u);
+  EXPECT_EQ(fixture_.registry().nodes().by_name().size(), 1u) << "the other one lives";
+  MUSTER_ASSERT_OK(fixture_.Restart());
+  EXPECT_EQ(fixture_.registry().nodes().by_name().size(), 1u);
+}
+
+TEST_F(NodesTest, NodeThatCameBackIsNotForgotten) {
+  fixture_.SetLost("nodes/n1", true);
+  const NodeUid uid = fixture_.NodeOf("nodes/n1").uid;
+  MUSTER_EXPECT_OK(fixture_.Do(ReleaseNode{uid, Epoch(epoch_)}));
+  fixture_.Register("nodes/n1");
+
+  fixture_.TickTo(48 * 3'600 * kSecondUs);
+
+  EXPECT_EQ(fixture_.registry().nodes().by_name().size(), 1u);
+  MUSTER_EXPECT_OK(fixture_.Do(ForgetNode{uid, Epoch(epoch_)}));
+  EXPECT_EQ(fixture_.registry().nodes().by_name().size(), 1u) << "of an epoch that has passed";
+}
+
 TEST_F(NodesTest, NodeMadeAgainHasAnotherUidAndEpoch) {
   const std::string uid = Shown("nodes/n1").uid();
   MUSTER_EXPECT_OK(fixture_.Do(DeregisterNode("nodes/n1")));
