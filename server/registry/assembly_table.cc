@@ -128,6 +128,11 @@ absl::StatusOr<Assembly*> AssemblyTable::FindMutable(absl::string_view name) {
   return const_cast<Assembly*>(assembly);
 }
 
+bool AssemblyTable::HasMember(const std::string& assembly, const std::string& node) const {
+  const auto found = by_name_.find(assembly);
+  return found != by_name_.end() && found->second->FindMember(node) != nullptr;
+}
+
 Assembly* AssemblyTable::FindByUid(AssemblyUid uid) const {
   const auto found = by_uid_.find(uid);
   return found == by_uid_.end() ? nullptr : found->second;

@@ -76,6 +76,7 @@ class AssemblyTable {
 
   // NOT_FOUND ASSEMBLY_UNKNOWN.
   absl::StatusOr<const Assembly*> Find(absl::string_view name) const;
+  bool HasMember(const std::string& assembly, const std::string& node) const;
   // Null when there is none.
   Assembly* FindByUid(AssemblyUid uid) const;
   const std::map<std::string, std::unique_ptr<Assembly>>& by_name() const { return by_name_; }

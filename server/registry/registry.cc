@@ -78,14 +78,19 @@ auto To(Table& table, Result (Table::*method)(const What&, Transaction&, Reply&.
       });
 }
 
-// The same for a command that adds data, which a store without room refuses.
-template <typename What, typename Call>
-auto IfRoom(const absl::Status& room, Line<What, Call> line) {
+// The same for a command that adds data, which a store without room refuses, unless it is `known`:
+// then it takes the place of what is there.
+template <typename What, typename Call, typename Known>
+auto IfRoom(const absl::Status& room, Line<What, Call> line, Known known) {
   return MakeLine<What>(
-      [&room, line](const What& what, Transaction& tx, auto& reply) -> absl::Status {
-        MUSTER_RETURN_IF_ERROR(room);
+      [&room, line, known](const What& what, Transaction& tx, auto& reply) -> absl::Status {
+        if (!room.ok() && !known(what)) return room;
         return line(what, tx, reply);
       });
+}
+template <typename What, typename Call>
+auto IfRoom(const absl::Status& room, Line<What, Call> line) {
+  return IfRoom(room, line, [](const What&) { return false; });
 }
 
 // What commands without a reply fill.
@@ -163,14 +168,21 @@ absl::Status Registry::Dispatch(const Command& command, absl::string_view caller
       IfRoom(room, To<v1::AddTensorsRequest>(catalogue_, &Catalogue::Add)),
       To<v1::CommitModelVersionRequest>(catalogue_, &Catalogue::Commit),
       To<v1::DeleteModelVersionRequest>(catalogue_, &Catalogue::Delete),
-      IfRoom(room, To<v1::RegisterNodeRequest>(*this, &Registry::RegisterNode)),
+      // An agent that restarts beside a full disk comes back to its node and its assemblies.
+      IfRoom(room, To<v1::RegisterNodeRequest>(*this, &Registry::RegisterNode),
+             [this](const v1::RegisterNodeRequest& request) {
+               return nodes_.by_name().contains(request.node().name());
+             }),
       To<v1::UpdateNodeRequest>(*this, &Registry::UpdateNode),
       To<v1::DeregisterNodeRequest>(*this, &Registry::DeregisterNode),
       To<v1::DrainNodeRequest>(*this, &Registry::DrainNode),
       To<v1::ResumeMovesRequest>(*this, &Registry::ResumeMoves),
       IfRoom(room, To<v1::CreateAssemblyRequest>(assemblies_, &AssemblyTable::Create)),
       To<v1::UpdateAssemblyRequest>(assemblies_, &AssemblyTable::Update),
-      IfRoom(room, To<v1::JoinAssemblyRequest>(assemblies_, &AssemblyTable::Join)),
+      IfRoom(room, To<v1::JoinAssemblyRequest>(assemblies_, &AssemblyTable::Join),
+             [this](const v1::JoinAssemblyRequest& request) {
+               return assemblies_.HasMember(request.name(), request.node());
+             }),
       To<v1::LeaveAssemblyRequest>(assemblies_, &AssemblyTable::Leave),
       To<v1::DeleteAssemblyRequest>(assemblies_, &AssemblyTable::Delete),
       To<v1::ReportShardsRequest>(assemblies_, &AssemblyTable::Report),

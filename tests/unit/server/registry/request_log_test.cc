@@ -279,6 +279,7 @@ TEST_F(RequestLogTest, NearlyFullStoreRefusesOnlyWhatAddsData) {
   MUSTER_EXPECT_OK(fixture_.Do(CreateAssembly(kAssembly, kVersion, v1::Assembly::BALANCED)));
   MUSTER_EXPECT_OK(fixture_.Do(Join(kAssembly, "nodes/n1", epoch)));
   const uint64_t generation = fixture_.Plan(kAssembly, {{"nodes/n1", {0}}});
+  const uint64_t stranger = fixture_.Register("nodes/n3");
   const int64_t floor = int64_t{256} << 20;
   fixture_.TickTo(kSecondUs, floor - 1);
   const std::string before = Describe(fixture_.registry());
@@ -287,7 +288,7 @@ TEST_F(RequestLogTest, NearlyFullStoreRefusesOnlyWhatAddsData) {
         Command(TensorsOf(kVersion, 0, 0, {"a"})), Command(CompanionOf(kVersion, "a")),
         Command(LocationOf(kVersion, 0, "file:///x")), Command(RegisterNode("nodes/n2")),
         Command(CreateAssembly("assemblies/b", kVersion, v1::Assembly::FULL)),
-        Command(Join(kAssembly, "nodes/n1", epoch)),
+        Command(Join(kAssembly, "nodes/n3", stranger)),
         Command(StagePieces{kVersion, ShardIndex(0), 0, ""})}) {
     const absl::Status status = fixture_.Do(command);
     EXPECT_THAT(status, ErrorIs(StatusCode::kResourceExhausted, "STORE_FULL")) << command.index();
@@ -295,6 +296,12 @@ TEST_F(RequestLogTest, NearlyFullStoreRefusesOnlyWhatAddsData) {
   }
   EXPECT_EQ(Describe(fixture_.registry()), before);
   MUSTER_EXPECT_OK(fixture_.Do(Report(kAssembly, "nodes/n1", epoch, generation, {0})));
+  EXPECT_EQ(fixture_.Shown(kAssembly).state(), v1::Assembly::READY);
+  // An agent that restarts comes back to what it has.
+  const uint64_t again = fixture_.Register("nodes/n1");
+  EXPECT_GT(again, epoch);
+  MUSTER_EXPECT_OK(fixture_.Do(Join(kAssembly, "nodes/n1", again)));
+  MUSTER_EXPECT_OK(fixture_.Do(Report(kAssembly, "nodes/n1", again, generation, {0})));
   EXPECT_EQ(fixture_.Shown(kAssembly).state(), v1::Assembly::READY);
   MUSTER_EXPECT_OK(fixture_.Do(Leave(kAssembly, "nodes/n1")));
   MUSTER_EXPECT_OK(fixture_.Do(DeleteAssembly(kAssembly)));
