@@ -250,7 +250,9 @@ int Serve(const ServerOptions& options, int signals, size_t file_limit, Metadata
   // The time before the first call.
   committer.SubmitInternal(TickThread::MakeTick(clock, live, store));
   auto commit_thread = std::make_unique<CommitThread>(committer, StopRatherThanLie);
-  planner.Start(committer, [](const absl::Status& status) { LogFatal("planning failed", status); });
+  planner.Start(committer, [](const absl::Status& status) {
+    spdlog::error("plan=failed message=\"{}\"", absl::CHexEscape(status.message()));
+  });
   auto ticker =
       std::make_unique<TickThread>(clock, live, store, committer, kTickInterval, LogTimeOfDaySet);
   auto server = StartRpcServer(MakeRpcOptions(options, file_limit), clock, committer, feed, live,

@@ -74,6 +74,8 @@ std::string AdviceFor(const v1::AssemblyReason& reason, const v1::Assembly& asse
       return absl::StrCat("nothing: `muster wait ", words.assembly, "` returns when it is READY");
     case v1::AssemblyReason::PLANNING:
       return "nothing: a plan takes a moment";
+    case v1::AssemblyReason::PLAN_FAILED:
+      return "mend what the message names, in a new model version where it is the shards";
     case v1::AssemblyReason::WAITING_FOR_ORIGIN:
       return absl::StrCat(
           "nothing, it takes turns; another location of the shards, or a larger "

@@ -1,6 +1,7 @@
 #include "server/planning/planner_thread.h"
 
 #include <algorithm>
+#include <string>
 #include <utility>
 
 namespace muster {
@@ -94,10 +95,13 @@ std::optional<PlannerThread::Commands> PlannerThread::PlanOne(
   committer.Read([&](const Registry& registry) { task = TakePlanTask(registry, assembly); },
                  [](Revision) {});
   if (!task.has_value()) return std::nullopt;
+  const uint64_t inputs_version = task->inputs_version;
   absl::StatusOr<std::optional<std::vector<Command>>> commands = make_(*std::move(task));
   if (!commands.ok()) {
     failed(commands.status());
-    return std::nullopt;
+    // Not tried again before something changes; until then the assembly says why.
+    NotePlanFailure failure{assembly, inputs_version, std::string(commands.status().message())};
+    commands = std::make_optional(std::vector<Command>{std::move(failure)});
   }
   if (!commands->has_value()) return std::nullopt;
   return std::make_shared<const std::vector<Command>>(**std::move(commands));

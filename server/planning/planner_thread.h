@@ -36,7 +36,8 @@ class PlannerThread {
   PlannerThread& operator=(const PlannerThread&) = delete;
 
   // Begins to plan, also what was wanted before. The committer outlives the threads' work, which
-  // Stop ends. `failed` is called, by any of them, for plans that can't be made, which is a defect.
+  // Stop ends. `failed` is called, by any of them, for plans that can't be made; their assemblies say
+  // so, too.
   void Start(Committer& committer, std::function<void(const absl::Status&)> failed);
   void Stop();
 

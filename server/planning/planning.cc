@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/numeric/int128.h"
 #include "absl/strings/strip.h"
 #include "server/placement/placement.h"
 #include "server/registry/limits.h"
@@ -33,14 +34,17 @@ PlanClaim PlanClaimOf(const v1::Claim& claim) {
 
 // What the node's other assemblies have on it. Assemblies of one model version share their bytes;
 // equal shards of different versions are counted each.
-// 1. used_bytes gets the sum over all other assemblies.
+// 1. `used` gets the sum over all other assemblies.
 // 2. Per model version, a shard that several of them hold is taken out again, all but once.
 // 3. Shards of this assembly's own version are listed, so that assigning them costs no room.
 void AddOthers(const PlanTask::TakenNode& taken, PlanNode& out) {
+  // Each term is within what a version may have; so many of them may still be more than a number
+  // holds.
+  absl::uint128 used = 0;
   std::map<VersionUid, std::vector<const PlanTask::Other*>> by_version;
   for (const PlanTask::Other& other : taken.others) {
     by_version[other.version].push_back(&other);
-    out.used_bytes += other.assigned_bytes;
+    used += other.assigned_bytes;
   }
   for (const auto& [version, others] : by_version) {
     const bool own = version == taken.version;
@@ -53,12 +57,13 @@ void AddOthers(const PlanTask::TakenNode& taken, PlanNode& out) {
     const std::vector<PlanShard>& all = *others.front()->shards;
     for (size_t i = 0; i < shards.size(); ++i) {
       if (i > 0 && shards[i] == shards[i - 1]) {
-        out.used_bytes -= all[shards[i]].size_bytes;
+        used -= all[shards[i]].size_bytes;
       } else if (own) {
         out.already_counted.push_back(ShardIndex(shards[i]));
       }
     }
   }
+  out.used_bytes = static_cast<uint64_t>(std::min(used, absl::uint128(2 * kMaxVersionBytes)));
 }
 
 std::vector<ShardIndex> IndicesOf(const std::vector<uint32_t>& shards) {

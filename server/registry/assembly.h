@@ -10,9 +10,11 @@
 #include <map>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "google/protobuf/map.h"
 #include "muster/store/rows.pb.h"
@@ -165,6 +167,16 @@ class Assembly {
   // Takes up a stored ReadinessRow; entries without an assignment are dropped.
   absl::Status LoadReadiness(const std::string& node, const muster::store::ReadinessRow& row);
 
+  // Why no plan can be made from the present inputs; "" where that is not known. In memory only, as a
+  // server that starts plans again.
+  absl::string_view plan_failure() const {
+    return failed_inputs_ == inputs_version_ ? plan_failure_ : absl::string_view();
+  }
+  void NotePlanFailure(std::string why) {
+    plan_failure_ = std::move(why);
+    failed_inputs_ = inputs_version_;
+  }
+
   // Changes whenever something does that a plan depends on. A plan that was made from an older one
   // is late: Member::touched_at and the room on the nodes say what of it still holds (late_plan.h).
   uint64_t inputs_version() const { return inputs_version_; }
@@ -221,6 +233,8 @@ class Assembly {
   uint32_t nodes_open_ = 0;
   uint64_t inputs_version_ = 1;
   uint64_t plan_base_ = 1;
+  uint64_t failed_inputs_ = 0;
+  std::string plan_failure_;
   // Assignments over all members that are not extra, and those of them that count as READY.
   uint64_t replicas_required_ = 0;
   uint64_t replicas_ready_ = 0;

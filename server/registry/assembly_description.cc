@@ -88,7 +88,10 @@ void AddTooBig(const Assembly& assembly, ReasonList& reasons) {
 
 void AddPlanReasons(const Assembly& assembly, ReasonList& reasons) {
   const store::AssemblyRow& row = assembly.row();
-  if (row.generation() == 0) {
+  if (!assembly.plan_failure().empty()) {
+    reasons.Add(v1::AssemblyReason::PLAN_FAILED)
+        ->set_message(absl::StrCat("no plan can be made: ", assembly.plan_failure()));
+  } else if (row.generation() == 0) {
     const bool waiting = assembly.nodes_open() < row.min_nodes();
     reasons.Add(waiting ? v1::AssemblyReason::TOO_FEW_NODES : v1::AssemblyReason::PLANNING)
         ->set_message(

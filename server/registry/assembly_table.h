@@ -48,6 +48,7 @@ class AssemblyTable {
   // ABORTED PLAN_OUTDATED when another plan has come in since, or nothing of this one holds; see
   // late_plan.h.
   absl::Status Apply(const ApplyPlan& command, Transaction& tx);
+  absl::Status Note(const NotePlanFailure& command, Transaction& tx);
 
   // A node was registered (again): its reports start over.
   void NodeRegistered(const Node& node, Transaction& tx);

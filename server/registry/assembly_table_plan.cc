@@ -11,8 +11,10 @@
 #include "absl/strings/str_cat.h"
 #include "server/registry/assembly_table.h"
 #include "server/registry/late_plan.h"
+#include "server/registry/limits.h"
 #include "server/registry/member_rows.h"
 #include "server/registry/row_keys.h"
+#include "server/registry/validation.h"
 #include "storage/base/error_info.h"
 #include "storage/base/reasons.h"
 
@@ -171,6 +173,15 @@ absl::Status AssemblyTable::Apply(const ApplyPlan& command, Transaction& tx) {
   }
   Announce(*assembly, touched, false, tx);
   if (late) tx.WantPlan(plan.assembly);
+  return absl::OkStatus();
+}
+
+absl::Status AssemblyTable::Note(const NotePlanFailure& command, Transaction& tx) {
+  Assembly* assembly = FindByUid(command.assembly);
+  if (assembly == nullptr) return absl::OkStatus();
+  if (assembly->inputs_version() != command.inputs_version) return PlanOutdated(assembly->name());
+  assembly->NotePlanFailure(CutText(command.message, kMaxEventMessageBytes));
+  Announce(*assembly, {}, false, tx);
   return absl::OkStatus();
 }
 

@@ -51,6 +51,11 @@ store::ShardRow ToRow(const v1::Shard& shard) {
   return row;
 }
 
+// What a node that has the shard needs room for.
+uint64_t PlacedBytes(const store::ShardRow& row) {
+  return std::max(row.size_bytes(), row.content_size_bytes());
+}
+
 // Everything but the locations, which are not content.
 bool SameContent(store::ShardRow a, store::ShardRow b) {
   a.clear_locations();
@@ -260,7 +265,9 @@ void Catalogue::SetShard(Version& version, uint32_t index, const store::ShardRow
   if (version.shards.empty()) version.shards.resize(version.row.shard_count());
   Version::Shard& shard = version.shards[index];
   shard.row = PackedBytes(packed);
-  shard.size_bytes = std::max(row.size_bytes(), row.content_size_bytes());
+  version.placed_bytes -= shard.size_bytes;
+  shard.size_bytes = PlacedBytes(row);
+  version.placed_bytes += shard.size_bytes;
   shard.content = ContentIdOf(row.root().empty() ? row.md5() : row.root());
   shard.rank = row.has_rank() ? std::optional<uint32_t>(row.rank()) : std::nullopt;
   shard.location_zones = ZonesOf(row, version.location_zones);
@@ -309,11 +316,14 @@ absl::Status Catalogue::Add(const AddShard& command, Transaction& tx) {
                         absl::StrCat("0 to ", announced - 1, ", as the model version announced ",
                                      announced, " shards"));
   }
-  if (row.size_bytes() > kMaxVersionBytes - version->size_bytes) {
+  // A version of 0.1.0 may have more already.
+  const uint64_t taken = std::min<uint64_t>(version->placed_bytes, kMaxVersionBytes);
+  if (PlacedBytes(row) > kMaxVersionBytes - taken) {
     return InvalidField(
-        "size_bytes", absl::StrCat(row.size_bytes()),
-        absl::StrCat("at most ", kMaxVersionBytes, " bytes over all shards, of which ",
-                     version->size_bytes, " are taken"));
+        row.size_bytes() < row.content_size_bytes() ? "content_size_bytes" : "size_bytes",
+        absl::StrCat(PlacedBytes(row)),
+        absl::StrCat("at most ", kMaxVersionBytes, " bytes over all shards, of which ", taken,
+                     " are taken"));
   }
   row.set_revision(tx.MarkChanged().value);
   std::string packed = row.SerializeAsString();

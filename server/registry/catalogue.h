@@ -46,6 +46,8 @@ struct Version {
   std::vector<Shard> shards;
   uint32_t shards_added = 0;
   uint64_t size_bytes = 0;
+  // What the shards take where they are placed: of an encoded one the greater of its two sizes.
+  uint64_t placed_bytes = 0;
   // By path: a fingerprint of the content.
   std::map<std::string, Draft::Fingerprint> companions;
   // Null once committed.

@@ -23,6 +23,7 @@ absl::string_view NameOf(const NoteDrain&) { return "drain"; }
 absl::string_view NameOf(const ResumePlans&) { return "guard over"; }
 absl::string_view NameOf(const ExpireGivenUp&) { return "given up long enough"; }
 absl::string_view NameOf(const ApplyPlan&) { return "plan"; }
+absl::string_view NameOf(const NotePlanFailure&) { return "plan"; }
 absl::string_view NameOf(const NoteLocations&) { return "ReportShards"; }
 absl::string_view NameOf(const ExpireDraft&) { return "draft expired"; }
 absl::string_view NameOf(const RemoveMembers&) { return "DeleteAssembly"; }

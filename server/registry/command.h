@@ -110,6 +110,13 @@ struct ApplyPlan {
   size_t end = 0;
 };
 
+// Shows why no plan can be made from the inputs.
+struct NotePlanFailure {
+  AssemblyUid assembly;
+  uint64_t inputs_version = 0;
+  std::string message;
+};
+
 // Takes note of what a node's report said of locations.
 struct NoteLocations {
   struct Finding {
@@ -181,10 +188,11 @@ using RequestTypes = TypeList<
     Mutation<muster::v1::ReportShardsRequest, muster::v1::ReportShardsResponse>>;
 
 // The others: entries of requests that are a command each, and what the server asks of itself.
-using OtherCommands = TypeList<StagePieces, AddShard, AddCompanion, AddLocation, RemoveLocation,
-                               Tick, ExpireLease, ReleaseNode, ForgetNode, ReviveNode, NoteDrain,
-                               ResumePlans, ExpireGivenUp, ApplyPlan, NoteLocations, ExpireDraft,
-                               RemoveMembers, ForgetMember, ForgetPlanDirectory, RememberReady>;
+using OtherCommands =
+    TypeList<StagePieces, AddShard, AddCompanion, AddLocation, RemoveLocation, Tick, ExpireLease,
+             ReleaseNode, ForgetNode, ReviveNode, NoteDrain, ResumePlans, ExpireGivenUp, ApplyPlan,
+             NotePlanFailure, NoteLocations, ExpireDraft, RemoveMembers, ForgetMember,
+             ForgetPlanDirectory, RememberReady>;
 
 template <typename Requests, typename Others>
 struct CommandFrom;

@@ -200,6 +200,7 @@ absl::Status Registry::Dispatch(const Command& command, absl::string_view caller
       To<ResumePlans>(*this, &Registry::EndGuard),
       To<ExpireGivenUp>(assemblies_, &AssemblyTable::Expire),
       To<ApplyPlan>(assemblies_, &AssemblyTable::Apply),
+      To<NotePlanFailure>(assemblies_, &AssemblyTable::Note),
       To<NoteLocations>(*this, &Registry::Note),
       To<ExpireDraft>(catalogue_, &Catalogue::Expire),
       To<RemoveMembers>(assemblies_, &AssemblyTable::Remove),

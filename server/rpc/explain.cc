@@ -62,8 +62,11 @@ uint32_t ReplicasWanted(const ExplainTask& task) {
 std::string WaitingFor(const v1::Assembly& assembly) {
   std::string waiting;
   for (const v1::AssemblyReason& reason : assembly.reasons()) {
-    const bool too_big = reason.code() == v1::AssemblyReason::TOO_BIG;
-    if (!too_big && reason.code() != v1::AssemblyReason::TOO_FEW_NODES) continue;
+    if (reason.code() != v1::AssemblyReason::TOO_FEW_NODES &&
+        reason.code() != v1::AssemblyReason::TOO_BIG &&
+        reason.code() != v1::AssemblyReason::PLAN_FAILED) {
+      continue;
+    }
     absl::StrAppend(&waiting, waiting.empty() ? "" : "; ", reason.message());
   }
   return waiting.empty() ? "the first plan is being made" : waiting;
@@ -126,7 +129,14 @@ absl::StatusOr<ExplainTask> TakeExplainTask(const Registry& registry,
 
 absl::Status FillExplanation(ExplainTask task, v1::ExplainAssignmentResponse& out) {
   if (task.plan.has_value()) CompleteInput(*task.plan);
-  MUSTER_ASSIGN_OR_RETURN(const auto verdicts, VerdictsOf(task));
+  absl::StatusOr<std::map<std::string, NodeVerdict>> planned_verdicts = VerdictsOf(task);
+  // A plan that can't be made is an answer to why the shard is on no node.
+  const std::string waiting =
+      planned_verdicts.ok()
+          ? task.waiting
+          : absl::StrCat("no plan can be made: ", planned_verdicts.status().message());
+  if (!planned_verdicts.ok()) planned_verdicts.emplace();
+  const std::map<std::string, NodeVerdict>& verdicts = *planned_verdicts;
   std::map<std::string, const v1::ShardReplica*> replicas;
   for (const v1::ShardReplica& replica : task.status.replicas()) {
     replicas[replica.node()] = &replica;
@@ -138,7 +148,7 @@ absl::Status FillExplanation(ExplainTask task, v1::ExplainAssignmentResponse& ou
     if (planned == verdicts.end()) {
       verdict.set_outcome(Verdict::REFUSED);
       verdict.set_rule(Verdict::NO_PLAN);
-      verdict.set_message(absl::StrCat("there is no plan yet: ", task.waiting));
+      verdict.set_message(absl::StrCat("there is no plan yet: ", waiting));
     } else {
       verdict.set_outcome(static_cast<Verdict::Outcome>(planned->second.outcome));
       verdict.set_rule(static_cast<Verdict::Rule>(planned->second.rule));

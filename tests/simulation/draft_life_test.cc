@@ -79,5 +79,23 @@ TEST(DraftLifeTest, ShardsBeyondTheBytesOfAVersionAreInvalid) {
   MUSTER_EXPECT_OK(core.Do(AddShard{kDraftVersion, SimpleShard(1, 5), false}).status);
 }
 
+// Goal: no version that placement can't count is committed.
+TEST(DraftLifeTest, EncodedShardCountsWithTheGreaterOfItsSizes) {
+  CoreUnderTest core;
+  MUSTER_ASSERT_OK(core.Do(Draft(2)).status);
+  const auto encoded = [](uint32_t index, uint64_t content_bytes) {
+    v1::Shard shard = SimpleShard(index, 1'000);
+    shard.set_encoding("zstd");
+    shard.set_content_size_bytes(content_bytes);
+    return AddShard{kDraftVersion, shard, false};
+  };
+  MUSTER_ASSERT_OK(core.Do(encoded(0, kMaxVersionBytes - 5)).status);
+
+  const absl::Status refused = core.Do(encoded(1, 2'000)).status;
+
+  EXPECT_THAT(refused, ErrorIs(absl::StatusCode::kInvalidArgument, "INVALID_FIELD"));
+  EXPECT_EQ(DetailOf(refused).metadata.at("field"), "content_size_bytes");
+}
+
 }  // namespace
 }  // namespace muster

@@ -1,13 +1,17 @@
 #include "server/planning/planner_thread.h"
 
 #include <algorithm>
+#include <atomic>
 #include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "muster/store/rows.pb.h"
 #include "server/commit/commit_thread.h"
 #include "server/commit/tick_thread.h"
+#include "server/registry/row_keys.h"
 #include "storage/base/mutex.h"
 #include "storage/metadata/memory_metadata_store.h"
 #include "tests/support/await.h"
@@ -166,6 +170,57 @@ TEST(PlannerThreadTest, BigPlanIsInBeforeItsAssemblyIsPlannedAgain) {
     EXPECT_EQ(holders[0], 0u);
     EXPECT_EQ(holders[1], kNodes) << "not before the first one is in as a whole";
   }
+  planner.Stop();
+}
+
+// Goal: an assembly that can't be planned says so. A store of 0.1.0 may hold such a version.
+TEST(PlannerThreadTest, PlanThatCannotBeMadeIsAReasonUntilSomethingChanges) {
+  CoreUnderTest core;
+  MUSTER_ASSERT_OK(core.Do(PublishCommands("models/m/versions/v", 2, 10)).status);
+  MUSTER_ASSERT_OK(
+      core.Do(CreateAssemblyRequestOf("assemblies/a", "models/m/versions/v", v1::Assembly::FULL))
+          .status);
+  core.AddNode("nodes/a", 0);
+  core.Join("assemblies/a", "nodes/a", v1::Claim::ANY);
+  const VersionUid uid = core.AssemblyOf("assemblies/a").version().uid;
+  MetadataBatch batch;
+  for (const uint32_t shard : {0u, 1u}) {
+    const std::string key = ShardKey(uid, ShardIndex(shard));
+    store::ShardRow row;
+    ASSERT_TRUE(row.ParseFromString(*core.server().store().Get(key)));
+    row.set_content_size_bytes(uint64_t{1} << 62);
+    batch.operations.push_back(MetadataBatch::Put{key, row.SerializeAsString()});
+  }
+  MUSTER_ASSERT_OK(core.server().store().Commit(batch));
+  core.server().Stop();
+  FakeClock clock;
+  LiveTables live({});
+  Registry registry({}, live);
+  Feed feed({});
+  PlannerThread planner(clock, absl::Milliseconds(100));
+  Committer committer(SystemClock(), core.server().store(), registry, live, feed, {},
+                      [&](AssemblyUid assembly) { planner.Want(assembly); });
+  MUSTER_ASSERT_OK(committer.Load());
+  CommitThread thread(committer, [](const absl::Status& status) { ADD_FAILURE() << status; });
+  std::atomic<int> failures = 0;
+  const auto first_reason = [&] {
+    v1::AssemblyReason reason;
+    committer.Read(
+        [&](const Registry& read) {
+          const v1::Assembly shown =
+              read.DescribeAssembly(**read.assemblies().Find("assemblies/a"));
+          if (shown.reasons_size() > 0) reason = shown.reasons(0);
+        },
+        [](Revision) {});
+    return reason;
+  };
+
+  planner.Start(committer, [&](const absl::Status&) { ++failures; });
+
+  AwaitOrFail("the reason",
+              [&] { return first_reason().code() == v1::AssemblyReason::PLAN_FAILED; });
+  EXPECT_THAT(first_reason().message(), testing::HasSubstr("the shards add up to more than"));
+  EXPECT_EQ(failures, 1) << "tried again though nothing has changed";
   planner.Stop();
 }
 

@@ -107,6 +107,17 @@ TEST_F(ExplainTest, WithoutAPlanEveryNodeSaysWhatIsWaitedFor) {
   EXPECT_EQ(response.replicas_wanted(), 2);
 }
 
+TEST_F(ExplainTest, PlanThatCannotBeMadeIsTheReason) {
+  shards_->front().size_bytes = UINT64_MAX;
+
+  const auto response = Explain();
+
+  for (const Verdict& verdict : response.nodes()) {
+    EXPECT_EQ(verdict.rule(), Verdict::NO_PLAN);
+    EXPECT_THAT(verdict.message(), HasSubstr("no plan can be made: the shards add up to"));
+  }
+}
+
 TEST_F(ExplainTest, OnlyTheNodesAskedForAreThere) {
   task_.members = {task_.members[2]};
 
