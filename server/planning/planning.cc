@@ -349,7 +349,7 @@ std::optional<PlanTask> TakePlanTask(const Registry& registry, AssemblyUid uid,
   task.present_blocked = assembly->blocked;
   task.shards = assembly->version().PlanShards();
   task.input.shards = *task.shards;
-  task.input.location_zones = assembly->version().location_zones;
+  task.input.location_zones = assembly->version().location_zones.sets();
   task.input.policy = PolicyOf(row.policy());
   task.input.replicas = row.replicas();
   const bool guarded = registry.leases().IsGuarded();

@@ -106,17 +106,15 @@ absl::Status NotDraft(const Version& version) {
                    {{"name", version.row.name()}, {"state", state}});
 }
 
-// The position of the set of the locations' zones among those of the version. They are few, as
-// shards are stored alike.
-uint32_t ZonesOf(const store::ShardRow& row, std::vector<std::vector<std::string>>& known) {
-  std::set<std::string> zones;
-  for (const v1::Location& location : row.locations()) {
-    if (!location.zone().empty()) zones.insert(location.zone());
-  }
-  const std::vector<std::string> wanted(zones.begin(), zones.end());
-  const auto position = std::find(known.begin(), known.end(), wanted) - known.begin();
-  if (static_cast<size_t>(position) == known.size()) known.push_back(wanted);
-  return static_cast<uint32_t>(position);
+absl::Status CheckZones(absl::string_view shard_name, const store::ShardRow& row,
+                        const Version& version) {
+  if (version.location_zones.HasRoomFor(ZoneSets::Of(row.locations()))) return absl::OkStatus();
+  return MakeError(
+      absl::StatusCode::kResourceExhausted, reasons::kTooManyItems,
+      absl::StrCat(shard_name, " would have locations in another set of zones than any shard, and ",
+                   "the shards of a model version may be in ", kMaxZoneSets,
+                   ": give shards that are stored alike the same zones"),
+      {{"field", "zone"}, {"limit", absl::StrCat(kMaxZoneSets)}});
 }
 
 Draft::Fingerprint CompanionFingerprint(const v1::Companion& companion) {
@@ -264,13 +262,14 @@ void Catalogue::SetShard(Version& version, uint32_t index, const store::ShardRow
                          absl::string_view packed) {
   if (version.shards.empty()) version.shards.resize(version.row.shard_count());
   Version::Shard& shard = version.shards[index];
-  shard.row = PackedBytes(packed);
   version.placed_bytes -= shard.size_bytes;
   shard.size_bytes = PlacedBytes(row);
   version.placed_bytes += shard.size_bytes;
   shard.content = ContentIdOf(row.root().empty() ? row.md5() : row.root());
   shard.rank = row.has_rank() ? std::optional<uint32_t>(row.rank()) : std::nullopt;
-  shard.location_zones = ZonesOf(row, version.location_zones);
+  if (!shard.row.empty()) version.location_zones.Remove(shard.location_zones);
+  shard.location_zones = version.location_zones.Add(ZoneSets::Of(row.locations()));
+  shard.row = PackedBytes(packed);
   version.plan_shards.reset();
 }
 
@@ -307,7 +306,10 @@ absl::Status Catalogue::Add(const AddShard& command, Transaction& tx) {
       MUSTER_ASSIGN_OR_RETURN(const bool added, MergeLocation(name, location, present));
       merged = merged || added;
     }
-    return merged ? ReplaceLocations(*version, index, std::move(present), tx) : absl::OkStatus();
+    if (!merged) return absl::OkStatus();
+    MUSTER_RETURN_IF_ERROR(CheckZones(name, present, *version));
+    ReplaceLocations(*version, index, std::move(present), tx);
+    return absl::OkStatus();
   }
   if (version->draft == nullptr) return NotDraft(*version);
   const uint32_t announced = version->row.shard_count();
@@ -325,6 +327,8 @@ absl::Status Catalogue::Add(const AddShard& command, Transaction& tx) {
         absl::StrCat("at most ", kMaxVersionBytes, " bytes over all shards, of which ", taken,
                      " are taken"));
   }
+  MUSTER_RETURN_IF_ERROR(
+      CheckZones(absl::StrCat(version->row.name(), "/shards/", index), row, *version));
   row.set_revision(tx.MarkChanged().value);
   std::string packed = row.SerializeAsString();
   SetShard(*version, index, row, packed);
@@ -340,14 +344,13 @@ absl::Status Catalogue::Add(const AddShard& command, Transaction& tx) {
   return absl::OkStatus();
 }
 
-absl::Status Catalogue::ReplaceLocations(Version& version, uint32_t index, store::ShardRow row,
-                                         Transaction& tx) {
+void Catalogue::ReplaceLocations(Version& version, uint32_t index, store::ShardRow row,
+                                 Transaction& tx) {
   row.set_revision(tx.MarkChanged().value);
   std::string packed = row.SerializeAsString();
   SetShard(version, index, row, packed);
   tx.Put(ShardKey(version.uid, ShardIndex(index)), std::move(packed));
   if (version.draft != nullptr) version.draft->Touch(tx.now_us());
-  return absl::OkStatus();
 }
 
 absl::Status Catalogue::Add(const v1::AddTensorsRequest& request, Transaction& tx,
@@ -417,7 +420,10 @@ absl::Status Catalogue::Add(const AddLocation& command, Transaction& tx) {
   store::ShardRow row = UnpackShard(*version, index);
   const std::string name = absl::StrCat(version->row.name(), "/shards/", index);
   MUSTER_ASSIGN_OR_RETURN(const bool changed, MergeLocation(name, command.entry.location(), row));
-  return changed ? ReplaceLocations(*version, index, std::move(row), tx) : absl::OkStatus();
+  if (!changed) return absl::OkStatus();
+  MUSTER_RETURN_IF_ERROR(CheckZones(name, row, *version));
+  ReplaceLocations(*version, index, std::move(row), tx);
+  return absl::OkStatus();
 }
 
 absl::Status Catalogue::Remove(const RemoveLocation& command, Transaction& tx) {
@@ -440,7 +446,8 @@ absl::Status Catalogue::Remove(const RemoveLocation& command, Transaction& tx) {
     }
     locations.DeleteSubrange(i, 1);
     health_.Forget(version->uid, index, command.entry.uri(), tx);
-    return ReplaceLocations(*version, index, std::move(row), tx);
+    ReplaceLocations(*version, index, std::move(row), tx);
+    return absl::OkStatus();
   }
   return absl::OkStatus();
 }

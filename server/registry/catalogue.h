@@ -25,6 +25,7 @@
 #include "server/registry/packed_bytes.h"
 #include "server/registry/transaction.h"
 #include "server/registry/uid.h"
+#include "server/registry/zone_sets.h"
 
 namespace muster {
 
@@ -55,7 +56,7 @@ struct Version {
   // Names of the assemblies that use it.
   std::set<std::string> assemblies;
   // What PlanShard::location_zones points into.
-  std::vector<std::vector<std::string>> location_zones;
+  ZoneSets location_zones;
   // The shards for the planner, shared by the plans that are being made; null: to be copied again,
   // which the next tick does.
   std::shared_ptr<const std::vector<PlanShard>> plan_shards;
@@ -130,8 +131,8 @@ class Catalogue {
   void CountDraft(const Version& version, int sign);
   void Erase(Version& version, Transaction& tx);
   absl::Status CheckComplete(const Version& version) const;
-  absl::Status ReplaceLocations(Version& version, uint32_t index, muster::store::ShardRow row,
-                                Transaction& tx);
+  void ReplaceLocations(Version& version, uint32_t index, muster::store::ShardRow row,
+                        Transaction& tx);
   static void SetShard(Version& version, uint32_t index, const muster::store::ShardRow& row,
                        absl::string_view packed);
 

@@ -34,6 +34,9 @@ inline constexpr size_t kMaxProgressNameBytes = 128;
 
 inline constexpr int kMaxDrainBlockers = 16;
 
+// Sets of zones over the shards of a model version: each is looked at for each shard that is placed.
+inline constexpr size_t kMaxZoneSets = 1'024;
+
 // Failures of one call that get an event each; the rest share one a code.
 inline constexpr size_t kMaxFailureEvents = 16;
 inline constexpr size_t kMaxEventMessageBytes = 1'024;

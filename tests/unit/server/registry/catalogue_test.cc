@@ -326,5 +326,34 @@ TEST_F(CatalogueTest, DraftsAndWhatTheyAnnounceAreBoundedInAll) {
   MUSTER_EXPECT_OK(fixture_.Do(CreateVersion("models/m/versions/more", 1)));
 }
 
+// Goal: zones that are all different cost no time that grows with their square, and have a bound.
+TEST_F(CatalogueTest, ShardsMayBeInABoundedNumberOfSetsOfZones) {
+  const auto sets = static_cast<uint32_t>(kMaxZoneSets);
+  MUSTER_EXPECT_OK(fixture_.Do(CreateVersion(kVersion, sets + 2)));
+  const auto in_zone = [](uint32_t index, const std::string& zone) {
+    AddShard command = ShardOf(kVersion, index);
+    command.shard.mutable_locations(0)->set_zone(zone);
+    return command;
+  };
+  for (uint32_t i = 0; i < sets; ++i) {
+    MUSTER_ASSERT_OK(fixture_.Do(in_zone(i, absl::StrCat("z", i))));
+  }
+
+  const absl::Status refused = DoesNothing(in_zone(sets, "another"));
+  EXPECT_THAT(refused, ErrorIs(StatusCode::kResourceExhausted, "TOO_MANY_ITEMS"));
+  EXPECT_EQ(DetailOf(refused).metadata.at("field"), "zone");
+  AddLocation moved = LocationOf(kVersion, 0, "file:///elsewhere");
+  moved.entry.mutable_location()->set_zone("another");
+  EXPECT_THAT(DoesNothing(moved), ErrorIs(StatusCode::kResourceExhausted, "TOO_MANY_ITEMS"));
+  MUSTER_EXPECT_OK(fixture_.Do(in_zone(sets, "z7")));
+  MUSTER_ASSERT_OK(fixture_.Restart());
+  EXPECT_THAT(DoesNothing(in_zone(sets + 1, "another")),
+              ErrorIs(StatusCode::kResourceExhausted, "TOO_MANY_ITEMS"));
+  // The shard is in that zone already.
+  AddLocation back = LocationOf(kVersion, 0, "file:///elsewhere");
+  back.entry.mutable_location()->set_zone("z0");
+  MUSTER_EXPECT_OK(fixture_.Do(back));
+}
+
 }  // namespace
 }  // namespace muster

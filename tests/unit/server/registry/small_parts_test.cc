@@ -9,6 +9,7 @@
 #include "server/registry/index_runs.h"
 #include "server/registry/paging.h"
 #include "server/registry/row_keys.h"
+#include "server/registry/zone_sets.h"
 #include "storage/base/limits.h"
 #include "storage/base/placement_policy.h"
 #include "tests/support/status_matchers.h"
@@ -142,6 +143,23 @@ TEST(PagingTest, TokenOfAnotherListOrDamagedOrFromTheFutureIsRefused) {
         ParsePageToken("list", std::string(9'000, 'A'), Revision(9))}) {
     EXPECT_THAT(start, ErrorIs(absl::StatusCode::kInvalidArgument, "INVALID_PAGE_TOKEN"));
   }
+}
+
+TEST(ZoneSetsTest, PositionOfASetThatNoShardHasIsGivenToAnother) {
+  ZoneSets sets;
+  const uint32_t none = sets.Add({});
+  const uint32_t a = sets.Add({"a"});
+  EXPECT_EQ(sets.Add({"a"}), a);
+  const uint32_t b = sets.Add({"a", "b"});
+  sets.Remove(a);
+  EXPECT_EQ(sets.sets()[a], ZoneSets::Zones{"a"}) << "one shard has it still";
+  sets.Remove(a);
+
+  EXPECT_EQ(sets.size(), 2u);
+  EXPECT_EQ(sets.Add({"c"}), a);
+  EXPECT_EQ(sets.sets().size(), 3u);
+  EXPECT_EQ(sets.sets()[none], ZoneSets::Zones{});
+  EXPECT_EQ(sets.sets()[b], (ZoneSets::Zones{"a", "b"}));
 }
 
 }  // namespace
