@@ -340,6 +340,7 @@ absl::Status Catalogue::Add(const AddShard& command, Transaction& tx) {
   }
   ++version->shards_added;
   version->size_bytes += row.size_bytes();
+  version->draft->AddShard(index, row.tensor_count());
   version->draft->Touch(tx.now_us());
   return absl::OkStatus();
 }
@@ -453,18 +454,16 @@ absl::Status Catalogue::Remove(const RemoveLocation& command, Transaction& tx) {
 }
 
 absl::Status Catalogue::CheckComplete(const Version& version) const {
+  // Nothing is looked at one by one unless something is missing.
   std::vector<uint32_t> missing_shards;
-  std::vector<uint32_t> short_of_tensors;
-  uint64_t announced = 0;
-  for (uint32_t index = 0; index < version.row.shard_count(); ++index) {
+  const bool whole = version.shards_added == version.row.shard_count();
+  for (uint32_t index = 0; !whole && index < version.row.shard_count(); ++index) {
     if (index >= version.shards.size() || version.shards[index].row.empty()) {
       missing_shards.push_back(index);
-      continue;
     }
-    const uint32_t tensors = UnpackShard(version, index).tensor_count();
-    announced += tensors;
-    if (version.draft->TensorsOf(index) < tensors) short_of_tensors.push_back(index);
   }
+  const std::vector<uint32_t> short_of_tensors = version.draft->ShardsShortOfTensors();
+  const uint64_t announced = version.draft->tensors_announced();
   const uint64_t tensors = version.draft->tensors_added();
   const size_t companions = version.companions.size();
   std::vector<std::string> problems;
@@ -691,6 +690,7 @@ absl::Status Catalogue::LoadShard(VersionUid uid, uint32_t index, const std::str
   SetShard(*version, index, row, packed);
   ++version->shards_added;
   version->size_bytes += row.size_bytes();
+  if (version->draft != nullptr) version->draft->AddShard(index, row.tensor_count());
   return absl::OkStatus();
 }
 

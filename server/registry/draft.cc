@@ -1,5 +1,7 @@
 #include "server/registry/draft.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "server/registry/validation.h"
 #include "storage/base/error_info.h"
@@ -33,6 +35,23 @@ Draft::Fingerprint Draft::BatchFingerprint(
     for (const int64_t size : tensor.shape()) absl::StrAppend(&content, size, ",");
   }
   return FingerprintOf(content);
+}
+
+void Draft::AddShard(uint32_t shard, uint32_t tensors) {
+  if (tensors == 0) return;
+  shards_[shard].announced = tensors;
+  tensors_announced_ += tensors;
+  ++shards_short_;
+}
+
+std::vector<uint32_t> Draft::ShardsShortOfTensors() const {
+  std::vector<uint32_t> out;
+  if (shards_short_ == 0) return out;
+  for (const auto& [shard, tensors] : shards_) {
+    if (tensors.count < tensors.announced) out.push_back(shard);
+  }
+  std::sort(out.begin(), out.end());
+  return out;
 }
 
 uint32_t Draft::TensorsOf(uint32_t shard) const {
@@ -91,7 +110,9 @@ void Draft::AddTensors(uint32_t shard, std::optional<uint32_t> rank, uint32_t st
                        const google::protobuf::RepeatedPtrField<v1::Tensor>& tensors) {
   ShardTensors& present = shards_[shard];
   present.batches[start] = BatchFingerprint(tensors);
+  const bool was_short = present.count < present.announced;
   present.count = start + tensors.size();
+  if (was_short && present.count >= present.announced) --shards_short_;
   if (!tensors.empty()) present.end_bytes = tensors.rbegin()->end_bytes();
   for (const v1::Tensor& tensor : tensors) names_.insert(NameFingerprint(rank, tensor.name()));
   tensors_added_ += tensors.size();

@@ -3,10 +3,12 @@
 #ifndef MUSTER_SERVER_REGISTRY_DRAFT_H_
 #define MUSTER_SERVER_REGISTRY_DRAFT_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
@@ -23,6 +25,13 @@ class Draft {
   // 128 bits of an MD5: two different contents never share one by accident.
   using Fingerprint = absl::uint128;
   static Fingerprint FingerprintOf(absl::string_view bytes);
+
+  // Notes a shard that has come, with the tensors that it announces. Once for each.
+  void AddShard(uint32_t shard, uint32_t tensors);
+  // Tensors that the shards announce in all.
+  uint64_t tensors_announced() const { return tensors_announced_; }
+  // The shards that lack some of theirs, ascending. Costs nothing where there are none.
+  std::vector<uint32_t> ShardsShortOfTensors() const;
 
   // Tensors of a shard that have been added.
   uint32_t TensorsOf(uint32_t shard) const;
@@ -43,6 +52,7 @@ class Draft {
 
  private:
   struct ShardTensors {
+    uint32_t announced = 0;
     uint32_t count = 0;
     uint64_t end_bytes = 0;
     // By the batch's start: its content.
@@ -56,6 +66,8 @@ class Draft {
   absl::flat_hash_set<Fingerprint> names_;
   absl::flat_hash_map<uint32_t, ShardTensors> shards_;
   uint64_t tensors_added_ = 0;
+  uint64_t tensors_announced_ = 0;
+  size_t shards_short_ = 0;
   int64_t last_addition_us_ = 0;
 };
 

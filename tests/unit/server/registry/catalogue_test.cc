@@ -136,6 +136,28 @@ TEST_F(CatalogueTest, MissingShardsAreCutAndCountedWhole) {
   EXPECT_THAT(std::string(status.message()), HasSubstr("500 of 1000 shards"));
 }
 
+TEST_F(CatalogueTest, WhatADraftLacksIsKnownAfterARestart) {
+  MUSTER_EXPECT_OK(fixture_.Do(CreateVersion(kVersion, 3, 4)));
+  AddShard with_tensors = ShardOf(kVersion, 2);
+  with_tensors.shard.set_tensor_count(3);
+  MUSTER_EXPECT_OK(fixture_.Do(with_tensors));
+  with_tensors = ShardOf(kVersion, 0);
+  with_tensors.shard.set_tensor_count(1);
+  MUSTER_EXPECT_OK(fixture_.Do(with_tensors));
+  MUSTER_EXPECT_OK(fixture_.Do(TensorsOf(kVersion, 0, 0, {"a"})));
+  MUSTER_EXPECT_OK(fixture_.Do(TensorsOf(kVersion, 2, 0, {"b", "c"})));
+  const absl::Status before = DoesNothing(CommitVersion(kVersion));
+  EXPECT_EQ(DetailOf(before).metadata.at("missing_shards"), "1");
+  EXPECT_EQ(DetailOf(before).metadata.at("shards_short_of_tensors"), "2");
+  EXPECT_EQ(DetailOf(before).metadata.at("missing_tensors"), "1");
+  MUSTER_ASSERT_OK(fixture_.Restart());
+
+  EXPECT_EQ(DoesNothing(CommitVersion(kVersion)), before);
+  MUSTER_EXPECT_OK(fixture_.Do(TensorsOf(kVersion, 2, 2, {"d"})));
+  MUSTER_EXPECT_OK(fixture_.Do(ShardOf(kVersion, 1)));
+  MUSTER_EXPECT_OK(fixture_.Do(CommitVersion(kVersion)));
+}
+
 TEST_F(CatalogueTest, CompleteVersionCommitsAndCommitsAgain) {
   MUSTER_EXPECT_OK(fixture_.Do(CreateVersion(kVersion, 1, 1, 1)));
   MUSTER_EXPECT_OK(fixture_.Do(ShardOf(kVersion, 0, 1)));
