@@ -87,19 +87,6 @@ absl::Status CheckRanks(const Version& version) {
                    {{"model_version", version.row.name()}, {"shards", list}});
 }
 
-// The shards whose bytes are in a cache; see Node::inventory.
-std::vector<uint32_t> CachedShards(const Version& version, const std::vector<uint64_t>& inventory) {
-  std::vector<uint32_t> cached;
-  if (inventory.empty()) return cached;
-  for (uint32_t shard = 0; shard < version.shards.size(); ++shard) {
-    if (std::binary_search(inventory.begin(), inventory.end(),
-                           version.shards[shard].content.high)) {
-      cached.push_back(shard);
-    }
-  }
-  return cached;
-}
-
 absl::Status ReportSuperseded(const v1::ReportShardsRequest& request) {
   return MakeError(absl::StatusCode::kAborted, reasons::kReportSuperseded,
                    absl::StrCat("report ", request.sequence(), " of ", request.node(), " on ",
@@ -248,7 +235,9 @@ absl::Status AssemblyTable::Create(const v1::CreateAssemblyRequest& request, Tra
   row.set_uid(row.revision());
   tx.Put(AssemblyKey(AssemblyUid(row.uid())), row);
   auto assembly = std::make_unique<Assembly>(std::move(row), *version, move_grace_);
-  catalogue_.FindByUid(version->uid)->assemblies.insert(assembly->name());
+  Version& used = *catalogue_.FindByUid(version->uid);
+  used.assemblies.insert(assembly->name());
+  used.IndexContent();
   shards_ += version->shards.size();
   by_uid_[assembly->uid()] = assembly.get();
   Announce(*assembly, {}, false, tx);
@@ -331,7 +320,7 @@ void AssemblyTable::SetStanding(const Assembly& assembly, const Node& node,
   member.draining = node.draining();
   member.selected = assembly.Selects(node.row.labels());
   member.epoch = node.epoch();
-  member.cached = CachedShards(assembly.version(), node.inventory);
+  member.cached = assembly.version().CachedShards(node.inventory);
 }
 
 // All that depends on a member's assignments, besides the assembly's own counters: the node's sums,
@@ -516,7 +505,7 @@ void AssemblyTable::NodeRegistered(const Node& node, Transaction& tx) {
     Assembly& assembly = *FindByUid(uid);
     assembly.SetLive(name, true);
     assembly.SetLeaving(name, node.draining(), assembly.Selects(node.row.labels()));
-    assembly.SetCached(name, CachedShards(assembly.version(), node.inventory));
+    assembly.SetCached(name, assembly.version().CachedShards(node.inventory));
     // Capacity and zone may differ, too.
     assembly.ResetReports(name, node.epoch());
     Announce(assembly, {name}, true, tx);

@@ -19,6 +19,7 @@ absl::Status AssemblyTable::Load(store::AssemblyRow row) {
   }
   auto assembly = std::make_unique<Assembly>(std::move(row), *version, move_grace_);
   version->assemblies.insert(assembly->name());
+  version->IndexContent();
   shards_ += version->shards.size();
   by_uid_[assembly->uid()] = assembly.get();
   const std::string name = assembly->name();

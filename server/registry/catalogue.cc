@@ -287,6 +287,29 @@ std::shared_ptr<const std::vector<PlanShard>> Version::PlanShards() const {
   return std::make_shared<const std::vector<PlanShard>>(shards.begin(), shards.end());
 }
 
+void Version::IndexContent() {
+  if (!shards_by_content.empty()) return;
+  shards_by_content.reserve(shards.size());
+  for (uint32_t shard = 0; shard < shards.size(); ++shard) {
+    shards_by_content.emplace_back(shards[shard].content.high, shard);
+  }
+  std::sort(shards_by_content.begin(), shards_by_content.end());
+}
+
+std::vector<uint32_t> Version::CachedShards(const std::vector<uint64_t>& inventory) const {
+  std::vector<uint32_t> cached;
+  // Both are in the order of contents, so that each search begins where the last one ended.
+  auto at = shards_by_content.begin();
+  for (const uint64_t content : inventory) {
+    at = std::lower_bound(at, shards_by_content.end(), std::pair(content, uint32_t{0}));
+    for (; at != shards_by_content.end() && at->first == content; ++at) {
+      cached.push_back(at->second);
+    }
+  }
+  std::sort(cached.begin(), cached.end());
+  return cached;
+}
+
 absl::Status Catalogue::Add(const AddShard& command, Transaction& tx) {
   MUSTER_ASSIGN_OR_RETURN(Version * version, FindMutable(command.version));
   const uint32_t index = command.shard.index();

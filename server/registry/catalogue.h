@@ -10,6 +10,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
@@ -61,7 +62,15 @@ struct Version {
   // which the next tick does.
   std::shared_ptr<const std::vector<PlanShard>> plan_shards;
 
+  // First halves of content ids and the shards that have them, in that order, so that what a cache holds
+  // is found by the cache's size. Of a version that an assembly uses or used; it never changes.
+  std::vector<std::pair<uint64_t, uint32_t>> shards_by_content;
+
   std::shared_ptr<const std::vector<PlanShard>> PlanShards() const;
+  // Fills `shards_by_content`, once.
+  void IndexContent();
+  // The shards whose bytes are in a cache, ascending; see Node::inventory.
+  std::vector<uint32_t> CachedShards(const std::vector<uint64_t>& inventory) const;
 };
 
 // Not thread-safe: written by the committer, read under the shared lock.

@@ -359,5 +359,28 @@ TEST_F(SelectorTest, RankedNeedsARankForEachShard) {
               ErrorIs(StatusCode::kFailedPrecondition, "SHARDS_WITHOUT_RANK"));
 }
 
+TEST(CachedShardsTest, EveryShardOfACachedContentIsFoundOnce) {
+  RegistryFixture fixture;
+  MUSTER_EXPECT_OK(fixture.Do(CreateVersion(kVersion, 4)));
+  for (uint32_t index = 0; index < 4; ++index) {
+    AddShard shard = ShardOf(kVersion, index);
+    // 0 and 3 are equal.
+    shard.shard.set_md5(std::string(32, index % 3 == 0 ? 'f' : static_cast<char>('0' + index)));
+    MUSTER_EXPECT_OK(fixture.Do(shard));
+  }
+  MUSTER_EXPECT_OK(fixture.Do(CommitVersion(kVersion)));
+  MUSTER_EXPECT_OK(fixture.Do(CreateAssembly(kAssembly, kVersion, v1::Assembly::BALANCED)));
+  v1::RegisterNodeRequest request = RegisterNode("nodes/n1");
+  request.set_cached_digests(std::string(16, '\x22') + std::string(32, '\xff') +
+                             std::string(16, '\x33'));
+  const uint64_t epoch = fixture.Ask<v1::RegisterNodeResponse>(request).epoch();
+
+  MUSTER_EXPECT_OK(fixture.Do(Join(kAssembly, "nodes/n1", epoch)));
+
+  EXPECT_THAT(fixture.MemberOf(kAssembly, "nodes/n1").cached, ElementsAre(0, 2, 3));
+  MUSTER_ASSERT_OK(fixture.Restart());
+  EXPECT_THAT(fixture.MemberOf(kAssembly, "nodes/n1").cached, ElementsAre(0, 2, 3));
+}
+
 }  // namespace
 }  // namespace muster
