@@ -13,6 +13,7 @@
 //   shards_short_              shards for which IsShort holds; at first all of them
 //   members_lacking_           open members with fewer ordinary assignments than own_shards
 //   nodes_live_, nodes_open_   members that are live; that may get shards
+//   troubled_, leaving_        names of the members that reasons are about
 //   moves_in_progress_, moving_bytes_   extra assignments (Member::replaces), and their bytes
 //   Member::ready, ready_bytes the member's READY assignments that are not extra, live or not
 //   Member::assigned_bytes, incoming_bytes   all its assignments; the extra ones
@@ -161,6 +162,7 @@ void Assembly::RemoveMember(const std::string& node) {
   CountMember(At(node), -1);
   claimed_assignments_ -= At(node).own_shards;
   leaving_.erase(node);
+  troubled_.erase(node);
   members_.erase(node);
   TouchInputs();
 }
@@ -261,7 +263,21 @@ void Assembly::SetStanding(const std::string& node, bool live, bool draining, bo
     leaving_.erase(node);
   }
   CountMember(member, 1);
+  NoteTrouble(node);
   Touch(member);
+}
+
+bool Assembly::HasTrouble(const Member& member) {
+  return (!member.live && member.required() > 0) || !member.failures.empty() ||
+         !member.given_up.empty();
+}
+
+void Assembly::NoteTrouble(const std::string& node) {
+  if (HasTrouble(At(node))) {
+    troubled_.insert(node);
+  } else {
+    troubled_.erase(node);
+  }
 }
 
 void Assembly::SetLive(const std::string& node, bool live) {
@@ -310,6 +326,7 @@ void Assembly::ResetReports(const std::string& node, Epoch epoch) {
   member.epoch = epoch;
   member.report_sequence = 0;
   for (size_t i = 0; i < member.states.size(); ++i) SetState(member, i, State::PENDING);
+  NoteTrouble(node);
   Touch(member);
 }
 
@@ -356,6 +373,7 @@ AssignmentChange Assembly::SetAssignments(const std::string& node,
   member.replaces = std::move(replaces);
   CountAssignments(member, 1);
   CountMember(member, 1);
+  NoteTrouble(node);
   return change;
 }
 
@@ -433,6 +451,7 @@ Assembly::ReportResult Assembly::Report(const std::string& node, const v1::Shard
     if (member.given_up.erase(shard) > 0) touched = true;
     result.wants_plan = member.IsExtra(shard) || IsLeaving(shard);
   }
+  NoteTrouble(node);
   if (touched) Touch(member);
   return result;
 }
@@ -441,8 +460,10 @@ bool Assembly::ExpireGivenUp(const std::string& node, int64_t now_us) {
   const size_t expired = std::erase_if(At(node).given_up, [&](const auto& entry) {
     return entry.second.expire_time_us() <= now_us;
   });
-  if (expired > 0) TouchInputs();
-  return expired > 0;
+  if (expired == 0) return false;
+  NoteTrouble(node);
+  TouchInputs();
+  return true;
 }
 
 v1::Assembly::State Assembly::state() const {

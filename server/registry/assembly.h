@@ -30,6 +30,8 @@
 
 namespace muster {
 
+class ReasonList;
+
 // "gpu=h100,pool=a", for people.
 std::string SelectorText(const google::protobuf::Map<std::string, std::string>& selector);
 
@@ -158,6 +160,8 @@ class Assembly {
   // The same, with the first `claim_max` shards or ranks of its claim.
   muster::v1::AssemblyMember DescribeMember(const std::string& node, const Member& member,
                                             int claim_max) const;
+  // The same without the claim, which may list every shard and never changes.
+  muster::v1::AssemblyMember DescribeProgress(const std::string& node, const Member& member) const;
 
   // The rows of one member.
   muster::store::AssignmentRow AssignmentRowOf(const Member& member) const;
@@ -210,6 +214,13 @@ class Assembly {
   // How much a ReadinessRow says, most first.
   enum class Detail { kAll, kCodes, kReady };
   muster::store::ReadinessRow ReadinessRowOf(const Member& member, Detail detail) const;
+  absl::Status TakeReadiness(Member& member, const muster::store::ReadinessRow& row);
+  // Whether a reason why the assembly is not READY is about the member, but for one that gets no shards.
+  static bool HasTrouble(const Member& member);
+  // Keeps `troubled_`; after each change of what HasTrouble looks at.
+  void NoteTrouble(const std::string& node);
+  // Adds the reasons that are about members, in the order of their names.
+  void AddMembersReasons(bool waiting, ReasonList& reasons) const;
   // Whether it says more than a code; few that do are kept.
   static bool HasDetails(const muster::v1::ShardFailure& failure);
   // Takes a report over; false when it says nothing new.
@@ -229,6 +240,8 @@ class Assembly {
   std::map<std::string, Member> members_;
   // Names of the members whose shards are to go elsewhere.
   std::set<std::string> leaving_;
+  // Names of those of which HasTrouble holds, so that a description looks at no others.
+  std::set<std::string> troubled_;
   uint32_t nodes_live_ = 0;
   uint32_t nodes_open_ = 0;
   uint64_t inputs_version_ = 1;

@@ -14,7 +14,6 @@
 #include "storage/base/placement_policy.h"
 
 namespace muster {
-namespace {
 
 namespace v1 = muster::v1;
 
@@ -54,6 +53,8 @@ class ReasonList {
   v1::AssemblyReason rest_;
   int count_ = 0;
 };
+
+namespace {
 
 std::string TextOf(const v1::ShardFailure& failure) {
   return absl::StrCat(v1::ShardFailure::Code_Name(failure.code()),
@@ -181,11 +182,7 @@ v1::Assembly Assembly::Describe() const {
   if (out.state() == v1::Assembly::READY) return out;
   ReasonList reasons(out);
   AddPlanReasons(*this, reasons);
-  for (const auto& [node, member] : members_) {
-    if (reasons.full()) break;
-    if (out.state() == v1::Assembly::WAITING) AddClosedMember(*this, node, member, reasons);
-    AddMemberReasons(node, member, move_grace_, reasons);
-  }
+  AddMembersReasons(out.state() == v1::Assembly::WAITING, reasons);
   if (replicas_ready_ < replicas_required_) {
     reasons.Add(v1::AssemblyReason::SHARDS_LOADING)
         ->set_message(
@@ -195,14 +192,33 @@ v1::Assembly Assembly::Describe() const {
   return out;
 }
 
+// Two sorted lists walked as in a merge: an assembly of thousands is described after each report.
+void Assembly::AddMembersReasons(bool waiting, ReasonList& reasons) const {
+  auto closed = waiting ? leaving_.begin() : leaving_.end();
+  auto troubled = troubled_.begin();
+  while (!reasons.full() && (closed != leaving_.end() || troubled != troubled_.end())) {
+    const bool is_closed =
+        closed != leaving_.end() && (troubled == troubled_.end() || *closed <= *troubled);
+    const std::string& node = is_closed ? *closed : *troubled;
+    const Member& member = members_.at(node);
+    if (is_closed) {
+      AddClosedMember(*this, node, member, reasons);
+      ++closed;
+    }
+    if (troubled != troubled_.end() && *troubled == node) {
+      AddMemberReasons(node, member, move_grace_, reasons);
+      ++troubled;
+    }
+  }
+}
+
 v1::AssemblyMember Assembly::DescribeMember(const std::string& node, const Member& member) const {
   return DescribeMember(node, member, std::numeric_limits<int>::max());
 }
 
 v1::AssemblyMember Assembly::DescribeMember(const std::string& node, const Member& member,
                                             int claim_max) const {
-  v1::AssemblyMember out;
-  out.set_node(node);
+  v1::AssemblyMember out = DescribeProgress(node, member);
   const v1::Claim& claim = member.claim;
   out.mutable_claim()->set_kind(claim.kind());
   const int shards = std::min(claim.shards_size(), claim_max);
@@ -211,6 +227,12 @@ v1::AssemblyMember Assembly::DescribeMember(const std::string& node, const Membe
   const int ranks = std::min(claim.ranks_size(), claim_max);
   out.mutable_claim()->mutable_ranks()->Add(claim.ranks().begin(), claim.ranks().begin() + ranks);
   out.set_claim_cut(shards < claim.shards_size() || ranks < claim.ranks_size());
+  return out;
+}
+
+v1::AssemblyMember Assembly::DescribeProgress(const std::string& node, const Member& member) const {
+  v1::AssemblyMember out;
+  out.set_node(node);
   out.set_live(member.live);
   out.set_draining(member.draining);
   out.set_shards_assigned(member.required());

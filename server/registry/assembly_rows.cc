@@ -99,7 +99,12 @@ store::ReadinessRow Assembly::ReadinessRowOf(const Member& member, Detail detail
 }
 
 absl::Status Assembly::LoadReadiness(const std::string& node, const store::ReadinessRow& row) {
-  Member& member = At(node);
+  absl::Status taken = TakeReadiness(At(node), row);
+  NoteTrouble(node);
+  return taken;
+}
+
+absl::Status Assembly::TakeReadiness(Member& member, const store::ReadinessRow& row) {
   // What was given up stays so when the node is registered again; its reports do not.
   for (const auto& given_up : row.given_up()) member.given_up[given_up.shard()] = given_up;
   if (Epoch(row.epoch()) != member.epoch) return absl::OkStatus();

@@ -162,7 +162,7 @@ void AssemblyTable::Announce(Assembly& assembly, const std::vector<std::string>&
   for (const std::string& node : members) {
     const Assembly::Member* member = assembly.FindMember(node);
     if (member != nullptr) {
-      change.members.push_back(assembly.DescribeMember(node, *member));
+      change.members.push_back(assembly.DescribeProgress(node, *member));
     } else {
       change.left.push_back(node);
     }

@@ -60,7 +60,7 @@ struct AssemblyChange {
   // log and for every follower of the assembly. Null: the assembly is gone.
   std::shared_ptr<const std::string> message;
   muster::v1::Assembly::State state = muster::v1::Assembly::STATE_UNSPECIFIED;
-  // The members that changed; without their claims where the change was read back from the log.
+  // The members that changed, without their claims, which may list every shard and never change.
   std::vector<muster::v1::AssemblyMember> members;
   // Full names of the nodes that are members no longer.
   std::vector<std::string> left;

@@ -82,7 +82,7 @@ void Pack(const NodeChange& node, EventsRow& rows) {
   out.set_gone(node.removed);
 }
 
-void Pack(AssemblyChange& change, EventsRow& rows) {
+void Pack(const AssemblyChange& change, EventsRow& rows) {
   EventRow& out = *rows.add_events();
   out.set_about(EventRow::ASSEMBLY);
   out.set_assembly_uid(change.uid.value);
@@ -92,12 +92,7 @@ void Pack(AssemblyChange& change, EventsRow& rows) {
     out.set_watch_message(*change.message);
     out.set_state(change.state);
   }
-  for (v1::AssemblyMember& member : change.members) {
-    // A claim may list every shard, and never changes.
-    std::unique_ptr<v1::Claim> claim(member.release_claim());
-    *out.add_members() = member;
-    member.set_allocated_claim(claim.release());
-  }
+  for (const v1::AssemblyMember& member : change.members) *out.add_members() = member;
   for (const std::string& node : change.left) out.add_left(node);
 }
 
@@ -226,9 +221,9 @@ absl::StatusOr<Change> UnpackOne(Revision revision, EventRow& row) {
 
 }  // namespace
 
-std::vector<PackedEvents> PackEvents(std::vector<v1::Event> told, std::vector<Change>& changes,
-                                     const EventsOrigin& origin, size_t rows_max,
-                                     size_t bytes_max) {
+std::vector<PackedEvents> PackEvents(std::vector<v1::Event> told,
+                                     const std::vector<Change>& changes, const EventsOrigin& origin,
+                                     size_t rows_max, size_t bytes_max) {
   EventsRow all;
   all.set_time_us(origin.wall_us);
   all.set_server_time_ahead_us(origin.now_us - origin.wall_us);
@@ -239,9 +234,9 @@ std::vector<PackedEvents> PackEvents(std::vector<v1::Event> told, std::vector<Ch
     if (const auto* location = std::get_if<LocationChange>(&change.what)) Pack(*location, all);
   }
   const auto visible = static_cast<uint32_t>(all.events_size());
-  for (Change& change : changes) {
+  for (const Change& change : changes) {
     if (const auto* node = std::get_if<NodeChange>(&change.what)) Pack(*node, all);
-    if (auto* assembly = std::get_if<AssemblyChange>(&change.what)) Pack(*assembly, all);
+    if (const auto* assembly = std::get_if<AssemblyChange>(&change.what)) Pack(*assembly, all);
   }
   std::string row = all.SerializeAsString();
   std::vector<PackedEvents> out;

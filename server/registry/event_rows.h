@@ -44,7 +44,7 @@ struct PackedEvents {
 // `rows_max` rows (at least 1) and `bytes_max` bytes is cut: first what watches need, then the
 // assignments.
 std::vector<PackedEvents> PackEvents(std::vector<muster::v1::Event> told,
-                                     std::vector<Change>& changes, const EventsOrigin& origin,
+                                     const std::vector<Change>& changes, const EventsOrigin& origin,
                                      size_t rows_max, size_t bytes_max);
 
 // The events of a row, with revision, sequence, time, cause and shards filled in. kDataLoss: the

@@ -57,7 +57,7 @@ void AssemblyCursor::NoteMember(const std::vector<Feed::ChangePtr>& changes,
     for (const v1::AssemblyMember& member : change.members) {
       if (member.node() != request_.node()) continue;
       member_ = member;
-      // The event log leaves it out.
+      // A change leaves it out.
       const Assembly::Member* now =
           present == nullptr ? nullptr : present->FindMember(member.node());
       if (!member.has_claim() && now != nullptr) *member_->mutable_claim() = now->claim;

@@ -1,7 +1,9 @@
 // Assemblies: membership, plans and the barrier (invariants 4 and 5, docs/design.md).
 
+#include <algorithm>
 #include <memory>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "gmock/gmock.h"
@@ -217,6 +219,59 @@ TEST_F(AssemblyTest, NewEpochResetsReportsToPending) {
   EXPECT_EQ(fixture_.Member(kAssembly, kN2).shards_ready(), 0u);
   Ready(kN2, epoch, generation, {1});
   EXPECT_EQ(Shown().state(), v1::Assembly::READY);
+}
+
+// Goal: what a change of one member costs does not grow with the claim, nor with the other members.
+TEST_F(AssemblyTest, ChangesCarryNoClaims) {
+  Create(v1::Assembly::DECLARED);
+  v1::JoinAssemblyRequest join = Join(kAssembly, kN1, e1_);
+  join.mutable_claim()->set_kind(v1::Claim::SHARDS);
+  join.mutable_claim()->add_shards(1);
+  const size_t before = fixture_.changes().size();
+
+  MUSTER_EXPECT_OK(fixture_.Do(join));
+
+  size_t members = 0;
+  for (size_t i = before; i < fixture_.changes().size(); ++i) {
+    const auto* change = std::get_if<AssemblyChange>(&fixture_.changes()[i].what);
+    if (change == nullptr) continue;
+    for (const v1::AssemblyMember& member : change->members) {
+      EXPECT_FALSE(member.has_claim());
+      EXPECT_EQ(member.node(), kN1);
+      ++members;
+    }
+  }
+  EXPECT_EQ(members, 1u);
+  EXPECT_EQ(fixture_.Member(kAssembly, kN1).claim().shards(0), 1u);
+}
+
+// Goal: only members that reasons are about are looked at, and none of these is missed.
+TEST_F(AssemblyTest, ReasonsOfMembersComeAndGoWithWhatTheyAreAbout) {
+  const uint64_t generation = CreatePlanned();
+  const auto about = [&](const char* node) {
+    const v1::Assembly shown = Shown();
+    return std::count_if(shown.reasons().begin(), shown.reasons().end(),
+                         [&](const auto& reason) { return reason.node() == node; });
+  };
+  EXPECT_EQ(about(kN1), 0);
+  v1::ReportShardsRequest failed = Report(kAssembly, kN1, e1_, generation, {0});
+  failed.mutable_reports(0)->set_state(v1::ShardReport::FAILED);
+  failed.mutable_reports(0)->mutable_failure()->set_code(v1::ShardFailure::MISSING);
+  MUSTER_EXPECT_OK(fixture_.Do(failed));
+  EXPECT_EQ(about(kN1), 1);
+  fixture_.SetLost(kN1, true);
+  EXPECT_EQ(about(kN1), 2);
+  fixture_.SetLost(kN1, false);
+  EXPECT_EQ(about(kN1), 1);
+  MUSTER_ASSERT_OK(fixture_.Restart());
+  EXPECT_EQ(about(kN1), 1);
+  e1_ = fixture_.Register(kN1);
+  EXPECT_EQ(about(kN1), 0) << "its reports start over";
+  fixture_.SetLost(kN1, true);
+  EXPECT_EQ(about(kN1), 1);
+  fixture_.Plan(kAssembly, {{kN1, {}}, {kN2, {0, 1}}});
+  EXPECT_EQ(about(kN1), 0) << "it holds nothing any more";
+  EXPECT_EQ(about(kN2), 0);
 }
 
 TEST_F(AssemblyTest, UnclaimedShardWaitsWithItsReason) {
