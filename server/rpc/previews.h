@@ -52,7 +52,9 @@ grpc::ServerUnaryReactor* MutateOrPreview(
         add(std::move(preview), *response);
       });
     }
-    call.Finish(status);
+    // What the plans were made from may not be stored yet; a later read saw at least as much.
+    services.committer.Read([](const Registry&) {},
+                            [call, status](Revision) { call.Finish(status); });
   };
   services.committer.Submit(
       Job{{*request}, [&services, call, response, work = std::move(work)](JobResult result) {
