@@ -5,12 +5,14 @@
 #include <iterator>
 #include <memory>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "google/protobuf/descriptor.h"
 #include "google/protobuf/io/coded_stream.h"
 #include "google/protobuf/io/zero_copy_stream_impl_lite.h"
+#include "google/protobuf/unknown_field_set.h"
 #include "server/registry/limits.h"
 #include "server/registry/row_keys.h"
 #include "storage/base/error_info.h"
@@ -55,6 +57,32 @@ std::string SerializeDeterministic(const google::protobuf::Message& message) {
   return bytes;
 }
 
+// Fields in the order of their numbers. A field that this build doesn't know comes behind the others, and in its place
+// in one that does; so a retry over an upgrade would look like another call.
+std::string SortFields(const std::string& bytes, const google::protobuf::Descriptor* type) {
+  google::protobuf::UnknownFieldSet fields;
+  if (!fields.ParseFromString(bytes)) return bytes;
+  std::vector<const google::protobuf::UnknownField*> order;
+  for (int i = 0; i < fields.field_count(); ++i) order.push_back(&fields.field(i));
+  std::stable_sort(order.begin(), order.end(),
+                   [](const auto* a, const auto* b) { return a->number() < b->number(); });
+  google::protobuf::UnknownFieldSet sorted;
+  for (const google::protobuf::UnknownField* field : order) {
+    const auto* known = type->FindFieldByNumber(field->number());
+    const bool nested = known != nullptr && known->message_type() != nullptr &&
+                        field->type() == google::protobuf::UnknownField::TYPE_LENGTH_DELIMITED;
+    if (nested) {
+      sorted.AddLengthDelimited(field->number(),
+                                SortFields(field->length_delimited(), known->message_type()));
+    } else {
+      sorted.AddField(*field);
+    }
+  }
+  std::string out;
+  sorted.SerializeToString(&out);
+  return out;
+}
+
 }  // namespace
 
 std::string RequestLog::DigestOf(const google::protobuf::Message& request) {
@@ -63,7 +91,8 @@ std::string RequestLog::DigestOf(const google::protobuf::Message& request) {
   const auto* field = body->GetDescriptor()->FindFieldByName("request_id");
   if (field != nullptr) body->GetReflection()->ClearField(body.get(), field);
   const Md5Digest digest =
-      Md5Of(absl::StrCat(body->GetDescriptor()->full_name(), "\n", SerializeDeterministic(*body)));
+      Md5Of(absl::StrCat(body->GetDescriptor()->full_name(), "\n",
+                         SortFields(SerializeDeterministic(*body), body->GetDescriptor())));
   return std::string(digest.begin(), digest.end());
 }
 

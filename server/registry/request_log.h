@@ -30,7 +30,8 @@ class RequestLog {
  public:
   enum class Kind : uint8_t { kCall, kRegistration };
 
-  // Digest of a request without its request_id: equal for equal calls.
+  // Digest of a request without its request_id: equal for equal calls, also in a build that knows more
+  // fields.
   static std::string DigestOf(const google::protobuf::Message& request);
 
   // True, with `reply` filled, when the call was answered before. INVALID_ARGUMENT

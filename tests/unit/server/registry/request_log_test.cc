@@ -2,13 +2,19 @@
 
 #include "server/registry/request_log.h"
 
+#include <algorithm>
+#include <functional>
 #include <map>
+#include <memory>
 #include <string>
 #include <utility>
 #include <variant>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "google/protobuf/descriptor.h"
+#include "google/protobuf/descriptor.pb.h"
+#include "google/protobuf/dynamic_message.h"
 #include "gtest/gtest.h"
 #include "muster/store/rows.pb.h"
 #include "server/registry/limits.h"
@@ -133,6 +139,45 @@ TEST_F(RequestLogTest, ValidateOnlyIsNotRemembered) {
   EXPECT_EQ(fixture_.revision(), before);
   MUSTER_EXPECT_OK(fixture_.Do(Request("id")));
   EXPECT_GT(fixture_.revision(), before);
+}
+
+// Goal: a retry over an upgrade is the same call. Method: the request is read by a schema without two of its fields, in
+// the middle of it and of a part of it, as a server before the upgrade reads it.
+TEST(RequestDigestTest, IsTheSameWhereAFieldIsNotKnown) {
+  v1::RegisterNodeRequest request = RegisterNode("nodes/n1");
+  request.mutable_node()->set_zone("z");
+  request.mutable_node()->set_capacity_bytes(7);
+  (*request.mutable_node()->mutable_labels())["a"] = "b";
+  request.mutable_lease_ttl()->set_seconds(5);
+  request.set_cached_digests(std::string(16, 'd'));
+  google::protobuf::DescriptorPool older;
+  std::function<void(const google::protobuf::FileDescriptor*)> copy =
+      [&](const google::protobuf::FileDescriptor* file) {
+        if (older.FindFileByName(file->name()) != nullptr) return;
+        for (int i = 0; i < file->dependency_count(); ++i) copy(file->dependency(i));
+        google::protobuf::FileDescriptorProto proto;
+        file->CopyTo(&proto);
+        for (auto& type : *proto.mutable_message_type()) {
+          auto& fields = *type.mutable_field();
+          const auto unknown = [&](const auto& field) {
+            return (type.name() == "Node" && field.name() == "zone") ||
+                   (type.name() == "RegisterNodeRequest" && field.name() == "lease_ttl");
+          };
+          fields.erase(std::remove_if(fields.begin(), fields.end(), unknown), fields.end());
+        }
+        ASSERT_NE(older.BuildFile(proto), nullptr) << file->name();
+      };
+  copy(request.GetDescriptor()->file());
+  google::protobuf::DynamicMessageFactory factory;
+  const std::unique_ptr<google::protobuf::Message> read(
+      factory.GetPrototype(older.FindMessageTypeByName(request.GetDescriptor()->full_name()))
+          ->New());
+  ASSERT_TRUE(read->ParseFromString(request.SerializeAsString()));
+  ASSERT_NE(read->SerializeAsString(), request.SerializeAsString()) << "the order differs";
+
+  EXPECT_EQ(RequestLog::DigestOf(*read), RequestLog::DigestOf(request));
+  request.mutable_node()->set_zone("other");
+  EXPECT_NE(RequestLog::DigestOf(*read), RequestLog::DigestOf(request));
 }
 
 TEST_F(RequestLogTest, IdThatIsTooLongIsRefused) {
