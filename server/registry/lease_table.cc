@@ -67,8 +67,10 @@ void LeaseTable::CountInZone(const Entry& entry, int sign) {
   if (zone.nodes == 0) zones_.erase(entry.zone);
 }
 
-bool LeaseTable::IsBraked(const Entry& entry) const {
-  if (!IsDue(entry)) return false;
+bool LeaseTable::IsBraked(const Entry& entry) const { return IsDue(entry) && WillBeBraked(entry); }
+
+bool LeaseTable::WillBeBraked(const Entry& entry) const {
+  if (!entry.lost || entry.released) return false;
   const Zone& zone = zones_.at(entry.zone);
   return zone.lost >= options_.brake_min_nodes &&
          static_cast<double>(zone.lost) >= options_.brake_share * static_cast<double>(zone.nodes);
@@ -78,6 +80,12 @@ bool LeaseTable::IsBraked(NodeUid node) const {
   MutexLock lock(mutex_);
   const Entry* entry = Find(node);
   return entry != nullptr && IsBraked(*entry);
+}
+
+bool LeaseTable::WillBeBraked(NodeUid node) const {
+  MutexLock lock(mutex_);
+  const Entry* entry = Find(node);
+  return entry != nullptr && WillBeBraked(*entry);
 }
 
 std::vector<LeaseTable::Lease> LeaseTable::Braked(const std::optional<std::string>& zone) const {

@@ -84,6 +84,8 @@ class LeaseTable {
   // The lost nodes whose shards the brake holds back, in one zone or in all.
   std::vector<Lease> Braked(const std::optional<std::string>& zone) const MUSTER_EXCLUDES(mutex_);
   bool IsBraked(NodeUid node) const MUSTER_EXCLUDES(mutex_);
+  // The same, also while the grace lasts: a lost node whose shards won't move unless others return.
+  bool WillBeBraked(NodeUid node) const MUSTER_EXCLUDES(mutex_);
 
   // Since a start or a stall too few nodes were heard of to move anything but on request.
   bool IsGuarded() const MUSTER_EXCLUDES(mutex_);
@@ -131,6 +133,7 @@ class LeaseTable {
   // Lost for so long that its shards are to move, unless the brake is on.
   bool IsDue(const Entry& entry) const MUSTER_REQUIRES(mutex_);
   bool IsBraked(const Entry& entry) const MUSTER_REQUIRES(mutex_);
+  bool WillBeBraked(const Entry& entry) const MUSTER_REQUIRES(mutex_);
   // Adds (`sign` 1) a node to its zone or takes it away (-1).
   void CountInZone(const Entry& entry, int sign) MUSTER_REQUIRES(mutex_);
   // Whether most nodes were heard of, or enough time has passed.

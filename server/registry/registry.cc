@@ -249,7 +249,7 @@ v1::Assembly Registry::DescribeAssembly(const Assembly& assembly) const {
   for (v1::AssemblyReason& reason : *out.mutable_reasons()) {
     if (reason.code() != v1::AssemblyReason::NODE_LOST) continue;
     const Assembly::Member& member = *assembly.FindMember(reason.node());
-    if (!live_.leases.IsBraked(member.node)) continue;
+    if (!live_.leases.WillBeBraked(member.node)) continue;
     reason.set_message(
         absl::StrCat(reason.node(), " is lost: its lease ran out; it holds ", member.required(),
                      " shards of this assembly, which stay with it: moves are braked"));

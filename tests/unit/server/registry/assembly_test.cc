@@ -6,6 +6,7 @@
 #include <variant>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/support/status_matchers.h"
@@ -272,6 +273,34 @@ TEST_F(AssemblyTest, ReasonsOfMembersComeAndGoWithWhatTheyAreAbout) {
   fixture_.Plan(kAssembly, {{kN1, {}}, {kN2, {0, 1}}});
   EXPECT_EQ(about(kN1), 0) << "it holds nothing any more";
   EXPECT_EQ(about(kN2), 0);
+}
+
+// Goal: no reason promises a move that the brake holds back, and the brake is not behind a list of nodes.
+TEST(BrakedAssemblyTest, ReasonsSayThatShardsStayWhileTheBrakeHolds) {
+  RegistryFixture fixture;
+  fixture.Publish(kVersion, 6);
+  MUSTER_EXPECT_OK(fixture.Do(CreateAssembly(kAssembly, kVersion, v1::Assembly::BALANCED)));
+  std::vector<RegistryFixture::Part> parts;
+  for (uint32_t i = 0; i < 6; ++i) {
+    const std::string node = absl::StrCat("nodes/n", i);
+    MUSTER_EXPECT_OK(fixture.Do(Join(kAssembly, node, fixture.Register(node))));
+    parts.push_back({node, {i}});
+  }
+  fixture.Plan(kAssembly, parts);
+  const auto described = [&] {
+    return fixture.registry().DescribeAssembly(**fixture.registry().assemblies().Find(kAssembly));
+  };
+  for (int i = 0; i < 4; ++i) fixture.SetLost(absl::StrCat("nodes/n", i), true);
+  EXPECT_THAT(described().reasons(0).message(), testing::HasSubstr("move to other nodes after"));
+
+  fixture.SetLost("nodes/n4", true);
+
+  const v1::Assembly shown = described();
+  EXPECT_EQ(shown.reasons(0).code(), v1::AssemblyReason::MOVES_BRAKED);
+  for (int i = 1; i <= 5; ++i) {
+    EXPECT_EQ(shown.reasons(i).code(), v1::AssemblyReason::NODE_LOST);
+    EXPECT_THAT(shown.reasons(i).message(), testing::HasSubstr("which stay with it"));
+  }
 }
 
 TEST_F(AssemblyTest, UnclaimedShardWaitsWithItsReason) {
