@@ -71,6 +71,59 @@ TEST_F(LoadTest, EverythingIsAsBefore) {
   EXPECT_EQ(RowsOf(fixture_.store()).size(), rows);
 }
 
+// Rows of 0.1.0 have one time, and don't say whose a request id is or since when a node is released.
+TEST_F(LoadTest, RowsOfTheFirstReleaseAreReadAsTheyAre) {
+  Fill();
+  const NodeUid lost = fixture_.NodeOf("nodes/n2").uid;
+  MUSTER_EXPECT_OK(fixture_.Do(ReleaseNode{lost, fixture_.NodeOf("nodes/n2").epoch()}));
+  v1::DrainNodeRequest drain = DrainNode("nodes/n1", 60);
+  drain.set_request_id("id");
+  MUSTER_EXPECT_OK(fixture_.Do(drain));
+  const size_t events = fixture_.registry().event_log().Entries().size();
+  for (const MetadataStore::Row& row : RowsOf(fixture_.store())) {
+    store::RevisionRow revision;
+    store::NodeRow node;
+    store::RequestRow request;
+    store::EventsRow told;
+    if (row.key == RevisionKey() && revision.ParseFromString(row.value)) {
+      revision.clear_time_of_day_ahead_us();
+      Store(MetadataBatch::Put{row.key, revision.SerializeAsString()});
+    } else if (row.key.front() == 'n' && node.ParseFromString(row.value)) {
+      node.clear_drain_due_us();
+      node.clear_released_us();
+      Store(MetadataBatch::Put{row.key, node.SerializeAsString()});
+    } else if (row.key.front() == 'q' && request.ParseFromString(row.value)) {
+      request.clear_caller();
+      Store(MetadataBatch::Put{row.key, request.SerializeAsString()});
+    } else if (row.key.front() == 'e' && told.ParseFromString(row.value)) {
+      told.clear_server_time_ahead_us();
+      Store(MetadataBatch::Put{row.key, told.SerializeAsString()});
+    }
+  }
+
+  MUSTER_ASSERT_OK(fixture_.Restart());
+
+  const auto drain_state = [&] { return fixture_.NodeOf("nodes/n1").row.drain_state(); };
+  const auto known = [&] {
+    const Revision before = fixture_.revision();
+    return fixture_.Do(drain).ok() && fixture_.revision() == before;
+  };
+  EXPECT_TRUE(known());
+  EXPECT_EQ(fixture_.registry().event_log().Entries().size(), events);
+  fixture_.TickTo(60 * kSecondUs);
+  EXPECT_EQ(drain_state(), v1::Drain::DRAINING);
+  fixture_.TickTo(61 * kSecondUs);
+  EXPECT_EQ(drain_state(), v1::Drain::OVERDUE);
+  fixture_.TickTo(600 * kSecondUs);
+  EXPECT_TRUE(known());
+  fixture_.TickTo(601 * kSecondUs);
+  EXPECT_FALSE(known());
+  fixture_.TickTo(24 * 3'600 * kSecondUs);
+  EXPECT_TRUE(fixture_.registry().nodes().by_name().contains("nodes/n2"));
+  fixture_.TickTo(24 * 3'600 * kSecondUs + kSecondUs);
+  EXPECT_FALSE(fixture_.registry().nodes().by_name().contains("nodes/n2"));
+}
+
 TEST_F(LoadTest, WorkGoesOnAfterwards) {
   Fill();
   const Revision before = fixture_.revision();
