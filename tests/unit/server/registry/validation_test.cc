@@ -241,7 +241,7 @@ TEST(ValidationTest, ListOfAnotherKindIsRefused) {
 }
 
 TEST(ValidationTest, UnknownEnumValuesAreRefused) {
-  for (const int unknown : {-1, 7, 1'000'000}) {
+  for (const int unknown : {-1, v1::ShardFailure::Code_MAX + 1, 1'000'000}) {
     v1::ReportShardsRequest reports = Report(kAssembly, "nodes/n1", 1, 1, {0});
     v1::ShardReport& report = *reports.mutable_reports(0);
     MUSTER_EXPECT_OK(CheckReports(reports));
