@@ -82,12 +82,22 @@ std::string DescribeAll(const Registry& registry) {
   return out;
 }
 
-std::string DescribeFacts(const Registry& registry, absl::string_view without) {
+std::set<NodeUid> ReleasedNodes(const Registry& registry) {
+  std::set<NodeUid> released;
+  for (const auto& [name, node] : registry.nodes().by_name()) {
+    if (node->row.released()) released.insert(node->uid);
+  }
+  return released;
+}
+
+std::string DescribeFacts(const Registry& registry, absl::string_view without,
+                          const std::set<NodeUid>& leaving) {
   std::string out;
   for (const auto& [name, version] : registry.catalogue().by_name()) {
     if (version->draft == nullptr) DescribeVersion(registry, *version, out);
   }
   for (const auto& [name, node] : registry.nodes().by_name()) {
+    if (leaving.contains(node->uid)) continue;
     absl::StrAppend(&out, name, " uid ", node->uid.value, " epoch ", node->epoch().value,
                     " capacity ", node->row.capacity_bytes(), "\n");
   }
@@ -98,6 +108,7 @@ std::string DescribeFacts(const Registry& registry, absl::string_view without) {
                     row.policy(), " min_nodes ", row.min_nodes(), " generation ", row.generation(),
                     "\n");
     for (const auto& [node, member] : assembly->members()) {
+      if (leaving.contains(member.node)) continue;
       absl::StrAppend(&out, "  ", node, " ", TextOf(member.claim));
       DescribeAssignments(member, out);
     }

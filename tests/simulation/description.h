@@ -4,6 +4,7 @@
 #ifndef MUSTER_TESTS_SIMULATION_DESCRIPTION_H_
 #define MUSTER_TESTS_SIMULATION_DESCRIPTION_H_
 
+#include <set>
 #include <string>
 
 #include "absl/strings/string_view.h"
@@ -21,8 +22,11 @@ void DescribeReadably();
 std::string DescribeAll(const Registry& registry);
 
 // What no passing of time changes: content, registrations, memberships, assignments, reports.
-// Leaves out drafts, and the assembly named `without`.
-std::string DescribeFacts(const Registry& registry, absl::string_view without);
+// Leaves out drafts, the assembly named `without`, and the nodes of `leaving` with their memberships.
+std::string DescribeFacts(const Registry& registry, absl::string_view without,
+                          const std::set<NodeUid>& leaving);
+// The nodes that may be forgotten as time passes.
+std::set<NodeUid> ReleasedNodes(const Registry& registry);
 
 // A committed version's content: all that may never change, with the rows that only the store has.
 std::string DescribeContent(const Registry& registry, const Version& version, MetadataStore& store);

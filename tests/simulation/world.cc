@@ -380,8 +380,9 @@ absl::StatusOr<LeaseTable::HeartbeatResult> World::Renew(const v1::HeartbeatRequ
 bool World::RunWithFaults(const std::vector<Attempt>& attempts, const std::string& planned) {
   if (Chance(fault_percent)) {
     content_before_ = ContentOf(server_.store());
-    facts_before_ = DescribeFacts(registry(), "");
-    other_facts_before_ = DescribeFacts(registry(), planned);
+    released_before_ = ReleasedNodes(registry());
+    facts_before_ = DescribeFacts(registry(), "", released_before_);
+    other_facts_before_ = DescribeFacts(registry(), planned, released_before_);
     const auto assembly = registry().assemblies().Find(planned);
     generation_before_ =
         assembly.ok() ? Generation((*assembly)->row().generation()) : Generation(0);
@@ -453,7 +454,7 @@ void World::CheckPlanCrash(const std::string& planned) {
   const bool flipped =
       assembly.ok() && Generation((*assembly)->row().generation()) != generation_before_;
   const std::string& before = flipped ? other_facts_before_ : facts_before_;
-  const std::string after = DescribeFacts(registry(), flipped ? planned : "");
+  const std::string after = DescribeFacts(registry(), flipped ? planned : "", released_before_);
   if (before != after) {
     Fail("1", absl::StrCat("a crash changed facts:", FirstDifference(before, after)));
   }

@@ -182,6 +182,7 @@ class World {
   TrueEvents truth_;
   // The state before the call that is under way.
   StoreContent content_before_;
+  std::set<NodeUid> released_before_;
   std::string facts_before_;
   std::string other_facts_before_;
   Generation generation_before_;
