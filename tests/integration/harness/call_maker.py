@@ -96,6 +96,9 @@ class CallMaker:
         self._by_name = {method.name: (service, method) for service, method in self._methods}
         self._epochs = {}
         self._generations = {}
+        # By node, one of its assignments: assembly, shard, generation. By assembly, its model version.
+        self._held = {}
+        self._versions = {}
         self._learned = {"page_token": [""], "uid": [""], "revision": [0]}
         self._made = 0
         # Told side by side, so that a story's call has mostly been answered when its next one is made.
@@ -110,8 +113,12 @@ class CallMaker:
             self._epochs[reply.node.name] = reply.epoch
             self._keep("uid", reply.node.uid)
         if message == "GetShardStatusResponse":
+            assembly = assembly_pb2.GetShardStatusRequest.FromString(call.request).name
             for replica in reply.replicas:
                 self._generations[replica.node] = replica.generation
+                self._held[replica.node] = (assembly, reply.shard, replica.generation)
+        if message in ("CreateAssemblyResponse", "GetAssemblyResponse"):
+            self._versions[reply.assembly.name] = reply.assembly.model_version
         if message in ("CreateAssemblyResponse", "GetAssemblyResponse"):
             self._keep("uid", reply.assembly.uid)
         self._keep("page_token", getattr(reply, "next_page_token", ""))
@@ -180,7 +187,7 @@ class CallMaker:
 
     def _tell(self):
         stories = [self._publish, self._publish, self._describe, self._load, self._load, self._load]
-        stories += [self._leave, self._remove, self._read]
+        stories += [self._fetch, self._update, self._leave, self._remove, self._read]
         return self._random.choice(stories)()
 
     def _publish(self):
@@ -276,6 +283,36 @@ class CallMaker:
             ]
             yield self._call("ReportShards", node=node, epoch=epoch, assembly=assembly, reports=reports)
             yield self._call("Heartbeat", name=node, epoch=epoch)
+
+    def _fetch(self):
+        """What an agent does with an assignment, for one that is known."""
+        assembly = self._own("assembly")
+        yield self._call("GetAssembly", name=assembly)
+        yield self._call("GetShardStatus", name=assembly, shard=self._random.choice([0, 1, 2, 4, 5]))
+        mine = [node for node, held in self._held.items() if node in self._epochs and held[0] in self._versions]
+        for node in mine[:8]:
+            held_in, shard, generation = self._held[node]
+            quoted = {"epoch": self._epochs[node]}
+            read = {"shard": f"{self._versions[held_in]}/shards/{shard}", "uri": f"file:///nowhere/{shard}"}
+            yield self._call("AcquireRead", name=node, **quoted, **read)
+            report = {"shard": shard, "generation": generation, "state": "READY"}
+            yield self._call("ReportShards", node=node, **quoted, assembly=held_in, reports=[report])
+            yield self._call("ReleaseRead", name=node, **quoted, **read)
+
+    def _update(self):
+        dice = self._random
+        for _ in range(3):
+            yield self._call(
+                "UpdateAssembly",
+                assembly={"name": self._own("assembly"), "replicas": dice.choice([1, 2, 3]), "min_nodes": 1},
+                update_mask={"paths": dice.choice([["replicas"], ["min_nodes"], ["replicas", "min_nodes"]])},
+            )
+            yield self._call(
+                "UpdateNode",
+                node={"name": self._own("node"), "capacity_bytes": dice.choice([0, 5_000, 2**40]), "labels": {"a": "b"}},
+                update_mask={"paths": dice.choice([["capacity_bytes"], ["labels"]])},
+            )
+            yield self._call("ListAssemblyMembers", name=self._own("assembly"), page_size=dice.choice([0, 1, 1_000]))
 
     def _leave(self):
         node = self._own("node")
