@@ -43,6 +43,7 @@ _VARIES = (
     (r"\b[0-9a-f]{12}-\d+\b", "ID"),
     # Revisions, epochs and generations: how many reports came before.
     (r'("(?:revision|epoch|generation)": )"\d+"', r'\1"N"'),
+    (r'("history_id": )"[0-9a-f]{32}"', r'\1"ID"'),
     # Times: of the day, of a file, how long something took.
     (r"\b\d{4}-\d\d-\d\dT[\d:.]+Z", "TIME"),
     (r"\b\d\d:\d\d:\d\d\.\d\b", "TIME"),

@@ -195,7 +195,12 @@ def test_damaged_marker_row_is_refused(killed):
 
 def served(server):
     """What the line says with which the server began to serve."""
-    line = next(line for line in server.output().splitlines() if "serving address=" in line)
+
+    def find():
+        return next((line for line in server.output().splitlines() if "serving address=" in line), None)
+
+    # Another thread writes the log.
+    line = eventually(find, "the server says that it serves")
     return dict(re.findall(r"(\w+)=(\S+)", line))
 
 
