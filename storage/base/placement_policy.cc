@@ -35,8 +35,11 @@ constexpr PolicyTraits kPolicies[] = {
 absl::Span<const PolicyTraits> PlacementPolicies() { return kPolicies; }
 
 const PolicyTraits& TraitsOf(PlacementPolicy policy) {
-  return *std::find_if(std::begin(kPolicies), std::end(kPolicies),
-                       [policy](const PolicyTraits& traits) { return traits.policy == policy; });
+  const auto* const found =
+      std::find_if(std::begin(kPolicies), std::end(kPolicies),
+                   [policy](const PolicyTraits& traits) { return traits.policy == policy; });
+  // What is no policy, as a cast makes it, is what PolicyOf makes of an unknown number.
+  return found == std::end(kPolicies) ? TraitsOf(PlacementPolicy::kBalanced) : *found;
 }
 
 PlacementPolicy PolicyOf(int number) {

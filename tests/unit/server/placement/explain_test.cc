@@ -112,7 +112,8 @@ TEST(ExplainPropertyTest, VerdictsAgreeWithThePlan) {
   for (uint64_t seed = 1; seed <= 250 && !testing::Test::HasFailure(); ++seed) {
     SCOPED_TRACE(testing::Message() << "seed " << seed);
     const std::unique_ptr<Random> random = NewSeededRandom(seed);
-    PlanSample sample = RandomSample(*random, static_cast<PlacementPolicy>(seed % 5));
+    const absl::Span<const PolicyTraits> policies = PlacementPolicies();
+    PlanSample sample = RandomSample(*random, policies[seed % policies.size()].policy);
     sample.Accept(sample.Make(), 1);
     sample.CompleteSome(*random, 2);
     Churn(sample, *random);

@@ -28,6 +28,7 @@ TEST(PlacementPolicyTest, EveryPolicyHasOneRow) {
 TEST(PlacementPolicyTest, NumbersThatAreNotKnownAreTheServersChoice) {
   EXPECT_EQ(PolicyOf(0), PlacementPolicy::kBalanced);
   EXPECT_EQ(PolicyOf(1'000), PlacementPolicy::kBalanced);
+  EXPECT_EQ(TraitsOf(static_cast<PlacementPolicy>(0)).policy, PlacementPolicy::kBalanced);
   EXPECT_EQ(ClaimKindOf(0), kAny);
   EXPECT_EQ(ClaimKindOf(5), kAny);
   EXPECT_EQ(ClaimKindOf(-1), kAny);
