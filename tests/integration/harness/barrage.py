@@ -19,7 +19,7 @@ CALL_SECONDS = 5.0
 WAITING = ("AcquireRead",)
 # Without a reason from the server: gRPC's own refusals of what is no message, or too big for one.
 GRPC_REFUSES = (grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.INTERNAL, grpc.StatusCode.RESOURCE_EXHAUSTED)
-NEVER = (grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL, grpc.StatusCode.DATA_LOSS, grpc.StatusCode.UNAVAILABLE)
+NEVER = (grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL, grpc.StatusCode.DATA_LOSS)
 SHOWN_SHARDS = 64
 
 
