@@ -18,6 +18,18 @@ const Node* FindNode(const World& world, const std::string& name) {
   return found.ok() ? *found : nullptr;
 }
 
+// In some of the cases a dry run, in some of the others a call that may be repeated.
+template <typename Request>
+void CheckOrMakeRepeatable(World& world, uint64_t dry_run_percent, Request& request,
+                           Attempt& attempt) {
+  if (world.Chance(dry_run_percent)) {
+    request.set_validate_only(true);
+    attempt.changes_nothing = true;
+  } else if (world.Chance(30)) {
+    request.set_request_id(attempt.request_id = world.NextRequestId());
+  }
+}
+
 std::string SomeNode(World& world) {
   return absl::StrCat("nodes/n", world.Below(NodeCount(world)));
 }
@@ -43,12 +55,7 @@ Attempt DeregisterAttempt(World& world, const std::string& name) {
     request.set_epoch(stale ? agent.old_epochs.back() : agent.epoch);
     if (node != nullptr && node->epoch().value != request.epoch()) attempt.expect = "NODE_FENCED";
   }
-  if (world.Chance(20)) {
-    request.set_validate_only(true);
-    attempt.changes_nothing = true;
-  } else if (world.Chance(30)) {
-    request.set_request_id(attempt.request_id = world.NextRequestId());
-  }
+  CheckOrMakeRepeatable(world, 20, request, attempt);
   attempt.commands.push_back(std::move(request));
   return attempt;
 }
@@ -77,12 +84,7 @@ Attempt DrainAttempt(World& world, const std::string& name) {
     request.set_epoch(agent.old_epochs.back());
     if (node != nullptr && node->epoch().value != request.epoch()) attempt.expect = "NODE_FENCED";
   }
-  if (world.Chance(20)) {
-    request.set_validate_only(true);
-    attempt.changes_nothing = true;
-  } else if (world.Chance(30)) {
-    request.set_request_id(attempt.request_id = world.NextRequestId());
-  }
+  CheckOrMakeRepeatable(world, 20, request, attempt);
   attempt.commands.push_back(std::move(request));
   return attempt;
 }
@@ -101,12 +103,7 @@ Attempt UpdateNodeAttempt(World& world, const std::string& name) {
     (*node.mutable_labels())["pool"] = world.Chance(70) ? "a" : "b";
   }
   attempt.expect = FindNode(world, name) == nullptr ? "NODE_UNKNOWN" : "OK";
-  if (world.Chance(10)) {
-    request.set_validate_only(true);
-    attempt.changes_nothing = true;
-  } else if (world.Chance(30)) {
-    request.set_request_id(attempt.request_id = world.NextRequestId());
-  }
+  CheckOrMakeRepeatable(world, 10, request, attempt);
   attempt.commands.push_back(std::move(request));
   return attempt;
 }
@@ -157,12 +154,7 @@ Attempt CreateAssemblyAttempt(World& world, const std::string& name) {
                    : !found.ok()                                 ? "VERSION_UNKNOWN"
                    : (*found)->draft != nullptr                  ? "VERSION_NOT_COMMITTED"
                                                                  : "OK";
-  if (world.Chance(10)) {
-    request.set_validate_only(true);
-    attempt.changes_nothing = true;
-  } else if (world.Chance(30)) {
-    request.set_request_id(attempt.request_id = world.NextRequestId());
-  }
+  CheckOrMakeRepeatable(world, 10, request, attempt);
   attempt.what += absl::StrCat(" ", v1::Assembly::Policy_Name(assembly.policy()), " of ", version);
   attempt.commands.push_back(std::move(request));
   return attempt;
@@ -184,12 +176,7 @@ Attempt DeleteAssemblyAttempt(World& world, const std::string& name) {
   v1::DeleteAssemblyRequest request;
   request.set_name(name);
   attempt.expect = world.registry().assemblies().Find(name).ok() ? "OK" : "ASSEMBLY_UNKNOWN";
-  if (world.Chance(20)) {
-    request.set_validate_only(true);
-    attempt.changes_nothing = true;
-  } else if (world.Chance(30)) {
-    request.set_request_id(attempt.request_id = world.NextRequestId());
-  }
+  CheckOrMakeRepeatable(world, 20, request, attempt);
   attempt.commands.push_back(std::move(request));
   return attempt;
 }
@@ -244,12 +231,7 @@ Attempt Registration(World& world, const std::string& name) {
   if (world.Chance(60)) node.set_capacity_bytes(1 + world.Below(world.big ? 60'000 : 6'000));
   if (world.Chance(30))
     request.mutable_lease_ttl()->set_seconds(1 + static_cast<int64_t>(world.Below(30)));
-  if (world.Chance(10)) {
-    request.set_validate_only(true);
-    attempt.changes_nothing = true;
-  } else if (world.Chance(30)) {
-    request.set_request_id(attempt.request_id = world.NextRequestId());
-  }
+  CheckOrMakeRepeatable(world, 10, request, attempt);
   attempt.commands.push_back(std::move(request));
   if (attempt.changes_nothing) return attempt;
   attempt.check = [&world, name](const JobResult& result) {
