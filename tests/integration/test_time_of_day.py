@@ -1,13 +1,11 @@
 """A server whose machine's clock is set, ahead and back: nothing expires by it, and nothing stands still by it."""
 
-import os
-import pathlib
 import time
 
 import pytest
 from harness.api import ApiError, model_pb2, node_pb2
-from harness.cluster import binary
-from harness.conditions import cannot_run, eventually
+from harness.cluster import preload
+from harness.conditions import eventually
 
 DAY = 86_400
 # A clock of the same machine, read again a moment later, on a busy machine.
@@ -18,18 +16,10 @@ class SetClock:
     """The time of day of the processes that get `env`."""
 
     def __init__(self, directory):
-        library = pathlib.Path(binary("musterd")).parents[1] / "tests" / "libset_time_of_day.so"
-        if not library.exists():
-            cannot_run(f"{library} is missing: build the target set_time_of_day")
         self.offset = 0
         self.file = directory / "time-offset"
         self.set_off_by(0)
-        self.env = {
-            "LD_PRELOAD": str(library),
-            "MUSTER_TEST_TIME_OFFSET": str(self.file),
-            # Of builds with the AddressSanitizer, which wants to be loaded first.
-            "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0",
-        }
+        self.env = {**preload("set_time_of_day"), "MUSTER_TEST_TIME_OFFSET": str(self.file)}
 
     def set_off_by(self, seconds):
         """In one step: the server may read it at any time."""

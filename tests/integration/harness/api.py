@@ -116,6 +116,13 @@ class Api:
     def close(self):
         self.channel.close()
 
+    def serving(self, service=""):
+        """Whether the standard health service says SERVING."""
+        check = self.channel.unary_unary("/grpc.health.v1.Health/Check")
+        # HealthCheckRequest.service and HealthCheckResponse.status are the fields number 1; SERVING is 1.
+        name = service.encode()
+        return check(bytes([0x0A, len(name)]) + name if name else b"", timeout=CALL_TIMEOUT) == b"\x08\x01"
+
     def assembly(self, name):
         return self.assemblies.GetAssembly(name=f"assemblies/{name}").assembly
 

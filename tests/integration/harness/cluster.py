@@ -8,7 +8,7 @@ import socket
 import subprocess
 
 from harness.api import Api, ApiError
-from harness.conditions import eventually
+from harness.conditions import cannot_run, eventually
 from harness.process import Process
 
 COMMAND_TIMEOUT = 120.0
@@ -22,6 +22,15 @@ def binary(name):
     path = pathlib.Path(directory) / name
     assert path.exists(), f"{path} is missing: build it first"
     return str(path.resolve())
+
+
+def preload(name):
+    """The environment of a process that gets a library of tests/support before its others."""
+    library = pathlib.Path(binary("musterd")).parents[1] / "tests" / f"lib{name}.so"
+    if not library.exists():
+        cannot_run(f"{library} is missing: build the target {name}")
+    # The AddressSanitizer wants to be loaded first, where it is built in.
+    return {"LD_PRELOAD": str(library), "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"}
 
 
 def free_port():
