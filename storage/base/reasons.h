@@ -21,6 +21,11 @@ inline constexpr char kTooManyWatches[] = "TOO_MANY_WATCHES";
 inline constexpr char kUidDiffers[] = "UID_DIFFERS";
 inline constexpr char kUsage[] = "USAGE";
 
+// Who may do what.
+inline constexpr char kAccessDenied[] = "ACCESS_DENIED";
+inline constexpr char kCredentialRefused[] = "CREDENTIAL_REFUSED";
+inline constexpr char kPolicyInvalid[] = "POLICY_INVALID";
+
 // The server, and the way to it.
 inline constexpr char kInvalidServer[] = "INVALID_SERVER";
 inline constexpr char kListenFailed[] = "LISTEN_FAILED";

@@ -61,7 +61,7 @@ CODE_RULES = [
 ]
 
 # (rule, places where it holds, places where it does not, forbidden include paths, message).
-CORE = ("server/registry/", "server/placement/", "server/commit/", "server/planning/")
+CORE = ("server/access/", "server/registry/", "server/placement/", "server/commit/", "server/planning/")
 THREADS = ("server/commit/commit_thread.", "server/planning/planner_thread.", "server/commit/tick_thread.")
 INCLUDE_RULES = [
     ("arrow", ("client/",), (), r"server/|storage/metadata/|muster/store/|rocksdb/", "client does not know the server's side"),

@@ -1,0 +1,165 @@
+// The table itself. Each line was thought about by itself; where it isn't plain, it says why.
+
+#include <vector>
+
+#include "muster/v1/assembly.pb.h"
+#include "muster/v1/event.pb.h"
+#include "muster/v1/model.pb.h"
+#include "muster/v1/node.pb.h"
+#include "server/access/method_table.h"
+
+namespace muster {
+namespace {
+
+using Name = MethodLine::Name;
+using Form = MethodLine::Name::Form;
+
+constexpr VerbSet kRead = {Verb::kRead};
+constexpr VerbSet kPublish = {Verb::kPublish};
+constexpr VerbSet kAssemble = {Verb::kAssemble};
+constexpr VerbSet kReport = {Verb::kReport};
+constexpr VerbSet kOperate = {Verb::kOperate};
+// Who may join an assembly may look at it: agents do so before they join, and to see what their joining would change.
+constexpr VerbSet kReadOrJoin = {Verb::kRead, Verb::kJoin};
+// A node may end its own service; so may who runs the cluster.
+constexpr VerbSet kOperateOrReport = {Verb::kOperate, Verb::kReport};
+
+Name Version(VerbSet verbs, const char* field = "name") {
+  return {verbs, Form::kModelVersion, field};
+}
+Name OfShard(VerbSet verbs, const char* field = "name") { return {verbs, Form::kShard, field}; }
+Name Node(VerbSet verbs, const char* field = "name") { return {verbs, Form::kNode, field}; }
+Name Assembly(VerbSet verbs, const char* field = "name") { return {verbs, Form::kAssembly, field}; }
+
+Name IfSet(Name name) {
+  name.optional = true;
+  return name;
+}
+// Lists show what may be read; who may read nothing at all is told so.
+Name Somewhere(VerbSet verbs, const char* collection) {
+  return {verbs, Form::kCollection, collection, false, Scope::kSomewhere};
+}
+Name Everywhere(VerbSet verbs, const char* collection) {
+  return {verbs, Form::kCollection, collection, false, Scope::kEverywhere};
+}
+
+void AddModelService(std::vector<MethodLine>& lines) {
+  const auto add = [&](const char* method, AnswerRule answer, std::vector<Name> names) {
+    lines.push_back({method, answer, std::move(names)});
+  };
+  using enum AnswerRule;
+  add("muster.v1.ModelService/CreateModelVersion", kWhole,
+      {Version(kPublish, "model_version.name")});
+  add("muster.v1.ModelService/AddShards", kWhole, {Version(kPublish)});
+  add("muster.v1.ModelService/AddTensors", kWhole, {OfShard(kPublish)});
+  add("muster.v1.ModelService/AddCompanions", kWhole, {Version(kPublish)});
+  add("muster.v1.ModelService/CommitModelVersion", kWhole, {Version(kPublish)});
+  add("muster.v1.ModelService/GetModelVersion", kWhole, {Version(kRead)});
+  add("muster.v1.ModelService/ListModelVersions", kFiltered, {Somewhere(kRead, "models/")});
+  add("muster.v1.ModelService/DeleteModelVersion", kWhole, {Version({Verb::kDelete})});
+  add("muster.v1.ModelService/GetShard", kWhole, {OfShard(kRead)});
+  add("muster.v1.ModelService/ListShards", kWhole, {Version(kRead)});
+  add("muster.v1.ModelService/ListPieces", kWhole, {OfShard(kRead)});
+  add("muster.v1.ModelService/ListTensors", kWhole, {Version(kRead)});
+  add("muster.v1.ModelService/ListCompanions", kWhole, {Version(kRead)});
+  // Where bytes come from is as good as what they are, to who does not check them.
+  add("muster.v1.ModelService/AddLocations", kWhole, {Version(kPublish)});
+  add("muster.v1.ModelService/RemoveLocations", kWhole, {Version(kPublish)});
+}
+
+void AddNodeService(std::vector<MethodLine>& lines) {
+  const auto add = [&](const char* method, AnswerRule answer, std::vector<Name> names) {
+    lines.push_back({method, answer, std::move(names)});
+  };
+  using enum AnswerRule;
+  // Fences off who had the name before.
+  add("muster.v1.NodeService/RegisterNode", kWhole, {Node(kReport, "node.name")});
+  add("muster.v1.NodeService/Heartbeat", kWhole, {Node(kReport)});
+  // An operator's change; the agent says its labels and capacity when it registers.
+  add("muster.v1.NodeService/UpdateNode", kWhole, {Node(kOperate, "node.name")});
+  add("muster.v1.NodeService/DrainNode", kPlansFiltered, {Node(kOperateOrReport)});
+  // The shard's version, too, or the errors would tell which versions and locations there are.
+  add("muster.v1.NodeService/AcquireRead", kWhole, {Node(kReport), OfShard(kRead, "shard")});
+  // Not the version: the place is given back after the assembly has gone, and the answer says nothing about it.
+  add("muster.v1.NodeService/ReleaseRead", kWhole, {Node(kReport)});
+  add("muster.v1.NodeService/DeregisterNode", kPlansFiltered, {Node(kOperateOrReport)});
+  // Concerns whichever nodes are held back, so that one that is denied makes it denied.
+  add("muster.v1.NodeService/ResumeMoves", kPlansFiltered, {Everywhere(kOperate, "nodes/")});
+  add("muster.v1.NodeService/GetNode", kWhole, {Node(kRead)});
+  add("muster.v1.NodeService/ListNodes", kFiltered, {Somewhere(kRead, "nodes/")});
+}
+
+void AddAssemblyService(std::vector<MethodLine>& lines) {
+  const auto add = [&](const char* method, AnswerRule answer, std::vector<Name> names) {
+    lines.push_back({method, answer, std::move(names)});
+  };
+  using enum AnswerRule;
+  // Its members read the version, so who makes it has to be allowed to.
+  add("muster.v1.AssemblyService/CreateAssembly", kWhole,
+      {Assembly(kAssemble, "assembly.name"), Version(kRead, "assembly.model_version")});
+  add("muster.v1.AssemblyService/UpdateAssembly", kWhole, {Assembly(kAssemble, "assembly.name")});
+  add("muster.v1.AssemblyService/DeleteAssembly", kWhole, {Assembly(kAssemble)});
+  // A member may read the version, so this right gives that one.
+  add("muster.v1.AssemblyService/JoinAssembly", kPlansFiltered,
+      {Node(kReport, "node"), Assembly({Verb::kJoin})});
+  // Reading is enough: a member whose grant has ended can still leave.
+  add("muster.v1.AssemblyService/LeaveAssembly", kPlansFiltered,
+      {Node(kOperateOrReport, "node"), Assembly(kReadOrJoin)});
+  add("muster.v1.AssemblyService/ReportShards", kWhole,
+      {Node(kReport, "node"), Assembly(kReadOrJoin, "assembly")});
+  add("muster.v1.AssemblyService/WatchAssignments", kWhole, {Node(kReport, "node")});
+  add("muster.v1.AssemblyService/GetAssembly", kWhole, {Assembly(kReadOrJoin)});
+  add("muster.v1.AssemblyService/ListAssemblyMembers", kWhole, {Assembly(kReadOrJoin)});
+  add("muster.v1.AssemblyService/ListAssemblies", kFiltered,
+      {Somewhere(kReadOrJoin, "assemblies/"), IfSet(Version(kRead, "model_version"))});
+  // A node that is not a member looks the same as one that does not exist, so its name needs no right.
+  add("muster.v1.AssemblyService/WatchAssembly", kWhole, {Assembly(kReadOrJoin)});
+  add("muster.v1.AssemblyService/GetShardStatus", kWhole, {Assembly(kReadOrJoin)});
+  // Here the two have different errors.
+  add("muster.v1.AssemblyService/ExplainAssignment", kWhole,
+      {Assembly(kReadOrJoin), IfSet(Node(kRead, "node"))});
+}
+
+void AddEventService(std::vector<MethodLine>& lines) {
+  for (const char* method :
+       {"muster.v1.EventService/ListEvents", "muster.v1.EventService/WatchEvents"}) {
+    lines.push_back({method,
+                     AnswerRule::kFiltered,
+                     {Somewhere(kRead, ""), IfSet(Node(kRead, "filter.node")),
+                      IfSet(Assembly(kRead, "filter.assembly")),
+                      IfSet(Version(kRead, "filter.model_version"))}});
+  }
+}
+
+}  // namespace
+
+absl::Span<const MethodLine> MethodLines() {
+  static const auto* const lines = [] {
+    // The lines name their methods by text; without a use of its messages the linker leaves a proto's descriptors out.
+    (void)v1::Assembly::descriptor();
+    (void)v1::Event::descriptor();
+    (void)v1::ModelVersion::descriptor();
+    (void)v1::Node::descriptor();
+    auto* made = new std::vector<MethodLine>;
+    AddModelService(*made);
+    AddNodeService(*made);
+    AddAssemblyService(*made);
+    AddEventService(*made);
+    return made;
+  }();
+  return *lines;
+}
+
+absl::Span<const ItemLine> ItemLines() {
+  static const auto* const lines = new std::vector<ItemLine>{
+      {"muster.v1.ModelVersion", kRead, {"name"}},
+      {"muster.v1.Node", kRead, {"name"}},
+      {"muster.v1.Assembly", kReadOrJoin, {"name"}},
+      // Its message names whatever it is about.
+      {"muster.v1.Event", kRead, {"node", "assembly", "model_version"}},
+      {"muster.v1.PlanPreview", kReadOrJoin, {"assembly"}},
+  };
+  return *lines;
+}
+
+}  // namespace muster
