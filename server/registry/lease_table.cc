@@ -41,6 +41,7 @@ absl::StatusOr<LeaseTable::HeartbeatResult> LeaseTable::Heartbeat(
     return WrongEpoch(request.name(), Epoch(request.epoch()), entry.epoch);
   }
   entry.deadline = now_ + entry.ttl;
+  ++entry.renewals;
   entry.applied = Revision(request.applied_revision());
   entry.heard_of = true;
   entry.progress.assign(request.progress().begin(), request.progress().end());
@@ -126,8 +127,8 @@ void LeaseTable::NoteLateCalls() {
 
 LeaseTable::Due LeaseTable::Tick(absl::Duration monotonic) {
   MutexLock lock(mutex_);
-  const bool stalled = !ticked_ || std::exchange(calls_late_, false) ||
-                       monotonic - now_ > options_.stall_threshold;
+  const bool stalled =
+      !ticked_ || std::exchange(calls_late_, false) || monotonic - now_ > options_.stall_threshold;
   ticked_ = true;
   now_ = monotonic;
   if (stalled) {
@@ -155,6 +156,13 @@ LeaseTable::Due LeaseTable::Tick(absl::Duration monotonic) {
 const LeaseTable::Entry* LeaseTable::Find(NodeUid node) const {
   const auto name = names_.find(node);
   return name == names_.end() ? nullptr : &by_name_.at(name->second);
+}
+
+LeaseTable::Term LeaseTable::TermOf(NodeUid node) const {
+  MutexLock lock(mutex_);
+  const Entry* entry = Find(node);
+  if (entry == nullptr) return {};
+  return {std::max(entry->deadline - now_, absl::ZeroDuration()), entry->renewals};
 }
 
 bool LeaseTable::HasExpired(NodeUid node, Epoch epoch) const {

@@ -78,6 +78,14 @@ class LeaseTable {
   // a stall.
   void NoteLateCalls() MUSTER_EXCLUDES(mutex_);
 
+  // How long a node's lease has left, and how often it was renewed since the node registered or the
+  // server began. Zero for a node that is not there.
+  struct Term {
+    absl::Duration left;
+    uint64_t renewals = 0;
+  };
+  Term TermOf(NodeUid node) const MUSTER_EXCLUDES(mutex_);
+
   // Whether the lease has run out and was not renewed since.
   bool HasExpired(NodeUid node, Epoch epoch) const MUSTER_EXCLUDES(mutex_);
 
@@ -111,6 +119,7 @@ class LeaseTable {
     Epoch epoch;
     absl::Duration ttl;
     absl::Duration deadline;
+    uint64_t renewals = 0;
     bool lost = false;
     bool released = false;
     // When the shards of a lost node are to move.

@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/time/time.h"
 #include "server/registry/assembly.h"
 #include "server/registry/catalogue.h"
 #include "server/registry/limits.h"
@@ -25,6 +26,20 @@
 namespace muster {
 
 namespace v1 = muster::v1;
+
+namespace {
+
+// From a lease's end to the transaction that says so: a tick or two, and the queue.
+constexpr absl::Duration kLeaseEndLag = absl::Milliseconds(200);
+
+// "" for none.
+std::string IdentityMd5Of(const v1::RegisterNodeRequest& request) {
+  if (request.identity().empty()) return "";
+  const Md5Digest digest = Md5Of(request.identity());
+  return std::string(reinterpret_cast<const char*>(digest.data()), digest.size());
+}
+
+}  // namespace
 
 absl::Status NodeUnknown(absl::string_view name) {
   return MakeError(absl::StatusCode::kNotFound, reasons::kNodeUnknown,
@@ -52,6 +67,28 @@ absl::Status WrongEpoch(absl::string_view name, Epoch sent, Epoch present) {
                    {{"node", std::string(name)},
                     {"sent_epoch", absl::StrCat(sent.value)},
                     {"present_epoch", absl::StrCat(present.value)}});
+}
+
+absl::Status NodeNameTaken(const store::NodeRow& row, absl::Duration left, uint64_t renewals) {
+  // Its end is noticed by a tick.
+  const absl::Duration wait = std::max(left, kLeaseEndLag) + kLeaseEndLag;
+  const std::string since = absl::FormatTime(
+      absl::RFC3339_sec, absl::FromUnixMicros(row.register_time_us()), absl::UTCTimeZone());
+  return WithDetail(
+      absl::AbortedError(absl::StrCat(
+          row.name(), " is registered by another machine",
+          row.address().empty() ? "" : absl::StrCat(" (", row.address(), ")"), " since ", since,
+          ", and its lease runs for ", absl::FormatDuration(absl::Ceil(left, absl::Seconds(1))),
+          " more: give each agent a name of its own, or wait for the lease to end once that agent "
+          "is stopped, or take the name over (--take-over)")),
+      ErrorDetail{reasons::kNodeNameTaken,
+                  {{"node", row.name()},
+                   {"address", row.address()},
+                   {"registered", since},
+                   {"epoch", absl::StrCat(row.epoch())},
+                   {"lease_left_ms", absl::StrCat(absl::ToInt64Milliseconds(left))},
+                   {"renewals", absl::StrCat(renewals)}},
+                  wait});
 }
 
 namespace {
@@ -131,12 +168,20 @@ void NodeTable::Fill(const v1::RegisterNodeRequest& request, store::NodeRow& row
   *row.mutable_labels() = wanted.labels();
   row.set_capacity_bytes(wanted.capacity_bytes());
   row.set_instance_id(wanted.instance_id());
+  row.set_identity_md5(IdentityMd5Of(request));
   row.set_lease_ttl_us(request.has_lease_ttl() ? FromDuration(request.lease_ttl())
                                                : default_lease_ttl_us_);
 }
 
+const Node* NodeTable::HolderAgainst(const v1::RegisterNodeRequest& request) const {
+  const auto found = by_name_.find(request.node().name());
+  if (found == by_name_.end() || request.take_over()) return nullptr;
+  const Node& node = *found->second;
+  const std::string& holder = node.row.identity_md5();
+  return node.live() && !holder.empty() && holder != IdentityMd5Of(request) ? &node : nullptr;
+}
+
 absl::StatusOr<Node*> NodeTable::Register(const v1::RegisterNodeRequest& request, Transaction& tx) {
-  MUSTER_RETURN_IF_ERROR(CheckRegistration(request));
   if (request.validate_only()) return nullptr;
   const Revision revision = tx.MarkChanged();
   std::unique_ptr<Node>& slot = by_name_[request.node().name()];

@@ -49,6 +49,9 @@ class NodeTable {
         default_lease_ttl_us_(default_lease_ttl_us),
         forget_after_us_(forget_after_us) {}
 
+  // The live node whose name the request may not have, as another identity registered it; null where
+  // the name is the caller's to take. One that was registered without an identity is anybody's.
+  const Node* HolderAgainst(const muster::v1::RegisterNodeRequest& request) const;
   // The node as registered; a null one for validate_only.
   absl::StatusOr<Node*> Register(const muster::v1::RegisterNodeRequest& request, Transaction& tx);
   // Marks a node lost or live; false when it is so already, or the epoch has passed.

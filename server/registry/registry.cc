@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/registry/limits.h"
+#include "server/registry/node_errors.h"
 #include "server/registry/row_keys.h"
 #include "server/registry/timestamps.h"
 #include "server/registry/validation.h"
@@ -275,6 +276,11 @@ v1::Assembly Registry::DescribeAssembly(const Assembly& assembly) const {
 
 absl::Status Registry::RegisterNode(const v1::RegisterNodeRequest& request, Transaction& tx,
                                     v1::RegisterNodeResponse& reply) {
+  MUSTER_RETURN_IF_ERROR(CheckRegistration(request));
+  if (const Node* holder = nodes_.HolderAgainst(request)) {
+    const LeaseTable::Term term = live_.leases.TermOf(holder->uid);
+    return NodeNameTaken(holder->row, term.left, term.renewals);
+  }
   MUSTER_ASSIGN_OR_RETURN(const Node* node, nodes_.Register(request, tx));
   if (node == nullptr) {
     *reply.mutable_node() = nodes_.Preview(request);

@@ -344,6 +344,14 @@ absl::Status CheckRegistration(const v1::RegisterNodeRequest& request) {
                         absl::StrCat(sizeof(Md5Digest), " bytes a shard, at most ",
                                      kMaxInventoryDigests, " shards"));
   }
+  const size_t identity_bytes = request.identity().size();
+  if (identity_bytes > 0 &&
+      (identity_bytes < kMinIdentityBytes || identity_bytes > kMaxIdentityBytes)) {
+    // Never the bytes themselves: they are a secret.
+    return InvalidField(
+        "identity", absl::StrCat(identity_bytes, " bytes"),
+        absl::StrCat("none, or ", kMinIdentityBytes, " to ", kMaxIdentityBytes, " bytes"));
+  }
   if (!request.has_lease_ttl()) return absl::OkStatus();
   return CheckDuration("lease_ttl", request.lease_ttl(), kMinLeaseTtlUs, kMaxLeaseTtlUs);
 }

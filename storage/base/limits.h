@@ -70,6 +70,9 @@ inline constexpr int64_t kMaxReadWaitUs = 60'000'000;
 inline constexpr int kMaxAddressBytes = 256;
 // What a node says that its cache holds is one row of 156 KiB.
 inline constexpr int kMaxInventoryDigests = 10'000;
+// What tells a node's machine from others; random, so that 16 bytes can't be guessed.
+inline constexpr int kMinIdentityBytes = 16;
+inline constexpr int kMaxIdentityBytes = 64;
 inline constexpr int64_t kMinLeaseTtlUs = 1'000'000;
 inline constexpr int64_t kMaxLeaseTtlUs = int64_t{3600} * 1'000'000;
 inline constexpr int64_t kMinDrainUs = 1'000'000;

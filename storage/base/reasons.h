@@ -71,6 +71,7 @@ inline constexpr char kMemberUnknown[] = "MEMBER_UNKNOWN";
 inline constexpr char kNodeError[] = "NODE_ERROR";
 inline constexpr char kNodeFenced[] = "NODE_FENCED";
 inline constexpr char kNodeLost[] = "NODE_LOST";
+inline constexpr char kNodeNameTaken[] = "NODE_NAME_TAKEN";
 inline constexpr char kNodeNoSpace[] = "NODE_NO_SPACE";
 inline constexpr char kNodeUnknown[] = "NODE_UNKNOWN";
 inline constexpr char kPlanOutdated[] = "PLAN_OUTDATED";

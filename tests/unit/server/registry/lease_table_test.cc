@@ -100,6 +100,20 @@ TEST_F(LeaseTableTest, HeartbeatRenewsTheLease) {
   EXPECT_EQ(TickTo(Milliseconds(19'100)), 1u);
 }
 
+TEST_F(LeaseTableTest, TermIsWhatTheLeaseHasLeftAndCountsItsRenewals) {
+  TickTo(Seconds(4));
+  EXPECT_EQ(table_.TermOf(NodeUid(1)).left, Seconds(6));
+  EXPECT_EQ(table_.TermOf(NodeUid(1)).renewals, 0u);
+  ASSERT_THAT(table_.Heartbeat(Heartbeat(5)), IsOk());
+  EXPECT_EQ(table_.TermOf(NodeUid(1)).left, Seconds(10));
+  EXPECT_EQ(table_.TermOf(NodeUid(1)).renewals, 1u);
+  // A stall of the server extends the lease, and is no sign of life.
+  table_.Tick(Seconds(9));
+  EXPECT_EQ(table_.TermOf(NodeUid(1)).left, Seconds(10));
+  EXPECT_EQ(table_.TermOf(NodeUid(1)).renewals, 1u);
+  EXPECT_EQ(table_.TermOf(NodeUid(7)).left, absl::ZeroDuration());
+}
+
 TEST_F(LeaseTableTest, HeartbeatOfAnotherEpochIsFencedAndRenewsNothing) {
   TickTo(Seconds(9));
   EXPECT_THAT(table_.Heartbeat(Heartbeat(4)), ErrorIs(StatusCode::kAborted, "NODE_FENCED"));
