@@ -1,5 +1,6 @@
 #include "storage/base/resource_name.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -8,10 +9,12 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "storage/base/error_info.h"
 #include "storage/base/limits.h"
+#include "storage/base/quote.h"
 #include "storage/base/reasons.h"
 #include "storage/base/status_macros.h"
 
@@ -19,10 +22,12 @@ namespace muster {
 namespace {
 
 absl::Status BadName(absl::string_view name, absl::string_view expected) {
-  const std::string quoted = absl::CHexEscape(name.substr(0, 300));
+  const absl::string_view head = name.substr(0, 200);
+  const std::string escaped =
+      IsValidUtf8(head) ? absl::Utf8SafeCEscape(head) : absl::CHexEscape(head);
   return MakeError(absl::StatusCode::kInvalidArgument, reasons::kInvalidName,
-                   absl::StrCat("'", quoted, "' is not a valid name: expected ", expected),
-                   {{"name", quoted}, {"expected", std::string(expected)}});
+                   absl::StrCat(QuoteForMessage(name), " is not a valid name: expected ", expected),
+                   {{"name", escaped}, {"expected", std::string(expected)}});
 }
 
 bool IsName(absl::string_view name, size_t max_length) {
@@ -111,9 +116,15 @@ absl::StatusOr<std::string> FullModelVersionName(absl::string_view text) {
       at == absl::string_view::npos
           ? std::string(text)
           : absl::StrCat("models/", text.substr(0, at), "/versions/", text.substr(at + 1));
-  auto parsed = ParseModelVersionName(full);
-  if (!parsed.ok()) return BadName(text, absl::StrCat("MODEL@VERSION or ", kVersionForm));
-  return full;
+  if (ParseModelVersionName(full).ok()) return full;
+  // Names of model hubs have an owner; here the whole name has no slash.
+  const std::string without_slash = absl::StrReplaceAll(text, {{"/", "."}});
+  const bool is_hub_name =
+      at != absl::string_view::npos && std::count(text.begin(), text.end(), '/') == 1;
+  if (is_hub_name && FullModelVersionName(without_slash).ok()) {
+    return BadName(text, absl::StrCat("a name without \"/\", such as ", without_slash));
+  }
+  return BadName(text, absl::StrCat("MODEL@VERSION or ", kVersionForm));
 }
 
 absl::StatusOr<std::string> FullNodeName(absl::string_view text) {

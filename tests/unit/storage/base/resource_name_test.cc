@@ -44,7 +44,22 @@ TEST(ResourceNameTest, ShardIndexIsCanonicalAndBounded) {
 
 TEST(ResourceNameTest, MessageQuotesTheNameAndTheRule) {
   EXPECT_THAT(FullNodeName("n 1"),
-              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("'nodes/n 1'")));
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("\"nodes/n 1\"")));
+}
+
+TEST(ResourceNameTest, OtherLettersAreShownAsTheyAre) {
+  EXPECT_THAT(FullAssemblyName("modèle"),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("\"assemblies/modèle\"")));
+  EXPECT_THAT(FullAssemblyName("a\x1b[2J\xff"),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("a\\x1b[2J\\xff")));
+}
+
+TEST(ResourceNameTest, NameOfAModelHubGetsOneWithoutItsSlash) {
+  EXPECT_THAT(
+      FullModelVersionName("meta-llama/Llama-3-8B@v1"),
+      StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("such as meta-llama.Llama-3-8B@v1")));
+  EXPECT_THAT(FullModelVersionName("a/b/c@v1"),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("MODEL@VERSION or models/")));
 }
 
 }  // namespace
