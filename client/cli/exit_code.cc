@@ -28,6 +28,8 @@ std::string VersionHint(const ErrorDetail& detail) {
 
 ExitCode ExitCodeOf(const absl::Status& status) {
   const std::string reason = ReasonOf(status);
+  // Also of what answers there and speaks something else.
+  if (reason == reasons::kServerUnreachable) return kExitUnreachable;
   switch (status.code()) {
     case absl::StatusCode::kOk:
       return kExitOk;
@@ -45,9 +47,7 @@ ExitCode ExitCodeOf(const absl::Status& status) {
       return reason == reasons::kServerTimedOut ? kExitUnreachable : kExitFailed;
     case absl::StatusCode::kUnavailable:
       // Those of pulls are about storage.
-      return reason == reasons::kServerUnreachable || reason == reasons::kShuttingDown
-                 ? kExitUnreachable
-                 : kExitFailed;
+      return reason == reasons::kShuttingDown ? kExitUnreachable : kExitFailed;
     case absl::StatusCode::kAborted:
       return reason == reasons::kNodeFenced ? kExitFenced : kExitFailed;
     default:

@@ -9,9 +9,10 @@
 #include <optional>
 #include <utility>
 
-#include "absl/strings/numbers.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "client/sdk/server_address.h"
 #include "client/sdk/status_from_wire.h"
 #include "storage/base/error_info.h"
 #include "storage/base/limits.h"
@@ -104,7 +105,18 @@ void SetDeadline(grpc::ClientContext& context, const CallOptions& options) {
       gpr_time_from_millis(absl::ToInt64Milliseconds(*options.timeout), GPR_TIMESPAN));
 }
 
+// gRPC's words for an answer that is HTTP and not gRPC: of a web server, or of a proxy.
+constexpr absl::string_view kNotGrpc = "Received http2 header with status:";
+
 absl::Status ToStatus(const grpc::Status& status, const CallOptions& options) {
+  // A proxy's "unavailable" is tried again, like a server's own.
+  if (absl::StartsWith(status.error_message(), kNotGrpc) &&
+      status.error_code() != grpc::StatusCode::UNAVAILABLE) {
+    return MakeError(
+        static_cast<absl::StatusCode>(status.error_code()), reasons::kServerUnreachable,
+        absl::StrCat("a web server or a proxy answers there, not musterd (", status.error_message(),
+                     "); name the address that musterd listens on"));
+  }
   if (options.stop.stop_requested() && status.error_code() == grpc::StatusCode::CANCELLED) {
     return absl::CancelledError("the call was stopped");
   }
@@ -236,25 +248,16 @@ class GrpcChannel final : public Channel {
   std::atomic<size_t> current_{0};
 };
 
-absl::Status CheckServer(const std::string& server) {
-  const size_t colon = server.rfind(':');
-  uint32_t port = 0;
-  if (colon == std::string::npos || colon == 0 ||
-      !absl::SimpleAtoi(server.substr(colon + 1), &port) || port == 0 || port > 65'535) {
-    return MakeError(absl::StatusCode::kInvalidArgument, reasons::kInvalidServer,
-                     absl::StrCat("server \"", server, "\" is not host:port, as in 127.0.0.1:7070"),
-                     {{"server", server}});
-  }
-  return absl::OkStatus();
-}
-
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Channel>> NewGrpcChannel(const std::vector<std::string>& servers) {
   if (servers.empty())
     return absl::InvalidArgumentError("no server is given; --server names one, as host:port");
-  for (const std::string& server : servers) MUSTER_RETURN_IF_ERROR(CheckServer(server));
-  return std::make_unique<GrpcChannel>(servers);
+  std::vector<std::string> addresses;
+  for (const std::string& server : servers) {
+    MUSTER_ASSIGN_OR_RETURN(addresses.emplace_back(), ParseServerAddress(server));
+  }
+  return std::make_unique<GrpcChannel>(addresses);
 }
 
 }  // namespace muster

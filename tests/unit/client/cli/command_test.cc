@@ -223,7 +223,7 @@ TEST_F(CommandTest, MistakesAreUsageErrors) {
   ExpectUsageError({"tune", "SRC", "--to", "/d", "--shards", "0"});
   ExpectUsageError({"tune", "SRC", "--to", "/d", "--sample-bytes", "0"});
   ExpectUsageError({"tune", "SRC", "--to", "/d", "--max-time", "never"});
-  ExpectUsageError({"--server", "nocolon", "status"});
+  ExpectUsageError({"--server", "h:port", "status"});
   ExpectUsageError({"--timeout", "x", "status"});
 }
 
