@@ -3,7 +3,7 @@
 
 Usage: compare_checkpoints.py SOURCE ASSEMBLED
 
-SOURCE is a file or a directory; ASSEMBLED is the directory that `muster assemble --out` wrote. Tensors of
+SOURCE is a file or a directory; ASSEMBLED is the directory that `muster export --out` wrote. Tensors of
 safetensors files are compared by name, dtype, shape and bytes, however they are spread over files; any other
 file is compared whole, with the file of the same path. Needs Python's standard library only.
 

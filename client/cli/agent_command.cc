@@ -241,7 +241,7 @@ absl::Status RunAgent(Invocation& invocation, const AgentArguments& options) {
                           OpenLocations(invocation, options.pull, UnnamedLocations::kRemote));
   MUSTER_ASSIGN_OR_RETURN(const auto cache,
                           OpenCache(invocation, options.cache, puller_options.memory, LogWarning));
-  MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect(kFirstContactTimeout));
+  MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect(kFirstContactTimeout, LogWarning));
   if (options.dry_run) return PrintCacheRoom(invocation, *client, *cache, agent_options);
   SetUpLog(options.log_level);
   puller_options.warn = [](absl::string_view warning) { LogWarning(std::string(warning)); };
@@ -355,7 +355,7 @@ void AddNodeFlags(CLI::App& command, AgentArguments& options) {
 
 void AddAgentCommand(CLI::App& app, Command& chosen) {
   CLI::App* const command = app.add_subcommand(
-      "agent", "RunAgent a node: register, join, pull the assigned shards, verify and report");
+      "agent", "Run a node: register, join, pull the assigned shards, verify and report");
   auto options = std::make_shared<AgentArguments>();
   AddNodeFlags(*command, *options);
   AddPullFlags(*command, options->pull, UnnamedLocations::kRemote);

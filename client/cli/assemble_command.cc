@@ -89,8 +89,8 @@ absl::Status RunAssemble(Invocation& invocation, const AssembleArguments& option
 }  // namespace
 
 void AddAssembleCommand(CLI::App& app, Command& chosen) {
-  CLI::App* const command =
-      app.add_subcommand("assemble", "Make the complete model from its shards, and prove it");
+  CLI::App* const command = app.add_subcommand(
+      "export", "Write the complete model's files from its shards, and prove it");
   auto options = std::make_shared<AssembleArguments>();
   command->add_option("MODEL@VERSION", options->model, "The model version")->required();
   command->add_option("--out", options->out, "Directory to make; absent or empty before")
@@ -109,8 +109,8 @@ void AddAssembleCommand(CLI::App& app, Command& chosen) {
       "byte was verified "
       "and every tensor of the catalogue is there exactly once.\n\n"
       "Examples:\n"
-      "  muster assemble llama@v1 --out /srv/llama\n"
-      "  muster assemble llama@v1 --out /srv/llama --cache /var/cache/muster");
+      "  muster export llama@v1 --out /srv/llama\n"
+      "  muster export llama@v1 --out /srv/llama --cache /var/cache/muster");
   command->callback([options, &chosen] {
     chosen = [options](Invocation& invocation) { return RunAssemble(invocation, *options); };
   });

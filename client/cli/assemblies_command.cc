@@ -187,6 +187,7 @@ void AddAssembliesCommand(CLI::App& app, Command& chosen) {
   assemblies->footer(
       "Examples:\n"
       "  muster assemblies\n"
+      "  muster assemblies list\n"
       "  muster assemblies create demo --model llama@v1 --policy balanced --min-nodes 3 --replicas "
       "2\n"
       "  muster assemblies create big --model llama@v1 --policy contiguous --select gpu=h100 "

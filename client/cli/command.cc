@@ -10,10 +10,19 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "client/cli/build_version.h"
 #include "client/cli/commands.h"
 #include "client/cli/exit_code.h"
+#include "client/cli/habits.h"
 #include "client/cli/json_output.h"
+#include "client/cli/mistakes.h"
+#include "client/cli/server_notice.h"
+#include "client/cli/terms.h"
 #include "client/cli/values.h"
+#include "client/sdk/grpc_channel.h"
+#include "client/sdk/retrying_channel.h"
 #include "storage/base/error_info.h"
 #include "storage/base/status_macros.h"
 
@@ -33,11 +42,24 @@ constexpr char kExamples[] =
     "  muster wait demo --timeout 60s && muster status demo\n"
     "  muster explain demo                                                   # why it is not "
     "READY\n"
-    "  muster assemble llama@v1 --out /srv/llama\n"
+    "  muster export llama@v1 --out /srv/llama\n"
     "\n";
 
 constexpr char kGlobalsNote[] =
     "--server, --json and --timeout work with every command; see `muster --help`.";
+
+// Each command under one name; habits.h has the others.
+class HelpFormatter final : public CLI::Formatter {
+ public:
+  HelpFormatter() { column_width(34); }
+
+  std::string make_subcommand(const CLI::App* command) const override {
+    std::ostringstream line;
+    CLI::detail::format_help(line, command->get_name(), command->get_description(),
+                             get_column_width());
+    return line.str();
+  }
+};
 
 void AddGlobalOptions(CLI::App& app, GlobalOptions& options) {
   app.add_option("--server", options.servers,
@@ -50,11 +72,12 @@ void AddGlobalOptions(CLI::App& app, GlobalOptions& options) {
   app.add_flag(
       "--json", options.json,
       "Print JSON for programs; errors too, as {code, reason, message, metadata} on stderr");
-  app.add_option("--timeout", options.timeout,
-                 "How long to try to reach the server, such as 10s or 5m (default: 10s, longer for "
-                 "commands that "
-                 "run long)");
-  app.set_version_flag("--version", "muster " MUSTER_VERSION);
+  app.add_option(
+      "--timeout", options.timeout,
+      "How long to try, such as 10s, 5m or 1h30m; a plain number is in seconds. `wait` waits "
+      "that long (default: for ever), other commands try to reach the server (default: 10s, longer "
+      "for commands that run long)");
+  app.set_version_flag("-v,-V,--version", absl::StrCat("muster ", BuildVersion()));
 }
 
 // Everything after --help of a command that belongs to all of them.
@@ -80,12 +103,28 @@ void AddCommands(CLI::App& app, Command& chosen) {
   AddTuneCommand(app, chosen);
 }
 
-void LetGlobalsFollow(CLI::App& app) {
+// Of the examples in `footer` those of `command`, such as "nodes show".
+std::string ExamplesOf(const std::string& footer, const std::string& command) {
+  std::string examples;
+  for (const absl::string_view line : absl::StrSplit(footer, '\n')) {
+    if (absl::StartsWith(absl::StrCat(line, " "), absl::StrCat("  muster ", command, " "))) {
+      absl::StrAppend(&examples, line, "\n");
+    }
+  }
+  if (!examples.empty()) examples.pop_back();
+  return examples.empty() ? "" : absl::StrCat("Examples:\n", examples);
+}
+
+// Makes the options of all follow the commands below `app`, and says so in their help. A command
+// without examples of its own gets those that `footer`, of the one above it, has of it.
+void LetGlobalsFollow(CLI::App& app, const std::string& path, const std::string& footer) {
   for (CLI::App* const command : app.get_subcommands([](CLI::App*) { return true; })) {
+    const std::string name = absl::StrCat(path, path.empty() ? "" : " ", command->get_name());
+    const std::string own = command->get_footer();
+    const std::string shown = own.empty() ? ExamplesOf(footer, name) : own;
     command->fallthrough();
-    command->footer(absl::StrCat(command->get_footer(), command->get_footer().empty() ? "" : "\n\n",
-                                 kGlobalsNote));
-    LetGlobalsFollow(*command);
+    command->footer(absl::StrCat(shown, shown.empty() ? "" : "\n\n", kGlobalsNote));
+    LetGlobalsFollow(*command, name, own);
   }
 }
 
@@ -96,32 +135,37 @@ absl::StatusOr<std::variant<ParsedCommandLine, std::string>> ParseCommandLine(
   using Result = std::variant<ParsedCommandLine, std::string>;
   ParsedCommandLine parsed;
   CLI::App app{kDescription, "muster"};
-  app.get_formatter()->column_width(34);
+  app.formatter(std::make_shared<HelpFormatter>());
   app.require_subcommand(0, 1);
   AddGlobalOptions(app, parsed.options);
   AddCommands(app, parsed.command);
-  LetGlobalsFollow(app);
+  AddOtherNames(app);
+  LetGlobalsFollow(app, "", "");
   // Last, because commands take over the footer that is there when they are added.
   app.footer(std::string(kExamples) + kExitCodeHelp +
              "\n\nNames: a model version is MODEL@VERSION or its full name "
              "models/MODEL/versions/VERSION.");
+  // What is unknown is named first: a typo in --model also leaves out --model.
+  const auto explain = [&app](const CLI::ParseError& error) {
+    const absl::Status unknown = UnknownWords(app);
+    return unknown.ok() ? WithCommand(UsageError(error.what()), CommandPath(app)) : unknown;
+  };
+  const std::vector<std::string> words = WithoutHabits(arguments);
   try {
     // CLI11 takes them from the back.
-    app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));
+    app.parse(std::vector<std::string>(words.rbegin(), words.rend()));
   } catch (const CLI::Success& success) {
+    // The help of what there is not would be that of something else.
+    MUSTER_RETURN_IF_ERROR(UnknownWords(app));
     std::ostringstream text;
     app.exit(success, text, text);
-    return Result(text.str());
-  } catch (const CLI::ExtrasError& error) {
-    const std::vector<std::string> unknown = app.remaining();
-    const bool no_command = app.get_subcommands().empty() && !unknown.empty() &&
-                            !absl::StartsWith(unknown.front(), "-");
-    if (!no_command) return UsageError(error.what());
-    return UsageError(absl::StrCat("unknown command \"", Printable(unknown.front()), "\""));
+    return Result(absl::StrCat(text.str(), ExplainTerms(text.str())));
   } catch (const CLI::ParseError& error) {
-    return UsageError(error.what());
+    return explain(error);
   }
   if (!parsed.command) return UsageError("a command is missing");
+  parsed.command = [run = std::move(parsed.command), path = CommandPath(app)](
+                       Invocation& invocation) { return WithCommand(run(invocation), path); };
   return Result(std::move(parsed));
 }
 
@@ -130,13 +174,23 @@ absl::StatusOr<absl::Duration> Invocation::Timeout(absl::Duration fallback) cons
   return ParseDuration(options_.timeout);
 }
 
-absl::StatusOr<std::unique_ptr<Client>> Invocation::Connect(absl::Duration call_timeout) const {
-  ClientOptions options;
-  options.servers = options_.servers;
-  MUSTER_ASSIGN_OR_RETURN(options.retry.call_timeout, Timeout(call_timeout));
-  options.retry.attempt_timeout =
-      std::min(options.retry.attempt_timeout, options.retry.call_timeout);
-  return Client::Connect(options, clock(), random());
+absl::StatusOr<std::unique_ptr<Client>> Invocation::Connect(
+    absl::Duration call_timeout, std::function<void(const std::string&)> say) const {
+  RetryOptions retry;
+  MUSTER_ASSIGN_OR_RETURN(retry.call_timeout, Timeout(call_timeout));
+  retry.attempt_timeout = std::min(retry.attempt_timeout, retry.call_timeout);
+  MUSTER_ASSIGN_OR_RETURN(std::unique_ptr<Channel> channel, NewGrpcChannel(options_.servers));
+  constexpr absl::Duration kNoticeAfter = absl::Seconds(1);
+  ServerNoticeOptions notice{.servers = absl::StrJoin(options_.servers, ", "),
+                             .after = kNoticeAfter,
+                             .say = std::move(say)};
+  if (!notice.say) notice.say = [this](const std::string& line) { Note(line); };
+  // Who wants an answer that soon gets the error instead.
+  if (retry.call_timeout > 2 * kNoticeAfter) {
+    channel = NewNoticingChannel(std::move(channel), std::move(notice));
+  }
+  return std::make_unique<Client>(NewRetryingChannel(std::move(channel), clock(), random(), retry),
+                                  random());
 }
 
 void Invocation::Print(absl::string_view text) const {

@@ -80,9 +80,11 @@ class Invocation {
   bool json() const { return options_.json; }
   bool has_timeout() const { return !options_.timeout.empty(); }
 
-  // A client whose calls take as long as --timeout says, or else `call_timeout`.
+  // A client whose calls take as long as --timeout says, or else `call_timeout`. While a server has
+  // not answered, `say` gets a line about it after a second; without one it is a note.
   absl::StatusOr<std::unique_ptr<Client>> Connect(
-      absl::Duration call_timeout = absl::Seconds(10)) const;
+      absl::Duration call_timeout = absl::Seconds(10),
+      std::function<void(const std::string&)> say = nullptr) const;
   // --timeout, or else `fallback`.
   absl::StatusOr<absl::Duration> Timeout(absl::Duration fallback) const;
   // Stopped by signals.

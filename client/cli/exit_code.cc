@@ -16,6 +16,13 @@ std::string ValueOf(const ErrorDetail& detail, const char* key) {
   return it == detail.metadata.end() ? "" : it->second;
 }
 
+// The help of the command in hand, or else of all.
+std::string UsageHint(const ErrorDetail& detail) {
+  const std::string command = ValueOf(detail, "command");
+  if (command.empty()) return "`muster --help` lists the commands";
+  return absl::StrCat("`muster ", command, " --help` shows what it takes, with examples");
+}
+
 std::string VersionHint(const ErrorDetail& detail) {
   if (ValueOf(detail, "state") == "DRAFT") {
     return "another publication of this name is under way or was killed";
@@ -58,8 +65,10 @@ ExitCode ExitCodeOf(const absl::Status& status) {
 std::string HintFor(const absl::Status& status) {
   const ErrorDetail detail = DetailOf(status);
   const std::string& reason = detail.reason;
-  if (reason == reasons::kUsage || reason == reasons::kInvalidServer)
-    return "`muster --help` and `muster COMMAND --help` show examples";
+  if (reason == reasons::kUsage || reason == reasons::kInvalidServer ||
+      reason == reasons::kInvalidName) {
+    return UsageHint(detail);
+  }
   if (reason == reasons::kServerUnreachable)
     return "start musterd, or name its address with --server or MUSTER_SERVER";
   if (reason == reasons::kVersionExists) return VersionHint(detail);

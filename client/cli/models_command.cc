@@ -336,8 +336,7 @@ absl::Status CollectGarbage(Invocation& invocation, const ModelsArguments& optio
 }  // namespace
 
 void AddModelsCommand(CLI::App& app, Command& chosen) {
-  CLI::App* const models =
-      app.add_subcommand("models", "ListModels, show and delete model versions");
+  CLI::App* const models = app.add_subcommand("models", "List, show and delete model versions");
   auto options = std::make_shared<ModelsArguments>();
   const auto choose = [options, &chosen](auto run) {
     return [options, &chosen, run] {
@@ -348,24 +347,21 @@ void AddModelsCommand(CLI::App& app, Command& chosen) {
   models->callback([models, choose] {
     if (models->get_subcommands().empty()) choose(ListModels)();
   });
-  CLI::App* const list = models->add_subcommand("list", "ListModels model versions (the default)");
+  CLI::App* const list = models->add_subcommand("list", "List model versions (the default)");
   list->add_option("--model", options->only_model, "Only versions of this model");
   list->callback(choose(ListModels));
-  CLI::App* const show = models->add_subcommand("show", "ShowModel one model version");
-  CLI::App* const tensors =
-      models->add_subcommand("tensors", "ListModels a model version's tensors");
-  CLI::App* const remove = models->add_subcommand("delete", "DeleteVersion a model version");
+  CLI::App* const show = models->add_subcommand("show", "Show one model version");
+  CLI::App* const tensors = models->add_subcommand("tensors", "List a model version's tensors");
+  CLI::App* const remove = models->add_subcommand("delete", "Delete a model version");
   CLI::App* const collect = models->add_subcommand(
-      "gc",
-      "DeleteVersion old drafts, and objects that publishing wrote and no model version owns");
+      "gc", "Delete old drafts, and objects that publishing wrote and no model version owns");
   for (CLI::App* const command : {show, tensors, remove}) {
     command->add_option("MODEL@VERSION", options->model, "The model version")->required();
   }
   tensors->add_option("--shard", options->shard, "Only this shard's");
-  remove->add_flag(
-      "--with-objects", options->with_objects,
-      "DeleteVersion the objects that publishing wrote too; those that were registered in "
-      "place stay. Can be repeated until it is done");
+  remove->add_flag("--with-objects", options->with_objects,
+                   "Delete the objects that publishing wrote too; those that were registered in "
+                   "place stay. Can be repeated until it is done");
   collect->add_flag("--dry-run", options->dry_run, "Only say what would be deleted");
   collect
       ->add_option("--older-than", options->older_than,
@@ -385,6 +381,7 @@ void AddModelsCommand(CLI::App& app, Command& chosen) {
   models->footer(
       "Examples:\n"
       "  muster models\n"
+      "  muster models list\n"
       "  muster models show llama@v1\n"
       "  muster models tensors llama@v1 --shard 3\n"
       "  muster models delete llama@v1 --with-objects\n"

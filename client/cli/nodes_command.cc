@@ -189,6 +189,7 @@ void AddNodesCommand(CLI::App& app, Command& chosen) {
       "A running agent registers its node again when it learns that the node was removed.\n\n"
       "Examples:\n"
       "  muster nodes\n"
+      "  muster nodes list\n"
       "  muster nodes --state LOST --zone z1\n"
       "  muster nodes show n1 --json\n"
       "  muster nodes drain n1 --wait\n"

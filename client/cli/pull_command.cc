@@ -116,7 +116,7 @@ void AddPullCommand(CLI::App& app, Command& chosen) {
   command->footer(
       "Each file is named after its shard and appears when it is verified; correct files that "
       "are already there are kept, except those of shards that are stored encoded. What does "
-      "not fit is refused before the first byte. `muster assemble` makes the complete model "
+      "not fit is refused before the first byte. `muster export` makes the complete model "
       "instead.\n\n"
       "Examples:\n"
       "  muster pull llama@v1 --out /srv/shards\n"

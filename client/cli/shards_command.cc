@@ -176,7 +176,7 @@ absl::Status ShowShard(Invocation& invocation, const ShardsArguments& options) {
 }  // namespace
 
 void AddShardsCommand(CLI::App& app, Command& chosen) {
-  CLI::App* const shards = app.add_subcommand("shards", "ListShards the shards of a model version");
+  CLI::App* const shards = app.add_subcommand("shards", "List the shards of a model version");
   auto options = std::make_shared<ShardsArguments>();
   const auto choose = [options, &chosen](auto run) {
     chosen = [options, run](Invocation& invocation) { return run(invocation, *options); };
@@ -184,9 +184,12 @@ void AddShardsCommand(CLI::App& app, Command& chosen) {
   CLI::Option* const model =
       shards->add_option("MODEL@VERSION", options->model, "The model version");
   shards->add_option("--assembly", options->assembly,
-                     "ShowShard which node of this assembly holds what, and in which state");
+                     "Show which node of this assembly holds what, and in which state");
   shards->require_subcommand(0, 1);
-  CLI::App* const show = shards->add_subcommand("show", "ShowShard one shard");
+  CLI::App* const list = shards->add_subcommand("list", "List the shards (the default)");
+  list->add_option("MODEL@VERSION", options->model, "The model version")->required();
+  list->callback([choose] { choose(ListShards); });
+  CLI::App* const show = shards->add_subcommand("show", "Show one shard");
   show->add_option("MODEL@VERSION", options->model, "The model version")->required();
   show->add_option("INDEX", options->shard, "The shard's index, from 0")
       ->required()
@@ -200,6 +203,7 @@ void AddShardsCommand(CLI::App& app, Command& chosen) {
   shards->footer(
       "Examples:\n"
       "  muster shards llama@v1\n"
+      "  muster shards list llama@v1\n"
       "  muster shards llama@v1 --assembly demo\n"
       "  muster shards show llama@v1 3\n"
       "  muster shards show llama@v1 3 --assembly demo");

@@ -1,9 +1,16 @@
 #include "client/cli/source_flags.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <filesystem>
+#include <system_error>
+#include <vector>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "client/cli/values.h"
 #include "client/format/file_names.h"
 #include "storage/base/limits.h"
@@ -12,6 +19,45 @@
 #include "storage/object/uri.h"
 
 namespace muster {
+namespace {
+
+constexpr absl::string_view kHubScheme = "hf://";
+
+// "org/name", with letters that both parts have there.
+bool LooksLikeHubName(absl::string_view text) {
+  const std::vector<absl::string_view> parts = absl::StrSplit(text, '/');
+  if (parts.size() != 2) return false;
+  return std::all_of(parts.begin(), parts.end(), [](absl::string_view part) {
+    return !part.empty() && absl::ascii_isalnum(static_cast<unsigned char>(part.front())) &&
+           std::all_of(part.begin(), part.end(), [](char c) {
+             return absl::ascii_isalnum(static_cast<unsigned char>(c)) ||
+                    absl::StrContains("._-", c);
+           });
+  });
+}
+
+// Muster downloads nothing from a model hub, whose names people try as a source.
+absl::Status CheckNotOfHub(absl::string_view source) {
+  absl::string_view name = source;
+  const bool has_scheme = absl::ConsumePrefix(&name, kHubScheme);
+  if (!LooksLikeHubName(name)) {
+    if (!has_scheme) return absl::OkStatus();
+    return UsageError(absl::StrCat(QuoteForMessage(source),
+                                   ": download the model with `hf download ORG/NAME`, and name the "
+                                   "directory that it prints"));
+  }
+  std::error_code ignored;
+  if (!has_scheme && std::filesystem::exists(std::string(source), ignored)) {
+    return absl::OkStatus();
+  }
+  return UsageError(absl::StrCat(
+      QuoteForMessage(source),
+      has_scheme ? ": "
+                 : ": there is no such file or directory; if it is a model on Hugging Face, ",
+      "download it with `hf download ", name, "`, and name the directory that it prints"));
+}
+
+}  // namespace
 
 void AddSourceFlags(CLI::App& command, const std::shared_ptr<SourceFlags>& flags) {
   command
@@ -60,6 +106,7 @@ absl::StatusOr<SourceOptions> ToSourceOptions(const SourceFlags& flags) {
   if (flags.in_place && !flags.strategy.empty() && flags.strategy != "raw") {
     return UsageError("files in place are not cut: with --in-place, --strategy can only be raw");
   }
+  MUSTER_RETURN_IF_ERROR(CheckNotOfHub(flags.path));
   SourceOptions options;
   options.path = flags.path;
   if (absl::StartsWith(flags.path, "file://")) {

@@ -117,7 +117,7 @@ void AddVerifyCommand(CLI::App& app, Command& chosen) {
   auto options = std::make_shared<VerifyArguments>();
   command->add_option("MODEL@VERSION", options->model, "The model version")->required();
   CLI::Option* const directory = command->add_option(
-      "--dir", options->directory, "Look at this directory, which `muster assemble` made");
+      "--dir", options->directory, "Look at this directory, which `muster export` made");
   command->add_option("--cache", options->cache, "Look at this cache of an agent")
       ->excludes(directory);
   AddCacheDomainFlag(*command, options->cache_domain);

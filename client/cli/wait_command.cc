@@ -16,7 +16,6 @@ namespace {
 struct WaitArguments {
   std::string assembly;
   std::string node;
-  std::string timeout;
 };
 
 constexpr absl::Duration kWaitFirstContactTimeout = absl::Seconds(60);
@@ -39,9 +38,7 @@ absl::Status RunWait(Invocation& invocation, const WaitArguments& options) {
   if (!options.node.empty()) {
     MUSTER_ASSIGN_OR_RETURN(wait.node, FullNodeName(options.node));
   }
-  if (!options.timeout.empty()) {
-    MUSTER_ASSIGN_OR_RETURN(wait.retry.timeout, ParseDuration(options.timeout));
-  }
+  MUSTER_ASSIGN_OR_RETURN(wait.retry.timeout, invocation.Timeout(absl::InfiniteDuration()));
   wait.retry.first_contact_timeout = std::min(kWaitFirstContactTimeout, wait.retry.timeout);
   wait.retry.stop = invocation.stop();
   std::string last;
@@ -73,12 +70,10 @@ void AddWaitCommand(CLI::App& app, Command& chosen) {
   auto options = std::make_shared<WaitArguments>();
   command->add_option("ASSEMBLY", options->assembly, "The assembly")->required();
   command->add_option("--node", options->node, "Wait for this node's readiness instead");
-  command->add_option("--timeout", options->timeout,
-                      "How long to wait, such as 60s or 10m (default: for ever)");
   command->footer(
       "Watches the assembly, which must be there, and never polls; a server that restarts "
       "meanwhile\n"
-      "is waited for.\n"
+      "is waited for. --timeout says how long to wait, such as 60s or 10m (default: for ever).\n"
       "Exit codes: 0 READY; 3 timed out, with the reasons on stderr; 4 the server was never "
       "reached;\n"
       "1 there is no such assembly.\n\n"

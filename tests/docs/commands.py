@@ -52,7 +52,7 @@ class Programs:
         text = self.help(program, *commands)
         if program in SCRIPTS:
             return set(_FLAG.findall(text)) | {"--help"}
-        described = re.findall(r"^  ((?:-\w,)?--[\w-]+(?:,\s*--?[\w-]+)*)", text, re.MULTILINE)
+        described = re.findall(r"^  ((?:-\w,)*--[\w-]+(?:,\s*--?[\w-]+)*)", text, re.MULTILINE)
         flags = set(_FLAG.findall(" ".join(described)))
         return flags | (self.flags(program) if commands else set())
 

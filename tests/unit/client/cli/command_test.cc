@@ -1,7 +1,15 @@
 #include "client/cli/command.h"
 
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
 #include <variant>
+#include <vector>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/support/fake_clock.h"
@@ -108,8 +116,8 @@ TEST_F(CommandTest, ShapesThatScriptsRelyOnAreParsed) {
       {"events", "--since", "0", "--json"},
       {"explain", "demo"},
       {"explain", "demo", "3", "--node", "n1"},
-      {"assemble", "llama@v1", "--out", "DIR", "--cache", "A", "--cache", "B"},
-      {"assemble", "llama@v1", "--out", "DIR", "--cache", "A", "B"},
+      {"export", "llama@v1", "--out", "DIR", "--cache", "A", "--cache", "B"},
+      {"export", "llama@v1", "--out", "DIR", "--cache", "A", "B"},
       {"pull", "llama@v1", "--out", "DIR", "--shards", "0,3-5"},
       {"pull", "llama@v1", "--out", "DIR", "--dry-run"},
       {"prefetch", "llama@v1", "--cache", "DIR", "--first-layers", "8", "--dry-run"},
@@ -188,7 +196,8 @@ TEST_F(CommandTest, MistakesAreUsageErrors) {
   ExpectUsageError({"view"});
   ExpectUsageError({"view", "remove", "DIR"});
   ExpectUsageError({"view", "remove", "DIR", "llama@v1", "--all"});
-  ExpectUsageError({"agent", "--node", "n1", "--assembly", "d", "--cache", "C", "--model", "a@b"});
+  ExpectUsageError(
+      {"agent", "--node", "n1", "--assembly", "d", "--cache", "C", "--policy", "full"});
   ExpectUsageError({"agent", "--node", "n1", "--assembly", "d", "--cache", "C", "--capacity", "0"});
   ExpectUsageError({"agent", "--node", "n1", "--assembly", "d", "--cache", "C", "--label", "a=1",
                     "--label", "a=2"});
@@ -227,20 +236,92 @@ TEST_F(CommandTest, MistakesAreUsageErrors) {
   ExpectUsageError({"--timeout", "x", "status"});
 }
 
+TEST_F(CommandTest, ModelsOfAHubAreToBeDownloadedFirst) {
+  for (const char* const source : {"meta-llama/Llama-3-8B", "hf://meta-llama/Llama-3-8B"}) {
+    const absl::Status status = Run({"publish", source, "--model", "a@b", "--to", "/d"});
+    EXPECT_THAT(status, StatusIs(absl::StatusCode::kInvalidArgument,
+                                 HasSubstr("`hf download meta-llama/Llama-3-8B`")))
+        << source;
+  }
+  EXPECT_THAT(Run({"publish", "hf://", "--model", "a@b", "--to", "/d"}),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("hf download ORG/NAME")));
+}
+
+TEST_F(CommandTest, TimeoutMeansTheSameBeforeAndAfterWait) {
+  EXPECT_EQ(Globals({"--timeout", "2s", "wait", "demo"}).timeout, "2s");
+  EXPECT_EQ(Globals({"wait", "demo", "--timeout", "2s"}).timeout, "2s");
+}
+
 TEST_F(CommandTest, UnknownCommandIsNamed) {
   EXPECT_THAT(std::string(Run({"drain", "n1"}).message()), HasSubstr("unknown command \"drain\""));
   EXPECT_THAT(std::string(Run({"--nosuch"}).message()), HasSubstr("--nosuch"));
   EXPECT_THAT(std::string(Run({"--json"}).message()), HasSubstr("a command is missing"));
 }
 
-TEST_F(CommandTest, EveryCommandHasHelpWithExamples) {
-  for (const char* const command :
-       {"sample", "publish", "models", "shards", "assemblies", "nodes", "agent", "wait", "status",
-        "assemble", "pull", "verify", "events", "explain", "prefetch", "cache", "view", "tune"}) {
-    const auto help = ParseCommandLine({command, "--help"});
-    MUSTER_ASSERT_OK(help);
-    EXPECT_THAT(std::get<std::string>(*help), HasSubstr("Examples:\n  muster ")) << command;
+std::string HelpText(std::vector<std::string> command) {
+  command.emplace_back("--help");
+  const auto help = ParseCommandLine(command);
+  EXPECT_THAT(help, IsOk());
+  return help.ok() ? std::get<std::string>(*help) : "";
+}
+
+using Helps = std::map<std::vector<std::string>, std::string>;
+
+// Adds the help of the command of these words and of all below it.
+void AddHelps(const std::vector<std::string>& words, Helps& helps) {
+  const std::string help = helps[words] = HelpText(words);
+  const size_t begin = help.find("\nSubcommands:\n");
+  if (begin == std::string::npos) return;
+  const std::string list = help.substr(begin + 14, help.find("\n\n", begin + 2) - begin - 14);
+  for (const absl::string_view line : absl::StrSplit(list, '\n')) {
+    // Further lines of a description are indented deeper.
+    if (line.size() < 3 || line[2] == ' ') continue;
+    std::vector<std::string> below = words;
+    below.emplace_back(line.substr(2, line.find(' ', 2) - 2));
+    AddHelps(below, helps);
   }
+}
+
+// Of every command, by its words.
+const Helps& AllHelps() {
+  static const Helps* const helps = [] {
+    auto all = std::make_unique<Helps>();
+    AddHelps({}, *all);
+    return all.release();
+  }();
+  return *helps;
+}
+
+TEST_F(CommandTest, EveryCommandHasHelpWithExamplesOfItself) {
+  EXPECT_GT(AllHelps().size(), 40u);
+  for (const auto& [command, help] : AllHelps()) {
+    const std::string words = absl::StrJoin(command, " ");
+    EXPECT_THAT(help, HasSubstr("Examples:\n")) << words;
+    EXPECT_THAT(help, HasSubstr(absl::StrCat("  muster ", words))) << words;
+  }
+}
+
+TEST_F(CommandTest, HelpThatUsesAWordOfOursExplainsIt) {
+  const std::vector<std::pair<std::string, std::string>> terms = {
+      {"ssembl", "assembly: the nodes that hold one model version together"},
+      {"claim", "claim: what a node asks of its assembly"},
+      {"ompanion", "companion: a file that belongs to a model"}};
+  for (const auto& [command, help] : AllHelps()) {
+    const std::string text = help.substr(0, help.find("\nWords:\n"));
+    for (const auto& [word, meaning] : terms) {
+      if (text.find(word) == std::string::npos) continue;
+      EXPECT_THAT(help, HasSubstr(meaning)) << absl::StrJoin(command, " ");
+    }
+  }
+  EXPECT_THAT(HelpText({"models", "gc"}), Not(HasSubstr("Words:")));
+}
+
+TEST_F(CommandTest, ExportIsKnownByItsOldName) {
+  EXPECT_THAT(HelpText({"assemble"}), HasSubstr("\nUsage: muster export "));
+  EXPECT_THAT(ParseCommandLine({"assemble", "llama@v1", "--out", "DIR"}), IsOk());
+}
+
+TEST_F(CommandTest, HelpIsOfTheCommandThatIsAskedFor) {
   const auto nested = ParseCommandLine({"nodes", "show", "--help"});
   MUSTER_ASSERT_OK(nested);
   EXPECT_THAT(std::get<std::string>(*nested), Not(HasSubstr("muster sample")));

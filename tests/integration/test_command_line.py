@@ -1,0 +1,47 @@
+"""What the command line does with a server: mistakes in its address, lists, and what an agent takes from elsewhere."""
+
+import socket
+
+import pytest
+from harness import checkpoints
+from harness.cluster import free_port
+from harness.conditions import eventually
+
+SHARDS = 3
+
+
+@pytest.fixture(name="published")
+def publish(cluster, tmp_path):
+    source = checkpoints.write_safetensors(tmp_path / "m.safetensors", checkpoints.transformer(seed=1))
+    for version in ("v1", "v2"):
+        cluster.publish(source, f"llama@{version}", "--piece-size", "1MiB", shards=SHARDS)
+    cluster.create_assembly("demo", "llama@v1", policy="full")
+    return cluster
+
+
+def test_wrong_address_is_told_while_it_is_waited_for(cluster):
+    waiting = cluster.spawn_muster("status", "status", "--timeout", "60s", server=f"127.0.0.1:{free_port()}")
+    eventually(lambda: "waiting for the server" in waiting.output(), "the command says what it waits for")
+    assert waiting.running()
+    assert "Connection refused" in waiting.output()
+    assert "--server names another address" in waiting.output()
+
+
+def test_server_that_never_answers_is_told_with_its_address(cluster):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        waiting = cluster.spawn_muster("nodes", "nodes", "--timeout", "60s", server=address)
+        eventually(lambda: "waiting for the server" in waiting.output(), "the command says what it waits for")
+        assert address in waiting.output()
+
+
+def test_address_is_understood_as_it_is_pasted(published):
+    assert published.muster("nodes", server=f"http://{published.address}/").code == 0
+    refused = published.muster("nodes", server=f"https://{published.address}", check=False)
+    assert refused.code == 2
+    assert "not encrypted" in refused.stderr
+
+
+def test_timeout_before_wait_is_how_long_it_waits(published):
+    late = published.muster("--timeout", "1s", "wait", "demo", check=False)
+    assert late.code == 3, str(late)
