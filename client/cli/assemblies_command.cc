@@ -5,6 +5,7 @@
 #include "client/cli/assembly_flags.h"
 #include "client/cli/commands.h"
 #include "client/cli/display.h"
+#include "client/cli/list_output.h"
 #include "client/cli/plan_preview.h"
 #include "client/cli/values.h"
 #include "client/sdk/pages.h"
@@ -16,6 +17,7 @@ namespace muster {
 namespace {
 
 struct AssembliesArguments {
+  ListFlags list;
   std::string name;
   std::string node;
   bool dry_run = false;
@@ -26,20 +28,15 @@ struct AssembliesArguments {
   std::string move_budget;
 };
 
-absl::Status ListAssemblies(Invocation& invocation, const AssembliesArguments&) {
+absl::Status ListAssemblies(Invocation& invocation, const AssembliesArguments& options) {
   MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect());
   MUSTER_ASSIGN_OR_RETURN(const std::vector<v1::Assembly> assemblies,
                           ListAllAssemblies(*client, "", invocation.Call()));
-  if (invocation.json()) {
-    v1::ListAssembliesResponse all;
-    all.mutable_assemblies()->Add(assemblies.begin(), assemblies.end());
-    invocation.PrintJson(all);
-  } else if (assemblies.empty()) {
-    invocation.PrintLine("no assemblies; `muster assemblies create` makes one");
-  } else {
-    invocation.Print(AssembliesTable(assemblies));
-  }
-  return absl::OkStatus();
+  List list = ListOfMessages(
+      assemblies, [](const auto& assembly) { return ShortName(assembly.name()); },
+      [](const auto& shown, bool wide) { return AssembliesTable(shown, wide); });
+  list.none = "no assemblies; `muster assemblies create` makes one";
+  return PrintList(invocation, options.list, list);
 }
 
 absl::Status Create(Invocation& invocation, const AssembliesArguments& options) {
@@ -154,8 +151,9 @@ void AddAssembliesCommand(CLI::App& app, Command& chosen) {
   assemblies->callback([assemblies, choose] {
     if (assemblies->get_subcommands().empty()) choose(ListAssemblies)();
   });
-  assemblies->add_subcommand("list", "List assemblies (the default)")
-      ->callback(choose(ListAssemblies));
+  CLI::App* const list = assemblies->add_subcommand("list", "List assemblies (the default)");
+  list->callback(choose(ListAssemblies));
+  for (CLI::App* const command : {assemblies, list}) AddListFlags(*command, options->list);
   CLI::App* const create =
       assemblies->add_subcommand("create", "Create an assembly of a committed model version");
   CLI::App* const update = assemblies->add_subcommand(
@@ -187,7 +185,7 @@ void AddAssembliesCommand(CLI::App& app, Command& chosen) {
   assemblies->footer(
       "Examples:\n"
       "  muster assemblies\n"
-      "  muster assemblies list\n"
+      "  muster assemblies list --filter state!=READY -q\n"
       "  muster assemblies create demo --model llama@v1 --policy balanced --min-nodes 3 --replicas "
       "2\n"
       "  muster assemblies create big --model llama@v1 --policy contiguous --select gpu=h100 "

@@ -8,6 +8,7 @@
 #include "client/cli/cache_flags.h"
 #include "client/cli/commands.h"
 #include "client/cli/json_output.h"
+#include "client/cli/list_output.h"
 #include "client/cli/local_caches.h"
 #include "client/cli/table.h"
 #include "client/cli/values.h"
@@ -19,6 +20,7 @@ namespace muster {
 namespace {
 
 struct CacheArguments {
+  ListFlags list;
   std::string directory;
   std::string domain = "default";
   std::vector<std::string> keys;
@@ -81,20 +83,17 @@ absl::Status ListEntries(Invocation& invocation, const CacheArguments& options) 
   MUSTER_ASSIGN_OR_RETURN(const LocalCaches caches,
                           LocalCaches::Open({options.directory}, options.domain));
   MUSTER_ASSIGN_OR_RETURN(const std::vector<CacheItem> items, caches.pointers().front()->List());
-  if (invocation.json()) {
-    JsonObject json;
-    json.Add("used_bytes", BytesOf(items));
-    json.AddRaw("items", ItemsJson(items));
-    invocation.PrintLine(json.ToString());
-    return absl::OkStatus();
-  }
-  if (items.empty()) {
-    invocation.PrintLine("the cache is empty; `muster agent` and `muster prefetch` fill it");
-    return absl::OkStatus();
-  }
-  invocation.Print(ItemsTable(items, invocation.clock().Now()));
-  invocation.PrintLine(absl::StrCat(items.size(), " in all, ", FormatSize(BytesOf(items))));
-  return absl::OkStatus();
+  List list;
+  for (const CacheItem& item : items) list.items.push_back({item.key, ItemJson(item)});
+  list.more.Add("used_bytes", BytesOf(items));
+  list.none = "the cache is empty; `muster agent` and `muster prefetch` fill it";
+  list.table = [&items, now = invocation.clock().Now()](const std::vector<size_t>& shown, bool) {
+    std::vector<CacheItem> picked;
+    for (const size_t index : shown) picked.push_back(items[index]);
+    return absl::StrCat(ItemsTable(picked, now), items.size(), " in all, ",
+                        FormatSize(BytesOf(items)), "\n");
+  };
+  return PrintList(invocation, options.list, list);
 }
 
 struct Verified {
@@ -223,7 +222,7 @@ absl::Status Pins(Invocation& invocation, const CacheArguments& options) {
       values.push_back(json.ToString());
     }
     JsonObject json;
-    json.AddRaw("pins", JsonArray(values));
+    json.AddRaw("items", JsonArray(values));
     invocation.PrintLine(json.ToString());
     return absl::OkStatus();
   }
@@ -289,8 +288,11 @@ void AddCacheCommand(CLI::App& app, Command& chosen) {
     command->callback(choose(run));
     return command;
   };
-  add("list", "Entries and parts with size, last use and pins, in the order in which they may go",
-      ListEntries);
+  AddListFlags(*add("list",
+                    "Entries and parts with size, last use and pins, in the order in which they "
+                    "may go",
+                    ListEntries),
+               options->list);
   add("verify", "Read every entry from the disk and remove corrupt ones", Verify);
   CLI::App* const evict = add("evict", "Remove entries that nothing needs", Evict);
   evict->add_option("KEY", options->keys, "Entries to remove, by key");

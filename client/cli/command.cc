@@ -77,6 +77,10 @@ void AddGlobalOptions(CLI::App& app, GlobalOptions& options) {
       "How long to try, such as 10s, 5m or 1h30m; a plain number is in seconds. `wait` waits "
       "that long (default: for ever), other commands try to reach the server (default: 10s, longer "
       "for commands that run long)");
+  app.add_option("-o,--output", options.output,
+                 "table, wide, json (as --json), yaml, or name: only names, one a line")
+      ->check(CLI::IsMember({"table", "wide", "json", "yaml", "name"}))
+      ->capture_default_str();
   app.set_version_flag("-v,-V,--version", absl::StrCat("muster ", BuildVersion()));
 }
 
@@ -164,6 +168,8 @@ absl::StatusOr<std::variant<ParsedCommandLine, std::string>> ParseCommandLine(
     return explain(error);
   }
   if (!parsed.command) return UsageError("a command is missing");
+  GlobalOptions& options = parsed.options;
+  options.json = options.json || options.output == "json" || options.output == "yaml";
   parsed.command = [run = std::move(parsed.command), path = CommandPath(app)](
                        Invocation& invocation) { return WithCommand(run(invocation), path); };
   return Result(std::move(parsed));
@@ -210,7 +216,15 @@ absl::Status Invocation::OutputStatus() const {
 void Invocation::PrintLine(absl::string_view text) const { Print(absl::StrCat(text, "\n")); }
 
 void Invocation::PrintJson(const google::protobuf::Message& message) const {
-  PrintLine(MessageToJson(message));
+  PrintJson(MessageToJson(message));
+}
+
+void Invocation::PrintJson(absl::string_view json) const {
+  if (options_.output == "yaml") {
+    Print(JsonToYaml(json));
+  } else {
+    PrintLine(json);
+  }
 }
 
 void Invocation::Note(absl::string_view line) const {

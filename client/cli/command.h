@@ -29,6 +29,8 @@ namespace muster {
 struct GlobalOptions {
   std::vector<std::string> servers = {"127.0.0.1:7070"};
   bool json = false;
+  // "table", "wide", "json", "yaml" or "name"; what a command has no such form for is a table.
+  std::string output = "table";
   // As typed; "" means the command's own default.
   std::string timeout;
 };
@@ -77,7 +79,10 @@ class Invocation {
   bool is_terminal() const { return environment_.is_terminal; }
   size_t columns() const { return environment_.columns; }
   size_t rows() const { return environment_.rows; }
+  // Whether the output is for programs: JSON, or YAML.
   bool json() const { return options_.json; }
+  // The form of a list: "table", "wide", "json", "yaml" or "name".
+  const std::string& output() const { return options_.output; }
   bool has_timeout() const { return !options_.timeout.empty(); }
 
   // A client whose calls take as long as --timeout says, or else `call_timeout`. While a server has
@@ -94,6 +99,8 @@ class Invocation {
   void Print(absl::string_view text) const;
   void PrintLine(absl::string_view text) const;
   void PrintJson(const google::protobuf::Message& message) const;
+  // A JSON value, in a line; as YAML with --output yaml.
+  void PrintJson(absl::string_view json) const;
   // kResourceExhausted or kUnavailable when something could not be printed. A pipe that its reader
   // closed is not an error.
   absl::Status OutputStatus() const;

@@ -1,11 +1,14 @@
 #include "client/cli/display.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <iterator>
+#include <map>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "client/cli/table.h"
 #include "client/cli/values.h"
 #include "storage/base/resource_name.h"
@@ -23,10 +26,10 @@ std::string Size(uint64_t bytes) { return FormatSize(static_cast<int64_t>(bytes)
 std::string Ratio(uint64_t done, uint64_t all) { return absl::StrCat(done, "/", all); }
 
 // The first reason, cut for a table; details list all of them.
-std::string Why(const v1::Assembly& assembly) {
-  constexpr size_t kMaxBytes = 72;
+std::string Why(const v1::Assembly& assembly, bool wide) {
+  const size_t max_bytes = wide ? SIZE_MAX : 72;
   if (assembly.reasons_size() == 0) return "";
-  return ShortText(assembly.reasons(0).message(), kMaxBytes);
+  return ShortText(assembly.reasons(0).message(), max_bytes);
 }
 
 std::string Lower(const std::string& text) { return absl::AsciiStrToLower(text); }
@@ -67,22 +70,31 @@ std::string NodeState(const v1::Node& node) {
   return node.state() == v1::Node::LIVE ? drain : absl::StrCat(state, ", ", drain);
 }
 
-std::string ModelVersionsTable(const std::vector<v1::ModelVersion>& versions, absl::Time now) {
-  Table table({{"MODEL"},
-               {"STATE"},
-               {"STRATEGY"},
-               {"SHARDS", Table::Align::kRight},
-               {"TENSORS", Table::Align::kRight},
-               {"SIZE", Table::Align::kRight},
-               {"CREATED"}});
+std::string ModelVersionsTable(const std::vector<v1::ModelVersion>& versions, absl::Time now,
+                               bool wide) {
+  std::vector<Table::Column> columns = {{"MODEL"},
+                                        {"STATE"},
+                                        {"STRATEGY"},
+                                        {"SHARDS", Table::Align::kRight},
+                                        {"TENSORS", Table::Align::kRight},
+                                        {"SIZE", Table::Align::kRight},
+                                        {"CREATED"}};
+  if (wide) columns.insert(columns.end(), {{"FILES", Table::Align::kRight}, {"UID"}});
+  Table table(std::move(columns));
   for (const v1::ModelVersion& version : versions) {
     const bool draft = version.state() == v1::ModelVersion::DRAFT;
-    table.Add({ShortModelVersionName(version.name()), v1::ModelVersion::State_Name(version.state()),
-               OrDash(version.strategy()),
-               draft ? Ratio(version.shards_added(), version.shard_count())
-                     : absl::StrCat(version.shard_count()),
-               absl::StrCat(version.tensor_count()), Size(version.size_bytes()),
-               Age(version.create_time(), now)});
+    std::vector<std::string> cells = {ShortModelVersionName(version.name()),
+                                      v1::ModelVersion::State_Name(version.state()),
+                                      OrDash(version.strategy()),
+                                      draft ? Ratio(version.shards_added(), version.shard_count())
+                                            : absl::StrCat(version.shard_count()),
+                                      absl::StrCat(version.tensor_count()),
+                                      Size(version.size_bytes()),
+                                      Age(version.create_time(), now)};
+    if (wide) {
+      cells.insert(cells.end(), {absl::StrCat(version.companion_count()), version.uid()});
+    }
+    table.Add(std::move(cells));
   }
   return table.ToString();
 }
@@ -107,7 +119,7 @@ std::string ShardsTable(const std::vector<v1::Shard>& shards) {
   return table.ToString();
 }
 
-std::string AssembliesTable(const std::vector<v1::Assembly>& assemblies) {
+std::string AssembliesTable(const std::vector<v1::Assembly>& assemblies, bool wide) {
   Table table({{"ASSEMBLY"},
                {"MODEL"},
                {"POLICY"},
@@ -122,7 +134,7 @@ std::string AssembliesTable(const std::vector<v1::Assembly>& assemblies) {
                v1::Assembly::State_Name(assembly.state()),
                Ratio(assembly.shards_ready(), assembly.shard_count()),
                Ratio(assembly.replicas_ready(), assembly.replicas_required()),
-               Ratio(assembly.nodes_live(), assembly.nodes_joined()), Why(assembly)});
+               Ratio(assembly.nodes_live(), assembly.nodes_joined()), Why(assembly, wide)});
   }
   return table.ToString();
 }
@@ -170,20 +182,34 @@ std::string MembersTable(const std::vector<v1::AssemblyMember>& members) {
   return table.ToString();
 }
 
-std::string NodesTable(const std::vector<v1::Node>& nodes, absl::Time now) {
-  Table table({{"NODE"},
-               {"STATE"},
-               {"ZONE"},
-               {"ADDRESS"},
-               {"ASSIGNED", Table::Align::kRight},
-               {"CAPACITY", Table::Align::kRight},
-               {"EPOCH", Table::Align::kRight},
-               {"REGISTERED"}});
+std::string NodesTable(const std::vector<v1::Node>& nodes, absl::Time now, bool wide) {
+  std::vector<Table::Column> columns = {{"NODE"},
+                                        {"STATE"},
+                                        {"ZONE"},
+                                        {"ADDRESS"},
+                                        {"ASSIGNED", Table::Align::kRight},
+                                        {"CAPACITY", Table::Align::kRight},
+                                        {"EPOCH", Table::Align::kRight},
+                                        {"REGISTERED"}};
+  if (wide) columns.insert(columns.end(), {{"LABELS"}, {"INSTANCE"}});
+  Table table(std::move(columns));
   for (const v1::Node& node : nodes) {
-    table.Add({ShortName(node.name()), NodeState(node), OrDash(node.zone()), OrDash(node.address()),
-               Size(node.assigned_bytes()),
-               node.capacity_bytes() == 0 ? "no bound" : Size(node.capacity_bytes()),
-               absl::StrCat(node.epoch()), Age(node.register_time(), now)});
+    std::vector<std::string> cells = {
+        ShortName(node.name()),
+        NodeState(node),
+        OrDash(node.zone()),
+        OrDash(node.address()),
+        Size(node.assigned_bytes()),
+        node.capacity_bytes() == 0 ? "no bound" : Size(node.capacity_bytes()),
+        absl::StrCat(node.epoch()),
+        Age(node.register_time(), now)};
+    if (wide) {
+      // The map has no order of its own.
+      const std::map<std::string, std::string> labels(node.labels().begin(), node.labels().end());
+      cells.insert(cells.end(), {OrDash(absl::StrJoin(labels, ",", absl::PairFormatter("="))),
+                                 node.instance_id()});
+    }
+    table.Add(std::move(cells));
   }
   return table.ToString();
 }

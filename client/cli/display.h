@@ -23,12 +23,14 @@ std::string Age(const google::protobuf::Timestamp& time, absl::Time now);
 // draining 3 left" where both apply.
 std::string NodeState(const v1::Node& node);
 
-std::string ModelVersionsTable(const std::vector<v1::ModelVersion>& versions, absl::Time now);
+// With `wide`, more columns, and nothing cut.
+std::string ModelVersionsTable(const std::vector<v1::ModelVersion>& versions, absl::Time now,
+                               bool wide = false);
 std::string ShardsTable(const std::vector<v1::Shard>& shards);
-std::string AssembliesTable(const std::vector<v1::Assembly>& assemblies);
+std::string AssembliesTable(const std::vector<v1::Assembly>& assemblies, bool wide = false);
 // Columns that are about moves, waits, drains or failures are there when a member has some.
 std::string MembersTable(const std::vector<v1::AssemblyMember>& members);
-std::string NodesTable(const std::vector<v1::Node>& nodes, absl::Time now);
+std::string NodesTable(const std::vector<v1::Node>& nodes, absl::Time now, bool wide = false);
 
 // "key: value" lines with the values aligned.
 std::string KeyValues(const std::vector<std::pair<std::string, std::string>>& lines);

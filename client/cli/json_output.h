@@ -11,12 +11,15 @@
 
 namespace muster {
 
-// proto3's JSON, with the field names of the .proto files and default values written out. 64-bit
-// numbers are strings, as proto3's JSON has them.
+// proto3's JSON, with the field names of the .proto files and default values written out, but that
+// 64-bit numbers are numbers; see decisions/2026-11-30-json-that-jq-compares.md.
 std::string MessageToJson(const google::protobuf::Message& message);
 
 // A JSON string; bytes that are not UTF-8 are replaced.
 std::string JsonString(absl::string_view text);
+
+// `json` as YAML, in its order, ended by a newline. What is not JSON comes back as it is.
+std::string JsonToYaml(absl::string_view json);
 
 // "[a, b]" of values that are JSON already.
 std::string JsonArray(const std::vector<std::string>& values);

@@ -10,6 +10,7 @@
 #include "client/cli/commands.h"
 #include "client/cli/display.h"
 #include "client/cli/json_output.h"
+#include "client/cli/list_output.h"
 #include "client/cli/table.h"
 #include "client/cli/values.h"
 #include "client/publish/orphans.h"
@@ -22,6 +23,7 @@ namespace muster {
 namespace {
 
 struct ModelsArguments {
+  ListFlags list;
   std::string model;
   std::string only_model;
   std::optional<uint32_t> shard;
@@ -36,16 +38,13 @@ absl::Status ListModels(Invocation& invocation, const ModelsArguments& options) 
   MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect());
   MUSTER_ASSIGN_OR_RETURN(const std::vector<v1::ModelVersion> versions,
                           ListAllModelVersions(*client, options.only_model, invocation.Call()));
-  if (invocation.json()) {
-    v1::ListModelVersionsResponse all;
-    all.mutable_model_versions()->Add(versions.begin(), versions.end());
-    invocation.PrintJson(all);
-  } else if (versions.empty()) {
-    invocation.PrintLine("no model versions; `muster publish` makes one");
-  } else {
-    invocation.Print(ModelVersionsTable(versions, invocation.clock().Now()));
-  }
-  return absl::OkStatus();
+  List list = ListOfMessages(
+      versions, [](const auto& version) { return ShortModelVersionName(version.name()); },
+      [now = invocation.clock().Now()](const auto& shown, bool wide) {
+        return ModelVersionsTable(shown, now, wide);
+      });
+  list.none = "no model versions; `muster publish` makes one";
+  return PrintList(invocation, options.list, list);
 }
 
 absl::StatusOr<v1::GetModelVersionResponse> GetVersion(const Invocation& invocation, Client& client,
@@ -103,7 +102,7 @@ absl::Status Tensors(Invocation& invocation, const ModelsArguments& options) {
       *client, name, shard,
       [&](const v1::Tensor& tensor) {
         if (invocation.json()) {
-          invocation.Print(absl::StrCat(first ? "{\"tensors\":[" : ",\n", MessageToJson(tensor)));
+          invocation.Print(absl::StrCat(first ? "{\"items\":[" : ",\n", MessageToJson(tensor)));
         } else {
           Table row({{"SHARD    ", Table::Align::kRight},
                      {"        SIZE", Table::Align::kRight},
@@ -123,7 +122,7 @@ absl::Status Tensors(Invocation& invocation, const ModelsArguments& options) {
       invocation.Call());
   MUSTER_RETURN_IF_ERROR(status);
   if (invocation.json()) {
-    invocation.PrintLine(first ? "{\"tensors\":[]}" : "]}");
+    invocation.PrintLine(first ? "{\"items\":[]}" : "]}");
   } else if (first) {
     invocation.PrintLine("no tensors");
   }
@@ -162,7 +161,7 @@ void PrintDeleted(const Invocation& invocation, const std::string& name, size_t 
     JsonObject json;
     json.Add("name", name);
     json.Add("objects_deleted", static_cast<int64_t>(objects));
-    invocation.PrintLine(json.ToString());
+    invocation.PrintJson(json.ToString());
     return;
   }
   invocation.PrintLine(absl::StrCat("deleted ", ShortModelVersionName(name), " and ",
@@ -296,7 +295,9 @@ void PrintGarbage(const Invocation& invocation, const std::vector<v1::ModelVersi
         orphan.is_ours);
   }
   if (invocation.json()) {
-    invocation.PrintLine(JsonArray(rows));
+    JsonObject json;
+    json.AddRaw("items", JsonArray(rows));
+    invocation.PrintJson(json.ToString());
   } else if (table.row_count() == 0) {
     invocation.PrintLine("nothing is left behind");
   } else {
@@ -349,6 +350,7 @@ void AddModelsCommand(CLI::App& app, Command& chosen) {
   });
   CLI::App* const list = models->add_subcommand("list", "List model versions (the default)");
   list->add_option("--model", options->only_model, "Only versions of this model");
+  for (CLI::App* const command : {models, list}) AddListFlags(*command, options->list);
   list->callback(choose(ListModels));
   CLI::App* const show = models->add_subcommand("show", "Show one model version");
   CLI::App* const tensors = models->add_subcommand("tensors", "List a model version's tensors");
@@ -381,7 +383,7 @@ void AddModelsCommand(CLI::App& app, Command& chosen) {
   models->footer(
       "Examples:\n"
       "  muster models\n"
-      "  muster models list\n"
+      "  muster models list --filter state=COMMITTED --sort -size_bytes --limit 5\n"
       "  muster models show llama@v1\n"
       "  muster models tensors llama@v1 --shard 3\n"
       "  muster models delete llama@v1 --with-objects\n"

@@ -7,6 +7,7 @@
 #include "absl/strings/str_join.h"
 #include "client/cli/commands.h"
 #include "client/cli/display.h"
+#include "client/cli/list_output.h"
 #include "client/cli/plan_preview.h"
 #include "client/cli/values.h"
 #include "client/sdk/drain_wait.h"
@@ -18,6 +19,7 @@ namespace muster {
 namespace {
 
 struct NodesArguments {
+  ListFlags list;
   std::string name;
   std::string zone;
   bool has_zone = false;
@@ -43,18 +45,14 @@ absl::Status ListNodes(Invocation& invocation, const NodesArguments& options) {
   MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect());
   MUSTER_ASSIGN_OR_RETURN(const std::vector<v1::Node> nodes,
                           ListAllNodes(*client, filter, invocation.Call()));
-  const bool filtered = filter.ByteSizeLong() > 0;
-  if (invocation.json()) {
-    v1::ListNodesResponse all;
-    all.mutable_nodes()->Add(nodes.begin(), nodes.end());
-    invocation.PrintJson(all);
-  } else if (nodes.empty()) {
-    invocation.PrintLine(filtered ? "no such nodes; `muster nodes` lists all"
-                                  : "no nodes; `muster agent` registers one");
-  } else {
-    invocation.Print(NodesTable(nodes, invocation.clock().Now()));
-  }
-  return absl::OkStatus();
+  List list = ListOfMessages(
+      nodes, [](const auto& node) { return ShortName(node.name()); },
+      [now = invocation.clock().Now()](const auto& shown, bool wide) {
+        return NodesTable(shown, now, wide);
+      });
+  list.none = filter.ByteSizeLong() > 0 ? "no such nodes; `muster nodes` lists all"
+                                        : "no nodes; `muster agent` registers one";
+  return PrintList(invocation, options.list, list);
 }
 
 absl::Status ShowNode(Invocation& invocation, const NodesArguments& options) {
@@ -124,7 +122,8 @@ absl::Status ResumeMoves(Invocation& invocation, const NodesArguments& options) 
 }
 
 // Returns the option of the zone, which may be "".
-const CLI::Option* AddListFlags(CLI::App& command, NodesArguments& options) {
+const CLI::Option* AddNodeFilters(CLI::App& command, NodesArguments& options) {
+  AddListFlags(command, options.list);
   command.add_option("--state", options.state, "Only nodes in this state: live or lost");
   command
       .add_option("--label", options.labels,
@@ -151,7 +150,7 @@ void AddNodesCommand(CLI::App& app, Command& chosen) {
   nodes->require_subcommand(0, 1);
   CLI::App* const list = nodes->add_subcommand("list", "List nodes (the default)");
   for (CLI::App* const command : {nodes, list}) {
-    const CLI::Option* const zone = AddListFlags(*command, *options);
+    const CLI::Option* const zone = AddNodeFilters(*command, *options);
     command->callback([nodes, command, options, zone, choose] {
       if (command == nodes && !nodes->get_subcommands().empty()) return;
       options->has_zone = !zone->empty();
@@ -189,8 +188,8 @@ void AddNodesCommand(CLI::App& app, Command& chosen) {
       "A running agent registers its node again when it learns that the node was removed.\n\n"
       "Examples:\n"
       "  muster nodes\n"
-      "  muster nodes list\n"
       "  muster nodes --state LOST --zone z1\n"
+      "  muster nodes list --sort -assigned_bytes -o wide\n"
       "  muster nodes show n1 --json\n"
       "  muster nodes drain n1 --wait\n"
       "  muster nodes resume-moves --zone rack7 --dry-run\n"

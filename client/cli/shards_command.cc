@@ -5,6 +5,7 @@
 #include "client/cli/commands.h"
 #include "client/cli/display.h"
 #include "client/cli/json_output.h"
+#include "client/cli/list_output.h"
 #include "client/cli/table.h"
 #include "client/cli/values.h"
 #include "client/sdk/pages.h"
@@ -16,6 +17,7 @@ namespace muster {
 namespace {
 
 struct ShardsArguments {
+  ListFlags list;
   std::string model;
   std::string assembly;
   uint32_t shard = 0;
@@ -104,8 +106,8 @@ absl::Status PrintStatuses(const Invocation& invocation, Client& client,
   }
   if (invocation.json()) {
     JsonObject all;
-    all.AddRaw("shards", JsonArray(json));
-    invocation.PrintLine(all.ToString());
+    all.AddRaw("items", JsonArray(json));
+    invocation.PrintJson(all.ToString());
   } else {
     invocation.Print(table.ToString());
   }
@@ -122,14 +124,11 @@ absl::Status ListShards(Invocation& invocation, const ShardsArguments& options) 
                             AssemblyOf(invocation, *client, options.assembly, name));
     return PrintStatuses(invocation, *client, assembly, shards);
   }
-  if (invocation.json()) {
-    v1::ListShardsResponse all;
-    all.mutable_shards()->Add(shards.begin(), shards.end());
-    invocation.PrintJson(all);
-  } else {
-    invocation.Print(ShardsTable(shards));
-  }
-  return absl::OkStatus();
+  List list = ListOfMessages(
+      shards, [](const auto& shard) { return absl::StrCat(shard.index()); },
+      [](const auto& shown, bool) { return ShardsTable(shown); });
+  list.none = "no shards";
+  return PrintList(invocation, options.list, list);
 }
 
 absl::Status ShowShard(Invocation& invocation, const ShardsArguments& options) {
@@ -189,6 +188,7 @@ void AddShardsCommand(CLI::App& app, Command& chosen) {
   CLI::App* const list = shards->add_subcommand("list", "List the shards (the default)");
   list->add_option("MODEL@VERSION", options->model, "The model version")->required();
   list->callback([choose] { choose(ListShards); });
+  for (CLI::App* const command : {shards, list}) AddListFlags(*command, options->list);
   CLI::App* const show = shards->add_subcommand("show", "Show one shard");
   show->add_option("MODEL@VERSION", options->model, "The model version")->required();
   show->add_option("INDEX", options->shard, "The shard's index, from 0")
@@ -203,7 +203,7 @@ void AddShardsCommand(CLI::App& app, Command& chosen) {
   shards->footer(
       "Examples:\n"
       "  muster shards llama@v1\n"
-      "  muster shards list llama@v1\n"
+      "  muster shards list llama@v1 --sort -size_bytes --limit 3\n"
       "  muster shards llama@v1 --assembly demo\n"
       "  muster shards show llama@v1 3\n"
       "  muster shards show llama@v1 3 --assembly demo");

@@ -5,6 +5,7 @@
 #include "absl/strings/str_join.h"
 #include "client/cli/commands.h"
 #include "client/cli/json_output.h"
+#include "client/cli/list_output.h"
 #include "client/cli/table.h"
 #include "client/cli/values.h"
 #include "client/view/view_place.h"
@@ -16,6 +17,7 @@ namespace muster {
 namespace {
 
 struct ViewArguments {
+  ListFlags list;
   std::string directory;
   std::string version;
   bool all = false;
@@ -50,19 +52,8 @@ std::string VersionJson(const ViewPlace& place, const ViewVersion& version) {
   return json.ToString();
 }
 
-absl::Status ListViews(Invocation& invocation, const ViewArguments& options) {
-  MUSTER_ASSIGN_OR_RETURN(const ViewPlace place, ViewPlace::At(options.directory));
-  MUSTER_ASSIGN_OR_RETURN(const std::vector<ViewVersion> versions, ListViewVersions(place));
-  if (invocation.json()) {
-    std::vector<std::string> values;
-    for (const ViewVersion& version : versions) values.push_back(VersionJson(place, version));
-    JsonObject json;
-    json.Add("view", place.link());
-    json.Add("current", place.Current().value_or(""));
-    json.AddRaw("versions", JsonArray(values));
-    invocation.PrintLine(json.ToString());
-    return absl::OkStatus();
-  }
+std::string ViewVersionsTable(const std::vector<ViewVersion>& versions,
+                              const std::vector<size_t>& shown) {
   Table table({{"CURRENT"},
                {"VERSION"},
                {"STATE"},
@@ -71,16 +62,32 @@ absl::Status ListViews(Invocation& invocation, const ViewArguments& options) {
                {"FILES", Table::Align::kRight},
                {"SIZE", Table::Align::kRight},
                {"CACHE"}});
-  for (const ViewVersion& version : versions) {
+  for (const size_t index : shown) {
+    const ViewVersion& version = versions[index];
     table.Add({version.current ? "*" : "", version.name, HealthName(version),
                std::string(ViewLinksName(version.record.links)),
                std::string(ViewProtectionName(version.protection)),
                absl::StrCat(version.record.files.size()), FormatSize(version.record.SizeBytes()),
                version.record.cache.path});
+  }
+  return table.ToString();
+}
+
+absl::Status ListViews(Invocation& invocation, const ViewArguments& options) {
+  MUSTER_ASSIGN_OR_RETURN(const ViewPlace place, ViewPlace::At(options.directory));
+  MUSTER_ASSIGN_OR_RETURN(const std::vector<ViewVersion> versions, ListViewVersions(place));
+  List list;
+  for (const ViewVersion& version : versions) {
+    list.items.push_back({version.name, VersionJson(place, version)});
     if (!version.health.ok()) invocation.Note(version.health.message());
   }
-  invocation.Print(table.ToString());
-  return absl::OkStatus();
+  list.more.Add("view", place.link());
+  list.more.Add("current", place.Current().value_or(""));
+  list.none = absl::StrCat("no versions at ", Printable(place.link()));
+  list.table = [&versions](const std::vector<size_t>& shown, bool) {
+    return ViewVersionsTable(versions, shown);
+  };
+  return PrintList(invocation, options.list, list);
 }
 
 absl::Status Switch(Invocation& invocation, const ViewArguments& options) {
@@ -93,7 +100,7 @@ absl::Status Switch(Invocation& invocation, const ViewArguments& options) {
     json.Add("view", place.link());
     json.Add("current", version);
     json.Add("before", before);
-    invocation.PrintLine(json.ToString());
+    invocation.PrintJson(json.ToString());
     return absl::OkStatus();
   }
   invocation.PrintLine(absl::StrCat(
@@ -118,7 +125,7 @@ absl::Status Remove(Invocation& invocation, const ViewArguments& options) {
     JsonObject json;
     json.Add("view", place.link());
     json.AddRaw("removed", JsonArray(values));
-    invocation.PrintLine(json.ToString());
+    invocation.PrintJson(json.ToString());
     return absl::OkStatus();
   }
   invocation.PrintLine(absl::StrCat("removed ",
@@ -146,7 +153,8 @@ void AddViewCommand(CLI::App& app, Command& chosen) {
     command->callback(choose(run));
     return command;
   };
-  add("list", "Versions of a view; * marks the one that DIR leads to", ListViews);
+  AddListFlags(*add("list", "Versions of a view; * marks the one that DIR leads to", ListViews),
+               options->list);
   add("switch", "Point DIR to an existing version, in one step", Switch)
       ->add_option("MODEL@VERSION", options->version, "The version")
       ->required();

@@ -51,7 +51,7 @@ def test_two_agents_with_one_cache_fetch_each_shard_once(published, tmp_path):
     eventually(all_told, "both agents say that every shard is READY")
     assert sum(fetched_bytes(agent) for agent in agents) == total_bytes(published)
     assert len(entries(cache)) == SHARDS
-    owners = {pin["owner"] for pin in cache_command(published, cache, "pins").json()["pins"]}
+    owners = {pin["owner"] for pin in cache_command(published, cache, "pins").json()["items"]}
     assert owners == {"assemblies/both/nodes/n1", "assemblies/both/nodes/n2"}
 
 
@@ -91,11 +91,11 @@ def test_agent_that_leaves_lets_its_shards_go(published, tmp_path):
     cache = tmp_path / "cache"
     agent = published.start_agent("n1", "demo0", "--on-stop", "leave", cache=cache)
     published.wait_ready("demo0")
-    assert len(cache_command(published, cache, "pins").json()["pins"][0]["keys"]) == SHARDS
+    assert len(cache_command(published, cache, "pins").json()["items"][0]["keys"]) == SHARDS
 
     agent.terminate()
 
-    assert cache_command(published, cache, "pins").json()["pins"] == []
+    assert cache_command(published, cache, "pins").json()["items"] == []
     assert len(cache_command(published, cache, "evict", "--to", "0").json()["evicted"]) == SHARDS
     assert not entries(cache)
 

@@ -45,3 +45,29 @@ def test_address_is_understood_as_it_is_pasted(published):
 def test_timeout_before_wait_is_how_long_it_waits(published):
     late = published.muster("--timeout", "1s", "wait", "demo", check=False)
     assert late.code == 3, str(late)
+
+
+def test_lists_are_filtered_sorted_and_cut(published):
+    def names(*args):
+        return published.muster(*args, "-q").stdout.split()
+
+    assert names("models") == ["llama@v1", "llama@v2"]
+    assert names("models", "--sort", "-name") == ["llama@v2", "llama@v1"]
+    assert names("get", "models", "--filter", "name=llama@v2") == ["llama@v2"]
+    assert names("model", "ls", "--limit", "1") == ["llama@v1"]
+    assert names("shards", "list", "llama@v1", "--filter", "index!=1") == ["0", "2"]
+    assert names("assembly", "list", "--filter", "model_version=llama@v1") == ["demo"]
+    assert names("assemblies", "--filter", "state=READY") == []
+    assert "UID" in published.muster("models", "-o", "wide").stdout
+    assert "items:\n  - name: models/llama/versions/v1\n" in published.muster("models", "-o", "yaml").stdout
+
+    mistaken = published.muster("models", "--filter", "stat=COMMITTED", check=False)
+    assert mistaken.code == 2
+    assert 'did you mean "state"?' in mistaken.stderr
+
+
+def test_sizes_in_json_are_numbers(published):
+    sizes = [one["size_bytes"] for one in published.muster("models", "--json").json()["items"]]
+    assert all(isinstance(size, int) for size in sizes) and min(sizes) > 0
+    shards = published.muster("get", "shards", "llama@v1", "-o", "json").json()["items"]
+    assert sum(shard["size_bytes"] for shard in shards) == sizes[0]

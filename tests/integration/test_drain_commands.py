@@ -70,7 +70,7 @@ def test_drain_keeps_an_assembly_with_one_replica_ready(cluster, source):
     drained = cluster.muster("nodes", "drain", "n1", "--wait")
 
     assert "n1 is drained" in drained.stdout
-    assert node_of(cluster, "n1")["assigned_bytes"] == "0"
+    assert node_of(cluster, "n1")["assigned_bytes"] == 0
     assert "drained" in state_of(cluster, "n1")
     assert set(watch.end()) == {"READY"}
     for shard in range(SHARDS):

@@ -283,4 +283,4 @@ def test_refusals_name_the_cause(cluster, hdfs, big_file):
     for what, (environment, told) in refusals.items():
         done = publish_raw(cluster, big_file, hdfs.uri("top"), env=environment, check=False)
         assert done.code == 1 and told in done.stderr, f"{what}: {done}"
-        assert cluster.muster("models", "list", "--json").json()["model_versions"] == []
+        assert cluster.muster("models", "list", "--json").json()["items"] == []

@@ -109,4 +109,4 @@ def test_refusals_over_https_name_the_cause(cluster, secure, certificate, tmp_pa
     for what, (uri, environment, told) in refusals.items():
         done = cluster.muster("publish", source, "--model", "llama@v2", "--to", uri, *raw, env=environment, check=False)
         assert done.code == 1 and all(words in done.stderr for words in told), f"{what}: {done}"
-    assert [one["name"] for one in cluster.muster("models", "list", "--json").json()["model_versions"]] == ["models/llama/versions/v1"]
+    assert [one["name"] for one in cluster.muster("models", "list", "--json").json()["items"]] == ["models/llama/versions/v1"]

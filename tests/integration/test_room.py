@@ -50,8 +50,8 @@ def test_agent_dry_run_says_what_a_node_would_need_and_changes_nothing(published
     assert (small["free_bytes"], small["fits"]) == (total - 1, False)
     assert "needed " in text and ": fits" in text
     assert not entries(cache)
-    assert published.muster("assemblies", "--json").json()["assemblies"] == []
-    assert published.muster("nodes", "--json").json()["nodes"] == []
+    assert published.muster("assemblies", "--json").json()["items"] == []
+    assert published.muster("nodes", "--json").json()["items"] == []
 
 
 def test_agent_dry_run_knows_what_is_assigned_already(published, tmp_path):

@@ -286,4 +286,4 @@ def test_refusals_name_the_cause(cluster, big_file, refusal):
     assert done.code in (1, 2), done
     assert any(words in done.stderr for words in told), done
     assert SECRET_KEY not in done.text
-    assert cluster.muster("models", "list", "--json").json()["model_versions"] == []
+    assert cluster.muster("models", "list", "--json").json()["items"] == []

@@ -62,7 +62,7 @@ def test_view_of_a_family_is_what_engines_open(cluster, tmp_path, family):
         for index in (view / folder).glob("*.safetensors.index.json"):
             assert open_as_transformers(view / folder, index) == checkpoints.as_dict(tensors)
     listed = cluster.muster("view", "list", view, "--json").json()
-    assert [one["state"] for one in listed["versions"]] == ["whole"], listed
+    assert [one["state"] for one in listed["items"]] == ["whole"], listed
 
 
 def test_what_is_left_out_is_told_with_the_reason(cluster, tmp_path):

@@ -140,7 +140,7 @@ def test_view_has_every_name_and_is_kept(cluster, torch_files, tmp_path, links):
         assert kept in agent.output()
         assert checkpoints.open_directory(view) == expected_of(torch_files, "module.bin")
         agent.terminate()
-    assert cluster.muster("view", "list", view, "--json").json()["versions"][0]["state"] == "whole"
+    assert cluster.muster("view", "list", view, "--json").json()["items"][0]["state"] == "whole"
     cluster.muster("view", "remove", view, "--all")
     assert not (tmp_path / "view.d").exists()
 

@@ -31,17 +31,17 @@ def publish(cluster, sources):
 
 
 def pins(cluster, cache):
-    found = cluster.muster("cache", "pins", "--cache", cache, "--json").json()["pins"]
+    found = cluster.muster("cache", "pins", "--cache", cache, "--json").json()["items"]
     return {pin["owner"]: len(pin["keys"]) for pin in found}
 
 
 def versions_of(cluster, view):
     listed = cluster.muster("view", "list", view, "--json").json()
-    return listed["current"], {one["version"]: one["state"] for one in listed["versions"]}
+    return listed["current"], {one["version"]: one["state"] for one in listed["items"]}
 
 
 def protection_of(cluster, view):
-    return [one["protection"] for one in cluster.muster("view", "list", view, "--json").json()["versions"]]
+    return [one["protection"] for one in cluster.muster("view", "list", view, "--json").json()["items"]]
 
 
 @pytest.mark.parametrize("links", ["hard", "symlink", "copy"])

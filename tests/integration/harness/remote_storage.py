@@ -69,7 +69,7 @@ def publish_that_fails(cluster, source, folder, environment, what, told):
     done = publish_raw(cluster, source, folder, env=environment, check=False)
     assert done.code == 1, f"{what}: {done}"
     assert all(words in done.stderr for words in told), f"{what}: {done}"
-    assert cluster.muster("models", "list", "--json").json()["model_versions"] == [], what
+    assert cluster.muster("models", "list", "--json").json()["items"] == [], what
     return done
 
 
@@ -85,7 +85,7 @@ def publish_half(cluster, source, folder, environment, told):
     done = publish_raw(cluster, source, folder, "--jobs", 1, shards=3, env=environment, check=False)
     assert done.code == 1, done
     assert all(words in done.stderr for words in [*told, "publish again to resume it"]), done
-    states = [version["state"] for version in cluster.muster("models", "list", "--json").json()["model_versions"]]
+    states = [version["state"] for version in cluster.muster("models", "list", "--json").json()["items"]]
     assert states == ["DRAFT"]
     return done
 

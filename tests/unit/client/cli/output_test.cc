@@ -148,9 +148,38 @@ TEST(JsonOutputTest, MessagesKeepProtoNamesAndDefaults) {
 
   const auto json = nlohmann::json::parse(MessageToJson(shard));
 
-  EXPECT_EQ(json["size_bytes"], "5");
+  EXPECT_EQ(json["size_bytes"], 5);
   EXPECT_EQ(json["tensor_count"], 0);
   EXPECT_EQ(json["locations"], nlohmann::json::array());
+}
+
+TEST(JsonOutputTest, NumbersOf64BitsAreExactNumbersWhereverTheyStand) {
+  v1::GetAssemblyResponse response;
+  response.mutable_assembly()->set_moving_bytes(~uint64_t{0});
+  response.add_members()->set_ready_bytes(uint64_t{1} << 53);
+  response.mutable_assembly()->set_uid("12");
+
+  const std::string text = MessageToJson(response);
+
+  EXPECT_THAT(text, HasSubstr("\"moving_bytes\":18446744073709551615"));
+  EXPECT_THAT(text, HasSubstr("\"ready_bytes\":9007199254740992"));
+  EXPECT_THAT(text, HasSubstr("\"uid\":\"12\""));
+  // In the order of the .proto file, for people who read it.
+  EXPECT_LT(text.find("\"assembly\""), text.find("\"members\""));
+}
+
+TEST(JsonOutputTest, YamlKeepsOrderNumbersAndTexts) {
+  EXPECT_EQ(JsonToYaml(R"({"items":[{"name":"nodes/n1","size":5,"ok":true,"no":"no","e":""}],)"
+                       R"("none":[],"text":"a: b\n"})"),
+            "items:\n"
+            "  - name: nodes/n1\n"
+            "    size: 5\n"
+            "    ok: true\n"
+            "    \"no\": \"no\"\n"
+            "    e: \"\"\n"
+            "none: []\n"
+            "text: \"a: b\\n\"\n");
+  EXPECT_EQ(JsonToYaml("no JSON"), "no JSON");
 }
 
 TEST(DisplayTest, AssemblyShowsEveryReasonAndMember) {
