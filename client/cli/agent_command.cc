@@ -1,3 +1,6 @@
+#include <limits.h>
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 #include <map>
 #include <memory>
@@ -5,7 +8,9 @@
 #include <set>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "client/agent/agent.h"
 #include "client/agent/cache_fetcher.h"
 #include "client/agent/expected_shards.h"
@@ -292,7 +297,8 @@ void AddNodeFlags(CLI::App& command, AgentArguments& options) {
       "--config", options.config_path,
       "YAML file with flags (long names without dashes) and \"assemblies\": names, or maps "
       "with name, claim and view. SIGHUP rereads the assemblies");
-  command.add_option("--node", options.node, "Name of this node, unique in the cluster; required");
+  command.add_option("--node", options.node,
+                     "Name of this node, unique in the cluster (default: the host's name)");
   command
       .add_option("--assembly", options.assemblies,
                   "The assembly to join; several by repeating it, each with the same claim; "
@@ -351,6 +357,25 @@ void AddNodeFlags(CLI::App& command, AgentArguments& options) {
       ->capture_default_str();
 }
 
+// MUSTER_CACHE_BUDGET for --cache-budget, and so on.
+void NameVariables(CLI::App& command) {
+  for (CLI::Option* const option : command.get_options()) {
+    if (option->get_lnames().empty() || !option->get_envname().empty()) continue;
+    const std::string& flag = option->get_lnames().front();
+    if (flag == "help" || flag == "dry-run") continue;
+    // MUSTER_CONFIG is the file of the command line's own contexts.
+    const std::string name = flag == "config" ? "agent-config" : flag;
+    option->envname(
+        absl::StrCat("MUSTER_", absl::AsciiStrToUpper(absl::StrReplaceAll(name, {{"-", "_"}}))));
+  }
+}
+
+// "" where it has none.
+std::string HostName() {
+  char name[HOST_NAME_MAX + 1] = {};
+  return gethostname(name, HOST_NAME_MAX) == 0 ? name : "";
+}
+
 }  // namespace
 
 void AddAgentCommand(CLI::App& app, Command& chosen) {
@@ -361,8 +386,14 @@ void AddAgentCommand(CLI::App& app, Command& chosen) {
   AddPullFlags(*command, options->pull, UnnamedLocations::kRemote);
   AddAssemblyFlags(*command, options->create, /*required=*/false);
   AddReadyFlags(*command, options->ready);
+  // Not before: other commands would stumble over values that are meant for an agent.
+  command->preparse_callback([command](size_t) { NameVariables(*command); });
   command->footer(
-      "With --model and --policy the assembly is created if it is absent; an existing one that "
+      "Each flag can also be given by an environment variable: --cache-budget by "
+      "MUSTER_CACHE_BUDGET, --config by MUSTER_AGENT_CONFIG. A flag goes before a variable, and "
+      "that "
+      "before the file of --config.\n"
+      "With --model the assembly is created if it is absent; an existing one that "
       "differs is refused. Shards that don't fit into the cache as a whole are refused before "
       "the first byte and reported as NO_SPACE, with the bytes needed, pinned, evictable and "
       "free.\n"
@@ -384,6 +415,8 @@ void AddAgentCommand(CLI::App& app, Command& chosen) {
       "  muster agent --node n1 --assembly llama --assembly mixtral --cache /srv/cache --view "
       "/srv/llama --view /srv/mixtral\n"
       "  muster agent --config /etc/muster/agent.yaml --node n1\n"
+      "  MUSTER_ASSEMBLY=demo MUSTER_ZONE=rack7 muster agent       # as the host, into the default "
+      "cache\n"
       "  muster agent --node n1 --assembly demo --cache /var/cache/muster --dry-run --json");
   command->callback([options, command, &chosen] {
     if (!options->config_path.empty()) {
@@ -392,7 +425,13 @@ void AddAgentCommand(CLI::App& app, Command& chosen) {
       options->config = *std::move(config);
       TakeFlags(options->config, options->config_path, *command);
     }
-    chosen = [options](Invocation& invocation) { return RunAgent(invocation, *options); };
+    chosen = [options](Invocation& invocation) {
+      if (options->node.empty()) options->node = HostName();
+      if (options->cache.directory.empty()) {
+        options->cache.directory = DefaultCacheDirectory(invocation);
+      }
+      return RunAgent(invocation, *options);
+    };
   });
 }
 

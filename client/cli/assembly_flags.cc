@@ -28,7 +28,7 @@ std::string PolicyHelp() {
 
 void AddAssemblyFlags(CLI::App& command, AssemblyFlags& flags, bool required) {
   command.add_option("--model", flags.model, "MODEL@VERSION that it loads")->required(required);
-  command.add_option("--policy", flags.policy, PolicyHelp())->required(required);
+  command.add_option("--policy", flags.policy, absl::StrCat(PolicyHelp(), " (default: full)"));
   command
       .add_option("--min-nodes", flags.min_nodes,
                   "Nothing is assigned before this many nodes joined (default: 1)")
@@ -48,13 +48,12 @@ void AddAssemblyFlags(CLI::App& command, AssemblyFlags& flags, bool required) {
 }
 
 absl::StatusOr<v1::Assembly> ToAssembly(const std::string& full_name, const AssemblyFlags& flags) {
-  if (flags.model.empty() || flags.policy.empty()) {
-    return UsageError("creating an assembly takes both --model and --policy");
-  }
+  if (flags.model.empty()) return UsageError("creating an assembly takes --model MODEL@VERSION");
   v1::Assembly assembly;
   assembly.set_name(full_name);
   MUSTER_ASSIGN_OR_RETURN(*assembly.mutable_model_version(), FullModelVersionName(flags.model));
-  MUSTER_ASSIGN_OR_RETURN(const v1::Assembly::Policy policy, ParsePolicy(flags.policy));
+  MUSTER_ASSIGN_OR_RETURN(const v1::Assembly::Policy policy,
+                          ParsePolicy(flags.policy.empty() ? "full" : flags.policy));
   assembly.set_policy(policy);
   assembly.set_min_nodes(flags.min_nodes);
   assembly.set_replicas(flags.replicas);

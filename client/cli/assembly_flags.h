@@ -34,8 +34,7 @@ struct AssemblyFlags {
 // `flags` outlives the parsing.
 void AddAssemblyFlags(CLI::App& command, AssemblyFlags& flags, bool required);
 
-// The assembly that the flags describe. kInvalidArgument USAGE: model or policy is missing,
-// or a value is none.
+// The assembly that the flags describe. kInvalidArgument USAGE: the model is missing, or a value is none. Without a policy it is FULL.
 absl::StatusOr<v1::Assembly> ToAssembly(const std::string& full_name, const AssemblyFlags& flags);
 
 }  // namespace muster

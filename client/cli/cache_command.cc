@@ -277,13 +277,18 @@ void AddCacheCommand(CLI::App& app, Command& chosen) {
   auto options = std::make_shared<CacheArguments>();
   const auto choose = [options, &chosen](auto run) {
     return [options, &chosen, run] {
-      chosen = [options, run](Invocation& invocation) { return run(invocation, *options); };
+      chosen = [options, run](Invocation& invocation) {
+        if (options->directory.empty()) options->directory = DefaultCacheDirectory(invocation);
+        return run(invocation, *options);
+      };
     };
   };
   cache->require_subcommand(1);
   const auto add = [&](const char* name, const char* help, auto run) {
     CLI::App* const command = cache->add_subcommand(name, help);
-    command->add_option("--cache", options->directory, "The cache directory")->required();
+    command->add_option("--cache", options->directory,
+                        "The cache directory (default: /var/cache/muster where it can be written, "
+                        "else ~/.cache/muster)");
     AddCacheDomainFlag(*command, options->domain);
     command->callback(choose(run));
     return command;

@@ -1,5 +1,7 @@
 #include "client/cli/cache_flags.h"
 
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 #include <charconv>
 #include <system_error>
@@ -14,7 +16,8 @@ namespace muster {
 void AddCacheFlags(CLI::App& command, CacheFlags& flags) {
   command.add_option(
       "--cache", flags.directory,
-      "Directory for shards, on a local disk; made if absent, may be shared; required");
+      "Directory for shards, on a local disk; made if absent, may be shared (default: "
+      "/var/cache/muster where it can be written, else ~/.cache/muster)");
   command.add_option("--cache-budget", flags.budget,
                      "Bytes that the cache may take, such as 500GiB, half-written shards "
                      "included; the least recently used go first, what a live assembly needs "
@@ -52,6 +55,16 @@ void AddCacheDomainFlag(CLI::App& command, std::string& domain) {
       ->capture_default_str();
 }
 
+std::string DefaultCacheDirectory(const Invocation& invocation) {
+  constexpr char kOfTheMachine[] = "/var/cache/muster";
+  const bool is_there = access(kOfTheMachine, F_OK) == 0;
+  if (access(is_there ? kOfTheMachine : "/var/cache", W_OK) == 0) return kOfTheMachine;
+  const std::string caches = invocation.Variable("XDG_CACHE_HOME");
+  if (!caches.empty()) return absl::StrCat(caches, "/muster");
+  const std::string home = invocation.Variable("HOME");
+  return home.empty() ? "" : absl::StrCat(home, "/.cache/muster");
+}
+
 absl::StatusOr<std::optional<uint32_t>> FileModeOf(const CacheFlags& flags) {
   if (flags.mode.empty()) return std::nullopt;
   uint32_t mode = 0;
@@ -68,7 +81,9 @@ absl::StatusOr<std::optional<uint32_t>> FileModeOf(const CacheFlags& flags) {
 absl::StatusOr<std::unique_ptr<ShardCache>> OpenCache(
     const Invocation& invocation, const CacheFlags& flags, std::shared_ptr<MemoryBudget> memory,
     std::function<void(const std::string& warning)> warn) {
-  if (flags.directory.empty()) return UsageError("--cache is required");
+  const std::string directory =
+      flags.directory.empty() ? DefaultCacheDirectory(invocation) : flags.directory;
+  if (directory.empty()) return UsageError("--cache is required: there is no home directory");
   ShardCache::Options options;
   if (flags.form == "stored") options.form = CacheForm::kStored;
   if (flags.form == "both") options.form = CacheForm::kBoth;
@@ -84,7 +99,7 @@ absl::StatusOr<std::unique_ptr<ShardCache>> OpenCache(
     if (*options.budget_bytes == 0)
       return UsageError("--cache-budget 0 leaves no room for a shard");
   }
-  return ShardCache::Open(flags.directory, options);
+  return ShardCache::Open(directory, options);
 }
 
 }  // namespace muster

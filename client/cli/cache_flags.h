@@ -37,6 +37,10 @@ void AddCacheFlags(CLI::App& command, CacheFlags& flags);
 // Of commands that read or tend caches, too. `domain` outlives the parsing.
 void AddCacheDomainFlag(CLI::App& command, std::string& domain);
 
+// Where shards are kept when nobody says: /var/cache/muster where this user may write there, else
+// muster below $XDG_CACHE_HOME or ~/.cache. "" where there is no such place.
+std::string DefaultCacheDirectory(const Invocation& invocation);
+
 // Of --cache-mode: permission bits of files. Unset: those that fit each file.
 absl::StatusOr<std::optional<uint32_t>> FileModeOf(const CacheFlags& flags);
 

@@ -14,6 +14,7 @@
 #include "absl/strings/str_split.h"
 #include "client/cli/build_version.h"
 #include "client/cli/commands.h"
+#include "client/cli/contexts.h"
 #include "client/cli/exit_code.h"
 #include "client/cli/habits.h"
 #include "client/cli/json_output.h"
@@ -81,6 +82,9 @@ void AddGlobalOptions(CLI::App& app, GlobalOptions& options) {
                  "table, wide, json (as --json), yaml, or name: only names, one a line")
       ->check(CLI::IsMember({"table", "wide", "json", "yaml", "name"}))
       ->capture_default_str();
+  // WithContext has put its flags where it stands for them.
+  app.add_option("--context", "Use the flags of this one of `muster context list`")
+      ->envname("MUSTER_CONTEXT");
   app.set_version_flag("-v,-V,--version", absl::StrCat("muster ", BuildVersion()));
 }
 
@@ -105,6 +109,7 @@ void AddCommands(CLI::App& app, Command& chosen) {
   AddViewCommand(app, chosen);
   AddVerifyCommand(app, chosen);
   AddTuneCommand(app, chosen);
+  AddContextCommand(app, chosen);
 }
 
 // Of the examples in `footer` those of `command`, such as "nodes show".

@@ -22,6 +22,7 @@
 
 #include "absl/strings/numbers.h"
 #include "client/cli/command.h"
+#include "client/cli/contexts.h"
 #include "client/cli/exit_code.h"
 #include "storage/base/clock.h"
 #include "storage/base/lock_checks.h"
@@ -154,11 +155,11 @@ absl::StatusOr<std::unique_ptr<const ObjectStoreRegistry>> OpenStores(const Loca
 int Main(const std::vector<std::string>& arguments) {
   std::set_terminate(SayWhyThereIsNoThread);
   AllowManyFiles();
-  auto parsed = ParseCommandLine(arguments);
-  if (!parsed.ok()) {
-    const bool json = std::find(arguments.begin(), arguments.end(), "--json") != arguments.end();
-    return Report(parsed.status(), json);
-  }
+  const bool json = std::find(arguments.begin(), arguments.end(), "--json") != arguments.end();
+  const auto in_context = WithContext(arguments, FromEnvironment);
+  if (!in_context.ok()) return Report(in_context.status(), json);
+  auto parsed = ParseCommandLine(*in_context);
+  if (!parsed.ok()) return Report(parsed.status(), json);
   if (const auto* text = std::get_if<std::string>(&*parsed)) {
     std::fputs(text->c_str(), stdout);
     return kExitOk;

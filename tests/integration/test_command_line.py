@@ -1,10 +1,13 @@
 """What the command line does with a server: mistakes in its address, lists, and what an agent takes from elsewhere."""
 
+import json
+import os
 import socket
+import subprocess
 
 import pytest
 from harness import checkpoints
-from harness.cluster import free_port
+from harness.cluster import binary, free_port
 from harness.conditions import eventually
 
 SHARDS = 3
@@ -71,3 +74,46 @@ def test_sizes_in_json_are_numbers(published):
     assert all(isinstance(size, int) for size in sizes) and min(sizes) > 0
     shards = published.muster("get", "shards", "llama@v1", "-o", "json").json()["items"]
     assert sum(shard["size_bytes"] for shard in shards) == sizes[0]
+
+
+def test_context_stands_for_its_flags(published, tmp_path):
+    config = {"MUSTER_CONFIG": str(tmp_path / "config.yaml"), "MUSTER_SERVER": ""}
+
+    def muster(*args, **kwargs):
+        command = [binary("muster"), *args]
+        return subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False,
+            env={**os.environ, **config, **kwargs},
+        )  # fmt: skip
+
+    assert muster("context", "set", "here", "--server", published.address).returncode == 0
+    assert muster("context", "set", "away", "--server", "127.0.0.1:1").returncode == 0
+    assert muster("nodes").returncode == 0
+    assert muster("nodes", "--timeout", "1s", "--context", "away").returncode == 4
+    assert muster("nodes", "--timeout", "1s", MUSTER_CONTEXT="away").returncode == 4
+    assert muster("context", "use", "away").returncode == 0
+    assert muster("nodes", "--timeout", "1s").returncode == 4
+    assert muster("nodes", "--server", published.address).returncode == 0
+    assert muster("context", "show").stdout.splitlines()[0].split() == ["name:", "away"]
+    assert muster("context", "list", "-q").stdout.split() == ["away", "here"]
+    lost = muster("nodes", "--context", "her")
+    assert lost.returncode == 2 and 'did you mean "here"?' in lost.stderr
+
+
+def test_agent_takes_what_nobody_says_from_the_environment_and_the_host(published, tmp_path):
+    agent = published.spawn(
+        "agent",
+        published.muster_command("agent", "--zone", "of-the-flag"),
+        env={"MUSTER_ASSEMBLY": "demo", "XDG_CACHE_HOME": str(tmp_path), "HOME": "/nonexistent", "MUSTER_ZONE": "z",
+             "MUSTER_CACHE": str(tmp_path / "cache")},
+    )  # fmt: skip
+    published.wait_ready("demo")
+    nodes = published.muster("nodes", "--json").json()["items"]
+    assert [(node["name"], node["zone"]) for node in nodes] == [(f"nodes/{socket.gethostname()}", "of-the-flag")]
+    assert len(published.muster("cache", "ls", "--cache", tmp_path / "cache", "-q").stdout.split()) == SHARDS
+    assert agent.running()
+
+
+def test_other_commands_don_t_stumble_over_what_is_meant_for_an_agent(published):
+    assert published.muster("nodes", env={"MUSTER_ON_STOP": "explode"}).code == 0
+    assert json.loads(published.muster("assemblies", "--json", env={"MUSTER_MODEL": "x"}).stdout)["items"]
