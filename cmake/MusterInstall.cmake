@@ -32,3 +32,8 @@ foreach(binary musterd muster)
     install(TARGETS ${binary} RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}" COMPONENT bin)
   endif()
 endforeach()
+# One manual page for each command, which the command itself writes.
+if(TARGET muster)
+  install(CODE "execute_process(COMMAND_ERROR_IS_FATAL ANY
+    COMMAND \"$<TARGET_FILE:muster>\" __man \"\$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_MANDIR}/man1\")" COMPONENT bin)
+endif()

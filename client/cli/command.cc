@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
+#include <iterator>
 #include <sstream>
 
 #include "absl/strings/match.h"
@@ -14,10 +15,12 @@
 #include "absl/strings/str_split.h"
 #include "client/cli/build_version.h"
 #include "client/cli/commands.h"
+#include "client/cli/completion.h"
 #include "client/cli/contexts.h"
 #include "client/cli/exit_code.h"
 #include "client/cli/habits.h"
 #include "client/cli/json_output.h"
+#include "client/cli/man_pages.h"
 #include "client/cli/mistakes.h"
 #include "client/cli/server_notice.h"
 #include "client/cli/terms.h"
@@ -110,6 +113,7 @@ void AddCommands(CLI::App& app, Command& chosen) {
   AddVerifyCommand(app, chosen);
   AddTuneCommand(app, chosen);
   AddContextCommand(app, chosen);
+  AddCompletionCommand(app, chosen);
 }
 
 // Of the examples in `footer` those of `command`, such as "nodes show".
@@ -137,6 +141,21 @@ void LetGlobalsFollow(CLI::App& app, const std::string& path, const std::string&
   }
 }
 
+// Of what a shell asks for: what stands before the word of completion are options of all commands.
+Command CompletionOf(CLI::App& app, const std::vector<std::string>& arguments) {
+  const auto word = std::find(arguments.begin(), arguments.end(), kCompleteWord);
+  const std::vector<std::string> words(word + 1, arguments.end());
+  try {
+    app.parse(std::vector<std::string>(std::make_reverse_iterator(word), arguments.rend()));
+  } catch (const CLI::Error&) {
+    // The names of commands are known all the same.
+  }
+  const std::string beginning = words.empty() ? "" : words.back();
+  return [completion = Complete(app, words), beginning](Invocation& invocation) {
+    return PrintCompletion(invocation, completion, beginning);
+  };
+}
+
 }  // namespace
 
 absl::StatusOr<std::variant<ParsedCommandLine, std::string>> ParseCommandLine(
@@ -154,6 +173,16 @@ absl::StatusOr<std::variant<ParsedCommandLine, std::string>> ParseCommandLine(
   app.footer(std::string(kExamples) + kExitCodeHelp +
              "\n\nNames: a model version is MODEL@VERSION or its full name "
              "models/MODEL/versions/VERSION.");
+  if (CommandWord(arguments) == kCompleteWord) {
+    parsed.command = CompletionOf(app, arguments);
+    return Result(std::move(parsed));
+  }
+  if (CommandWord(arguments) == kManWord) {
+    parsed.command = [pages = ManPages(app), directory = arguments.back()](Invocation&) {
+      return WriteManPages(pages, directory);
+    };
+    return Result(std::move(parsed));
+  }
   // What is unknown is named first: a typo in --model also leaves out --model.
   const auto explain = [&app](const CLI::ParseError& error) {
     const absl::Status unknown = UnknownWords(app);
