@@ -9,6 +9,7 @@
 
 #include <atomic>
 #include <cstdio>
+#include <cstdlib>
 #include <iostream>
 #include <memory>
 #include <optional>
@@ -27,6 +28,7 @@
 #include "server/process_limits.h"
 #include "server/rpc/call_stats.h"
 #include "server/rpc/rpc_server.h"
+#include "server/rpc/server_tls.h"
 #include "server/server_options.h"
 #include "server/store_watch.h"
 #include "server/upkeep/store_upkeep.h"
@@ -161,9 +163,39 @@ absl::StatusOr<std::unique_ptr<MetadataStore>> OpenStore(const ServerOptions& op
   return std::move(opened.store);
 }
 
-RpcOptions MakeRpcOptions(const ServerOptions& options, size_t file_limit) {
+// Null where calls are not encrypted.
+absl::StatusOr<std::unique_ptr<ServerTls>> OpenTls(const ServerOptions& options, Clock& clock) {
+  if (options.tls.certificate.empty()) return nullptr;
+  ServerTls::Options tls;
+  tls.files = options.tls;
+  tls.client_auth = options.client_auth;
+  tls.directory = absl::StrCat(options.data_dir, "/tls");
+  ServerTls::Observer observer;
+  observer.loaded = [](const TlsMaterial& material) {
+    spdlog::info("tls=loaded subject=\"{}\" serial={} valid_until={}",
+                 absl::CHexEscape(material.subject), material.serial,
+                 absl::FormatTime(absl::RFC3339_sec, material.valid_until, absl::UTCTimeZone()));
+  };
+  observer.refused = [](const absl::Status& status) {
+    spdlog::error("tls=refused message=\"{}; the certificate before stays in force\"",
+                  absl::CHexEscape(status.message()));
+  };
+  observer.expiring = [](const TlsMaterial& material, absl::Duration left) {
+    const bool over = left <= absl::ZeroDuration();
+    spdlog::warn("tls={} subject=\"{}\" serial={} hours_left={:.1f} message=\"{}\"",
+                 over ? "expired" : "expiring", absl::CHexEscape(material.subject), material.serial,
+                 absl::ToDoubleHours(left),
+                 over ? "clients refuse the server until there is a new certificate"
+                      : "less than a third of the certificate's time is left: renew it");
+  };
+  return ServerTls::Open(tls, clock, std::move(observer));
+}
+
+RpcOptions MakeRpcOptions(const ServerOptions& options, const ServerTls* tls, size_t file_limit) {
   RpcOptions rpc;
+  rpc.credentials = tls == nullptr ? PlaintextCredentials() : tls->credentials();
   rpc.listener.listen = options.listen;
+  rpc.listener.loopback_only = tls == nullptr && !options.insecure;
   rpc.listener.descriptors_max = DescriptorsForConnections(file_limit, options.max_connections);
   // A client that speaks is never kept out by those that don't.
   rpc.listener.silent_max = rpc.listener.descriptors_max / 4 + 1;
@@ -231,7 +263,7 @@ void AwaitStopSignal(int signals) {
 }
 
 int Serve(const ServerOptions& options, int signals, size_t file_limit, MetadataStore& untimed,
-          const StoreIdentity& identity) {
+          const StoreIdentity& identity, std::unique_ptr<ServerTls> tls) {
   Clock& clock = SystemClock();
   TimedStore store(untimed, clock);
   LiveTables live(MakeLiveOptions(options));
@@ -255,8 +287,9 @@ int Serve(const ServerOptions& options, int signals, size_t file_limit, Metadata
   });
   auto ticker =
       std::make_unique<TickThread>(clock, live, store, committer, kTickInterval, LogTimeOfDaySet);
-  auto server = StartRpcServer(MakeRpcOptions(options, file_limit), clock, committer, feed, live,
-                               store, stats);
+  if (tls != nullptr) tls->Start();
+  auto server = StartRpcServer(MakeRpcOptions(options, tls.get(), file_limit), clock, committer,
+                               feed, live, store, stats);
   std::optional<StoreWatch> store_watch;
   int exit_code = kOk;
   if (!server.ok()) {
@@ -316,7 +349,13 @@ int Serve(const ServerOptions& options) {
     LogFatal("the data directory can't be used", identity.status());
     return kBadDataDir;
   }
-  return Serve(options, signals, file_limit, **store, *identity);
+  RequireTls13();
+  auto tls = OpenTls(options, SystemClock());
+  if (!tls.ok()) {
+    LogFatal("the certificate can't be used", tls.status());
+    return kBadListen;
+  }
+  return Serve(options, signals, file_limit, **store, *identity, *std::move(tls));
 }
 
 // The commands beside serving: what was found on stdout, what went wrong on stderr.
@@ -362,6 +401,8 @@ int Main(int argc, char** argv) { return std::visit(Runner{}, ParseServerOptions
 }  // namespace muster
 
 int main(int argc, char** argv) {
+  // gRPC's own lines, of each failed handshake for instance, are not of our form; what matters of them is in our errors.
+  setenv("GRPC_VERBOSITY", "NONE", /*overwrite=*/0);
   muster::SwitchLockCycleSearchOff();
   return muster::Main(argc, argv);
 }

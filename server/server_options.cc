@@ -113,6 +113,54 @@ void AddConnectionOptions(CLI::App& app, ServerOptions& options) {
       ->envname("MUSTER_CONNECTION_AGE");
 }
 
+void AddTlsOptions(CLI::App& app, ServerOptions& options) {
+  app.add_option("--tls-cert", options.tls.certificate,
+                 "PEM file of the certificate to show, followed by those that lead to its "
+                 "authority; a new one is in force some seconds after it is there")
+      ->envname("MUSTER_SERVER_TLS_CERT");
+  app.add_option("--tls-key", options.tls.key, "PEM file of its private key")
+      ->envname("MUSTER_SERVER_TLS_KEY");
+  app.add_option("--tls-ca", options.tls.authority,
+                 "PEM file of the authorities that clients' certificates have to lead to")
+      ->envname("MUSTER_SERVER_TLS_CA");
+  const std::map<std::string, ClientAuth> kinds = {{"require", ClientAuth::kRequire},
+                                                   {"optional", ClientAuth::kOptional},
+                                                   {"none", ClientAuth::kNone}};
+  app.add_option(
+         "--client-auth", options.client_auth,
+         "Whether clients show a certificate: require, optional (a bad one is refused) or none "
+         "(default: optional with --tls-ca)")
+      ->envname("MUSTER_CLIENT_AUTH")
+      ->transform(CLI::CheckedTransformer(kinds).description("require|optional|none"));
+  app.add_flag("--insecure", options.insecure,
+               "Listen where other machines reach it without encrypting or authenticating calls: "
+               "whoever reaches the port can do everything")
+      ->envname("MUSTER_INSECURE");
+}
+
+// What CLI11's checks of single options can't see.
+void CheckTogether(const CLI::App& app, const ServerOptions& options) {
+  if (options.tls.certificate.empty() != options.tls.key.empty()) {
+    throw CLI::ValidationError(options.tls.key.empty()
+                                   ? "--tls-cert needs its key: --tls-key"
+                                   : "--tls-key needs its certificate: --tls-cert");
+  }
+  const bool encrypts = !options.tls.certificate.empty();
+  if (!encrypts && !options.tls.authority.empty()) {
+    throw CLI::ValidationError(
+        "--tls-ca needs a certificate of the server's own: --tls-cert, --tls-key");
+  }
+  const bool asks =
+      app.get_option("--client-auth")->count() > 0 && options.client_auth != ClientAuth::kNone;
+  if (asks && options.tls.authority.empty()) {
+    throw CLI::ValidationError(
+        "--client-auth needs the authorities that certificates have to lead to: --tls-ca");
+  }
+  if (encrypts && options.insecure) {
+    throw CLI::ValidationError("--insecure and --tls-cert are opposites");
+  }
+}
+
 void AddStoreOptions(CLI::App& app, ServerOptions& options) {
   app.add_option(
          "--min-free", options.min_free_bytes,
@@ -132,8 +180,8 @@ void AddServingOptions(CLI::App& app, ServerOptions& options) {
                  "Directory of the metadata store; created if missing")
       ->envname("MUSTER_DATA_DIR");
   app.add_option("--listen", options.listen,
-                 "host:port to serve on; port 0 takes a free one. Calls are not encrypted or "
-                 "authenticated: keep to loopback or a trusted network")
+                 "host:port to serve on; port 0 takes a free one. Addresses that other machines "
+                 "reach need --tls-cert and --tls-key, or --insecure")
       ->envname("MUSTER_LISTEN")
       ->check(CheckListen)
       ->capture_default_str();
@@ -144,6 +192,7 @@ void AddServingOptions(CLI::App& app, ServerOptions& options) {
   app.add_option("--address-file", options.address_file,
                  "File that gets the bound host:port once the server serves")
       ->envname("MUSTER_ADDRESS_FILE");
+  AddTlsOptions(app, options);
   AddLeaseOptions(app, options);
   AddEventOptions(app, options);
   AddConnectionOptions(app, options);
@@ -183,6 +232,8 @@ ServerCommand ParseServerOptions(int argc, char** argv) {
       "Examples:\n"
       "  musterd --data-dir /var/lib/muster\n"
       "  musterd --data-dir /tmp/m --listen 127.0.0.1:0 --address-file /tmp/m.addr\n"
+      "  musterd --data-dir /var/lib/muster --listen 0.0.0.0:7070 --tls-cert server.crt --tls-key "
+      "server.key --tls-ca ca.crt --client-auth require\n"
       "  musterd backup /var/lib/muster --to /backup/muster-1\n\n"
       "Exit codes: 0 stopped by SIGTERM or SIGINT; 2 wrong usage; 3 the data directory can't be "
       "used;\n"
@@ -198,6 +249,7 @@ ServerCommand ParseServerOptions(int argc, char** argv) {
     if (app.get_subcommands().empty() && app.get_option("--data-dir")->empty()) {
       throw CLI::RequiredError("--data-dir");
     }
+    CheckTogether(app, options);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }

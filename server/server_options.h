@@ -6,11 +6,19 @@
 #include <string>
 #include <variant>
 
+#include "server/rpc/server_tls.h"
+#include "storage/tls/tls_files.h"
+
 namespace muster {
 
 struct ServerOptions {
   std::string data_dir;
   std::string listen = "127.0.0.1:7070";
+  // None: calls are neither encrypted nor authenticated.
+  TlsFiles tls;
+  ClientAuth client_auth = ClientAuth::kOptional;
+  // Listen beyond loopback without a certificate.
+  bool insecure = false;
   // "" takes the store's own; a name must match it.
   std::string cluster_id;
   // Where the bound address is written once the server serves; "" means nowhere.

@@ -50,7 +50,25 @@ constexpr char kExamples[] =
     "\n";
 
 constexpr char kGlobalsNote[] =
-    "--server, --json and --timeout work with every command; see `muster --help`.";
+    "--server, --tls-*, --json and --timeout work with every command; see `muster --help`.";
+
+void AddTlsOptions(CLI::App& app, ChannelSecurity& security) {
+  app.add_flag("--tls", security.tls,
+               "Encrypt calls, and check the server's certificate by the system's authorities; "
+               "implied by the others")
+      ->envname("MUSTER_TLS");
+  app.add_option("--tls-ca", security.files.authority,
+                 "PEM file of the authorities that the server's certificate has to lead to")
+      ->envname("MUSTER_TLS_CA");
+  app.add_option("--tls-cert", security.files.certificate,
+                 "PEM file of the certificate to show the server; with --tls-key")
+      ->envname("MUSTER_TLS_CERT");
+  app.add_option("--tls-key", security.files.key, "PEM file of its private key")
+      ->envname("MUSTER_TLS_KEY");
+  app.add_option("--tls-server-name", security.server_name,
+                 "What the server's certificate has to name (default: the host of --server)")
+      ->envname("MUSTER_TLS_SERVER_NAME");
+}
 
 // Each command under one name; habits.h has the others.
 class HelpFormatter final : public CLI::Formatter {
@@ -73,6 +91,7 @@ void AddGlobalOptions(CLI::App& app, GlobalOptions& options) {
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
       ->capture_default_str();
+  AddTlsOptions(app, options.security);
   app.add_flag(
       "--json", options.json,
       "Print JSON for programs; errors too, as {code, reason, message, metadata} on stderr");
@@ -216,10 +235,13 @@ absl::StatusOr<absl::Duration> Invocation::Timeout(absl::Duration fallback) cons
 
 absl::StatusOr<std::unique_ptr<Client>> Invocation::Connect(
     absl::Duration call_timeout, std::function<void(const std::string&)> say) const {
+  ChannelSecurity security = options_.security;
+  security.tls |= !security.files.empty();
   RetryOptions retry;
   MUSTER_ASSIGN_OR_RETURN(retry.call_timeout, Timeout(call_timeout));
   retry.attempt_timeout = std::min(retry.attempt_timeout, retry.call_timeout);
-  MUSTER_ASSIGN_OR_RETURN(std::unique_ptr<Channel> channel, NewGrpcChannel(options_.servers));
+  MUSTER_ASSIGN_OR_RETURN(std::unique_ptr<Channel> channel,
+                          NewGrpcChannel(options_.servers, security));
   constexpr absl::Duration kNoticeAfter = absl::Seconds(1);
   ServerNoticeOptions notice{.servers = absl::StrJoin(options_.servers, ", "),
                              .after = kNoticeAfter,

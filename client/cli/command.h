@@ -17,6 +17,7 @@
 #include "client/cli/hangup.h"
 #include "client/cli/progress_bar.h"
 #include "client/sdk/client.h"
+#include "client/sdk/grpc_channel.h"
 #include "google/protobuf/message.h"
 #include "storage/base/clock.h"
 #include "storage/base/random.h"
@@ -28,6 +29,8 @@ namespace muster {
 // Options that every command takes.
 struct GlobalOptions {
   std::vector<std::string> servers = {"127.0.0.1:7070"};
+  // TLS is on with any of its options.
+  ChannelSecurity security;
   bool json = false;
   // "table", "wide", "json", "yaml" or "name"; what a command has no such form for is a table.
   std::string output = "table";

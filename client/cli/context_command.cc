@@ -1,7 +1,9 @@
 #include <CLI/CLI.hpp>
 #include <memory>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "client/cli/contexts.h"
 #include "client/cli/display.h"
 #include "client/cli/json_output.h"
@@ -39,7 +41,9 @@ std::string ContextJson(const Contexts& all, const std::string& name) {
   JsonObject json;
   json.Add("name", name);
   json.AddRaw("current", name == all.current ? "true" : "false");
-  for (const char* const flag : {"server", "output"}) json.Add(flag, FlagOf(flags, flag));
+  for (const std::string& flag : ContextFlagNames()) {
+    json.Add(absl::StrReplaceAll(flag, {{"-", "_"}}), FlagOf(flags, flag));
+  }
   return json.ToString();
 }
 
@@ -88,10 +92,15 @@ absl::Status UseContext(Invocation& invocation, const ContextArguments& options)
 
 absl::Status SetContext(Invocation& invocation, const ContextArguments& options) {
   if (options.flags.empty()) {
-    return UsageError("say what it has: --server or --output after `set NAME`");
+    return UsageError("say what it has: --server, --output or --tls-… after `set NAME`");
   }
   MUSTER_ASSIGN_OR_RETURN(Contexts all, ReadContexts(PathOf(invocation)));
-  for (const auto& [flag, value] : options.flags) all.contexts[options.name][flag] = value;
+  for (const auto& [flag, value] : options.flags) {
+    // It will be used from elsewhere.
+    const bool relative = NamesAFile(flag) && !absl::StartsWith(value, "/");
+    all.contexts[options.name][flag] =
+        relative ? absl::StrCat(invocation.working_directory(), "/", value) : value;
+  }
   // The first one is the one to use.
   if (all.contexts.size() == 1) all.current = options.name;
   MUSTER_RETURN_IF_ERROR(WriteContexts(PathOf(invocation), all));
@@ -133,7 +142,7 @@ void AddContextCommand(CLI::App& app, Command& chosen) {
   for (CLI::App* const command : {use, set, remove}) {
     command->add_option("NAME", options->name, "The context")->required();
   }
-  for (const char* const flag : {"server", "output"}) {
+  for (const std::string& flag : ContextFlagNames()) {
     set->add_option_function<std::string>(
         absl::StrCat("--", flag),
         [options, flag](const std::string& value) { options->flags[flag] = value; },
@@ -143,7 +152,8 @@ void AddContextCommand(CLI::App& app, Command& chosen) {
   set->callback(choose(SetContext));
   remove->callback(choose(DeleteContext));
   context->footer(
-      "A context stands for flags of all commands: --server and --output. A flag on the "
+      "A context stands for flags of all commands: --server, --output, --tls-ca and so on. A flag "
+      "on the "
       "command line goes before its variable, that before the context, and that before the "
       "default. --context, or MUSTER_CONTEXT, uses another one for one command. The file is "
       "~/.config/muster/config.yaml, or what MUSTER_CONFIG names.\n\n"

@@ -24,8 +24,13 @@ namespace {
 struct ContextFlag {
   const char* name;
   const char* variable;
+  bool names_a_file = false;
 };
-constexpr ContextFlag kContextFlags[] = {{"server", "MUSTER_SERVER"}, {"output", nullptr}};
+constexpr ContextFlag kContextFlags[] = {
+    {"server", "MUSTER_SERVER"},         {"output", nullptr},
+    {"tls-ca", "MUSTER_TLS_CA", true},   {"tls-cert", "MUSTER_TLS_CERT", true},
+    {"tls-key", "MUSTER_TLS_KEY", true}, {"tls-server-name", "MUSTER_TLS_SERVER_NAME"},
+};
 
 absl::Status RefuseFile(const YAML::Node& node, absl::string_view why) {
   return UsageError(absl::StrCat("line ", node.Mark().line + 1, ": ", why));
@@ -40,8 +45,8 @@ absl::Status AddContext(const std::string& name, const YAML::Node& flags, Contex
     const bool known = std::any_of(std::begin(kContextFlags), std::end(kContextFlags),
                                    [&](const ContextFlag& flag) { return key == flag.name; });
     if (!known || !entry.second.IsScalar()) {
-      return RefuseFile(entry.first, absl::StrCat("a context has server and output, of one "
-                                                  "value each; \"",
+      return RefuseFile(entry.first, absl::StrCat("a context has server, output and tls-…, of "
+                                                  "one value each; \"",
                                                   Printable(ShortText(key, 100)), "\" is not one"));
     }
     context[key] = entry.second.Scalar();
@@ -94,6 +99,18 @@ std::string NamedContext(const std::vector<std::string>& arguments) {
 }
 
 }  // namespace
+
+std::vector<std::string> ContextFlagNames() {
+  std::vector<std::string> names;
+  for (const ContextFlag& flag : kContextFlags) names.emplace_back(flag.name);
+  return names;
+}
+
+bool NamesAFile(absl::string_view context_flag) {
+  return std::any_of(
+      std::begin(kContextFlags), std::end(kContextFlags),
+      [&](const ContextFlag& flag) { return context_flag == flag.name && flag.names_a_file; });
+}
 
 std::string ContextsPath(const EnvironmentLookup& variables) {
   const std::string path = variables("MUSTER_CONFIG");

@@ -8,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "client/cli/command.h"
 #include "storage/object/environment.h"
 
@@ -29,6 +30,11 @@ struct Contexts {
   // Flags by context; an empty file has none.
   std::map<std::string, std::map<std::string, std::string>> contexts;
 };
+
+// The flags that a context may have.
+std::vector<std::string> ContextFlagNames();
+// Whether the flag's value is the path of a file.
+bool NamesAFile(absl::string_view context_flag);
 
 // MUSTER_CONFIG, else muster/config.yaml in XDG_CONFIG_HOME or ~/.config; "" without a home.
 std::string ContextsPath(const EnvironmentLookup& variables);

@@ -36,7 +36,9 @@ std::string VersionHint(const ErrorDetail& detail) {
 ExitCode ExitCodeOf(const absl::Status& status) {
   const std::string reason = ReasonOf(status);
   // Also of what answers there and speaks something else.
-  if (reason == reasons::kServerUnreachable) return kExitUnreachable;
+  if (reason == reasons::kServerUnreachable || reason == reasons::kTlsFailed) {
+    return kExitUnreachable;
+  }
   switch (status.code()) {
     case absl::StatusCode::kOk:
       return kExitOk;

@@ -201,6 +201,8 @@ int Main(const std::vector<std::string>& arguments) {
 }  // namespace muster
 
 int main(int argc, char** argv) {
+  // gRPC's own lines, of each failed handshake for instance, are not of our form; what matters of them is in our errors.
+  setenv("GRPC_VERBOSITY", "NONE", /*overwrite=*/0);
   muster::SwitchLockCycleSearchOff();
   return muster::Main(std::vector<std::string>(argv + std::min(argc, 1), argv + argc));
 }

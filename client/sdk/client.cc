@@ -31,7 +31,7 @@ absl::StatusOr<Response> CallOnce(Channel& channel, Random& random, absl::string
 
 absl::StatusOr<std::unique_ptr<Client>> Client::Connect(const ClientOptions& options, Clock& clock,
                                                         Random& random) {
-  MUSTER_ASSIGN_OR_RETURN(auto channel, NewGrpcChannel(options.servers));
+  MUSTER_ASSIGN_OR_RETURN(auto channel, NewGrpcChannel(options.servers, options.security));
   return std::make_unique<Client>(
       NewRetryingChannel(std::move(channel), clock, random, options.retry), random);
 }

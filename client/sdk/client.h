@@ -9,6 +9,7 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "client/sdk/channel.h"
+#include "client/sdk/grpc_channel.h"
 #include "client/sdk/retrying_channel.h"
 #include "muster/v1/assembly.pb.h"
 #include "muster/v1/event.pb.h"
@@ -20,6 +21,7 @@ namespace muster {
 struct ClientOptions {
   // "host:port" of one or more servers of the same cluster.
   std::vector<std::string> servers = {"127.0.0.1:7070"};
+  ChannelSecurity security;
   RetryOptions retry;
 };
 

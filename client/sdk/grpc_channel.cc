@@ -3,6 +3,8 @@
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/impl/codegen/proto_utils.h>
+#include <grpcpp/security/tls_certificate_provider.h>
+#include <grpcpp/security/tls_credentials_options.h>
 
 #include <algorithm>
 #include <atomic>
@@ -14,10 +16,13 @@
 #include "absl/strings/str_join.h"
 #include "client/sdk/server_address.h"
 #include "client/sdk/status_from_wire.h"
+#include "storage/base/clock.h"
 #include "storage/base/error_info.h"
 #include "storage/base/limits.h"
+#include "storage/base/mutex.h"
 #include "storage/base/reasons.h"
 #include "storage/base/status_macros.h"
+#include "storage/tls/tls_probe.h"
 
 namespace muster {
 namespace {
@@ -178,12 +183,71 @@ absl::Status StreamOnce(const std::shared_ptr<grpc::Channel>& channel, const std
   return ended_here.value_or(ToStatus(status, options));
 }
 
+// How often gRPC looks whether the files were renewed.
+constexpr unsigned int kLookAtFilesEverySeconds = 5;
+// A failed handshake is tried once more to say why, at most so often.
+constexpr absl::Duration kProbeInterval = absl::Seconds(5);
+// An address that swallows packets must not hold up those who don't ask for TLS.
+constexpr absl::Duration kPlaintextProbeTimeout = absl::Milliseconds(500);
+
+std::shared_ptr<grpc::ChannelCredentials> CredentialsOf(const ChannelSecurity& security) {
+  if (!security.tls) return grpc::InsecureChannelCredentials();
+  const TlsFiles& files = security.files;
+  grpc::experimental::TlsChannelCredentialsOptions options;
+  if (!files.empty()) {
+    options.set_certificate_provider(
+        std::make_shared<grpc::experimental::FileWatcherCertificateProvider>(
+            files.key, files.certificate, files.authority, kLookAtFilesEverySeconds));
+    if (!files.certificate.empty()) options.watch_identity_key_cert_pairs();
+    if (!files.authority.empty()) options.watch_root_certs();
+  }
+  return grpc::experimental::TlsCredentials(options);
+}
+
+// What is wrong between this end and `server`, or "" where a handshake does not show it.
+std::string WhatTlsSays(const std::string& server, const ChannelSecurity& security) {
+  const auto files = ReadTlsFiles(security.files, SystemClock().Now());
+  if (!files.ok()) return std::string(files.status().message());
+  TlsProbeOptions options{server, security.files, security.server_name};
+  if (!security.tls) options.timeout = kPlaintextProbeTimeout;
+  const TlsProbe probe = ProbeTls(options);
+  using Outcome = TlsProbe::Outcome;
+  if (!security.tls) {
+    const bool speaks =
+        probe.outcome != Outcome::kNoConnection && probe.outcome != Outcome::kPlaintext;
+    return speaks ? "it speaks TLS only: name its authority with --tls-ca" : "";
+  }
+  switch (probe.outcome) {
+    case Outcome::kNoConnection:
+    case Outcome::kGood:
+      return "";
+    case Outcome::kPlaintext:
+      return "it speaks no TLS: leave --tls-ca and its like out, or give the server a certificate";
+    case Outcome::kServerRefused:
+      return absl::StrCat("its certificate is not believed: ", probe.why,
+                          security.files.authority.empty() ? "; --tls-ca names its authority" : "");
+    case Outcome::kNameDiffers:
+      return "its certificate names another server; --tls-server-name says which one is meant";
+    case Outcome::kClientRefused:
+      return absl::StrCat("it refuses this end: ", probe.why,
+                          files->subject.empty()
+                              ? "; --tls-cert and --tls-key name a certificate to show"
+                              : absl::StrCat("; shown was the certificate of ", files->subject));
+  }
+  return "";
+}
+
 class GrpcChannel final : public Channel {
  public:
-  explicit GrpcChannel(const std::vector<std::string>& servers) : servers_(servers) {
+  GrpcChannel(const std::vector<std::string>& servers, const ChannelSecurity& security)
+      : servers_(servers), security_(security) {
+    const auto credentials = CredentialsOf(security);
+    grpc::ChannelArguments arguments = Arguments();
+    if (security.tls && !security.server_name.empty()) {
+      arguments.SetSslTargetNameOverride(security.server_name);
+    }
     for (const std::string& server : servers_) {
-      channels_.push_back(
-          grpc::CreateCustomChannel(server, grpc::InsecureChannelCredentials(), Arguments()));
+      channels_.push_back(grpc::CreateCustomChannel(server, credentials, arguments));
     }
   }
 
@@ -237,27 +301,54 @@ class GrpcChannel final : public Channel {
     // With a reason the error is a server's own word, and says more than we could.
     if (!ReasonOf(last).empty()) return last;
     const std::string all = absl::StrJoin(servers_, ", ");
+    if (const std::string why = WhatTlsSaysOf(servers_[first]); !why.empty()) {
+      return MakeError(
+          absl::StatusCode::kUnavailable, reasons::kTlsFailed,
+          absl::StrCat("no secure connection to the Muster server at ", servers_[first], ": ", why),
+          {{"server", servers_[first]}});
+    }
     return MakeError(absl::StatusCode::kUnavailable, reasons::kServerUnreachable,
                      absl::StrCat("no Muster server answers at ", all, " (", last.message(),
                                   "). Is musterd running there? --server names another address"),
                      {{"servers", all}});
   }
 
+  // Asks the server, or has its answer of a moment ago.
+  std::string WhatTlsSaysOf(const std::string& server) {
+    MutexLock lock(probe_mutex_);
+    const absl::Duration now = SystemClock().Monotonic();
+    if (probed_ != server || now >= next_probe_) {
+      probed_ = server;
+      said_ = WhatTlsSays(server, security_);
+      next_probe_ = now + kProbeInterval;
+    }
+    return said_;
+  }
+
   const std::vector<std::string> servers_;
+  const ChannelSecurity security_;
   std::vector<std::shared_ptr<grpc::Channel>> channels_;
+  Mutex probe_mutex_;
+  std::string probed_ MUSTER_GUARDED_BY(probe_mutex_);
+  std::string said_ MUSTER_GUARDED_BY(probe_mutex_);
+  absl::Duration next_probe_ MUSTER_GUARDED_BY(probe_mutex_);
   std::atomic<size_t> current_{0};
 };
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Channel>> NewGrpcChannel(const std::vector<std::string>& servers) {
+absl::StatusOr<std::unique_ptr<Channel>> NewGrpcChannel(const std::vector<std::string>& servers,
+                                                        const ChannelSecurity& security) {
   if (servers.empty())
     return absl::InvalidArgumentError("no server is given; --server names one, as host:port");
   std::vector<std::string> addresses;
   for (const std::string& server : servers) {
     MUSTER_ASSIGN_OR_RETURN(addresses.emplace_back(), ParseServerAddress(server));
   }
-  return std::make_unique<GrpcChannel>(addresses);
+  if (security.tls) {
+    MUSTER_RETURN_IF_ERROR(ReadTlsFiles(security.files, SystemClock().Now()).status());
+  }
+  return std::make_unique<GrpcChannel>(addresses, security);
 }
 
 }  // namespace muster

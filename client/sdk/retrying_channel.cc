@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "storage/base/error_info.h"
+#include "storage/base/reasons.h"
 
 namespace muster {
 namespace {
@@ -68,7 +69,10 @@ std::unique_ptr<Channel> NewRetryingChannel(std::unique_ptr<Channel> inner, Cloc
 }
 
 bool IsRetryable(const absl::Status& status) {
-  return absl::IsUnavailable(status) || (!status.ok() && DetailOf(status).retry_delay.has_value());
+  const ErrorDetail detail = DetailOf(status);
+  // A certificate that was refused once is refused again.
+  if (detail.reason == reasons::kTlsFailed) return false;
+  return absl::IsUnavailable(status) || (!status.ok() && detail.retry_delay.has_value());
 }
 
 }  // namespace muster

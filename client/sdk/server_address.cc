@@ -33,7 +33,8 @@ bool IsTarget(absl::string_view text) {
 absl::StatusOr<std::string> ParseServerAddress(absl::string_view text) {
   absl::string_view address = text;
   if (absl::StartsWithIgnoreCase(address, "https://")) {
-    return Refused(text, "Muster's calls are not encrypted; write host:port, as in 127.0.0.1:7070");
+    return Refused(text,
+                   "write host:port, and name the authority of its certificate with --tls-ca");
   }
   // What people copy from a browser or from another tool's settings.
   const bool has_scheme = absl::StartsWithIgnoreCase(address, "http://");

@@ -79,6 +79,29 @@ int OpenSocket(const addrinfo& where, uint16_t port) {
   return fd.Release();
 }
 
+bool IsLoopback(const addrinfo& where) {
+  if (where.ai_family == AF_INET) {
+    const auto* address = reinterpret_cast<const sockaddr_in*>(where.ai_addr);
+    return ntohl(address->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+  }
+  const auto* address = reinterpret_cast<const sockaddr_in6*>(where.ai_addr);
+  if (IN6_IS_ADDR_V4MAPPED(&address->sin6_addr)) {
+    return address->sin6_addr.s6_addr[12] == IN_LOOPBACKNET;
+  }
+  return IN6_IS_ADDR_LOOPBACK(&address->sin6_addr) != 0;
+}
+
+absl::Status ListenInsecure(const std::string& listen) {
+  return MakeError(
+      absl::StatusCode::kFailedPrecondition, reasons::kListenInsecure,
+      absl::StrCat(
+          listen,
+          " is reachable from other machines, and calls there would be neither encrypted nor "
+          "authenticated: name a certificate with --tls-cert and --tls-key, or say that it "
+          "is meant with --insecure"),
+      {{"address", listen}});
+}
+
 bool LacksDescriptors(int error) {
   return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
 }
@@ -125,6 +148,7 @@ absl::Status Listener::Bind(absl::string_view host, const std::string& port) {
   for (const addrinfo* next = found; next != nullptr && listening_.size() < kListeningMax;
        next = next->ai_next) {
     if (next->ai_family != AF_INET && next->ai_family != AF_INET6) continue;
+    if (options_.loopback_only && !IsLoopback(*next)) return ListenInsecure(options_.listen);
     UniqueFd fd(OpenSocket(*next, static_cast<uint16_t>(chosen)));
     if (!fd.valid()) {
       error = errno;

@@ -38,6 +38,8 @@ class Listener {
   struct Options {
     // "host:port"; port 0 takes a free one. A name may mean several addresses.
     std::string listen;
+    // Refuse addresses that other machines reach.
+    bool loopback_only = false;
     size_t descriptors_max = 1'024;
     // Connections that have said nothing, at once and how long.
     size_t silent_max = 1'024;
@@ -52,7 +54,8 @@ class Listener {
   };
 
   // Binds and listens; nothing is accepted before Start. The clock outlives it. UNAVAILABLE
-  // LISTEN_FAILED, with what the system said.
+  // LISTEN_FAILED, with what the system said. FAILED_PRECONDITION LISTEN_INSECURE: an address is not
+  // one of loopback, and has to be.
   static absl::StatusOr<std::unique_ptr<Listener>> Open(const Options& options, Clock& clock);
   // Stops.
   ~Listener();

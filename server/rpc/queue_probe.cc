@@ -1,8 +1,5 @@
 #include "server/rpc/queue_probe.h"
 
-#include <grpcpp/create_channel.h>
-#include <grpcpp/security/credentials.h>
-#include <grpcpp/support/channel_arguments.h>
 #include <grpcpp/support/stub_options.h>
 
 #include <utility>
@@ -12,22 +9,14 @@ namespace {
 
 constexpr char kMethod[] = "/grpc.health.v1.Health/Check";
 
-std::shared_ptr<grpc::Channel> ChannelTo(const std::string& address) {
-  grpc::ChannelArguments arguments;
-  // The environment's proxy is for others.
-  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-  return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
-}
-
 }  // namespace
 
-QueueProbe::QueueProbe(Clock& clock, const Options& options, const std::string& address,
+QueueProbe::QueueProbe(Clock& clock, const Options& options, Connect connect,
                        std::function<void(absl::Duration)> late)
     : clock_(clock),
       options_(options),
       late_(std::move(late)),
-      channel_(ChannelTo(address)),
-      stub_(channel_),
+      connect_(std::move(connect)),
       thread_([this] { Run(); }) {}
 
 QueueProbe::~QueueProbe() {
@@ -51,16 +40,19 @@ void QueueProbe::Send(const std::shared_ptr<Call>& call) {
   // An empty message: the server as a whole.
   const grpc::Slice empty;
   call->request = grpc::ByteBuffer(&empty, 1);
-  stub_.UnaryCall(&call->context, kMethod, grpc::StubOptions(), &call->request, &call->response,
-                  [this, call](const grpc::Status&) {
-                    MutexLock lock(mutex_);
-                    call_.reset();
-                    changed_.NotifyAll();
-                  });
+  grpc::GenericStub stub(channel_);
+  stub.UnaryCall(&call->context, kMethod, grpc::StubOptions(), &call->request, &call->response,
+                 [this, call](const grpc::Status& status) {
+                   MutexLock lock(mutex_);
+                   call_.reset();
+                   if (!status.ok()) broken_ = true;
+                   changed_.NotifyAll();
+                 });
 }
 
 absl::Duration QueueProbe::Look() {
   std::shared_ptr<Call> call;
+  bool broken = false;
   {
     MutexLock lock(mutex_);
     if (call_ != nullptr) {
@@ -70,7 +62,9 @@ absl::Duration QueueProbe::Look() {
     call = std::make_shared<Call>();
     call->begin = clock_.Monotonic();
     call_ = call;
+    broken = std::exchange(broken_, false);
   }
+  if (broken) channel_ = connect_();
   Send(call);
   return absl::ZeroDuration();
 }

@@ -13,7 +13,6 @@
 
 #include <functional>
 #include <memory>
-#include <string>
 #include <thread>
 
 #include "absl/time/time.h"
@@ -30,11 +29,13 @@ class QueueProbe {
     absl::Duration late = absl::Seconds(1);
   };
 
-  // Calls the health service at `address` at each interval, one call at a time. `late` is called again and
-  // again, on a thread of the probe's, while a call is late. A call that fails says nothing, nor does one
-  // that has no connection: a server that can't reach itself is not an overloaded one. The
-  // clock outlives it.
-  QueueProbe(Clock& clock, const Options& options, const std::string& address,
+  using Connect = std::function<std::shared_ptr<grpc::Channel>()>;
+
+  // Calls the health service over a channel of `connect` at each interval, one call at a time. `late` is called again
+  // and again, while a call is late. A call that fails says nothing, and has `connect` called again; nor does one that
+  // has no connection say anything: a server that can't reach itself is not an overloaded one. Both
+  // functions are called on a thread of the probe's. The clock outlives it.
+  QueueProbe(Clock& clock, const Options& options, Connect connect,
              std::function<void(absl::Duration waiting)> late);
   ~QueueProbe();
   QueueProbe(const QueueProbe&) = delete;
@@ -58,12 +59,14 @@ class QueueProbe {
   Clock& clock_;
   const Options options_;
   const std::function<void(absl::Duration)> late_;
-  const std::shared_ptr<grpc::Channel> channel_;
-  grpc::GenericStub stub_;
+  const Connect connect_;
+  // Of the probe's thread.
+  std::shared_ptr<grpc::Channel> channel_;
   Mutex mutex_;
   CondVar changed_;
   // Under way.
   std::shared_ptr<Call> call_ MUSTER_GUARDED_BY(mutex_);
+  bool broken_ MUSTER_GUARDED_BY(mutex_) = true;
   bool stopped_ MUSTER_GUARDED_BY(mutex_) = false;
   std::thread thread_;
 };

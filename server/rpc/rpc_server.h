@@ -16,7 +16,14 @@
 #include "storage/base/clock.h"
 #include "storage/metadata/metadata_store.h"
 
+namespace grpc {
+class ServerCredentials;
+}  // namespace grpc
+
 namespace muster {
+
+// Neither encrypted nor authenticated.
+std::shared_ptr<grpc::ServerCredentials> PlaintextCredentials();
 
 // Thread-safe.
 class RpcServer {
@@ -36,6 +43,8 @@ class RpcServer {
 
 struct RpcOptions {
   Listener::Options listener;
+  // Of all connections but those that the server makes to itself.
+  std::shared_ptr<grpc::ServerCredentials> credentials;
   // What calls and connections may take in gRPC's buffers; beyond it, it reads more slowly and
   // then ends some.
   size_t memory_bytes = size_t{1} << 30;

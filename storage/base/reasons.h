@@ -29,6 +29,7 @@ inline constexpr char kPolicyInvalid[] = "POLICY_INVALID";
 // The server, and the way to it.
 inline constexpr char kInvalidServer[] = "INVALID_SERVER";
 inline constexpr char kListenFailed[] = "LISTEN_FAILED";
+inline constexpr char kListenInsecure[] = "LISTEN_INSECURE";
 inline constexpr char kPagingStuck[] = "PAGING_STUCK";
 inline constexpr char kQueueFull[] = "QUEUE_FULL";
 inline constexpr char kReadersBusy[] = "READERS_BUSY";
@@ -37,6 +38,8 @@ inline constexpr char kServerTimedOut[] = "SERVER_TIMED_OUT";
 inline constexpr char kServerUnreachable[] = "SERVER_UNREACHABLE";
 inline constexpr char kShuttingDown[] = "SHUTTING_DOWN";
 inline constexpr char kStoreFull[] = "STORE_FULL";
+inline constexpr char kTlsFailed[] = "TLS_FAILED";
+inline constexpr char kTlsFilesUnusable[] = "TLS_FILES_UNUSABLE";
 
 // Waiting on the command line.
 inline constexpr char kDrainOverdue[] = "DRAIN_OVERDUE";

@@ -25,7 +25,7 @@ class Site:
         self.cluster, self.hosts = cluster, hosts("server", *NODES)
         server = self.hosts["server"]
         cluster.start_server(
-            "--lease-ttl", TTL_SECONDS, "--move-grace", grace, listen=f"0.0.0.0:{PORT}", host=server
+            "--insecure", "--lease-ttl", TTL_SECONDS, "--move-grace", grace, listen=f"0.0.0.0:{PORT}", host=server
         )  # fmt: skip
         self.server_address = f"{server.address}:{PORT}"
         # Commands run on the server's host; the test itself comes in by a socket in the file system.

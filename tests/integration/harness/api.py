@@ -96,18 +96,19 @@ class _Service:
 class Api:
     """One channel to one server. Thread-safe."""
 
-    def __init__(self, address):
+    def __init__(self, address, credentials=None):
         # Connects again soon after a restart, and shares no connection with other channels of this process. The minimum bounds
         # how long a connection may take to be made, on a busy machine too.
-        self.channel = grpc.insecure_channel(
-            address,
-            options=[
-                ("grpc.initial_reconnect_backoff_ms", 50),
-                ("grpc.min_reconnect_backoff_ms", 2000),
-                ("grpc.max_reconnect_backoff_ms", 200),
-                ("grpc.use_local_subchannel_pool", 1),
-            ],
-        )
+        options = [
+            ("grpc.initial_reconnect_backoff_ms", 50),
+            ("grpc.min_reconnect_backoff_ms", 2000),
+            ("grpc.max_reconnect_backoff_ms", 200),
+            ("grpc.use_local_subchannel_pool", 1),
+        ]
+        if credentials is None:
+            self.channel = grpc.insecure_channel(address, options)
+        else:
+            self.channel = grpc.secure_channel(address, credentials, options)
         self.models = _Service(_STUBS["models"](self.channel), model_pb2)
         self.nodes = _Service(_STUBS["nodes"](self.channel), node_pb2)
         self.assemblies = _Service(_STUBS["assemblies"](self.channel), assembly_pb2)

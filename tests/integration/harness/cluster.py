@@ -120,9 +120,9 @@ class Cluster:
     def kill_server(self):
         self.server.kill()
 
-    def api(self, address=None):
+    def api(self, address=None, credentials=None):
         """A gRPC client of the server's address, or of another one; one channel each."""
-        api = Api(address or self.address)
+        api = Api(address or self.address, credentials)
         self._apis.append(api)
         return api
 

@@ -1,6 +1,8 @@
 // A server that takes connections and says nothing, as one whose threads are all busy.
 #include "server/rpc/queue_probe.h"
 
+#include <grpcpp/create_channel.h>
+#include <grpcpp/security/credentials.h>
 #include <sys/socket.h>
 
 #include <memory>
@@ -37,7 +39,10 @@ TEST(QueueProbeTest, CallThatWaitsIsToldOfAgainAndAgain) {
   QueueProbe::Options options;
   options.interval = absl::Milliseconds(5);
   options.late = absl::Milliseconds(20);
-  auto probe = std::make_unique<QueueProbe>(SystemClock(), options, (*listener)->address(),
+  const auto connect = [&] {
+    return grpc::CreateChannel((*listener)->address(), grpc::InsecureChannelCredentials());
+  };
+  auto probe = std::make_unique<QueueProbe>(SystemClock(), options, connect,
                                             [&](absl::Duration waiting) {
                                               MutexLock lock(mutex);
                                               told.push_back(waiting);
