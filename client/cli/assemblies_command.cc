@@ -167,7 +167,9 @@ void AddAssembliesCommand(CLI::App& app, Command& chosen) {
   AddAssemblyFlags(*create, options->flags, /*required=*/true);
   update->add_option("--replicas", options->replicas, "Nodes that hold each shard")
       ->check(CLI::Range(1u, uint32_t{kMaxReplicas}));
-  update->add_option("--min-nodes", options->min_nodes, "Nodes that the first plan waits for")
+  update
+      ->add_option("--min-nodes", options->min_nodes,
+                   "Nodes that have to hold what is theirs; the first plan waits for them")
       ->check(CLI::Range(1u, uint32_t{kMaxMinNodes}));
   update->add_option("--move-budget", options->move_budget,
                      "Bytes that may be on the move at once to even out the loads, such as 10GiB; "

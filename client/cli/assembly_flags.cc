@@ -31,7 +31,8 @@ void AddAssemblyFlags(CLI::App& command, AssemblyFlags& flags, bool required) {
   command.add_option("--policy", flags.policy, absl::StrCat(PolicyHelp(), " (default: full)"));
   command
       .add_option("--min-nodes", flags.min_nodes,
-                  "Nothing is assigned before this many nodes joined (default: 1)")
+                  "Nodes that have to hold what is theirs; nothing is assigned before that many "
+                  "joined (default: 1)")
       ->check(CLI::Range(1u, uint32_t{kMaxMinNodes}));
   command.add_option("--replicas", flags.replicas, "Nodes that hold each shard (default: 1)")
       ->check(CLI::Range(1u, uint32_t{kMaxReplicas}));

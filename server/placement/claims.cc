@@ -9,6 +9,7 @@
 #include "absl/strings/string_view.h"
 #include "server/placement/moves.h"
 #include "server/placement/pool_plan.h"
+#include "server/placement/shortage.h"
 
 namespace muster {
 namespace {
@@ -23,36 +24,35 @@ Unplaced MakeUnplaced(Unplaced::Cause cause, const std::vector<uint32_t>& shards
                       absl::string_view message) {
   Unplaced unplaced;
   unplaced.cause = cause;
-  unplaced.message = absl::StrCat(message, FormatOthers(shards.size()));
+  unplaced.message = std::string(message);
   unplaced.shards.reserve(shards.size());
   for (const uint32_t shard : shards) unplaced.shards.push_back(ShardIndex(shard));
   return unplaced;
 }
 
-// Gives an open node those of `shards` that it lacks, in index order, as far as there is room.
-// Returns those for which there is none, and names them in the plan.
+// Gives an open node those of `shards` that it lacks: all of them, or none where there is too little room, which
+// is then named in the plan. Returns those for which there is none.
 std::vector<uint32_t> GiveShards(PlanState& state, NodeIndex node,
                                  const std::vector<uint32_t>& shards) {
-  std::vector<uint32_t> refused;
+  std::vector<uint32_t> missing;
+  uint64_t bytes = 0;
   for (const uint32_t shard : shards) {
     if (state.Keeps(node, shard)) continue;
-    if (state.CostOn(node, shard) <= state.FreeBytes(node)) {
-      state.Add(node, shard);
-    } else {
-      refused.push_back(shard);
-    }
+    missing.push_back(shard);
+    bytes += state.CostOn(node, shard);
   }
-  if (!refused.empty()) {
-    const uint32_t largest = state.LargestOf(refused);
-    const std::string who = absl::StrCat("node ", state.input().nodes[node].name);
-    Unplaced unplaced = MakeUnplaced(
-        Unplaced::Cause::kNoRoom, refused,
-        absl::StrCat("shard ", largest, " ",
-                     FormatNeed(state.CostOn(node, largest), state.FreeBytes(node), who)));
-    unplaced.node = node;
-    state.AddUnplaced(std::move(unplaced));
+  const PlanShortage shortage{bytes, state.FreeBytes(node)};
+  if (shortage.needed_bytes <= shortage.free_bytes) {
+    for (const uint32_t shard : missing) state.Add(node, shard);
+    return {};
   }
-  return refused;
+  Unplaced unplaced = MakeUnplaced(
+      Unplaced::Cause::kNoRoom, missing,
+      absl::StrCat("node ", state.input().nodes[node].name, " ", FormatShortage(shortage)));
+  unplaced.node = node;
+  state.AddUnplaced(std::move(unplaced));
+  state.NoteShortage(node, shortage);
+  return missing;
 }
 
 }  // namespace
@@ -86,15 +86,17 @@ void ReportGaps(PlanState& state, const std::vector<Coverage>& coverage) {
     (coverage[shard].claimed ? waiting : unclaimed).push_back(shard);
   }
   if (!unclaimed.empty()) {
-    state.AddUnplaced(MakeUnplaced(Unplaced::Cause::kUnclaimed, unclaimed,
-                                   absl::StrCat("no node claims shard ", unclaimed.front(),
-                                                ", and no node joined with the claim any")));
+    state.AddUnplaced(MakeUnplaced(
+        Unplaced::Cause::kUnclaimed, unclaimed,
+        absl::StrCat("no node claims shard ", unclaimed.front(),
+                     ", and no node joined with the claim any", FormatOthers(unclaimed.size()))));
   }
   if (!waiting.empty()) {
     state.AddUnplaced(
         MakeUnplaced(Unplaced::Cause::kTooFewNodes, waiting,
                      absl::StrCat("shard ", waiting.front(),
-                                  " is claimed only by nodes that are lost or draining")));
+                                  " is claimed only by nodes that are lost or draining",
+                                  FormatOthers(waiting.size()))));
   }
 }
 
@@ -116,7 +118,8 @@ void PlanFull(PlanState& state) {
   if (!anyone_open && !missing.empty()) {
     state.AddUnplaced(MakeUnplaced(
         Unplaced::Cause::kTooFewNodes, missing,
-        absl::StrCat("shard ", missing.front(), " has no node: no live member takes shards")));
+        absl::StrCat("shard ", missing.front(), " has no node: no live member takes shards",
+                     FormatOthers(missing.size()))));
   }
   LeaveByClaims(state, {});
 }

@@ -22,8 +22,8 @@ struct Coverage {
   bool refused = false;
 };
 
-// Gives every open node what it claims, as far as there is room, and names in the plan what there
-// is no room for. By shard.
+// Gives every open node what it claims, all of it or nothing, and names in the plan those that have
+// no room for it. By shard.
 std::vector<Coverage> CoverClaims(PlanState& state);
 
 // Names the shards that nobody holds, except those that CoverClaims has named already: for an

@@ -11,6 +11,7 @@
 #include "absl/strings/string_view.h"
 #include "server/placement/placement.h"
 #include "server/placement/plan_state.h"
+#include "server/placement/shortage.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
@@ -233,6 +234,14 @@ NodeVerdict ShardAfterPlan::Missing(NodeIndex node) const {
   }
   if (std::optional<NodeVerdict> closed = Closed(node)) return *std::move(closed);
   if (std::optional<NodeVerdict> refused = RefusedByPolicy(node)) return *std::move(refused);
+  if (after_.Claims(node, shard_)) {
+    const PlanShortage shortage{after_.MissingClaimBytes(node), after_.FreeBytes(node)};
+    if (shortage.needed_bytes > shortage.free_bytes) {
+      return Make(
+          node, Outcome::kRefused, Rule::kNoRoom,
+          absl::StrCat(Name(node), " ", FormatShortage(shortage), "; it gets all of them or none"));
+    }
+  }
   const uint64_t cost = after_.CostOn(node, shard_);
   if (cost > after_.FreeBytes(node)) {
     return Make(

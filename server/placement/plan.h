@@ -109,12 +109,23 @@ struct PlanInput {
   double move_epsilon = 0.05;
 };
 
+// What a node that gets shards by its own claim lacks of them needs more room than it has left. It
+// gets all of them or none: with a part of what is its a node serves nothing.
+struct PlanShortage {
+  uint64_t needed_bytes = 0;
+  uint64_t free_bytes = 0;
+
+  bool operator==(const PlanShortage&) const = default;
+};
+
 // What one node gets.
 struct NodePlan {
   // Differs from what the node has.
   bool changed = false;
   // By shard index, ascending. What is kept carries its old generation.
   std::vector<PlanAssignment> assignments;
+  // Unset: it has room for all that is its by its claim.
+  std::optional<PlanShortage> shortage;
 };
 
 // Shards that a plan leaves with fewer replicas than wanted, all for one cause.
@@ -130,8 +141,8 @@ struct Unplaced {
   Cause cause = Cause::kNoRoom;
   // One sentence with names and numbers, about the largest of the shards.
   std::string message;
-  // Position in the input of the node that has no room for its claim; unset where no single node is
-  // to blame.
+  // Position in the input of the node that has no room for its claim: others may well hold the
+  // shards. Unset where no single node is to blame.
   std::optional<size_t> node;
   // Ascending.
   std::vector<ShardIndex> shards;

@@ -233,6 +233,14 @@ std::vector<uint32_t> PlanState::ClaimedShards(NodeIndex index) const {
   return shards;
 }
 
+uint64_t PlanState::MissingClaimBytes(NodeIndex index) const {
+  uint64_t bytes = 0;
+  for (const uint32_t shard : ClaimedShards(index)) {
+    if (!Keeps(index, shard)) bytes += CostOn(index, shard);
+  }
+  return bytes;
+}
+
 uint64_t PlanState::CostOn(NodeIndex index, uint32_t shard) const {
   const std::vector<uint32_t>& counted = nodes_[index].already_counted;
   if (!counted.empty() && std::binary_search(counted.begin(), counted.end(), shard)) return 0;
@@ -393,7 +401,10 @@ void PlanState::CountChanges(Plan& plan) const {
 Plan PlanState::Finish() {
   Plan plan;
   plan.nodes.reserve(nodes_.size());
-  for (Node& node : nodes_) plan.nodes.push_back(FinishNode(node));
+  for (Node& node : nodes_) {
+    plan.nodes.push_back(FinishNode(node));
+    plan.nodes.back().shortage = node.shortage;
+  }
   CountChanges(plan);
   plan.unplaced = std::move(unplaced_);
   plan.blocked = std::move(blocked_);

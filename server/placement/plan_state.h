@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -53,6 +54,8 @@ class PlanState {
     std::vector<Added> added;
     // Kept shards that another node is to take over.
     absl::flat_hash_set<uint32_t> replaced;
+    // For what is the node's by its claim; unset where there is room.
+    std::optional<PlanShortage> shortage;
   };
   // A replica of `shard` on `to` will replace the one on `from` once it is ready.
   struct Move {
@@ -79,6 +82,8 @@ class PlanState {
   bool Claims(NodeIndex index, uint32_t shard) const;
   // All shards that the claim covers, ascending.
   std::vector<uint32_t> ClaimedShards(NodeIndex index) const;
+  // What the claimed shards that the node lacks would add to its load.
+  uint64_t MissingClaimBytes(NodeIndex index) const;
 
   // The largest of some shards; the first of equals.
   uint32_t LargestOf(const std::vector<uint32_t>& shards) const;
@@ -108,6 +113,10 @@ class PlanState {
   // Of a present move that goes on.
   void NoteMove(const Move& move);
 
+  // There is no room for what the node claims and lacks.
+  void NoteShortage(NodeIndex index, const PlanShortage& shortage) {
+    nodes_[index].shortage = shortage;
+  }
   void AddUnplaced(Unplaced unplaced) { unplaced_.push_back(std::move(unplaced)); }
   void AddBlocked(BlockedMove blocked) { blocked_.push_back(std::move(blocked)); }
 

@@ -91,6 +91,7 @@ PlanTask::TakenNode TakeNode(const Registry& registry, const Assembly& assembly,
   taken.states = member.states;
   taken.replaces = member.replaces;
   taken.cached = member.cached;
+  taken.shortage = member.shortage;
   for (const auto& [shard, given_up] : member.given_up) taken.unfit.push_back(ShardIndex(shard));
   for (const AssemblyUid uid : node.memberships) {
     if (uid == assembly.uid()) continue;
@@ -227,9 +228,13 @@ struct NodeSteps {
   PlannedAssembly::Member& last() { return gains ? *gains : loses ? *loses : *ends; }
 };
 
-// What is present is in shard order, as the registry has it.
-NodeSteps StepsOf(const PlanNode& node, const NodePlan& plan) {
-  PlannedAssembly::Member ends = EmptyMember(node), loses = ends, gains = ends;
+// What is present is in shard order, as the registry has it. With another shortage than the present one there is a step in
+// any case.
+NodeSteps StepsOf(const PlanNode& node, const NodePlan& plan,
+                  const std::optional<PlanShortage>& present_shortage) {
+  PlannedAssembly::Member ends = EmptyMember(node);
+  ends.shortage = plan.shortage;
+  PlannedAssembly::Member loses = ends, gains = ends;
   NodeSteps steps;
   bool ended = false, lost = false, gained = false;
   size_t old = 0;
@@ -257,7 +262,8 @@ NodeSteps StepsOf(const PlanNode& node, const NodePlan& plan) {
   for (; old < node.present.size(); ++old) lose(node.present[old]);
   if (ended) steps.ends = std::move(ends);
   if (lost) steps.loses = std::move(loses);
-  if (gained) steps.gains = std::move(gains);
+  const bool tells = plan.shortage != present_shortage && !ended && !lost;
+  if (gained || tells) steps.gains = std::move(gains);
   return steps;
 }
 
@@ -305,6 +311,24 @@ std::vector<PlannedAssembly::Member> MembersOf(std::vector<NodeSteps> steps) {
     }
   }
   return members;
+}
+
+// Without what nodes have no room for by their own claims where others hold it: that concerns these nodes alone, and they
+// are told (NodePlan::shortage).
+std::vector<v1::AssemblyReason> ReasonsOf(const Plan& plan, const PlanInput& input) {
+  std::vector<bool> held(input.shards.size());
+  for (const NodePlan& node : plan.nodes) {
+    for (const PlanAssignment& assignment : node.assignments) held[assignment.shard.value] = true;
+  }
+  std::vector<v1::AssemblyReason> reasons;
+  for (const Unplaced& unplaced : plan.unplaced) {
+    if (reasons.size() == kMaxReasons) break;
+    const bool of_one = unplaced.node.has_value() &&
+                        std::all_of(unplaced.shards.begin(), unplaced.shards.end(),
+                                    [&](ShardIndex shard) { return held[shard.value]; });
+    if (!of_one) reasons.push_back(ReasonOfUnplaced(unplaced, input));
+  }
+  return reasons;
 }
 
 // As many as the plan's size asks for.
@@ -371,6 +395,7 @@ std::optional<PlanTask> TakePlanTask(const Registry& registry, AssemblyUid uid,
 void CompleteInput(PlanTask& task) {
   task.input.nodes.reserve(task.taken.size());
   for (PlanTask::TakenNode& taken : task.taken) {
+    task.present_shortages.push_back(taken.shortage);
     task.input.nodes.push_back(Completed(std::move(taken)));
   }
   task.taken.clear();
@@ -383,22 +408,24 @@ absl::StatusOr<std::optional<std::vector<Command>>> MakePlanCommands(PlanTask ta
   planned->assembly = task.assembly;
   planned->inputs_version = task.inputs_version;
   planned->base = task.base;
-  for (const Unplaced& unplaced : plan.unplaced) {
-    if (planned->reasons.size() == kMaxReasons) break;
-    planned->reasons.push_back(ReasonOfUnplaced(unplaced, task.input));
-  }
+  planned->reasons = ReasonsOf(plan, task.input);
   for (const BlockedMove& move : plan.blocked) planned->blocked.push_back(BlockedOf(move, task));
   planned->added_bytes = plan.added_bytes;
   planned->removed_bytes = plan.removed_bytes;
   planned->moved_bytes = plan.moved_bytes;
-  if (!task.first && !plan.changed && SameReasons(planned->reasons, task.present_reasons) &&
+  bool tells_shortage = false;
+  for (size_t i = 0; i < plan.nodes.size(); ++i) {
+    tells_shortage = tells_shortage || plan.nodes[i].shortage != task.present_shortages[i];
+  }
+  if (!task.first && !plan.changed && !tells_shortage &&
+      SameReasons(planned->reasons, task.present_reasons) &&
       SameBlocked(planned->blocked, task.present_blocked)) {
     return std::nullopt;
   }
   std::vector<NodeSteps> steps;
   for (size_t i = 0; i < plan.nodes.size(); ++i) {
-    if (!plan.nodes[i].changed) continue;
-    NodeSteps of = StepsOf(task.input.nodes[i], plan.nodes[i]);
+    if (!plan.nodes[i].changed && plan.nodes[i].shortage == task.present_shortages[i]) continue;
+    NodeSteps of = StepsOf(task.input.nodes[i], plan.nodes[i], task.present_shortages[i]);
     if (of.any()) steps.push_back(std::move(of));
   }
   NoteStandIns(task.input, plan, steps);

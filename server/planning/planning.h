@@ -54,8 +54,11 @@ struct PlanTask {
     SharedList<uint32_t> cached;
     std::vector<ShardIndex> unfit;
     std::vector<Other> others;
+    std::optional<PlanShortage> shortage;
   };
   std::vector<TakenNode> taken;
+  // Of the input's nodes, once they are there: what the present plan says.
+  std::vector<std::optional<PlanShortage>> present_shortages;
 };
 
 // Something that might happen to a node, to see what a plan would make of it.

@@ -4,19 +4,23 @@
 // each change takes away what the old value counted for and adds what the new one counts for:
 //
 //   counter                    counts
-//   replicas_required_         assignments that are not extra
-//   replicas_ready_            those of them that are READY on a live member
-//   ready_of_shard_[s]         the same, of shard s
-//   shards_ready_              shards with ready_of_shard_ > 0
 //   holders_of_shard_[s]       assignments of shard s that are not extra
 //   claim_holders_of_shard_[s] those of them on members whose claim covers shards by itself
 //   shards_short_              shards for which IsShort holds; at first all of them
-//   members_lacking_           open members with fewer ordinary assignments than own_shards
-//   nodes_live_, nodes_open_   members that are live; that may get shards
-//   troubled_, leaving_        names of the members that reasons are about
+//   ready_of_shard_[s]         assignments of shard s, not extra, that are READY on a live member
+//   shards_ready_              shards with ready_of_shard_ > 0
 //   moves_in_progress_, moving_bytes_   extra assignments (Member::replaces), and their bytes
 //   Member::ready, ready_bytes the member's READY assignments that are not extra, live or not
 //   Member::assigned_bytes, incoming_bytes   all its assignments; the extra ones
+//   nodes_live_, nodes_open_, nodes_able_, nodes_ready_, nodes_joining_
+//                              members that are live; open(); able(); for which holds(), IsJoining() hold
+//   troubled_, leaving_        names of the members that reasons are about
+//
+// and of the members that are waited for (Waits) alone:
+//
+//   replicas_required_         assignments that are not extra
+//   replicas_ready_            those of them that are READY on a live member
+//   members_lacking_           members for which Lacks holds
 //
 // What changes them:
 //
@@ -28,17 +32,22 @@
 // 3. Report and ResetReports: SetState, the only place where a single state changes.
 // 4. SetLive, SetLeaving: SetStanding. A lost member's READY replicas stop counting in the
 //    assembly, but not in the member: back with the same epoch, they count again.
+// 5. SetShortage, NoteReady, LoadReadiness: whom the barrier waits for.
 //
-// CountReady looks at Member::live, and Lacks at live, draining, selected and required(): a caller
-// that changes one of these takes away before the change and adds after it.
+// CountReady looks at Member::live; CountMember at all that a member has, with the sums over its
+// assignments: so a member is taken out of the counters before any change of it, and CountAgain adds
+// it after that, in a few steps however many shards it has. CountAgain alone sets `established`: when
+// the member is whole(), until it has no required assignment left, which only its release or its
+// own leaving makes of a member that claims. What it changed goes into unstored_, for whoever writes rows.
 //
-// state() then is, with `whole` for: planned, no reasons from the plan, covered():
+// state() then is, with `whole` for: planned, no reasons from the plan, covered(), each shard READY
+// somewhere (shards_ready_):
 //
-//   whole and replicas_ready_ == replicas_required_   READY
-//   planned, with reasons from the plan               WAITING
-//   not planned, too few open nodes                   WAITING
-//   else, READY once                                  DEGRADED
-//   else                                              LOADING
+//   whole, nodes_ready_ >= min_nodes and replicas_ready_ == replicas_required_   READY
+//   planned, with reasons from the plan, or nodes_able_ < min_nodes              WAITING
+//   not planned, too few open nodes                                              WAITING
+//   else, READY once                                                             DEGRADED
+//   else                                                                         LOADING
 //
 // covered() holds the barrier between a change of members and the next plan: a member that left
 // took its assignments out of replicas_required_, so the equation alone could hold with a shard
@@ -87,14 +96,6 @@ bool Assembly::HasDetails(const v1::ShardFailure& failure) {
          !failure.expected_md5().empty() || !failure.found_md5().empty() || failure.attempts() != 0;
 }
 
-size_t Assembly::Member::PositionOf(uint32_t shard) const {
-  const auto found = std::lower_bound(
-      assignments.begin(), assignments.end(), shard,
-      [](const Assignment& assignment, uint32_t wanted) { return assignment.shard < wanted; });
-  if (found == assignments.end() || found->shard != shard) return assignments.size();
-  return static_cast<size_t>(found - assignments.begin());
-}
-
 Assembly::Assembly(store::AssemblyRow row, const Version& version, absl::Duration move_grace)
     : row_(std::move(row)),
       version_(version),
@@ -120,6 +121,12 @@ bool Assembly::Selects(const google::protobuf::Map<std::string, std::string>& la
 uint64_t Assembly::move_budget_bytes() const {
   // A tenth lets a fleet of ten take in one more node with a single plan.
   return row_.has_move_budget_bytes() ? row_.move_budget_bytes() : version_.size_bytes / 10;
+}
+
+void Assembly::NoteReady() {
+  for (const auto& [node, member] : members_) CountMember(member, -1);
+  row_.set_was_ready(true);
+  for (const auto& [node, member] : members_) CountMember(member, 1);
 }
 
 void Assembly::SetSettings(store::AssemblyRow row) {
@@ -163,30 +170,33 @@ void Assembly::RemoveMember(const std::string& node) {
   claimed_assignments_ -= At(node).own_shards;
   leaving_.erase(node);
   troubled_.erase(node);
+  unstored_.erase(node);
   members_.erase(node);
   TouchInputs();
 }
 
-uint32_t Assembly::OwnShards(const Member& member) const {
-  const v1::Claim& claim = member.claim;
-  switch (member.meaning) {
-    case ClaimKind::kAny:
-      return 0;
-    case ClaimKind::kAll:
-      return static_cast<uint32_t>(version_.shards.size());
-    case ClaimKind::kShards:
-      return static_cast<uint32_t>(claim.shards_size());
-    case ClaimKind::kRanks:
-      return static_cast<uint32_t>(std::count_if(
-          version_.shards.begin(), version_.shards.end(), [&](const Version::Shard& shard) {
-            return Covers(ClaimKind::kRanks, claim.ranks(), 0, shard.rank);
-          }));
+template <typename Take>
+void Assembly::ForEachOwn(ClaimKind meaning, const v1::Claim& claim, Take take) const {
+  if (meaning == ClaimKind::kShards) {
+    for (const uint32_t shard : claim.shards()) take(shard);
+    return;
   }
-  return 0;
+  if (meaning == ClaimKind::kAny) return;
+  for (uint32_t shard = 0; shard < version_.shards.size(); ++shard) {
+    if (Covers(meaning, claim.ranks(), shard, version_.shards[shard].rank)) take(shard);
+  }
+}
+
+uint32_t Assembly::OwnShards(const Member& member) const {
+  // So that a load of many members looks at no shard.
+  if (member.meaning == ClaimKind::kAll) return static_cast<uint32_t>(version_.shards.size());
+  uint32_t count = 0;
+  ForEachOwn(member.meaning, member.claim, [&](uint32_t) { ++count; });
+  return count;
 }
 
 bool Assembly::Lacks(const Member& member) const {
-  return member.open() && member.required() < member.own_shards;
+  return Waits(member) && member.open() && member.required() < member.own_shards;
 }
 
 bool Assembly::IsShort(uint32_t shard) const {
@@ -209,7 +219,6 @@ void Assembly::CountHolder(const Member& member, uint32_t shard, int sign) {
 
 void Assembly::CountReady(const Member& member, uint32_t shard, int sign) {
   if (!member.live) return;
-  replicas_ready_ += sign;
   uint32_t& ready = ready_of_shard_[shard];
   if (sign > 0 ? ready == 0 : ready == 1) shards_ready_ += sign;
   ready += sign;
@@ -218,7 +227,20 @@ void Assembly::CountReady(const Member& member, uint32_t shard, int sign) {
 void Assembly::CountMember(const Member& member, int sign) {
   if (member.live) nodes_live_ += sign;
   if (member.open()) nodes_open_ += sign;
+  if (member.able()) nodes_able_ += sign;
+  if (member.holds()) nodes_ready_ += sign;
+  if (IsJoining(member)) nodes_joining_ += sign;
+  if (!Waits(member)) return;
   if (Lacks(member)) members_lacking_ += sign;
+  replicas_required_ += sign * static_cast<uint64_t>(member.required());
+  if (member.live) replicas_ready_ += sign * static_cast<uint64_t>(member.ready);
+}
+
+void Assembly::CountAgain(const std::string& node, Member& member) {
+  const bool established =
+      member.claims() && member.required() > 0 && (member.established || member.whole());
+  if (std::exchange(member.established, established) != established) unstored_.insert(node);
+  CountMember(member, 1);
 }
 
 void Assembly::CountAssignments(Member& member, int sign) {
@@ -232,7 +254,6 @@ void Assembly::CountAssignments(Member& member, int sign) {
       moves_in_progress_ += sign;
       continue;
     }
-    replicas_required_ += sign;
     CountHolder(member, shard, sign);
     if (member.states[i] != State::READY) continue;
     member.ready += sign;
@@ -262,14 +283,14 @@ void Assembly::SetStanding(const std::string& node, bool live, bool draining, bo
   } else {
     leaving_.erase(node);
   }
-  CountMember(member, 1);
+  CountAgain(node, member);
   NoteTrouble(node);
   Touch(member);
 }
 
 bool Assembly::HasTrouble(const Member& member) {
   return (!member.live && member.required() > 0) || !member.failures.empty() ||
-         !member.given_up.empty();
+         !member.given_up.empty() || member.shortage.has_value();
 }
 
 void Assembly::NoteTrouble(const std::string& node) {
@@ -325,7 +346,9 @@ void Assembly::ResetReports(const std::string& node, Epoch epoch) {
   Member& member = At(node);
   member.epoch = epoch;
   member.report_sequence = 0;
+  CountMember(member, -1);
   for (size_t i = 0; i < member.states.size(); ++i) SetState(member, i, State::PENDING);
+  CountAgain(node, member);
   NoteTrouble(node);
   Touch(member);
 }
@@ -372,9 +395,17 @@ AssignmentChange Assembly::SetAssignments(const std::string& node,
   member.states = std::move(states);
   member.replaces = std::move(replaces);
   CountAssignments(member, 1);
-  CountMember(member, 1);
+  CountAgain(node, member);
   NoteTrouble(node);
   return change;
+}
+
+void Assembly::SetShortage(const std::string& node, std::optional<PlanShortage> shortage) {
+  Member& member = At(node);
+  CountMember(member, -1);
+  member.shortage = shortage;
+  CountAgain(node, member);
+  NoteTrouble(node);
 }
 
 bool Assembly::TakeReport(Member& member, size_t position, const v1::ShardReport& report) {
@@ -441,7 +472,10 @@ Assembly::ReportResult Assembly::Report(const std::string& node, const v1::Shard
   result.outcome = Outcome::kUnchanged;
   result.before = static_cast<State::State>(member.states[position]);
   result.given_up = GiveUp(member, report, now_us);
-  if (!TakeReport(member, position, report) && !result.given_up) return result;
+  CountMember(member, -1);
+  const bool taken = TakeReport(member, position, report);
+  CountAgain(node, member);
+  if (!taken && !result.given_up) return result;
   result.outcome = Outcome::kChanged;
   result.wants_plan = result.given_up;
   if (result.given_up) TouchInputs();
@@ -468,11 +502,12 @@ bool Assembly::ExpireGivenUp(const std::string& node, int64_t now_us) {
 
 v1::Assembly::State Assembly::state() const {
   const bool planned = row_.generation() != 0;
-  const bool whole = planned && row_.plan_reasons().empty() && covered();
-  if (whole && replicas_ready_ == replicas_required_) return v1::Assembly::READY;
-  // min_nodes is a gate for the first plan: once it was passed, losing nodes makes DEGRADED, not
-  // WAITING.
-  if (planned ? !row_.plan_reasons().empty() : nodes_open_ < row_.min_nodes()) {
+  const bool whole = planned && row_.plan_reasons().empty() && covered() &&
+                     shards_ready_ == ready_of_shard_.size();
+  if (whole && replicas_ready_ == replicas_required_ && nodes_ready_ >= row_.min_nodes()) {
+    return v1::Assembly::READY;
+  }
+  if (planned ? !row_.plan_reasons().empty() || too_few_left() : nodes_open_ < row_.min_nodes()) {
     return v1::Assembly::WAITING;
   }
   return row_.was_ready() ? v1::Assembly::DEGRADED : v1::Assembly::LOADING;

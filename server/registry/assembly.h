@@ -2,12 +2,13 @@
 //
 // The barrier (invariant 5, docs/design.md) is kept by counting: each change of an assignment, a
 // report or a node's life adjusts the counters by what it changed, so that the state is known at
-// every revision at no cost.
+// every revision at no cost. Whom it waits for is Waits(), what a member has to have is Holds().
 #ifndef MUSTER_SERVER_REGISTRY_ASSEMBLY_H_
 #define MUSTER_SERVER_REGISTRY_ASSEMBLY_H_
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -19,11 +20,10 @@
 #include "google/protobuf/map.h"
 #include "muster/store/rows.pb.h"
 #include "muster/v1/assembly.pb.h"
-#include "muster/v1/node.pb.h"
 #include "server/registry/catalogue.h"
 #include "server/registry/change.h"
+#include "server/registry/member_state.h"
 #include "server/registry/planned_assembly.h"
-#include "server/registry/shared_list.h"
 #include "server/registry/uid.h"
 #include "storage/base/numbers.h"
 #include "storage/base/placement_policy.h"
@@ -38,57 +38,7 @@ std::string SelectorText(const google::protobuf::Map<std::string, std::string>& 
 // Not thread-safe: written by the committer, read under the shared lock.
 class Assembly {
  public:
-  // One node in the assembly.
-  struct Member {
-    NodeUid node;
-    muster::v1::Claim claim;
-    bool live = false;
-    // The node is being drained.
-    bool draining = false;
-    // The node's labels fit the assembly's selector.
-    bool selected = true;
-    // The epoch that the reports are of.
-    Epoch epoch;
-    // Of the latest report. Stored with the next one that changes something.
-    uint64_t report_sequence = 0;
-    // In shard order; `states` stands beside it, a ShardReport::State each.
-    SharedList<Assignment> assignments;
-    std::vector<uint8_t> states;
-    // The node whose replica the one here will take over from, by shard. Such a replica is extra:
-    // it is not required and counts nothing until a plan has made it an ordinary one.
-    Replacements replaces;
-    // By shard, for those that are FAILED.
-    std::map<uint32_t, muster::v1::ShardFailure> failures;
-    // Those of them that say more than a code.
-    size_t detailed_failures = 0;
-    // By shard: what failed here so often that another node was asked for.
-    std::map<uint32_t, muster::store::ReadinessRow::GivenUp> given_up;
-    // Shards whose bytes the node's cache held when it registered, ascending.
-    SharedList<uint32_t> cached;
-    // What the claim means under the policy. AddMember sets it, and the number of shards that the
-    // node gets by it.
-    ClaimKind meaning = ClaimKind::kAny;
-    uint32_t own_shards = 0;
-    // Of the assignments that are not extra; `assigned_bytes` is of all, as each takes room.
-    uint32_t ready = 0;
-    uint64_t ready_bytes = 0;
-    uint64_t assigned_bytes = 0;
-    uint64_t incoming_bytes = 0;
-    // The inputs_version of the last change after which an older plan of this member, or one that
-    // counts on what it has READY, can't stand.
-    uint64_t touched_at = 0;
-
-    // May get shards.
-    bool open() const { return live && selected && !draining; }
-    // What it has is to go elsewhere.
-    bool leaving() const { return draining || !selected; }
-    bool IsExtra(uint32_t shard) const { return !replaces.empty() && replaces.contains(shard); }
-    uint32_t required() const {
-      return static_cast<uint32_t>(assignments.size() - replaces.size());
-    }
-    // The position of the shard's assignment; the size of the list when there is none.
-    size_t PositionOf(uint32_t shard) const;
-  };
+  using Member = MemberState;
   // What became of one report.
   struct ReportResult {
     enum class Outcome { kGone, kUnchanged, kChanged };
@@ -108,6 +58,8 @@ class Assembly {
   muster::store::AssemblyRow& mutable_row() { return row_; }
   // Takes over `min_nodes`, `replicas` and the move budget of `row`, which is this assembly's.
   void SetSettings(muster::store::AssemblyRow row);
+  // It has been READY: from now on it waits for no member that has never been.
+  void NoteReady();
   const Version& version() const { return version_; }
   // By the node's full name.
   const std::map<std::string, Member>& members() const { return members_; }
@@ -137,6 +89,8 @@ class Assembly {
   // the node.
   AssignmentChange SetAssignments(const std::string& node, std::vector<Assignment> assignments,
                                   Replacements replaces);
+  // What the last plan said of the room for the member's own claim.
+  void SetShortage(const std::string& node, std::optional<PlanShortage> shortage);
   // Notes the number of a report; false when a later one has come. 0 says nothing.
   bool TakeReportSequence(const std::string& node, uint64_t sequence);
   ReportResult Report(const std::string& node, const muster::v1::ShardReport& report,
@@ -147,13 +101,34 @@ class Assembly {
   muster::v1::Assembly::State state() const;
   // Enough nodes have joined for a plan, or there is one.
   bool WantsPlan() const;
-  // The members hold what the policy asks for, so that the plan needs no other one to be READY: not
-  // so from the moment when a member with assignments has left, or one that lacks some has come, to
-  // the next plan.
+  // Each shard has the holders that the policy asks for, and the members that are waited for have
+  // what is theirs, so that the plan needs no other one to be READY: not so from the moment when a
+  // member with assignments has left, or one that is waited for and lacks some has come, to the next
+  // plan.
   bool covered() const { return shards_short_ == 0 && members_lacking_ == 0; }
   uint32_t nodes_live() const { return nodes_live_; }
   // Members that may get shards.
   uint32_t nodes_open() const { return nodes_open_; }
+  // Members that hold what is theirs, or may come to: those that can't fit and those that have
+  // nothing left don't.
+  uint32_t nodes_able() const { return nodes_able_; }
+  // Before the first plan nobody is to have anything.
+  uint32_t nodes_ready() const { return row_.generation() == 0 ? 0 : nodes_ready_; }
+  // Planned, and with too few nodes left for `min_nodes`.
+  bool too_few_left() const { return row_.generation() != 0 && nodes_able_ < row_.min_nodes(); }
+  // Whether the barrier waits for what the member has, or is to have.
+  bool Waits(const Member& member) const {
+    if (!member.claims()) return true;
+    return !member.shortage.has_value() && (member.established || !row_.was_ready());
+  }
+  // Whether it came after the first READY and is on its way.
+  bool IsJoining(const Member& member) const {
+    return !Waits(member) && member.able() && member.open() && !member.holds();
+  }
+  // The members whose `established` has changed since their readiness was last stored.
+  std::set<std::string> TakeUnstored() { return std::exchange(unstored_, {}); }
+  // The member's readiness is being stored as it is.
+  void NoteStored(const std::string& node) { unstored_.erase(node); }
   // Everything but `uid` and `revision`, which the table knows.
   muster::v1::Assembly Describe() const;
   muster::v1::AssemblyMember DescribeMember(const std::string& node, const Member& member) const;
@@ -203,11 +178,14 @@ class Assembly {
   // Changes what decides whether a member may get shards.
   void SetStanding(const std::string& node, bool live, bool draining, bool selected);
   // Each of these adds (`sign` 1) or takes away (-1) what it names: a READY assignment that is not
-  // extra, a holder of a shard, a member without its assignments, a member's assignments.
+  // extra, a holder of a shard, a member with the sums over its assignments, a member's assignments.
   void CountReady(const Member& member, uint32_t shard, int sign);
   void CountHolder(const Member& member, uint32_t shard, int sign);
   void CountMember(const Member& member, int sign);
   void CountAssignments(Member& member, int sign);
+  // CountMember(member, 1) after a change, before which it was taken away: what the change made of
+  // `established` comes first.
+  void CountAgain(const std::string& node, Member& member);
   void SetState(Member& member, size_t position, muster::v1::ShardReport::State state);
   // Drops what is known of the failure of a shard.
   void ClearFailure(Member& member, uint32_t shard);
@@ -215,21 +193,27 @@ class Assembly {
   enum class Detail { kAll, kCodes, kReady };
   muster::store::ReadinessRow ReadinessRowOf(const Member& member, Detail detail) const;
   absl::Status TakeReadiness(Member& member, const muster::store::ReadinessRow& row);
+  // Whether the stored row makes a member, whose reports were read from it, an established one.
+  static bool WasEstablished(const Member& member, const muster::store::ReadinessRow& row);
   // Whether a reason why the assembly is not READY is about the member, but for one that gets no shards.
   static bool HasTrouble(const Member& member);
   // Keeps `troubled_`; after each change of what HasTrouble looks at.
   void NoteTrouble(const std::string& node);
-  // Adds the reasons that are about members, in the order of their names.
-  void AddMembersReasons(bool waiting, ReasonList& reasons) const;
+  // Adds the reasons that are about members, in the order of their names: those that are waited for,
+  // or all, as where one more would have to hold what is its.
+  void AddMembersReasons(bool waiting, bool of_all, ReasonList& reasons) const;
   // Whether it says more than a code; few that do are kept.
   static bool HasDetails(const muster::v1::ShardFailure& failure);
   // Takes a report over; false when it says nothing new.
   bool TakeReport(Member& member, size_t position, const muster::v1::ShardReport& report);
   // Notes the failure where it is one too many; false otherwise.
   bool GiveUp(Member& member, const muster::v1::ShardReport& report, int64_t now_us);
+  // Calls `take` with the index of each shard that is the member's by its claim.
+  template <typename Take>
+  void ForEachOwn(ClaimKind meaning, const muster::v1::Claim& claim, Take take) const;
   uint32_t OwnShards(const Member& member) const;
-  // Whether a member that may get shards lacks some that the policy or its claim gives it by
-  // itself.
+  // Whether a member that is waited for and may get shards lacks some that the policy or its claim
+  // gives it by itself.
   bool Lacks(const Member& member) const;
   // Whether the shard is on a node that it is to leave.
   bool IsLeaving(uint32_t shard) const;
@@ -244,11 +228,17 @@ class Assembly {
   std::set<std::string> troubled_;
   uint32_t nodes_live_ = 0;
   uint32_t nodes_open_ = 0;
+  uint32_t nodes_able_ = 0;
+  uint32_t nodes_ready_ = 0;
+  uint32_t nodes_joining_ = 0;
+  // Names of the members that TakeUnstored tells.
+  std::set<std::string> unstored_;
   uint64_t inputs_version_ = 1;
   uint64_t plan_base_ = 1;
   uint64_t failed_inputs_ = 0;
   std::string plan_failure_;
-  // Assignments over all members that are not extra, and those of them that count as READY.
+  // Over the members that are waited for: assignments that are not extra, and those of them that
+  // count as READY.
   uint64_t replicas_required_ = 0;
   uint64_t replicas_ready_ = 0;
   // The extra ones.

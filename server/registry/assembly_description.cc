@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "server/placement/shortage.h"
 #include "server/registry/assembly.h"
 #include "server/registry/limits.h"
 #include "server/registry/timestamps.h"
@@ -39,6 +40,7 @@ class ReasonList {
     reason->set_node(node);
     return reason;
   }
+  bool empty() const { return count_ == 0; }
   bool full() const { return count_ > 4 * kMaxReasons; }
   void Finish() {
     if (count_ < kMaxReasons) return;
@@ -103,6 +105,12 @@ void AddPlanReasons(const Assembly& assembly, ReasonList& reasons) {
     reasons.Add(v1::AssemblyReason::PLANNING)
         ->set_message("a plan is being made, or brought in step by step");
   }
+  if (assembly.too_few_left()) {
+    reasons.Add(v1::AssemblyReason::TOO_FEW_NODES)
+        ->set_message(
+            absl::StrCat(assembly.nodes_able(), " of ", row.min_nodes(),
+                         " nodes: the others have left or were released, or have no room"));
+  }
   for (const auto& stored : row.plan_reasons()) *reasons.Add(stored.code()) = stored;
 }
 
@@ -121,9 +129,36 @@ void AddClosedMember(const Assembly& assembly, const std::string& node,
   }
 }
 
+// What the assembly still waits for, once nothing else is in the way.
+void AddLoading(const v1::Assembly& shown, bool too_few_left, ReasonList& reasons) {
+  std::string message;
+  if (shown.replicas_ready() < shown.replicas_required()) {
+    message = absl::StrCat(shown.replicas_ready(), " of ", shown.replicas_required(),
+                           " shard replicas are ready");
+  } else if (shown.generation() == 0) {
+    return;
+  } else if (shown.nodes_ready() < shown.min_nodes() && !too_few_left) {
+    message =
+        absl::StrCat(shown.nodes_ready(), " of ", shown.min_nodes(), " nodes hold what is theirs");
+  } else if (!shown.complete() && reasons.empty()) {
+    message = absl::StrCat(shown.shards_ready(), " of ", shown.shard_count(), " shards are ready");
+  } else {
+    return;
+  }
+  reasons.Add(v1::AssemblyReason::SHARDS_LOADING)->set_message(std::move(message));
+}
+
 // What the member's shards lack.
-void AddMemberReasons(const std::string& node, const Assembly::Member& member,
-                      absl::Duration move_grace, ReasonList& reasons) {
+void AddMemberReasons(const Assembly& assembly, const std::string& node,
+                      const Assembly::Member& member, absl::Duration move_grace,
+                      ReasonList& reasons) {
+  const auto& of_plan = assembly.row().plan_reasons();
+  const bool is_said = std::any_of(of_plan.begin(), of_plan.end(),
+                                   [&](const auto& reason) { return reason.node() == node; });
+  if (member.shortage.has_value() && !is_said) {
+    reasons.Add(v1::AssemblyReason::NO_ROOM, node)
+        ->set_message(absl::StrCat(node, " ", FormatShortage(*member.shortage)));
+  }
   if (!member.live && member.required() > 0) {
     reasons.Add(v1::AssemblyReason::NODE_LOST, node)
         ->set_message(absl::StrCat(node, " is lost: its lease ran out; it holds ",
@@ -179,21 +214,20 @@ v1::Assembly Assembly::Describe() const {
   if (row_.has_move_budget_bytes()) out.set_move_budget_bytes(row_.move_budget_bytes());
   out.set_moves_in_progress(moves_in_progress_);
   out.set_moving_bytes(moving_bytes_);
+  out.set_nodes_ready(nodes_ready());
+  out.set_nodes_joining(nodes_joining_);
   if (out.state() == v1::Assembly::READY) return out;
   ReasonList reasons(out);
   AddPlanReasons(*this, reasons);
-  AddMembersReasons(out.state() == v1::Assembly::WAITING, reasons);
-  if (replicas_ready_ < replicas_required_) {
-    reasons.Add(v1::AssemblyReason::SHARDS_LOADING)
-        ->set_message(
-            absl::StrCat(replicas_ready_, " of ", replicas_required_, " shard replicas are ready"));
-  }
+  const bool of_all = nodes_ready() < row_.min_nodes() || shards_short_ > 0 || !out.complete();
+  AddMembersReasons(out.state() == v1::Assembly::WAITING, of_all, reasons);
+  AddLoading(out, too_few_left(), reasons);
   reasons.Finish();
   return out;
 }
 
 // Two sorted lists walked as in a merge: an assembly of thousands is described after each report.
-void Assembly::AddMembersReasons(bool waiting, ReasonList& reasons) const {
+void Assembly::AddMembersReasons(bool waiting, bool of_all, ReasonList& reasons) const {
   auto closed = waiting ? leaving_.begin() : leaving_.end();
   auto troubled = troubled_.begin();
   while (!reasons.full() && (closed != leaving_.end() || troubled != troubled_.end())) {
@@ -206,7 +240,7 @@ void Assembly::AddMembersReasons(bool waiting, ReasonList& reasons) const {
       ++closed;
     }
     if (troubled != troubled_.end() && *troubled == node) {
-      AddMemberReasons(node, member, move_grace_, reasons);
+      if (of_all || Waits(member)) AddMemberReasons(*this, node, member, move_grace_, reasons);
       ++troubled;
     }
   }
@@ -242,7 +276,9 @@ v1::AssemblyMember Assembly::DescribeProgress(const std::string& node, const Mem
   out.set_shards_given_up(static_cast<uint32_t>(member.given_up.size()));
   out.set_assigned_bytes(member.assigned_bytes - member.incoming_bytes);
   out.set_ready_bytes(member.ready_bytes);
-  out.set_ready(member.live && member.required() > 0 && member.ready == member.required());
+  out.set_ready(member.required() > 0 && member.holds());
+  out.set_joining(IsJoining(member));
+  if (member.shortage.has_value()) out.set_problem(FormatShortage(*member.shortage));
   return out;
 }
 

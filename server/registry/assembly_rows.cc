@@ -36,6 +36,10 @@ store::AssignmentRow Assembly::AssignmentRowOf(const Member& member) const {
     group->set_replaces(key.second.value);
     *group->mutable_shard_runs() = PackRuns(shards);
   }
+  if (member.shortage.has_value()) {
+    row.mutable_shortage()->set_needed_bytes(member.shortage->needed_bytes);
+    row.mutable_shortage()->set_free_bytes(member.shortage->free_bytes);
+  }
   return row;
 }
 
@@ -78,6 +82,7 @@ store::ReadinessRow Assembly::ReadinessRowOf(const Member& member, Detail detail
   store::ReadinessRow row;
   row.set_epoch(member.epoch.value);
   row.set_report_sequence(member.report_sequence);
+  row.set_established(member.established);
   for (auto& [of, packed] : groups) {
     auto* out = row.add_groups();
     out->set_generation(of.value);
@@ -99,9 +104,22 @@ store::ReadinessRow Assembly::ReadinessRowOf(const Member& member, Detail detail
 }
 
 absl::Status Assembly::LoadReadiness(const std::string& node, const store::ReadinessRow& row) {
-  absl::Status taken = TakeReadiness(At(node), row);
+  Member& member = At(node);
+  CountMember(member, -1);
+  absl::Status taken = TakeReadiness(member, row);
+  member.established = WasEstablished(member, row);
+  CountAgain(node, member);
+  const bool stored = row.has_established() && row.established() == member.established;
+  if (member.claims() && !stored) unstored_.insert(node);
+  if (stored) unstored_.erase(node);
   NoteTrouble(node);
   return taken;
+}
+
+bool Assembly::WasEstablished(const Member& member, const store::ReadinessRow& row) {
+  if (row.has_established()) return row.established();
+  return member.claims() && member.required() >= member.own_shards &&
+         member.ready == member.required();
 }
 
 absl::Status Assembly::TakeReadiness(Member& member, const store::ReadinessRow& row) {

@@ -87,6 +87,17 @@ absl::Status CheckRanks(const Version& version) {
                    {{"model_version", version.row.name()}, {"shards", list}});
 }
 
+// One call counts as a whole: with READY reports last, a member is seen to hold what is its on the way only where it does in
+// the end, and so it is not taken for established by a call that takes something back.
+std::vector<const v1::ShardReport*> WhatIsTakenBackFirst(const v1::ReportShardsRequest& request) {
+  std::vector<const v1::ShardReport*> reports;
+  for (const v1::ShardReport& report : request.reports()) reports.push_back(&report);
+  std::stable_partition(reports.begin(), reports.end(), [](const v1::ShardReport* report) {
+    return report->state() != v1::ShardReport::READY;
+  });
+  return reports;
+}
+
 absl::Status ReportSuperseded(const v1::ReportShardsRequest& request) {
   return MakeError(absl::StatusCode::kAborted, reasons::kReportSuperseded,
                    absl::StrCat("report ", request.sequence(), " of ", request.node(), " on ",
@@ -143,7 +154,7 @@ void AssemblyTable::Announce(Assembly& assembly, const std::vector<std::string>&
   assembly.shown_revision = tx.MarkChanged();
   if (!assembly.row().was_ready() && assembly.state() == v1::Assembly::READY) {
     // Kept in a row, so that DEGRADED and LOADING can be distinguished after a restart.
-    assembly.mutable_row().set_was_ready(true);
+    assembly.NoteReady();
     // Events need rows, too.
     if (tx.row_count() + 8 < kMaxRowsPerCommand) {
       tx.Put(AssemblyKey(assembly.uid()), assembly.row());
@@ -151,6 +162,7 @@ void AssemblyTable::Announce(Assembly& assembly, const std::vector<std::string>&
       tx.Then(RememberReady{assembly.uid()});
     }
   }
+  ThenRememberMembers(assembly, tx);
   AssemblyChange change;
   change.uid = assembly.uid();
   v1::WatchAssemblyResponse message;
@@ -170,6 +182,12 @@ void AssemblyTable::Announce(Assembly& assembly, const std::vector<std::string>&
   tx.Emit(std::move(change));
   TellState(assembly, shown, tx);
   if (plan_wanted && assembly.WantsPlan()) tx.WantPlan(assembly.uid());
+}
+
+void AssemblyTable::ThenRememberMembers(Assembly& assembly, Transaction& tx) {
+  for (const std::string& node : assembly.TakeUnstored()) {
+    tx.Then(RememberMember{assembly.uid(), assembly.FindMember(node)->node});
+  }
 }
 
 void AssemblyTable::TellState(Assembly& assembly, const v1::Assembly& shown, Transaction& tx) {
@@ -356,7 +374,10 @@ void AssemblyTable::NoteRoom(const Node& node, AssemblyUid changed, Transaction&
     if (uid == changed) continue;
     Assembly& other = *FindByUid(uid);
     other.TouchInputs();
-    if (!other.row().plan_reasons().empty() || !other.blocked.empty()) tx.WantPlan(uid);
+    const bool short_of_room = other.FindMember(node.row.name())->shortage.has_value();
+    if (short_of_room || !other.row().plan_reasons().empty() || !other.blocked.empty()) {
+      tx.WantPlan(uid);
+    }
   }
 }
 
@@ -455,7 +476,8 @@ absl::Status AssemblyTable::Report(const v1::ReportShardsRequest& request, Trans
   ReportEvents events(*assembly, request.node());
   std::vector<NoteLocations::Finding> findings;
   bool plan_wanted = false;
-  for (const v1::ShardReport& report : request.reports()) {
+  for (const v1::ShardReport* next : WhatIsTakenBackFirst(request)) {
+    const v1::ShardReport& report = *next;
     Assembly::ReportResult result;
     if (member) result = assembly->Report(request.node(), report, tx.now_us());
     if (result.outcome == Outcome::kGone) response.add_rejected(report.shard());
@@ -480,6 +502,7 @@ absl::Status AssemblyTable::Report(const v1::ReportShardsRequest& request, Trans
   const Assembly::Member& reporter = *assembly->FindMember(request.node());
   events.Tell(tx);
   tx.Put(ReadinessKey(assembly->uid(), reporter.node), assembly->ReadinessRowOf(reporter));
+  assembly->NoteStored(request.node());
   Announce(*assembly, {request.node()}, plan_wanted, tx);
   LocationHealth::ThenNote(assembly->version().uid, node->uid, findings, tx);
   return absl::OkStatus();
@@ -503,11 +526,12 @@ void AssemblyTable::NodeRegistered(const Node& node, Transaction& tx) {
   const std::string& name = node.row.name();
   for (const AssemblyUid uid : node.memberships) {
     Assembly& assembly = *FindByUid(uid);
+    // First, as what was said under the old epoch makes nobody established.
+    assembly.ResetReports(name, node.epoch());
     assembly.SetLive(name, true);
     assembly.SetLeaving(name, node.draining(), assembly.Selects(node.row.labels()));
-    assembly.SetCached(name, assembly.version().CachedShards(node.inventory));
     // Capacity and zone may differ, too.
-    assembly.ResetReports(name, node.epoch());
+    assembly.SetCached(name, assembly.version().CachedShards(node.inventory));
     Announce(assembly, {name}, true, tx);
   }
 }
@@ -615,6 +639,15 @@ void AssemblyTable::Remember(const RememberReady& command, Transaction& tx) {
   if (const Assembly* assembly = FindByUid(command.assembly); assembly != nullptr) {
     tx.Put(AssemblyKey(command.assembly), assembly->row());
   }
+}
+
+void AssemblyTable::Remember(const RememberMember& command, Transaction& tx) {
+  std::string name;
+  Assembly* assembly = FindMemberOf(command.assembly, command.node, &name);
+  if (assembly == nullptr) return;
+  tx.Put(ReadinessKey(command.assembly, command.node),
+         assembly->ReadinessRowOf(*assembly->FindMember(name)));
+  assembly->NoteStored(name);
 }
 
 }  // namespace muster

@@ -74,6 +74,7 @@ class AssemblyTable {
   void Forget(const ForgetMember& command, Transaction& tx) const;
   void Forget(const ForgetPlanDirectory& command, Transaction& tx) const;
   void Remember(const RememberReady& command, Transaction& tx);
+  void Remember(const RememberMember& command, Transaction& tx);
 
   // NOT_FOUND ASSEMBLY_UNKNOWN.
   absl::StatusOr<const Assembly*> Find(absl::string_view name) const;
@@ -135,6 +136,9 @@ class AssemblyTable {
   // Sets what a member holds, if it is one still.
   void Hold(Assembly& assembly, NodeUid node, LatePlan::Held held, AssignmentChanges& changes,
             Transaction& tx);
+  // Takes over what the plan says of a member's room, if it is one still.
+  void SetShortage(Assembly& assembly, const PlannedAssembly::Member& planned,
+                   AssignmentChanges& changes) const;
   static void TellPlan(const Assembly& assembly, const ArrivingPlan& plan, Transaction& tx);
   void RemoveMember(Assembly& assembly, const std::string& node, Transaction& tx);
   // What one assembly has on a node is room that the node's other assemblies lack: their plans have
@@ -144,6 +148,8 @@ class AssemblyTable {
   // READY; asks for a plan when `plan_wanted`.
   void Announce(Assembly& assembly, const std::vector<std::string>& members, bool plan_wanted,
                 Transaction& tx);
+  // Has what became of `established` stored.
+  static void ThenRememberMembers(Assembly& assembly, Transaction& tx);
   // Logs the state as an event if it is not the one logged last.
   void TellState(Assembly& assembly, const muster::v1::Assembly& shown, Transaction& tx);
   // Logs that a node has given a shard up, and has a tick end that.

@@ -91,6 +91,10 @@ absl::Status AssemblyTable::LoadAssignments(AssemblyUid uid, Generation director
   Transaction unused(tx.revision(), tx.now_us());
   EmitChange(SetAssignments(*assembly, name, std::move(assignments), std::move(replaces), unused),
              unused);
+  if (row.has_shortage()) {
+    assembly->SetShortage(name,
+                          PlanShortage{row.shortage().needed_bytes(), row.shortage().free_bytes()});
+  }
   return absl::OkStatus();
 }
 
@@ -111,9 +115,11 @@ void AssemblyTable::FinishLoad(Revision revision, Transaction& tx) {
     assembly->told_state = assembly->state();
     if (!assembly->row().was_ready() && assembly->state() == v1::Assembly::READY) {
       // The server stopped between the report that made it READY and the row that remembers it.
-      assembly->mutable_row().set_was_ready(true);
+      assembly->NoteReady();
       tx.Then(RememberReady{assembly->uid()});
     }
+    // It stopped between what changed a member and the row that remembers it, or the row is of 0.1.0.
+    ThenRememberMembers(*assembly, tx);
     // A plan that was being made when the server stopped is made again; planning on its own output
     // changes nothing.
     if (assembly->WantsPlan()) tx.WantPlan(assembly->uid());

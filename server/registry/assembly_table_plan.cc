@@ -61,7 +61,7 @@ std::optional<AssemblyTable::Losses> AssemblyTable::LossesOf(const ApplyPlan& co
   bool holds = command.begin > 0 || command.end < command.plan->members.size();
   for (size_t i = command.begin; i < command.end; ++i) {
     losses.push_back(late.Losses(command.plan->members[i]));
-    holds = holds || losses.back().has_value();
+    holds = holds || losses.back().has_value() || late.TellsShortage(command.plan->members[i]);
   }
   // Without losses nothing changes before the gains are looked at, so they are now what they will
   // be.
@@ -106,6 +106,18 @@ void AssemblyTable::Hold(Assembly& assembly, NodeUid uid, LatePlan::Held held,
   }
 }
 
+void AssemblyTable::SetShortage(Assembly& assembly, const PlannedAssembly::Member& planned,
+                                AssignmentChanges& changes) const {
+  const Node* node = nodes_.FindByUid(planned.node);
+  if (node == nullptr) return;
+  const std::string& name = node->row.name();
+  const Assembly::Member* member = assembly.FindMember(name);
+  if (member == nullptr || member->shortage == planned.shortage) return;
+  assembly.SetShortage(name, planned.shortage);
+  // It is in the same row as the assignments.
+  changes.try_emplace(name);
+}
+
 void AssemblyTable::TellPlan(const Assembly& assembly, const ArrivingPlan& plan, Transaction& tx) {
   v1::Event event;
   event.set_kind(v1::Event::PLAN_APPLIED);
@@ -144,10 +156,13 @@ absl::Status AssemblyTable::Apply(const ApplyPlan& command, Transaction& tx) {
   }
   for (size_t i = command.begin; i < command.end; ++i) {
     const PlannedAssembly::Member& planned = plan.members[i];
+    const bool believed = !late || late_plan.TellsShortage(planned);
     std::optional<LatePlan::Held> held = LatePlan::Held{planned.assignments, planned.replaces};
     if (late) held = late_plan.Gains(planned);
-    if (!held.has_value()) continue;
-    Hold(*assembly, planned.node, Settled(*std::move(held), arriving.generation), changes, tx);
+    if (held.has_value()) {
+      Hold(*assembly, planned.node, Settled(*std::move(held), arriving.generation), changes, tx);
+    }
+    if (believed) SetShortage(*assembly, planned, changes);
   }
   std::vector<std::string> touched;
   for (auto& [name, change] : changes) {

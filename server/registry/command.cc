@@ -30,6 +30,7 @@ absl::string_view NameOf(const RemoveMembers&) { return "DeleteAssembly"; }
 absl::string_view NameOf(const ForgetMember&) { return "node removed"; }
 absl::string_view NameOf(const ForgetPlanDirectory&) { return "plan"; }
 absl::string_view NameOf(const RememberReady&) { return "READY"; }
+absl::string_view NameOf(const RememberMember&) { return "READY"; }
 
 }  // namespace
 

@@ -159,6 +159,12 @@ struct RememberReady {
   AssemblyUid assembly;
 };
 
+// Stores whether a member is established, where that changed without a report of its own.
+struct RememberMember {
+  AssemblyUid assembly;
+  NodeUid node;
+};
+
 // A request that is one command, and its response.
 template <typename RequestType, typename ResponseType>
 struct Mutation {
@@ -192,7 +198,7 @@ using OtherCommands =
     TypeList<StagePieces, AddShard, AddCompanion, AddLocation, RemoveLocation, Tick, ExpireLease,
              ReleaseNode, ForgetNode, ReviveNode, NoteDrain, ResumePlans, ExpireGivenUp, ApplyPlan,
              NotePlanFailure, NoteLocations, ExpireDraft, RemoveMembers, ForgetMember,
-             ForgetPlanDirectory, RememberReady>;
+             ForgetPlanDirectory, RememberReady, RememberMember>;
 
 template <typename Requests, typename Others>
 struct CommandFrom;

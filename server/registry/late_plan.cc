@@ -42,6 +42,11 @@ bool LatePlan::MayEnd(NodeUid source, uint32_t shard) const {
   return member == nullptr || member->touched_at <= plan_.inputs_version || !Holds(*member, shard);
 }
 
+bool LatePlan::TellsShortage(const PlannedAssembly::Member& planned) const {
+  const Assembly::Member* member = FindUntouched(planned.node);
+  return member != nullptr && member->shortage != planned.shortage;
+}
+
 std::optional<LatePlan::Held> LatePlan::Losses(const PlannedAssembly::Member& planned) const {
   const Assembly::Member* member = FindUntouched(planned.node);
   if (member == nullptr) return std::nullopt;

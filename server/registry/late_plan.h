@@ -7,7 +7,8 @@
 //    READY back) keeps what it has. One that joined since has nothing yet, and one that left is gone.
 // 2. A replica that is READY is taken away only while those that are READY in its place have not changed either.
 // 3. A move ends, and another begins, only while its source has not changed; a source that is gone ends it.
-// 4. A replica is added only where the policy still lacks it, and where it fits beside what other assemblies have there by
+// 4. Whether a member has room for its own claim is believed while the member has not changed.
+// 5. A replica is added only where the policy still lacks it, and where it fits beside what other assemblies have there by
 //    now. A member gets all that the plan adds on it or nothing, as runs and ranks go together.
 //
 // So the outcome is one that the plan and the changes could also have had the other way round. What did not hold is
@@ -48,6 +49,8 @@ class LatePlan {
   // What it holds with what the plan adds, once the losses of all members have been applied.
   // Nullopt: no more than it has. The generations of what is added are still 0.
   std::optional<Held> Gains(const PlannedAssembly::Member& planned) const;
+  // Whether what the plan says of the member's room is true still, and news.
+  bool TellsShortage(const PlannedAssembly::Member& planned) const;
 
  private:
   // Null when the node is not a member.

@@ -208,6 +208,7 @@ absl::Status Registry::Dispatch(const Command& command, absl::string_view caller
       To<ForgetMember>(assemblies_, &AssemblyTable::Forget),
       To<ForgetPlanDirectory>(assemblies_, &AssemblyTable::Forget),
       To<RememberReady>(assemblies_, &AssemblyTable::Remember),
+      To<RememberMember>(assemblies_, &AssemblyTable::Remember),
   };
   return std::visit(
       [&](const auto& what) -> absl::Status {

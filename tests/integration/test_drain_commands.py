@@ -63,6 +63,7 @@ def test_drain_keeps_an_assembly_with_one_replica_ready(cluster, source):
     cluster.create_assembly("demo", "llama@v1", min_nodes=3)
     agents = cluster.start_agents(3, "demo")
     cluster.wait_ready("demo")
+    cluster.allow_nodes("demo", 2)
     api = cluster.api()
     assert int(node_of(cluster, "n1")["assigned_bytes"]) > 0
     watch = Watch(api)
@@ -91,6 +92,7 @@ def test_cancelled_drain_lets_the_node_take_shards_again(cluster, source):
     cluster.create_assembly("demo", "llama@v1", min_nodes=2)
     cluster.start_agents(2, "demo")
     cluster.wait_ready("demo")
+    cluster.allow_nodes("demo", 1)
     cluster.muster("nodes", "drain", "n1", "--wait")
 
     shown = cluster.muster("nodes", "drain", "n1", "--cancel").stdout
@@ -243,6 +245,7 @@ def test_moves_out_of_a_lost_zone_wait_until_they_are_resumed(new_cluster):
     doomed = [Node(api, f"a{i}", zone="a", lease_seconds=4).join() for i in range(5)]
     safe = Node(api, "b1", zone="b").join()
     make_ready(api, [*doomed, safe])
+    cluster.allow_nodes("demo", 1)
     eventually(lambda: api.assembly("demo").state == DEGRADED, "DEGRADED once the leases ran out", 40)
     eventually(lambda: "braked" in state_of(cluster, "a0"), "the brake holds", 40)
 

@@ -270,6 +270,7 @@ def test_events_tell_how_a_killed_agent_was_made_up_for(new_cluster, source):
     cluster.create_assembly("demo", "llama@v1", min_nodes=3)
     agents = cluster.start_agents(3, "demo", "--lease-ttl", "2s")
     cluster.wait_ready("demo")
+    cluster.allow_nodes("demo", 2)
     api = cluster.api()
     revision = api.assembly("demo").revision
     follow = cluster.spawn_muster("events-follow", "events", "--follow", "--assembly", "demo", "--tail", "0", "--json")

@@ -38,6 +38,7 @@ class Site:
             name: cluster.start_agent(name, "demo", server=self.server_address, host=self.hosts[name]) for name in NODES
         }
         cluster.wait_ready("demo")
+        cluster.allow_nodes("demo", len(NODES) - 1)
 
     def check_settled(self):
         eventually(lambda: self.api.is_ready("demo"), "READY", 60)

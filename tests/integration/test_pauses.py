@@ -37,6 +37,7 @@ def load(cluster, source):
     cluster.create_assembly("demo", "llama@v1", min_nodes=3)
     agents = cluster.start_agents(3, "demo")
     cluster.wait_ready("demo")
+    cluster.allow_nodes("demo", 2)
     return agents
 
 

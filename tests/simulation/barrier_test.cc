@@ -77,7 +77,7 @@ TEST_F(BarrierTest, LeaveOfOneOfManyKeepsAFullAssemblyReady) {
   EXPECT_EQ(Shown().state(), v1::Assembly::READY);
 }
 
-TEST_F(BarrierTest, JoinOfANodeThatLacksShardsEndsReady) {
+TEST_F(BarrierTest, JoinOfANodeThatLacksShardsTakesReadyFromNobody) {
   Create(v1::Assembly::FULL);
   AddMember("nodes/a", v1::Claim::ANY);
   core_.Plan();
@@ -86,7 +86,44 @@ TEST_F(BarrierTest, JoinOfANodeThatLacksShardsEndsReady) {
 
   AddMember("nodes/b", v1::Claim::ANY);
 
-  EXPECT_EQ(Shown().state(), v1::Assembly::DEGRADED);
+  EXPECT_EQ(Shown().state(), v1::Assembly::READY);
+  EXPECT_EQ(Shown().nodes_joining(), 1u);
+  core_.Plan();
+  core_.ReportAll(kAssembly, "nodes/b", v1::ShardReport::FAILED);
+  EXPECT_EQ(Shown().state(), v1::Assembly::READY);
+  core_.ReportAll(kAssembly, "nodes/b", v1::ShardReport::READY);
+  EXPECT_EQ(Shown().nodes_ready(), 2u);
+  core_.ReportAll(kAssembly, "nodes/b", v1::ShardReport::FAILED);
+  EXPECT_EQ(Shown().state(), v1::Assembly::DEGRADED) << "it is established by now";
+}
+
+// Room that other assemblies take shows only when a plan is made.
+TEST_F(BarrierTest, MemberWithoutRoomGetsNothingAndChangesNothing) {
+  Create(v1::Assembly::FULL);
+  CreateOfAnotherVersion("assemblies/b");
+  AddMember("nodes/a", v1::Claim::ANY);
+  core_.Plan();
+  core_.ReportAll(kAssembly, "nodes/a", v1::ShardReport::READY);
+  core_.AddNode("nodes/small", 60);
+  core_.Join("assemblies/b", "nodes/small", v1::Claim::ANY);
+  core_.Plan();
+  core_.Join(kAssembly, "nodes/small", v1::Claim::ANY);
+  core_.Plan();
+
+  EXPECT_EQ(Shown().state(), v1::Assembly::READY);
+  const Assembly& assembly = core_.AssemblyOf(kAssembly);
+  const auto problem = [&] {
+    return assembly.DescribeMember("nodes/small", *assembly.FindMember("nodes/small")).problem();
+  };
+  EXPECT_EQ(problem(), "needs 40 B for its shards, has 20 B left");
+  EXPECT_TRUE(assembly.FindMember("nodes/small")->assignments.empty());
+
+  v1::DeleteAssemblyRequest remove;
+  remove.set_name("assemblies/b");
+  MUSTER_ASSERT_OK(core_.Do(remove).status);
+  core_.Plan();
+  EXPECT_EQ(problem(), "");
+  EXPECT_EQ(assembly.FindMember("nodes/small")->assignments.size(), 4u);
 }
 
 TEST_F(BarrierTest, LeaveOfTheLastMemberGivesAReason) {
@@ -96,7 +133,7 @@ TEST_F(BarrierTest, LeaveOfTheLastMemberGivesAReason) {
 
   Leave("nodes/a");
 
-  EXPECT_EQ(Shown().state(), v1::Assembly::LOADING);
+  EXPECT_EQ(Shown().state(), v1::Assembly::WAITING) << "no node is left";
   EXPECT_GT(Shown().reasons_size(), 0);
 }
 

@@ -1,5 +1,6 @@
 #include "tests/simulation/checks.h"
 
+#include <algorithm>
 #include <map>
 #include <optional>
 #include <set>
@@ -17,37 +18,67 @@ namespace v1 = muster::v1;
 
 // What the members say, added up.
 struct Sums {
+  // Of the members that are waited for.
   uint64_t required = 0;
   uint64_t ready = 0;
   uint32_t live = 0;
   // Members that may get shards.
   uint32_t open = 0;
+  // Members that hold what is theirs; that do, or may come to; that are on their way and not waited for.
+  uint32_t holding = 0;
+  uint32_t able = 0;
+  uint32_t joining = 0;
   // Replicas that are to take over from others, and their bytes.
   uint32_t extra = 0;
   uint64_t extra_bytes = 0;
   std::vector<uint32_t> holders;
   std::vector<uint32_t> claim_holders;
   std::vector<uint32_t> ready_holders;
-  // Live members that lack something that the policy or their claim gives them.
+  // Live members, of those that are waited for, that lack something that the policy or their claim gives them.
   uint32_t lacking = 0;
 };
 
-size_t OwnShards(const Assembly& assembly, const v1::Claim& claim) {
-  const size_t all = assembly.version().shards.size();
-  if (assembly.row().policy() == v1::Assembly::FULL) return all;
-  const bool claims = assembly.row().policy() == v1::Assembly::DECLARED ||
-                      assembly.row().policy() == v1::Assembly::RANKED;
-  if (!claims) return 0;
-  if (claim.kind() == v1::Claim::ALL) return all;
-  if (claim.kind() != v1::Claim::RANKS) return claim.shards_size();
-  size_t own = 0;
-  for (const Version::Shard& shard : assembly.version().shards) {
-    for (const uint32_t rank : claim.ranks()) own += shard.rank == rank ? 1 : 0;
+// Whether shards are the node's by its claim or by the policy, and not by the planner's choice.
+bool ClaimsShards(const Assembly& assembly, const v1::Claim& claim) {
+  switch (assembly.row().policy()) {
+    case v1::Assembly::FULL:
+      return true;
+    case v1::Assembly::DECLARED:
+    case v1::Assembly::RANKED:
+      return claim.kind() != v1::Claim::ANY;
+    default:
+      return false;
   }
-  return own;
 }
 
-Sums AddUp(const Registry& registry, const Assembly& assembly) {
+// What one member adds to the sums over its assignments.
+struct Share {
+  size_t required = 0;
+  size_t ready = 0;
+};
+
+Share AddAssignments(const Assembly& assembly, const Assembly::Member& member, bool counts,
+                     Sums& sums) {
+  Share share;
+  for (size_t i = 0; i < member.assignments.size(); ++i) {
+    const uint32_t shard = member.assignments[i].shard;
+    if (member.replaces.count(shard) > 0) {
+      ++sums.extra;
+      sums.extra_bytes += assembly.version().shards[shard].size_bytes;
+      continue;
+    }
+    ++share.required;
+    ++sums.holders[shard];
+    if (ClaimsShards(assembly, member.claim)) ++sums.claim_holders[shard];
+    if (!counts || member.states[i] != v1::ShardReport::READY) continue;
+    ++share.ready;
+    ++sums.ready_holders[shard];
+  }
+  return share;
+}
+
+Sums AddUp(const Registry& registry, const Assembly& assembly, bool was_ready,
+           const std::set<std::string>& established) {
   Sums sums;
   sums.holders.resize(assembly.version().shards.size());
   sums.claim_holders = sums.ready_holders = sums.holders;
@@ -58,24 +89,21 @@ Sums AddUp(const Registry& registry, const Assembly& assembly) {
     const bool open =
         live && node->row.drain_deadline_us() == 0 && assembly.Selects(node->row.labels());
     if (open) ++sums.open;
-    const bool own = member.claim.kind() != v1::Claim::ANY;
-    const size_t required = member.assignments.size() - member.replaces.size();
-    if (open && required < OwnShards(assembly, member.claim)) ++sums.lacking;
-    for (size_t i = 0; i < member.assignments.size(); ++i) {
-      const uint32_t shard = member.assignments[i].shard;
-      if (member.replaces.count(shard) > 0) {
-        ++sums.extra;
-        sums.extra_bytes += assembly.version().shards[shard].size_bytes;
-        continue;
-      }
-      const bool counted =
-          live && member.epoch == node->epoch() && member.states[i] == v1::ShardReport::READY;
-      ++sums.required;
-      ++sums.holders[shard];
-      if (own) ++sums.claim_holders[shard];
-      if (counted) ++sums.ready;
-      if (counted) ++sums.ready_holders[shard];
-    }
+    const size_t own = OwnShardsOf(assembly, member.claim);
+    const bool fits = !member.shortage.has_value();
+    const bool counts = live && member.epoch == node->epoch();
+    const Share share = AddAssignments(assembly, member, counts, sums);
+    const bool waits = !ClaimsShards(assembly, member.claim) ||
+                       (fits && (!was_ready || established.count(name) > 0));
+    const bool holds = live && share.ready == share.required &&
+                       (open ? share.required >= own : share.required > 0);
+    if (holds) ++sums.holding;
+    if (open ? fits : share.required > 0) ++sums.able;
+    if (!waits && open && fits && !holds) ++sums.joining;
+    if (!waits) continue;
+    sums.required += share.required;
+    sums.ready += share.ready;
+    if (open && share.required < own) ++sums.lacking;
   }
   return sums;
 }
@@ -103,17 +131,21 @@ bool IsCovered(const Assembly& assembly, const Sums& sums) {
 v1::Assembly::State ExpectedState(const Assembly& assembly, const Sums& sums, bool was_ready) {
   const auto& row = assembly.row();
   const bool planned = row.generation() != 0;
-  if (planned && row.plan_reasons().empty() && sums.required > 0 && sums.ready == sums.required &&
-      IsCovered(assembly, sums)) {
+  const bool complete = std::all_of(sums.ready_holders.begin(), sums.ready_holders.end(),
+                                    [](uint32_t holders) { return holders > 0; });
+  if (planned && row.plan_reasons().empty() && complete && sums.ready == sums.required &&
+      sums.holding >= row.min_nodes() && IsCovered(assembly, sums)) {
     return v1::Assembly::READY;
   }
-  if (planned ? !row.plan_reasons().empty() : sums.open < row.min_nodes()) {
+  if (planned ? !row.plan_reasons().empty() || sums.able < row.min_nodes()
+              : sums.open < row.min_nodes()) {
     return v1::Assembly::WAITING;
   }
   return was_ready ? v1::Assembly::DEGRADED : v1::Assembly::LOADING;
 }
 
-std::string CheckMembers(const Registry& registry, const Assembly& assembly) {
+std::string CheckMembers(const Registry& registry, const Assembly& assembly,
+                         const std::set<std::string>& established) {
   for (const auto& [name, member] : assembly.members()) {
     const Node* node = registry.nodes().FindByUid(member.node);
     if (node == nullptr || node->row.name() != name) {
@@ -122,6 +154,9 @@ std::string CheckMembers(const Registry& registry, const Assembly& assembly) {
     if (node->memberships.count(assembly.uid()) == 0) return absl::StrCat(name, " does not know");
     if (member.live == node->row.lost()) return absl::StrCat(name, ": member's life differs");
     if (member.epoch != node->epoch()) return absl::StrCat(name, ": member's epoch differs");
+    if (member.established != (established.count(name) > 0)) {
+      return absl::StrCat(name, ": established is ", member.established);
+    }
     uint32_t ready = 0;
     uint64_t bytes = 0, ready_bytes = 0;
     size_t failed = 0;
@@ -146,9 +181,25 @@ std::string CheckMembers(const Registry& registry, const Assembly& assembly) {
 
 }  // namespace
 
-std::string CheckBarrier(const Registry& registry, const Assembly& assembly, bool was_ready) {
-  if (std::string wrong = CheckMembers(registry, assembly); !wrong.empty()) return wrong;
-  const Sums sums = AddUp(registry, assembly);
+size_t OwnShardsOf(const Assembly& assembly, const v1::Claim& claim) {
+  const size_t all = assembly.version().shards.size();
+  if (!ClaimsShards(assembly, claim)) return 0;
+  if (assembly.row().policy() == v1::Assembly::FULL || claim.kind() == v1::Claim::ALL) return all;
+  if (claim.kind() != v1::Claim::RANKS) return claim.shards_size();
+  size_t own = 0;
+  for (const Version::Shard& shard : assembly.version().shards) {
+    for (const uint32_t rank : claim.ranks()) own += shard.rank == rank ? 1 : 0;
+  }
+  return own;
+}
+
+std::string CheckBarrier(const Registry& registry, const Assembly& assembly, bool was_ready,
+                         const std::set<std::string>& established) {
+  if (std::string wrong = CheckMembers(registry, assembly, established); !wrong.empty()) {
+    return wrong;
+  }
+  const Sums sums = AddUp(registry, assembly, was_ready, established);
+  const uint32_t holding = assembly.row().generation() == 0 ? 0 : sums.holding;
   const v1::Assembly shown = registry.assemblies().Describe(assembly);
   uint32_t shards_ready = 0;
   for (const uint32_t holders : sums.ready_holders) shards_ready += holders > 0 ? 1 : 0;
@@ -160,11 +211,12 @@ std::string CheckBarrier(const Registry& registry, const Assembly& assembly, boo
   if (shown.replicas_required() != sums.required || shown.replicas_ready() != sums.ready ||
       shown.shards_ready() != shards_ready || shown.nodes_live() != sums.live ||
       shown.nodes_joined() != assembly.members().size() ||
-      shown.complete() != (shards_ready == sums.holders.size()) ||
-      shown.moves_in_progress() != sums.extra || shown.moving_bytes() != sums.extra_bytes) {
+      shown.complete() != (shards_ready == sums.holders.size()) || shown.nodes_ready() != holding ||
+      shown.nodes_joining() != sums.joining || shown.moves_in_progress() != sums.extra ||
+      shown.moving_bytes() != sums.extra_bytes) {
     return absl::StrCat("counters differ, expected ", sums.ready, " of ", sums.required,
-                        " replicas, ", shards_ready, " shards, ", sums.live,
-                        " live: ", shown.ShortDebugString());
+                        " replicas, ", shards_ready, " shards, ", sums.live, " live, ", holding,
+                        " holding, ", sums.joining, " joining: ", shown.ShortDebugString());
   }
   if ((expected == v1::Assembly::READY) != shown.reasons().empty()) {
     return absl::StrCat("reasons don't fit the state: ", shown.ShortDebugString());

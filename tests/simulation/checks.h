@@ -5,6 +5,7 @@
 #define MUSTER_TESTS_SIMULATION_CHECKS_H_
 
 #include <cstdint>
+#include <set>
 #include <string>
 
 #include "server/registry/registry.h"
@@ -13,8 +14,13 @@
 namespace muster {
 
 // Invariant 5 (docs/design.md): the state and every counter, from the members' claims, assignments,
-// reports and leases. `was_ready`: the assembly was READY at some revision up to this one.
-std::string CheckBarrier(const Registry& registry, const Assembly& assembly, bool was_ready);
+// reports and leases. `was_ready`: the assembly was READY at some revision up to this one. `established`: full names of the
+// members that have held what is theirs since they last had nothing, as watchers were shown it.
+std::string CheckBarrier(const Registry& registry, const Assembly& assembly, bool was_ready,
+                         const std::set<std::string>& established);
+
+// How many shards are the node's by its claim, or by the policy.
+size_t OwnShardsOf(const Assembly& assembly, const muster::v1::Claim& claim);
 
 // Invariant 2: the version's rows are complete, by the rows alone.
 std::string CheckComplete(const Version& version, MetadataStore& store);

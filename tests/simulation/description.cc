@@ -75,7 +75,7 @@ std::string DescribeAll(const Registry& registry) {
                     " was_ready ", assembly->row().was_ready(), "\n");
     for (const auto& [node, member] : assembly->members()) {
       absl::StrAppend(&out, "  ", TextOf(assembly->DescribeMember(node, member)), " epoch ",
-                      member.epoch.value);
+                      member.epoch.value, member.established ? " established" : "");
       DescribeAssignments(member, out);
     }
   }

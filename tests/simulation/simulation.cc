@@ -282,6 +282,8 @@ void Simulation::CheckSettled() {
     for (const auto& [node, member] : assembly->members()) {
       all = all && member.ready == member.required();
     }
+    // With fewer than it was told to have it waits, whatever they have.
+    all = all && assembly->nodes_ready() >= assembly->row().min_nodes();
     if (all && assembly->state() != muster::v1::Assembly::READY) {
       world_.Fail("5", absl::StrCat(name, " has all reports and is ",
                                     assembly->Describe().ShortDebugString()));

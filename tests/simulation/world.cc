@@ -539,9 +539,14 @@ void World::NoteReady(const Assembly& assembly) {
   if (found.behind.has_value()) {
     // The ring has lost some: the row has them.
     if (assembly.row().was_ready()) was_ready_.insert(uid);
+    established_[uid].clear();
+    for (const auto& [name, member] : assembly.members()) {
+      if (member.established) established_[uid].insert(name);
+    }
   } else {
     for (const Feed::ChangePtr& change : found.changes) {
       const auto& what = std::get<AssemblyChange>(change->what);
+      NoteEstablished(assembly, what);
       if (what.state == muster::v1::Assembly::READY) {
         was_ready_.insert(uid);
       }
@@ -550,11 +555,28 @@ void World::NoteReady(const Assembly& assembly) {
   seen = server_.feed().durable();
 }
 
+void World::NoteEstablished(const Assembly& assembly, const AssemblyChange& change) {
+  std::set<std::string>& established = established_[assembly.uid().value];
+  for (const std::string& name : change.left) established.erase(name);
+  for (const muster::v1::AssemblyMember& shown : change.members) {
+    // One that has left since is among those of a later change.
+    const Assembly::Member* member = assembly.FindMember(shown.node());
+    if (member == nullptr) continue;
+    const size_t own = OwnShardsOf(assembly, member->claim);
+    if (own == 0 || shown.shards_assigned() == 0) {
+      established.erase(shown.node());
+    } else if (shown.ready() && shown.shards_assigned() >= own) {
+      established.insert(shown.node());
+    }
+  }
+}
+
 void World::CheckAssemblies() {
   for (const auto& [name, assembly] : registry().assemblies().by_name()) {
     NoteReady(*assembly);
     const uint64_t uid = assembly->uid().value;
-    const std::string wrong = CheckBarrier(registry(), *assembly, was_ready_.count(uid) > 0);
+    const std::string wrong =
+        CheckBarrier(registry(), *assembly, was_ready_.count(uid) > 0, established_[uid]);
     if (!wrong.empty()) return Fail("5", absl::StrCat(name, " ", wrong));
   }
 }

@@ -154,6 +154,8 @@ class World {
   void CheckAssemblies();
   void NoteCapacities();
   void NoteReady(const Assembly& assembly);
+  // Takes over what a change shows of members: which of them hold what is theirs, or nothing.
+  void NoteEstablished(const Assembly& assembly, const AssemblyChange& change);
   void CheckContents();
   void CheckReload();
   void NoteStart();
@@ -194,6 +196,8 @@ class World {
   // Assemblies that were READY once, and up to where their events were read.
   std::set<uint64_t> was_ready_;
   std::map<uint64_t, Revision> events_seen_;
+  // By assembly uid: the members that have held what is theirs, and not nothing since.
+  std::map<uint64_t, std::set<std::string>> established_;
   // Counts processes, so that a late reply of a dead one shows.
   std::shared_ptr<int> process_ = std::make_shared<int>(0);
 };

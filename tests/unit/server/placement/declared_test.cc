@@ -71,12 +71,12 @@ TEST(DeclaredTest, ClaimedShardWithoutRoomIsNamedAndCoveredByAny) {
 
   const Plan plan = sample.Make();
 
-  EXPECT_THAT(ShardsOf(sample, plan, "n1"), ElementsAre(0));
-  EXPECT_THAT(ShardsOf(sample, plan, "any"), ElementsAre(1));
+  EXPECT_THAT(ShardsOf(sample, plan, "n1"), IsEmpty());
+  EXPECT_THAT(ShardsOf(sample, plan, "any"), ElementsAre(0, 1));
   ASSERT_THAT(plan.unplaced, SizeIs(1));
   EXPECT_EQ(plan.unplaced[0].cause, Unplaced::Cause::kNoRoom);
   EXPECT_EQ(plan.unplaced[0].node, 0);
-  EXPECT_EQ(plan.unplaced[0].message, "shard 1 needs 50 B, node n1 has 35 B left");
+  EXPECT_EQ(plan.unplaced[0].message, "node n1 needs 60 B for its shards, has 45 B left");
 }
 
 TEST(DeclaredTest, ShardClaimedOnlyByALostNodeIsNotCalledUnclaimed) {

@@ -34,10 +34,12 @@ TEST(FullTest, FullNamesTheNodeWithoutRoom) {
   const Plan plan = sample.Make();
 
   EXPECT_THAT(ShardsOf(sample, plan, "n1"), ElementsAre(0, 1, 2));
-  EXPECT_THAT(ShardsOf(sample, plan, "n2"), ElementsAre(0, 1));
+  EXPECT_THAT(ShardsOf(sample, plan, "n2"), IsEmpty()) << "a part of it is of no use";
   ASSERT_THAT(plan.unplaced, SizeIs(1));
   EXPECT_EQ(plan.unplaced[0].node, 1);
-  EXPECT_EQ(plan.unplaced[0].message, "shard 2 needs 30 B, node n2 has 5 B left");
+  EXPECT_EQ(plan.unplaced[0].message, "node n2 needs 60 B for its shards, has 35 B left");
+  EXPECT_EQ(plan.nodes[1].shortage, (PlanShortage{60, 35}));
+  EXPECT_EQ(plan.nodes[0].shortage, std::nullopt);
 }
 
 TEST(FullTest, DrainUnderFullDropsWhatAnotherMemberHasReady) {

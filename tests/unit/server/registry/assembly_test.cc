@@ -161,17 +161,6 @@ TEST_F(AssemblyTest, TooFewNodesWaitWithTheirCount) {
   EXPECT_THAT(ReasonCodes(), Contains(int{v1::AssemblyReason::PLANNING}));
 }
 
-TEST_F(AssemblyTest, MinNodesIsAGateForTheFirstPlanOnly) {
-  Create(v1::Assembly::BALANCED, 2);
-  MUSTER_EXPECT_OK(fixture_.Do(Join(kAssembly, kN1, e1_)));
-  MUSTER_EXPECT_OK(fixture_.Do(Join(kAssembly, kN2, e2_)));
-  const uint64_t generation = fixture_.Plan(kAssembly, {{kN1, {0}}, {kN2, {1}}});
-  Ready(kN1, e1_, generation, {0});
-  Ready(kN2, e2_, generation, {1});
-  fixture_.SetLost(kN2, true);
-  EXPECT_EQ(Shown().state(), v1::Assembly::DEGRADED);
-}
-
 TEST_F(AssemblyTest, ReadyExactlyWhenEveryReplicaIsCounted) {
   const uint64_t generation = CreatePlanned();
   EXPECT_EQ(Shown().state(), v1::Assembly::LOADING);

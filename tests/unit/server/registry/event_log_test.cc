@@ -152,8 +152,9 @@ TEST_F(EventsOfCommandsTest, LossLeaveAndDeletionOfAReadyAssemblyAreTold) {
       ElementsAre("NODE_LOST nodes/a: LIVE > LOST (lease expired)",
                   absl::StrCat("ASSEMBLY_STATE", names, ": READY > DEGRADED (lease expired)"),
                   absl::StrCat("MEMBER_LEFT nodes/a", names, ":  >  (LeaveAssembly)"),
+                  absl::StrCat("ASSEMBLY_STATE", names, ": DEGRADED > WAITING (LeaveAssembly)"),
                   absl::StrCat("SHARDS_UNASSIGNED nodes/a", names, " [0,1]:  >  (LeaveAssembly)"),
-                  absl::StrCat("ASSEMBLY_DELETED", names, ": DEGRADED > GONE (DeleteAssembly)")));
+                  absl::StrCat("ASSEMBLY_DELETED", names, ": WAITING > GONE (DeleteAssembly)")));
 }
 
 TEST_F(EventsOfCommandsTest, ReportsOfOneCallShareAnEventPerChangeOfState) {

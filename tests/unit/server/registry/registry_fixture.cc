@@ -280,6 +280,7 @@ PlannedAssembly RegistryFixture::PlanOf(absl::string_view name, const std::vecto
     if (member == nullptr) continue;
     PlannedAssembly::Member& planned = plan.members.emplace_back();
     planned.node = member->node;
+    planned.shortage = part.shortage;
     for (const uint32_t shard : part.shards) {
       Assignment assignment{shard, Generation(0)};
       for (const Assignment& present : member->assignments) {

@@ -64,6 +64,7 @@ class RegistryFixture {
     std::vector<uint32_t> shards;
     // By shard: the node whose replica the one here will replace.
     std::map<uint32_t, std::string> replaces = {};
+    std::optional<PlanShortage> shortage = {};
   };
 
   RegistryFixture();

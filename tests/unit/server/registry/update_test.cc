@@ -74,7 +74,7 @@ TEST_F(UpdateTest, MoveBudgetComesAndGoesBackToItsDefault) {
   MUSTER_EXPECT_OK(fixture_.Do(request));
   EXPECT_TRUE(fixture_.Shown(kAssembly).has_move_budget_bytes());
   EXPECT_EQ(fixture_.Shown(kAssembly).min_nodes(), 3u);
-  EXPECT_EQ(fixture_.Shown(kAssembly).state(), v1::Assembly::READY);
+  EXPECT_EQ(fixture_.Shown(kAssembly).state(), v1::Assembly::WAITING) << "there are two nodes";
   request.mutable_assembly()->clear_move_budget_bytes();
   MUSTER_EXPECT_OK(fixture_.Do(request));
   EXPECT_FALSE(fixture_.Shown(kAssembly).has_move_budget_bytes());
