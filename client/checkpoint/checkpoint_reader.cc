@@ -6,7 +6,7 @@
 //    safetensors form; anything else must be safetensors, or is refused by the name of its format.
 //    An index must agree with its files both ways: no tensor that a file lacks, none that it does
 //    not list.
-// 3. Companions are checked, and no two paths may differ in letter case only.
+// 3. Companions that are halves of what is not chosen are left out. The others are checked, and no two paths may differ in letter case only.
 // 4. Files are sorted by component, rank, part and path. Tensors are collected in that order, so
 //    that those of a component are one run, which cut_plan.cc builds on.
 // 5. A name may appear once for each component and rank; the further names of tied tensors count,
@@ -29,6 +29,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/types/span.h"
+#include "client/checkpoint/model_halves.h"
 #include "client/checkpoint/tied_tensors.h"
 #include "client/format/file_names.h"
 #include "client/format/index_json.h"
@@ -442,6 +443,7 @@ absl::StatusOr<Checkpoint> OpenTensorCheckpoint(absl::string_view src,
     for (const WeightSet& set : sets.sets) {
       if (set.chosen) MUSTER_RETURN_IF_ERROR(OpenSet(set, options, checkpoint));
     }
+    LeaveOutHalves(sets.sets, content);
     MUSTER_RETURN_IF_ERROR(FinishDirectory(files, std::move(content), std::move(sets), checkpoint));
   }
   SortFiles(checkpoint.files);

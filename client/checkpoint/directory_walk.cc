@@ -134,6 +134,10 @@ class Walk {
     std::error_code error;
     fs::directory_iterator entries(folder, error);
     if (error) return WalkError(error, folder.string());
+    // A model version holds files only; an object store has no folders either.
+    if (entries == fs::directory_iterator() && !relative.empty()) {
+      LeaveOut(relative + "/", "an empty folder", /*expected=*/false);
+    }
     for (; entries != fs::directory_iterator(); entries.increment(error)) {
       if (++entry_count_ > kMaxDirectoryEntries) {
         return absl::InvalidArgumentError(absl::StrCat(QuoteForMessage(root_.string()),

@@ -81,6 +81,23 @@ def test_what_is_left_out_is_told_with_the_reason(cluster, tmp_path):
     assert "left out: pytorch_model*.bin" in text
 
 
+def test_half_a_model_and_empty_folders_are_told(cluster, tmp_path):
+    source = tmp_path / "bert"
+    source.mkdir()
+    checkpoints.write_safetensors(source / "model.safetensors", checkpoints.transformer())
+    (source / "openvino").mkdir()
+    (source / "openvino" / "openvino_model.xml").write_text("<net/>")
+    (source / "openvino" / "openvino_model.bin").write_bytes(b"weights")
+    (source / "2_Normalize").mkdir()
+
+    text = cluster.publish(source, "m@v1").stderr
+
+    assert 'left out: openvino/openvino_model.xml: of no use without "openvino/openvino_model.bin"' in text
+    assert "left out: 2_Normalize/: an empty folder" in text
+    cluster.muster("assemble", "m@v1", "--out", tmp_path / "out")
+    assert not (tmp_path / "out" / "openvino").exists()
+
+
 def test_include_and_exclude_decide_otherwise(cluster, tmp_path):
     components = model_families.diffusers(tmp_path / "sdxl")
 

@@ -103,6 +103,49 @@ TEST(TensorCheckpointTest, IndexedDirectoryGivesTensorsCompanionsAndWarnings) {
               UnorderedElementsAre("consolidated*.safetensors", "pytorch_model*.bin"));
 }
 
+TEST(TensorCheckpointTest, HalfAModelIsLeftOutWholeAndNamed) {
+  TestDirectory directory;
+  directory.Write("model.safetensors", FixtureFile({{"a", 3}}));
+  directory.Write("model.xml", "a network that has the chosen file's name");
+  directory.Write("openvino/openvino_model.xml", "<net/>");
+  directory.Write("openvino/openvino_model.bin", "weights");
+  directory.Write("openvino/lonely.xml", "<net/>");
+  directory.Write("onnx/model.onnx", "a graph");
+  directory.Write("onnx/model.onnx_data", "its tensors");
+  directory.Write("tokenizer.bin", "PK");
+  directory.Write("tokenizer.json", "{}");
+
+  const auto checkpoint = OpenTensorCheckpoint(directory.root(), {});
+
+  MUSTER_ASSERT_OK(checkpoint);
+  EXPECT_THAT(Paths(checkpoint->companions),
+              ElementsAre("model.xml", "openvino/lonely.xml", "tokenizer.json"));
+  EXPECT_THAT(
+      LeftOutPaths(*checkpoint),
+      ElementsAre(
+          Pair("onnx/model.onnx_data", "of no use without \"onnx/model.onnx\", which is left out"),
+          Pair("openvino/openvino_model.xml",
+               "of no use without \"openvino/openvino_model.bin\", which is left out")));
+  EXPECT_FALSE(checkpoint->left_out[0].expected);
+
+  // Cut raw, both halves are published.
+  const auto raw = OpenRawCheckpoint(directory.root(), {});
+  MUSTER_ASSERT_OK(raw);
+  EXPECT_THAT(Paths(raw->companions), testing::Contains("openvino/openvino_model.xml"));
+}
+
+TEST(TensorCheckpointTest, EmptyFoldersAreSaidToBeLeftOut) {
+  TestDirectory directory;
+  directory.Write("model.safetensors", FixtureFile({{"a", 3}}));
+  std::filesystem::create_directories(directory.Path("2_Normalize"));
+
+  const auto checkpoint = OpenTensorCheckpoint(directory.root(), {});
+
+  MUSTER_ASSERT_OK(checkpoint);
+  EXPECT_THAT(LeftOutPaths(*checkpoint), ElementsAre(Pair("2_Normalize/", "an empty folder")));
+  EXPECT_FALSE(checkpoint->left_out[0].expected);
+}
+
 TEST(TensorCheckpointTest, DirectoryWithoutIndexTakesEveryFileOfItsTopLevel) {
   TestDirectory directory;
   directory.Write("y.safetensors", FixtureFile({{"b", 2}}));
