@@ -17,6 +17,9 @@
 //    one, and 4 and 5 are done again: few rounds, and few shards more than needed. At one shard per
 //    tensor, or at the catalogue's bound, it gives up.
 //
+// A component of one safetensors file that nothing asks to cut, neither the user nor its size, is a shard as it lies:
+// its hash is the one that people know from where they have it.
+//
 // Of several components, each is cut alone as above, with a share of the shards asked for by its
 // bytes; its tensors are one run of the checkpoint's, so indices only have to be shifted. Raw cuts
 // divide each file evenly, at multiples of 1 MiB where ranges are that long; the rounding may make
@@ -358,6 +361,45 @@ absl::StatusOr<std::vector<size_t>> ShardsPerComponent(const std::vector<Compone
   return PartsPerGroup(sizes, limits, options.shard_count);
 }
 
+// The component's only file as a shard; unset where there are several, where it has to be made over, or where it is
+// larger than a shard is by default.
+std::optional<ShardCut> WholeFile(const Checkpoint& checkpoint, const ComponentRun& run,
+                                  const CutOptions& options) {
+  const uint32_t index = checkpoint.tensors[run.begin].file;
+  const SourceFile& file = checkpoint.files[index];
+  const int64_t size = file.bytes->size_bytes();
+  const bool is_only =
+      std::count_if(checkpoint.files.begin(), checkpoint.files.end(),
+                    [&](const SourceFile& other) { return other.component == run.component; }) == 1;
+  // Fields that the format doesn't define are dropped, and tied names get a file of their own.
+  if (!is_only || file.content != file.bytes || file.header.ignored_field_count() > 0 ||
+      HasTiedNames(checkpoint.components[run.component].metadata) ||
+      run.count > kMaxTensorsPerShard || DefaultShardCount(size) > 1 ||
+      size > kMaxPiecesPerPublishedShard * options.piece_size_bytes) {
+    return std::nullopt;
+  }
+  ShardCut shard;
+  shard.tensors.resize(run.count);
+  // As they lie, since those of one file are ordered by offset.
+  std::iota(shard.tensors.begin(), shard.tensors.end(), 0);
+  shard.range = RawRange{index, 0, size};
+  shard.header_size_bytes = file.header.data_begin_bytes();
+  shard.size_bytes = size;
+  return shard;
+}
+
+absl::StatusOr<CutPlan> CutComponent(const Checkpoint& checkpoint, const ComponentRun& run,
+                                     CutStrategy strategy, const CutOptions& options) {
+  if (options.shard_count == 0) {
+    MUSTER_RETURN_IF_ERROR(CheckOptions(options));
+    if (std::optional<ShardCut> whole = WholeFile(checkpoint, run, options)) {
+      return CutPlan{strategy, {*std::move(whole)}, {}};
+    }
+  }
+  return CutTensors(absl::MakeConstSpan(checkpoint.tensors).subspan(run.begin, run.count),
+                    checkpoint.components[run.component].metadata, strategy, options);
+}
+
 // Whether the shards' files are called as in any model directory.
 bool HasUsualNames(const Checkpoint& checkpoint) {
   return checkpoint.components.size() == 1 && checkpoint.components[0].folder.empty() &&
@@ -376,10 +418,7 @@ absl::StatusOr<CutPlan> CutComponents(const Checkpoint& checkpoint, CutStrategy 
     const SourceComponent& component = checkpoint.components[run.component];
     CutOptions own = options;
     own.shard_count = static_cast<uint32_t>(counts[i]);
-    MUSTER_ASSIGN_OR_RETURN(
-        CutPlan part,
-        CutTensors(absl::MakeConstSpan(checkpoint.tensors).subspan(run.begin, run.count),
-                   component.metadata, strategy, own));
+    MUSTER_ASSIGN_OR_RETURN(CutPlan part, CutComponent(checkpoint, run, strategy, own));
     // Whoever makes files of the shards adds one for the tied names; see tied_file.h.
     const size_t tied = HasTiedNames(component.metadata) ? 1 : 0;
     for (size_t k = 0; k < part.shards.size(); ++k) {

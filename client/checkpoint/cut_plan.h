@@ -48,7 +48,7 @@ struct ShardCut {
   // raw.
   std::vector<uint32_t> tensors;
   // The whole content of a shard that is a part of a source file, or all of it; unset where a
-  // header and tensors are put together.
+  // header and tensors are put together. A file that is a shard as it lies has tensors, too.
   std::optional<RawRange> range;
   // What comes before the first tensor's bytes: a multiple of 4,096 where the shard is put
   // together; 0 for raw.

@@ -172,7 +172,7 @@ ElementRuns ElementRunsOf(const ShardCut& cut, absl::Span<const SourceTensor> te
       runs.push_back({width, size_bytes});
     }
   };
-  if (!cut.range.has_value()) {
+  if (!cut.tensors.empty()) {
     add(1, cut.header_size_bytes);
     for (const uint32_t i : cut.tensors) {
       const int64_t bits = DtypeBits(tensors[i].dtype).value_or(8);

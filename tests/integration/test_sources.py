@@ -81,6 +81,29 @@ def test_what_is_left_out_is_told_with_the_reason(cluster, tmp_path):
     assert "left out: pytorch_model*.bin" in text
 
 
+@pytest.mark.parametrize("encode", [[], ["--encode", "zstd"]])
+def test_one_file_that_nothing_asks_to_cut_keeps_its_hash(cluster, tmp_path, encode):
+    (tmp_path / "hub").mkdir()
+    source = checkpoints.write_safetensors(tmp_path / "hub" / "model.safetensors", checkpoints.transformer(), {"format": "pt"})
+    (tmp_path / "hub" / "config.json").write_text("{}")
+    words = ["--to", f"file://{cluster.store}", *encode]
+    cluster.muster("publish", source.parent, "--model", "m@v1", *words)
+
+    cluster.muster("assemble", "m@v1", "--out", tmp_path / "out")
+    assert checkpoints.md5_file(tmp_path / "out" / "model.safetensors") == checkpoints.md5_file(source)
+    assert checkpoints.open_directory(tmp_path / "out") == checkpoints.open_directory(source.parent)
+    cluster.create_assembly("demo", "m@v1", policy="full")
+    cluster.start_agent("n1", "demo", "--view", tmp_path / "view")
+    eventually((tmp_path / "view").exists, "the view is there")
+    assert checkpoints.md5_file(tmp_path / "view" / "model.safetensors") == checkpoints.md5_file(source)
+
+    # A file of another name comes back under the name that engines look for.
+    renamed = source.rename(tmp_path / "named.safetensors")
+    cluster.muster("publish", renamed, "--model", "n@v1", *words)
+    cluster.muster("assemble", "n@v1", "--out", tmp_path / "renamed")
+    assert checkpoints.md5_file(tmp_path / "renamed" / "model.safetensors") == checkpoints.md5_file(renamed)
+
+
 def test_half_a_model_and_empty_folders_are_told(cluster, tmp_path):
     source = tmp_path / "bert"
     source.mkdir()

@@ -68,6 +68,48 @@ TEST_F(ShardStreamTest, EveryShardIsASafetensorsFileWithTheSourcesBytes) {
   }
 }
 
+TEST(WholeFileShardTest, OneFileThatNothingAsksToCutKeepsItsBytes) {
+  TestDirectory directory;
+  // In another order than a shard that is put together has, and with a header of another size.
+  const std::string bytes =
+      FixtureFile({{"model.layers.1.w", 7}, {"model.layers.0.w", 5}}, R"({"format":"pt"})");
+  directory.Write("model.safetensors", bytes);
+  directory.Write("config.json", "{}");
+  const auto checkpoint = OpenTensorCheckpoint(directory.root(), {});
+  MUSTER_ASSERT_OK(checkpoint);
+  for (const CutStrategy strategy :
+       {CutStrategy::kLayer, CutStrategy::kType, CutStrategy::kUniform}) {
+    const auto plan = CutCheckpoint(*checkpoint, strategy, {});
+    MUSTER_ASSERT_OK(plan);
+    EXPECT_EQ(plan->strategy, strategy);
+    ASSERT_EQ(plan->shards.size(), 1u);
+    const ShardCut& shard = plan->shards[0];
+    EXPECT_EQ(shard.path, "");
+    const auto stream = ShardStream::Open(*checkpoint, shard);
+    MUSTER_ASSERT_OK(stream);
+    EXPECT_EQ(ReadAll(*stream), bytes);
+    const std::vector<int64_t> offsets = TensorOffsetsInShard(shard, checkpoint->tensors);
+    ASSERT_EQ(offsets.size(), 2u);
+    for (size_t i = 0; i < offsets.size(); ++i) {
+      const SourceTensor& tensor = checkpoint->tensors[shard.tensors[i]];
+      EXPECT_EQ(offsets[i], tensor.offset_bytes);
+    }
+  }
+  // Whoever asks for a number of shards gets shards that are put together.
+  const auto asked = CutCheckpoint(*checkpoint, CutStrategy::kLayer, {.shard_count = 1});
+  MUSTER_ASSERT_OK(asked);
+  EXPECT_FALSE(asked->shards[0].range.has_value());
+}
+
+TEST_F(ShardStreamTest, SeveralFilesBecomeShardsThatArePutTogether) {
+  const auto checkpoint = OpenTensorCheckpoint(directory_.root(), {});
+  MUSTER_ASSERT_OK(checkpoint);
+  const auto plan = CutCheckpoint(*checkpoint, CutStrategy::kLayer, {});
+  MUSTER_ASSERT_OK(plan);
+  ASSERT_EQ(plan->shards.size(), 1u);
+  EXPECT_FALSE(plan->shards[0].range.has_value());
+}
+
 TEST_F(ShardStreamTest, AnyRangeEqualsThatPartOfTheWhole) {
   const auto checkpoint = OpenTensorCheckpoint(directory_.root(), {});
   MUSTER_ASSERT_OK(checkpoint);
