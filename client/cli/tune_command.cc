@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <fstream>
 #include <memory>
+#include <optional>
 #include <set>
 #include <thread>
 
@@ -66,9 +67,17 @@ absl::StatusOr<TuneOptions> ToTuneOptions(const Invocation& invocation,
   return tune;
 }
 
-std::string RateText(int64_t bytes, absl::Duration time) {
-  return absl::StrFormat("%.0f MiB/s", Rate(bytes, time) / kMiB);
+// "470-530 MiB/s": of the slowest and the best repeat.
+template <typename Time>
+std::string RateText(int64_t bytes, const Time& measured) {
+  const std::string best = absl::StrFormat("%.0f", Rate(bytes, measured.time) / kMiB);
+  const std::string slowest = absl::StrFormat("%.0f", Rate(bytes, measured.slowest) / kMiB);
+  return absl::StrCat(slowest == best ? "" : slowest + "-", best, " MiB/s");
 }
+
+constexpr char kTogetherNote[] =
+    "TOGETHER, publishing once and loading once by the fastest, decides pieces and shards; LOAD BY "
+    "decides connections";
 
 std::string PieceText(int64_t bytes) { return FormatSize(bytes); }
 
@@ -79,6 +88,7 @@ std::string ResultsTable(const TuneResults& results, const std::vector<size_t>& 
   for (const size_t count : connections) {
     columns.push_back({absl::StrCat("LOAD BY ", count), Table::Align::kRight});
   }
+  columns.push_back({"TOGETHER", Table::Align::kRight});
   Table table(columns);
   std::vector<PublishTime> rows = results.publish;
   std::stable_sort(rows.begin(), rows.end(), [](const PublishTime& a, const PublishTime& b) {
@@ -87,11 +97,15 @@ std::string ResultsTable(const TuneResults& results, const std::vector<size_t>& 
   });
   for (const PublishTime& row : rows) {
     std::vector<std::string> cells = {absl::StrCat(row.shards), PieceText(row.piece_size_bytes),
-                                      RateText(results.sample_bytes, row.time)};
+                                      RateText(results.sample_bytes, row)};
     for (const size_t count : connections) {
       const LoadTime* const load = results.Find(row.shards, row.piece_size_bytes, count);
-      cells.push_back(load == nullptr ? "-" : RateText(results.sample_bytes, load->time));
+      cells.push_back(load == nullptr ? "-" : RateText(results.sample_bytes, *load));
     }
+    const std::optional<TimeRange> together = results.Together(row.shards, row.piece_size_bytes);
+    cells.push_back(together.has_value()
+                        ? absl::StrFormat("%.2f s", absl::ToDoubleSeconds(together->best))
+                        : "-");
     table.Add(cells);
   }
   return table.ToString();
@@ -101,7 +115,7 @@ std::string ResultsText(const TuneResults& results, const TuneOptions& tune,
                         const Recommendation& recommendation) {
   std::string out = absl::StrCat(
       "measured with ", FormatSize(results.sample_bytes), " of ", FormatSize(results.source_bytes),
-      "\n\n", ResultsTable(results, tune.connections), "\nrecommended: --shards ",
+      "\n\n", ResultsTable(results, tune.connections), kTogetherNote, "\n\nrecommended: --shards ",
       recommendation.shards, " --piece-size ", recommendation.piece_size_bytes >> 20,
       "MiB to publish, --connections ", recommendation.connections, " to load\n");
   for (const std::string& reason : recommendation.reasons) {
@@ -111,20 +125,22 @@ std::string ResultsText(const TuneResults& results, const TuneOptions& tune,
 }
 
 std::string ResultsJson(const TuneResults& results, const Recommendation& recommendation) {
-  const auto measured = [&](int64_t shards, int64_t piece, absl::Duration time) {
+  const auto measured = [&](const auto& one) {
     JsonObject json;
-    json.Add("shards", shards);
-    json.Add("piece_size_bytes", piece);
-    json.AddRaw("seconds", absl::StrFormat("%.6f", absl::ToDoubleSeconds(time)));
-    json.AddRaw("bytes_per_second", absl::StrFormat("%.0f", Rate(results.sample_bytes, time)));
+    json.Add("shards", int64_t{one.shards});
+    json.Add("piece_size_bytes", one.piece_size_bytes);
+    json.AddRaw("seconds", absl::StrFormat("%.6f", absl::ToDoubleSeconds(one.time)));
+    json.AddRaw("slowest_seconds", absl::StrFormat("%.6f", absl::ToDoubleSeconds(one.slowest)));
+    json.Add("repeats", int64_t{one.repeats});
+    json.AddRaw("bytes_per_second", absl::StrFormat("%.0f", Rate(results.sample_bytes, one.time)));
     return json;
   };
   std::vector<std::string> publish, load, reasons, notes;
   for (const PublishTime& one : results.publish) {
-    publish.push_back(measured(one.shards, one.piece_size_bytes, one.time).ToString());
+    publish.push_back(measured(one).ToString());
   }
   for (const LoadTime& one : results.load) {
-    JsonObject json = measured(one.shards, one.piece_size_bytes, one.time);
+    JsonObject json = measured(one);
     json.Add("connections", static_cast<int64_t>(one.connections));
     load.push_back(json.ToString());
   }
@@ -268,7 +284,10 @@ void AddTuneCommand(CLI::App& app, Command& chosen) {
       "registering the shards with a server is left out. Objects on local disks are dropped from "
       "the page cache before each load. The scratch folder, muster-tune-RANDOM, is deleted at the "
       "end, also after an error or Ctrl-C; only a killed process leaves it behind.\n"
-      "What differs by less than 5 % counts as equal, and the smaller value is recommended.\n"
+      "A rate is of the slowest and the best repeat. What differs from the fastest by less than 5 "
+      "%, or by less than its own repeats do, can't be told apart from it, and the smaller value "
+      "is "
+      "recommended; more --rounds tell more.\n"
       "Exit codes: 0 done; 1 failed, also when --max-time was over before anything was measured; "
       "2 wrong usage; 130 interrupted.\n\n"
       "Examples:\n"

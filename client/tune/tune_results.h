@@ -18,6 +18,9 @@ struct PublishTime {
   uint32_t shards = 0;
   int64_t piece_size_bytes = 0;
   absl::Duration time;
+  // Of the repeats; TuneResults::Add sees to both.
+  absl::Duration slowest = absl::ZeroDuration();
+  int repeats = 0;
 };
 
 // The best time for a load of it into memory, verified.
@@ -26,6 +29,15 @@ struct LoadTime {
   int64_t piece_size_bytes = 0;
   size_t connections = 0;
   absl::Duration time;
+  // As in PublishTime.
+  absl::Duration slowest = absl::ZeroDuration();
+  int repeats = 0;
+};
+
+// The best and the slowest repeat.
+struct TimeRange {
+  absl::Duration best;
+  absl::Duration slowest;
 };
 
 struct TuneResults {
@@ -40,12 +52,15 @@ struct TuneResults {
   // What could not be measured as asked, one line each.
   std::vector<std::string> notes;
 
-  // Keeps the better time of a combination.
+  // Keeps the best and the slowest time of a combination.
   void Add(const PublishTime& result);
   void Add(const LoadTime& result);
   // Null where the combination was not measured.
   const PublishTime* Find(uint32_t shards, int64_t piece_size_bytes) const;
   const LoadTime* Find(uint32_t shards, int64_t piece_size_bytes, size_t connections) const;
+  // Publishing once and loading once by the number of connections that is the fastest: what decides about pieces and
+  // shards. Unset where one of them was not measured.
+  std::optional<TimeRange> Together(uint32_t shards, int64_t piece_size_bytes) const;
 };
 
 // Bytes per second; 0 where no time passed.
@@ -63,9 +78,12 @@ struct Recommendation {
 
 // Differences below this are noise or not worth a connection.
 inline constexpr double kTolerance = 0.05;
+// Repeats that differ by more say that the machine is busy, and no longer that the choices are equal.
+inline constexpr double kMaxTolerance = 0.25;
 
-// The smallest pieces, then the fewest shards, then the fewest connections that are within
-// kTolerance of the best; shards enough for the whole source. kFailedPrecondition when nothing was
+// The smallest pieces, then the fewest shards, then the fewest connections that can't be told apart from the best: that
+// are within kTolerance of it, or within what repeats of the best differ by, up to kMaxTolerance. Shards enough for the
+// whole source. kFailedPrecondition when nothing was
 // both published and loaded.
 absl::StatusOr<Recommendation> Recommend(const TuneResults& results);
 

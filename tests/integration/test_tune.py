@@ -30,6 +30,7 @@ def test_rates_recommendation_and_plot(tuner, source, tmp_path):
     result = tuner.muster("tune", source, "--to", f"file://{store}", *SMALL, "--plot", plot, "--json").json()
 
     assert result["complete"]
+    assert all(one["repeats"] == 1 and one["slowest_seconds"] == one["seconds"] for one in result["publish"])
     assert 0 < result["sample_bytes"] <= source.stat().st_size
     assert len(result["publish"]) == 4
     assert len(result["load"]) == 8
@@ -50,8 +51,9 @@ def test_rates_recommendation_and_plot(tuner, source, tmp_path):
 
 def test_table_for_people(tuner, source, tmp_path):
     result = tuner.muster("tune", source, "--to", tmp_path / "store", *SMALL, "--sample-bytes", "2MiB")
-    assert re.search(r"SHARDS +PIECES +PUBLISH +LOAD BY 1 +LOAD BY 4\n", result.stdout)
-    assert len(re.findall(r"^ +[12] +[18]\.0 MiB( +\d+ MiB/s){3}$", result.stdout, re.MULTILINE)) == 4
+    assert re.search(r"SHARDS +PIECES +PUBLISH +LOAD BY 1 +LOAD BY 4 +TOGETHER\n", result.stdout)
+    assert len(re.findall(r"^ +[12] +[18]\.0 MiB( +\d+ MiB/s){3} +\d+\.\d\d s$", result.stdout, re.MULTILINE)) == 4
+    assert re.search(r"^TOGETHER, .*decides pieces and shards", result.stdout, re.MULTILINE)
     assert re.search(r"^recommended: --shards [12] --piece-size [18]MiB .*--connections [14] ", result.stdout, re.MULTILINE)
     assert "within 5 %" in result.stdout or "the fastest" in result.stdout
 

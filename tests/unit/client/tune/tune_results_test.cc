@@ -124,6 +124,59 @@ TEST_F(RecommendTest, BestTimeOfACombinationCounts) {
   EXPECT_EQ(results_.Find(2, 8 * kMiB), nullptr);
 }
 
+TEST_F(RecommendTest, WhatRepeatsDifferByCantTellChoicesApart) {
+  // 4 shards publish faster in one of two repeats; the other one is as slow as those of 2 shards.
+  Publish(2, 8, 1150);
+  Publish(4, 8, 1000);
+  Publish(4, 8, 1200);
+  Load(2, 8, 4, 100);
+  Load(4, 8, 4, 100);
+
+  const auto chosen = Recommend(results_);
+
+  MUSTER_ASSERT_OK(chosen);
+  EXPECT_EQ(chosen->shards, 2u);
+  EXPECT_THAT(chosen->reasons,
+              Contains(HasSubstr("2 shards: within 18 % of the fastest, which is 4, as its own "
+                                 "repeats are; fewer")));
+}
+
+TEST_F(RecommendTest, FastestSaysWhatItCantBeToldApartFrom) {
+  Publish(2, 8, 1000);
+  Publish(4, 8, 1010);
+  Load(2, 8, 4, 100);
+  Load(4, 8, 4, 100);
+
+  EXPECT_THAT(Recommend(results_)->reasons,
+              Contains(HasSubstr("2 shards: the fastest; 4 can't be told apart from it (within "
+                                 "5 %)")));
+}
+
+TEST_F(RecommendTest, WildRepeatsDontMakeAllEqual) {
+  Publish(1, 8, 1000);
+  Load(1, 8, 1, 1000);
+  Load(1, 8, 16, 200);
+  Load(1, 8, 16, 1100);
+
+  EXPECT_EQ(Recommend(results_)->connections, 16u);
+}
+
+TEST_F(RecommendTest, TogetherIsWhatDecidesAndIsKnownByRow) {
+  Publish(2, 8, 600);
+  Publish(2, 8, 650);
+  Load(2, 8, 1, 500);
+  Load(2, 8, 4, 200);
+  Load(2, 8, 4, 300);
+
+  const auto together = results_.Together(2, 8 * kMiB);
+
+  ASSERT_TRUE(together.has_value());
+  EXPECT_EQ(together->best, absl::Milliseconds(800));
+  EXPECT_EQ(together->slowest, absl::Milliseconds(950));
+  EXPECT_EQ(results_.Together(4, 8 * kMiB), std::nullopt);
+  EXPECT_EQ(results_.Find(2, 8 * kMiB)->repeats, 2);
+}
+
 TEST_F(RecommendTest, NothingLoadedIsNothingToRecommend) {
   Publish(1, 8, 900);
   EXPECT_THAT(Recommend(results_), StatusIs(absl::StatusCode::kFailedPrecondition));
