@@ -256,6 +256,7 @@ absl::StatusOr<std::unique_ptr<Client>> Invocation::Connect(
 }
 
 void Invocation::Print(absl::string_view text) const {
+  live_->Wipe();
   const bool written =
       std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0;
   if (!written && output_error_ == 0) output_error_ = errno;
@@ -285,12 +286,12 @@ void Invocation::PrintJson(absl::string_view json) const {
 
 void Invocation::Note(absl::string_view line) const {
   if (options_.json) return;
+  live_->Wipe();
   std::fprintf(stderr, "%s\n", Printable(line).c_str());
 }
 
 std::unique_ptr<ProgressBar> Invocation::NewProgressBar(const std::string& label) const {
-  return std::make_unique<ProgressBar>(clock(), stderr, environment_.is_terminal && !options_.json,
-                                       label);
+  return std::make_unique<ProgressBar>(clock(), *live_, label);
 }
 
 }  // namespace muster

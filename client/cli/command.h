@@ -15,7 +15,9 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "client/cli/hangup.h"
+#include "client/cli/live_screen.h"
 #include "client/cli/progress_bar.h"
+#include "client/cli/terminal.h"
 #include "client/sdk/client.h"
 #include "client/sdk/grpc_channel.h"
 #include "google/protobuf/message.h"
@@ -54,9 +56,9 @@ struct Environment {
   std::string working_directory;
   // Whether people watch stderr.
   bool is_terminal = false;
-  // What stdout has room for without scrolling; these where it is not a terminal.
-  size_t columns = 100;
-  size_t rows = 40;
+  // stdout and stderr.
+  Terminal output = {};
+  Terminal errors = {};
 };
 
 // For commands that run long: a restart of the server does not end them.
@@ -65,7 +67,9 @@ inline constexpr absl::Duration kLongCallTimeout = absl::Seconds(30);
 class Invocation {
  public:
   Invocation(const Environment& environment, GlobalOptions options)
-      : environment_(environment), options_(std::move(options)) {}
+      : environment_(environment),
+        options_(std::move(options)),
+        live_(std::make_unique<LiveScreen>(options_.json ? Terminal() : environment.errors)) {}
 
   Clock& clock() const { return environment_.clock; }
   Random& random() const { return environment_.random; }
@@ -80,8 +84,11 @@ class Invocation {
   std::string Variable(const char* name) const { return environment_.variables(name); }
   const std::string& working_directory() const { return environment_.working_directory; }
   bool is_terminal() const { return environment_.is_terminal; }
-  size_t columns() const { return environment_.columns; }
-  size_t rows() const { return environment_.rows; }
+  // That of stdout.
+  const Terminal& terminal() const { return environment_.output; }
+  // What stdout has room for now without scrolling.
+  size_t columns() const { return environment_.output.size().columns; }
+  size_t rows() const { return environment_.output.size().rows; }
   // Whether the output is for programs: JSON, or YAML.
   bool json() const { return options_.json; }
   // The form of a list: "table", "wide", "json", "yaml" or "name".
@@ -98,7 +105,7 @@ class Invocation {
   // Stopped by signals.
   CallOptions Call() const { return {.timeout = std::nullopt, .stop = environment_.stop}; }
 
-  // On stdout.
+  // On stdout, below what `live` showed, which is wiped.
   void Print(absl::string_view text) const;
   void PrintLine(absl::string_view text) const;
   void PrintJson(const google::protobuf::Message& message) const;
@@ -112,11 +119,14 @@ class Invocation {
   // On stderr, unless --json.
   void Note(absl::string_view line) const;
 
+  // What is going on, on stderr; nowhere with --json. There is one, so that nothing else that is printed runs into it.
+  LiveScreen& live() const { return *live_; }
   std::unique_ptr<ProgressBar> NewProgressBar(const std::string& label) const;
 
  private:
   const Environment& environment_;
   const GlobalOptions options_;
+  const std::unique_ptr<LiveScreen> live_;
   // Of the first write to stdout that failed.
   mutable int output_error_ = 0;
 };

@@ -2,7 +2,6 @@
 
 #include <pthread.h>
 #include <signal.h>
-#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -175,7 +174,7 @@ int Main(const std::vector<std::string>& arguments) {
   const auto stores = open_stores({});
   if (!stores.ok()) return Report(stores.status(), command_line.options.json);
   std::error_code ignored;
-  Environment environment{
+  const Environment environment{
       .clock = SystemClock(),
       .random = *random,
       .stores = **stores,
@@ -185,12 +184,9 @@ int Main(const std::vector<std::string>& arguments) {
       .hangup = hangup,
       .working_directory = std::filesystem::current_path(ignored).string(),
       .is_terminal = isatty(STDERR_FILENO) != 0,
+      .output = TerminalOf(stdout, FromEnvironment),
+      .errors = TerminalOf(stderr, FromEnvironment),
   };
-  struct winsize window {};
-  if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col > 0 && window.ws_row > 0) {
-    environment.columns = window.ws_col;
-    environment.rows = window.ws_row;
-  }
   Invocation invocation(environment, command_line.options);
   absl::Status status = command_line.command(invocation);
   if (status.ok()) status = invocation.OutputStatus();

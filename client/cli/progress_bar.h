@@ -2,27 +2,40 @@
 #ifndef MUSTER_CLIENT_CLI_PROGRESS_BAR_H_
 #define MUSTER_CLIENT_CLI_PROGRESS_BAR_H_
 
+#include <cstddef>
 #include <cstdint>
-#include <cstdio>
 #include <string>
 
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "client/cli/live_screen.h"
+#include "client/cli/rate_meter.h"
 #include "storage/base/clock.h"
 #include "storage/base/mutex.h"
 
 namespace muster {
 
-// One line: "publishing  45%  [=========>          ]  1.2 GiB of 2.6 GiB  512.0 MiB/s  3 s left".
-std::string ProgressLine(absl::string_view label, int64_t done_bytes, int64_t total_bytes,
-                         absl::Duration elapsed);
+struct ProgressState {
+  std::string label;
+  int64_t done_bytes = 0;
+  // 0 while it is not known.
+  int64_t total_bytes = 0;
+  // 0 while it is not known.
+  double bytes_per_second = 0;
+  // What else is worth a few words; may be empty.
+  std::string note;
+};
 
-// Draws the line again and again at the bottom of a terminal; does nothing where there is none.
-// Thread-safe. The line is wiped when the bar is destroyed.
+// "publishing  45%  [=========>          ]  1.2 GiB of 2.6 GiB  512.0 MiB/s  3 s left", without what `columns` have no
+// room for; the share and the time left stay longest.
+std::string ProgressLine(const ProgressState& state, size_t columns);
+
+// Draws the line again and again, and ends at 100 % where all was done. Thread-safe.
 class ProgressBar {
  public:
-  // `out` and `clock` outlive the bar.
-  ProgressBar(Clock& clock, std::FILE* out, bool enabled, std::string label);
+  // `clock` and `screen` outlive the bar.
+  ProgressBar(Clock& clock, LiveScreen& screen, std::string label);
+  // The line is wiped.
   ~ProgressBar();
   ProgressBar(const ProgressBar&) = delete;
   ProgressBar& operator=(const ProgressBar&) = delete;
@@ -34,16 +47,11 @@ class ProgressBar {
   void Say(absl::string_view line);
 
  private:
-  void Wipe() MUSTER_REQUIRES(mutex_);
-
   Clock& clock_;
-  std::FILE* const out_;
-  const bool enabled_;
-  const std::string label_;
-  const absl::Duration begin_;
+  LiveScreen& screen_;
   Mutex mutex_;
-  int64_t total_bytes_ MUSTER_GUARDED_BY(mutex_) = 0;
-  int64_t done_bytes_ MUSTER_GUARDED_BY(mutex_) = 0;
+  ProgressState state_ MUSTER_GUARDED_BY(mutex_);
+  RateMeter rate_ MUSTER_GUARDED_BY(mutex_);
   absl::Duration next_draw_ MUSTER_GUARDED_BY(mutex_);
   bool drawn_ MUSTER_GUARDED_BY(mutex_) = false;
 };

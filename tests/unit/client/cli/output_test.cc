@@ -5,14 +5,12 @@
 #include "client/cli/exit_code.h"
 #include "client/cli/json_output.h"
 #include "client/cli/plan_preview.h"
-#include "client/cli/progress_bar.h"
 #include "client/cli/reason_advice.h"
 #include "client/cli/table.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
 #include "storage/base/error_info.h"
-#include "tests/support/fake_clock.h"
 #include "tests/support/status_matchers.h"
 
 namespace muster {
@@ -50,56 +48,6 @@ TEST(TableTest, RowsThatAreTakenLaterKeepTheColumns) {
   EXPECT_EQ(first, "A     B\nlong  1\n");
   EXPECT_EQ(second, "x             2\nlonger still  3\n");
   EXPECT_EQ(table.TakeRows(), "");
-}
-
-TEST(ProgressLineTest, ShowsRateAndTimeLeft) {
-  const std::string line =
-      ProgressLine("pulling", int64_t{1} << 30, int64_t{4} << 30, absl::Seconds(10));
-
-  EXPECT_EQ(line,
-            "pulling  25%  [======>                 ]  1.0 GiB of 4.0 GiB  102.4 MiB/s  30 s left");
-}
-
-TEST(ProgressLineTest, UnknownTotalsAndRatesAreLeftOut) {
-  EXPECT_THAT(ProgressLine("x", 0, 0, absl::ZeroDuration()), Not(HasSubstr("left")));
-  EXPECT_THAT(ProgressLine("x", 5, 4, absl::Seconds(1)), HasSubstr("100%"));
-}
-
-TEST(ProgressBarTest, NothingIsDrawnWithoutATerminal) {
-  FakeClock clock;
-  char* text = nullptr;
-  size_t size = 0;
-  std::FILE* const out = open_memstream(&text, &size);
-  {
-    ProgressBar bar(clock, out, /*enabled=*/false, "x");
-    bar.SetTotal(10);
-    clock.Advance(absl::Seconds(5));
-    bar.Add(5);
-  }
-  std::fclose(out);
-
-  EXPECT_EQ(size, 0u);
-  std::free(text);
-}
-
-TEST(ProgressBarTest, LineIsWipedAtTheEnd) {
-  FakeClock clock;
-  char* text = nullptr;
-  size_t size = 0;
-  std::FILE* const out = open_memstream(&text, &size);
-  {
-    ProgressBar bar(clock, out, /*enabled=*/true, "x");
-    bar.SetTotal(10);
-    bar.Add(1);
-    clock.Advance(absl::Seconds(5));
-    bar.Add(5);
-  }
-  std::fclose(out);
-  const std::string drawn(text, size);
-  std::free(text);
-
-  EXPECT_THAT(drawn, HasSubstr("60%"));
-  EXPECT_THAT(drawn, testing::EndsWith("\r\033[K"));
 }
 
 TEST(ExitCodeTest, EveryKindOfErrorHasItsCode) {
