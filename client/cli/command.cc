@@ -276,12 +276,10 @@ void Invocation::PrintJson(const google::protobuf::Message& message) const {
   PrintJson(MessageToJson(message));
 }
 
-void Invocation::PrintJson(absl::string_view json) const {
-  if (options_.output == "yaml") {
-    Print(JsonToYaml(json));
-  } else {
-    PrintLine(json);
-  }
+void Invocation::PrintJson(absl::string_view json) const { Print(JsonText(json)); }
+
+std::string Invocation::JsonText(absl::string_view json) const {
+  return options_.output == "yaml" ? JsonToYaml(json) : absl::StrCat(json, "\n");
 }
 
 void Invocation::Note(absl::string_view line) const {

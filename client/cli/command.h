@@ -111,6 +111,8 @@ class Invocation {
   void PrintJson(const google::protobuf::Message& message) const;
   // A JSON value, in a line; as YAML with --output yaml.
   void PrintJson(absl::string_view json) const;
+  // What PrintJson prints: a line of JSON, or YAML where that was asked for.
+  std::string JsonText(absl::string_view json) const;
   // kResourceExhausted or kUnavailable when something could not be printed. A pipe that its reader
   // closed is not an error.
   absl::Status OutputStatus() const;

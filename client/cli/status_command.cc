@@ -7,6 +7,7 @@
 #include "client/cli/commands.h"
 #include "client/cli/display.h"
 #include "client/cli/json_output.h"
+#include "client/cli/repeated_view.h"
 #include "client/cli/shard_matrix.h"
 #include "client/hash/parallel.h"
 #include "client/sdk/pages.h"
@@ -34,6 +35,7 @@ constexpr size_t kMaxFailures = 5;
 struct StatusArguments {
   std::string assembly;
   bool all = false;
+  bool watch = false;
 };
 
 // Of every shard; none where those are too many.
@@ -76,30 +78,25 @@ absl::StatusOr<std::string> NodesAndShards(const Invocation& invocation, Client&
                       FailedReplicas(statuses, all ? SIZE_MAX : kMaxFailures));
 }
 
-absl::Status ShowOne(Invocation& invocation, const StatusArguments& options) {
-  MUSTER_ASSIGN_OR_RETURN(const std::string name, FullAssemblyName(options.assembly));
-  MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect());
-  MUSTER_ASSIGN_OR_RETURN(const auto response, GetAssemblyView(invocation, *client, name));
-  if (invocation.json()) {
-    invocation.PrintJson(response);
-  } else {
-    std::string text = AssemblySummary(response);
-    if (response.members_size() > 0) {
-      MUSTER_ASSIGN_OR_RETURN(const std::string nodes,
-                              NodesAndShards(invocation, *client, response, options.all));
-      absl::StrAppend(&text, nodes);
-    }
-    invocation.Print(text);
+// For people, or JSON.
+absl::StatusOr<std::string> TextOfOne(const Invocation& invocation, Client& client,
+                                      const std::string& name, bool all) {
+  MUSTER_ASSIGN_OR_RETURN(const auto response, GetAssemblyView(invocation, client, name));
+  if (invocation.json()) return invocation.JsonText(MessageToJson(response));
+  std::string text = AssemblySummary(response);
+  if (response.members_size() > 0) {
+    MUSTER_ASSIGN_OR_RETURN(const std::string nodes,
+                            NodesAndShards(invocation, client, response, all));
+    absl::StrAppend(&text, nodes);
   }
-  return absl::OkStatus();
+  return text;
 }
 
-absl::Status ShowAll(Invocation& invocation) {
-  MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect());
+absl::StatusOr<std::string> TextOfAll(const Invocation& invocation, Client& client) {
   const CallOptions call = invocation.Call();
-  MUSTER_ASSIGN_OR_RETURN(const auto models, ListAllModelVersions(*client, "", call));
-  MUSTER_ASSIGN_OR_RETURN(const auto assemblies, ListAllAssemblies(*client, "", call));
-  MUSTER_ASSIGN_OR_RETURN(const auto nodes, ListAllNodes(*client, call));
+  MUSTER_ASSIGN_OR_RETURN(const auto models, ListAllModelVersions(client, "", call));
+  MUSTER_ASSIGN_OR_RETURN(const auto assemblies, ListAllAssemblies(client, "", call));
+  MUSTER_ASSIGN_OR_RETURN(const auto nodes, ListAllNodes(client, call));
   if (invocation.json()) {
     const auto array = [](const auto& items) {
       std::vector<std::string> json;
@@ -110,13 +107,11 @@ absl::Status ShowAll(Invocation& invocation) {
     all.AddRaw("model_versions", array(models));
     all.AddRaw("assemblies", array(assemblies));
     all.AddRaw("nodes", array(nodes));
-    invocation.PrintLine(all.ToString());
-    return absl::OkStatus();
+    return invocation.JsonText(all.ToString());
   }
   const absl::Time now = invocation.clock().Now();
   if (models.empty() && nodes.empty()) {
-    invocation.PrintLine("nothing here yet; `muster publish` stores a model");
-    return absl::OkStatus();
+    return "nothing here yet; `muster publish` stores a model\n";
   }
   const std::string sections[] = {
       models.empty() ? "" : ModelVersionsTable(models, now),
@@ -127,6 +122,21 @@ absl::Status ShowAll(Invocation& invocation) {
   for (const std::string& section : sections) {
     if (!section.empty()) absl::StrAppend(&text, text.empty() ? "" : "\n", section);
   }
+  return text;
+}
+
+absl::Status RunStatus(Invocation& invocation, const StatusArguments& options) {
+  std::string name;
+  if (!options.assembly.empty()) {
+    MUSTER_ASSIGN_OR_RETURN(name, FullAssemblyName(options.assembly));
+  }
+  MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect());
+  const auto make = [&] {
+    return name.empty() ? TextOfAll(invocation, *client)
+                        : TextOfOne(invocation, *client, name, options.all);
+  };
+  if (options.watch) return ShowRepeatedly(invocation, make);
+  MUSTER_ASSIGN_OR_RETURN(const std::string text, make());
   invocation.Print(text);
   return absl::OkStatus();
 }
@@ -142,6 +152,9 @@ void AddStatusCommand(CLI::App& app, Command& chosen) {
   command->add_flag(
       "--all", options->all,
       "Every node and every failure of the assembly, not just what fits the terminal");
+  command->add_flag("-w,--watch", options->watch,
+                    "Show it again every 2 s, in place on a terminal, until SIGINT; elsewhere "
+                    "whenever it changes");
   command->footer(
       "Of an assembly: its nodes, and a picture with a line per node and a column per shard "
       "(or per\n"
@@ -155,11 +168,10 @@ void AddStatusCommand(CLI::App& app, Command& chosen) {
       "Examples:\n"
       "  muster status\n"
       "  muster status demo\n"
+      "  muster status demo --watch\n"
       "  muster status demo --json");
   command->callback([options, &chosen] {
-    chosen = [options](Invocation& invocation) {
-      return options->assembly.empty() ? ShowAll(invocation) : ShowOne(invocation, *options);
-    };
+    chosen = [options](Invocation& invocation) { return RunStatus(invocation, *options); };
   });
 }
 

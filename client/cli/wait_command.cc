@@ -1,11 +1,15 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <memory>
+#include <stop_token>
+#include <thread>
 
 #include "absl/strings/str_cat.h"
 #include "client/cli/commands.h"
 #include "client/cli/display.h"
+#include "client/cli/repeated_view.h"
 #include "client/cli/values.h"
+#include "client/cli/wait_progress.h"
 #include "client/sdk/wait.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
@@ -18,6 +22,7 @@ struct WaitArguments {
   std::string node;
 };
 
+constexpr absl::Duration kShowInterval = absl::Seconds(1);
 constexpr absl::Duration kWaitFirstContactTimeout = absl::Seconds(60);
 
 std::string ReadyLine(const v1::WatchAssemblyResponse& state, const WaitOptions& wait) {
@@ -32,6 +37,24 @@ std::string ReadyLine(const v1::WatchAssemblyResponse& state, const WaitOptions&
                       CountOf(assembly.nodes_live(), "node"));
 }
 
+// The watch tells of shards, but not of the bytes on their way: those are asked for, where somebody looks on.
+std::jthread KeepShowing(const Invocation& invocation, Client& client, const std::string& assembly,
+                         WaitProgress& progress) {
+  return std::jthread([&invocation, &client, assembly, &progress](const std::stop_token& stop) {
+    v1::GetAssemblyRequest request;
+    request.set_name(assembly);
+    do {
+      progress.OnTime();
+      if (!invocation.live().can_redraw()) continue;
+      CallOptions call;
+      call.stop = stop;
+      call.timeout = kShowInterval;
+      const auto response = client.GetAssembly(request, call);
+      if (response.ok()) progress.OnMembers(*response);
+    } while (!PauseUnless(stop, kShowInterval));
+  });
+}
+
 absl::Status RunWait(Invocation& invocation, const WaitArguments& options) {
   WaitOptions wait;
   MUSTER_ASSIGN_OR_RETURN(wait.assembly, FullAssemblyName(options.assembly));
@@ -41,19 +64,18 @@ absl::Status RunWait(Invocation& invocation, const WaitArguments& options) {
   MUSTER_ASSIGN_OR_RETURN(wait.retry.timeout, invocation.Timeout(absl::InfiniteDuration()));
   wait.retry.first_contact_timeout = std::min(kWaitFirstContactTimeout, wait.retry.timeout);
   wait.retry.stop = invocation.stop();
-  std::string last;
+  WaitProgress progress(invocation.clock(), invocation.live(), wait.assembly, wait.node,
+                        [&](const std::string& line) { invocation.Note(line); });
   wait.on_state = [&](const v1::WatchAssemblyResponse& state) {
-    const std::string line = DescribeState(state.assembly());
-    if (line != last) invocation.Note(absl::StrCat(ShortName(wait.assembly), " ", line));
-    last = line;
+    progress.OnState(state.assembly());
   };
-  wait.retry.on_disconnect = [&](const absl::Status& status) {
-    const std::string line = absl::StrCat("waiting for the server: ", status.message());
-    if (line != last) invocation.Note(line);
-    last = line;
-  };
+  wait.retry.on_disconnect = [&](const absl::Status& status) { progress.OnDisconnect(status); };
   MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect());
-  const WaitResult result = WaitUntilReady(*client, invocation.clock(), invocation.random(), wait);
+  WaitResult result;
+  {
+    const std::jthread keeping = KeepShowing(invocation, *client, wait.assembly, progress);
+    result = WaitUntilReady(*client, invocation.clock(), invocation.random(), wait);
+  }
   if (invocation.json()) {
     if (result.last.has_assembly()) invocation.PrintJson(result.last);
   } else if (result.status.ok()) {
@@ -71,9 +93,10 @@ void AddWaitCommand(CLI::App& app, Command& chosen) {
   command->add_option("ASSEMBLY", options->assembly, "The assembly")->required();
   command->add_option("--node", options->node, "Wait for this node's readiness instead");
   command->footer(
-      "Watches the assembly, which must be there, and never polls; a server that restarts "
-      "meanwhile\n"
-      "is waited for. --timeout says how long to wait, such as 60s or 10m (default: for ever).\n"
+      "Watches the assembly, which must be there; a server that restarts meanwhile is waited for. "
+      "On a terminal one line shows bytes, rate, time left and the slowest node; elsewhere each "
+      "change of the state is a line, and other news one in 10 s at most. --timeout says how long to "
+      "wait, such as 60s or 10m (default: for ever).\n"
       "Exit codes: 0 READY; 3 timed out, with the reasons on stderr; 4 the server was never "
       "reached;\n"
       "1 there is no such assembly.\n\n"

@@ -2,6 +2,7 @@
 
 import pathlib
 import re
+import signal
 
 import pytest
 from fault_proxy import FaultProxy, Throttle
@@ -71,3 +72,41 @@ def test_nothing_is_drawn_into_a_pipe_or_on_a_dumb_terminal(cluster, slow, tmp_p
         shown = TerminalCommand(cluster.muster_command(*words), 80, env={"TERM": "dumb"}).end()
         assert shown.code == 0 and shown.screen.text().startswith(result), str(shown)
         assert label not in shown.written and "\033" not in shown.written
+
+
+@pytest.mark.limit(240)
+@pytest.mark.parametrize("columns", [40, 120])
+def test_wait_is_one_line_with_bytes_and_the_slowest_node(cluster, slow, columns):
+    cluster.create_assembly("demo", "llama@v1", policy="full", min_nodes=2)
+    waiting = TerminalCommand(cluster.muster_command("wait", "demo", "--timeout", "120s"), columns)
+    waiting.read_until(lambda command: "0 of 2 nodes joined" in command.written, "it says what is missing")
+    for node in ("n1", "n2"):
+        cluster.start_agent(node, "demo", "--connections", 1, "--parallel-shards", 1, "--lease-ttl", "2s")
+
+    shown = waiting.end(120)
+
+    assert shown.code == 0, str(shown)
+    assert shown.screen.text().startswith("demo is READY: 2 of 2 shards on 2 nodes"[:columns]), str(shown)
+    assert all(len(frame.splitlines()) <= 1 and len(frame) < columns for frame in shown.frames[:-1]), str(shown)
+    loading = [frame for frame in shown.frames if re.match(r"demo LOADING +\d+%", frame)]
+    assert loading, str(shown)
+    if columns == 120:
+        assert any("slowest: n" in frame and " MiB of 24." in frame and "left" in frame for frame in loading), str(shown)
+
+
+def test_status_is_drawn_again_in_place_until_ctrl_c(cluster, tmp_path):
+    cluster.muster("sample", "--out", tmp_path / "model.safetensors", "--size", "1MiB")
+    cluster.publish(tmp_path / "model.safetensors", "llama@v1", shards=2)
+    cluster.create_assembly("demo", "llama@v1", policy="full")
+    cluster.start_agent("n1", "demo")
+    cluster.wait_ready("demo")
+    watching = TerminalCommand(cluster.muster_command("status", "demo", "--watch"), 100)
+    watching.read_until(lambda command: command.written.count("ASSEMBLY") >= 2, "it is drawn a second time")
+    watching.signal(signal.SIGINT)
+    shown = watching.end()
+
+    assert shown.code == 0, str(shown)
+    assert all(frame.count("ASSEMBLY") <= 1 for frame in shown.frames), str(shown)
+    assert re.search(r"demo +llama@v1 +full +READY", shown.screen.text()), str(shown)
+    piped = cluster.muster("status", "demo")
+    assert "\033" not in piped.text
