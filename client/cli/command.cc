@@ -14,6 +14,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "client/cli/build_version.h"
+#include "client/cli/colour.h"
 #include "client/cli/commands.h"
 #include "client/cli/completion.h"
 #include "client/cli/contexts.h"
@@ -257,8 +258,10 @@ absl::StatusOr<std::unique_ptr<Client>> Invocation::Connect(
 
 void Invocation::Print(absl::string_view text) const {
   live_->Wipe();
-  const bool written =
-      std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0;
+  const bool coloured = environment_.output.has_colour && !options_.json;
+  const std::string shown = coloured ? WithColours(text) : std::string(text);
+  const bool written = std::fwrite(shown.data(), 1, shown.size(), stdout) == shown.size() &&
+                       std::fflush(stdout) == 0;
   if (!written && output_error_ == 0) output_error_ = errno;
 }
 

@@ -6,6 +6,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "client/checkpoint/object_files.h"
+#include "client/checkpoint/source_files.h"
+#include "client/cli/activity.h"
 #include "client/cli/commands.h"
 #include "client/cli/display.h"
 #include "client/cli/json_output.h"
@@ -21,6 +23,33 @@
 namespace muster {
 namespace {
 
+// Says which file is being opened; a remote one, or a PyTorch file of many tensors, takes its time.
+class WatchedFiles final : public SourceFiles {
+ public:
+  WatchedFiles(std::shared_ptr<const SourceFiles> files, Activity& activity)
+      : files_(std::move(files)), activity_(activity) {}
+
+  absl::StatusOr<Kind> Look(absl::string_view src) const override { return files_->Look(src); }
+  absl::StatusOr<DirectoryContent> List(absl::string_view src,
+                                        const WalkOptions& options) const override {
+    return files_->List(src, options);
+  }
+  absl::StatusOr<std::shared_ptr<const ByteSource>> Open(const std::string& path) const override {
+    activity_.At(std::string(BaseNameOf(path)));
+    return files_->Open(path);
+  }
+  absl::Status CheckReadable(const std::string& path) const override {
+    return files_->CheckReadable(path);
+  }
+  absl::StatusOr<Place> Locate(const ByteSource& file) const override {
+    return files_->Locate(file);
+  }
+
+ private:
+  const std::shared_ptr<const SourceFiles> files_;
+  Activity& activity_;
+};
+
 // What one strategy would make of SRC.
 struct StrategyPlan {
   CutStrategy strategy = CutStrategy::kLayer;
@@ -35,9 +64,11 @@ struct Inspection {
 
 // The strategies besides the plan's own are cut from what is open already, except raw, which reads
 // SRC in another way.
-absl::StatusOr<Inspection> Inspect(const SourceFlags& flags, const ObjectStoreRegistry& stores) {
+absl::StatusOr<Inspection> Inspect(const SourceFlags& flags, const Invocation& invocation) {
   MUSTER_ASSIGN_OR_RETURN(SourceOptions options, ToSourceOptions(flags));
-  const std::shared_ptr<const SourceFiles> files = FilesOf(options.path, stores);
+  Activity activity(invocation.clock(), invocation.live(), "reading");
+  const auto files =
+      std::make_shared<const WatchedFiles>(FilesOf(options.path, invocation.stores()), activity);
   Inspection inspection;
   if (options.in_place) {
     MUSTER_ASSIGN_OR_RETURN(inspection.plan, PlanSource(options, *files));
@@ -282,7 +313,7 @@ void PrintInspectionJson(const Invocation& invocation, const Inspection& inspect
 }
 
 absl::Status RunInspect(Invocation& invocation, const SourceFlags& flags) {
-  MUSTER_ASSIGN_OR_RETURN(const Inspection inspection, Inspect(flags, invocation.stores()));
+  MUSTER_ASSIGN_OR_RETURN(const Inspection inspection, Inspect(flags, invocation));
   if (invocation.json()) {
     PrintInspectionJson(invocation, inspection);
     return absl::OkStatus();

@@ -6,6 +6,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "client/cli/colour.h"
 
 namespace muster {
 namespace {
@@ -50,7 +51,7 @@ void LiveScreen::Show(const std::vector<std::string>& lines) {
     // Terminals differ in what follows a character in the last column.
     const std::string cut = CutToColumns(line, std::max<size_t>(size.columns, 2) - 1);
     absl::StrAppend(&text, shown_lines_ == 0 ? "" : "\n",
-                    cut);
+                    terminal_.has_colour ? WithColours(cut) : cut);
     ++shown_lines_;
   }
   Write(text);

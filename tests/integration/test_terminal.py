@@ -100,13 +100,15 @@ def test_status_is_drawn_again_in_place_until_ctrl_c(cluster, tmp_path):
     cluster.create_assembly("demo", "llama@v1", policy="full")
     cluster.start_agent("n1", "demo")
     cluster.wait_ready("demo")
-    watching = TerminalCommand(cluster.muster_command("status", "demo", "--watch"), 100)
-    watching.read_until(lambda command: command.written.count("ASSEMBLY") >= 2, "it is drawn a second time")
-    watching.signal(signal.SIGINT)
-    shown = watching.end()
+    for environment, coloured in (({}, True), ({"NO_COLOR": "1"}, False)):
+        watching = TerminalCommand(cluster.muster_command("status", "demo", "--watch"), 100, env=environment)
+        watching.read_until(lambda command: command.written.count("ASSEMBLY") >= 2, "it is drawn a second time")
+        watching.signal(signal.SIGINT)
+        shown = watching.end()
 
-    assert shown.code == 0, str(shown)
-    assert all(frame.count("ASSEMBLY") <= 1 for frame in shown.frames), str(shown)
-    assert re.search(r"demo +llama@v1 +full +READY", shown.screen.text()), str(shown)
+        assert shown.code == 0, str(shown)
+        assert all(frame.count("ASSEMBLY") <= 1 for frame in shown.frames), str(shown)
+        assert re.search(r"demo +llama@v1 +full +READY", shown.screen.text()), str(shown)
+        assert (32 in shown.screen.colours) == coloured, str(shown)
     piped = cluster.muster("status", "demo")
     assert "\033" not in piped.text

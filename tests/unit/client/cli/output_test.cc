@@ -1,5 +1,6 @@
 #include <string>
 
+#include "client/cli/colour.h"
 #include "client/cli/display.h"
 #include "client/cli/event_lines.h"
 #include "client/cli/exit_code.h"
@@ -48,6 +49,14 @@ TEST(TableTest, RowsThatAreTakenLaterKeepTheColumns) {
   EXPECT_EQ(first, "A     B\nlong  1\n");
   EXPECT_EQ(second, "x             2\nlonger still  3\n");
   EXPECT_EQ(table.TakeRows(), "");
+}
+
+TEST(ColourTest, StatesAreColouredAndTitlesAreNot) {
+  EXPECT_EQ(WithColours("ASSEMBLY  STATE  READY\ndemo      READY  6/6\n"),
+            "ASSEMBLY  STATE  READY\ndemo      \033[32mREADY\033[0m  6/6\n");
+  EXPECT_EQ(WithColours("demo is DEGRADED: x"), "demo is \033[31mDEGRADED\033[0m: x");
+  EXPECT_EQ(WithColours("n1    lost   zone"), "n1    \033[31mlost\033[0m   zone");
+  EXPECT_EQ(WithColours("n1 was lost and READY@v1"), "n1 was lost and READY@v1");
 }
 
 TEST(ExitCodeTest, EveryKindOfErrorHasItsCode) {
