@@ -6,7 +6,7 @@
 namespace muster {
 namespace {
 
-// By text; a name comes after the equal beginning, so that it is found before it.
+// By text; a name comes after the equal beginning, which it is linked to.
 int Compare(absl::string_view a_text, bool a_exact, absl::string_view b_text, bool b_exact) {
   const int texts = a_text.compare(b_text);
   return texts != 0 ? texts : static_cast<int>(a_exact) - static_cast<int>(b_exact);
@@ -26,7 +26,12 @@ PrefixTable::PrefixTable(std::vector<Pattern> patterns) {
     while (!open.empty() && !entries_[open.back()].pattern.Matches(pattern.text)) open.pop_back();
     const auto entry = static_cast<uint32_t>(entries_.size());
     entries_.push_back(Entry{std::move(pattern), open.empty() ? kNone : open.back()});
-    if (!entries_.back().pattern.exact) open.push_back(entry);
+    if (entries_.back().pattern.exact) {
+      names_.emplace(entries_.back().pattern.text, entry);
+    } else {
+      beginnings_.push_back(entry);
+      open.push_back(entry);
+    }
   }
 }
 
@@ -40,12 +45,13 @@ uint32_t PrefixTable::Find(const Pattern& pattern) const {
 }
 
 uint32_t PrefixTable::First(absl::string_view name) const {
-  const auto after = std::upper_bound(
-      entries_.begin(), entries_.end(), name, [](absl::string_view wanted, const Entry& entry) {
-        return Compare(wanted, true, entry.pattern.text, entry.pattern.exact) < 0;
-      });
-  uint32_t entry =
-      after == entries_.begin() ? kNone : static_cast<uint32_t>(after - entries_.begin()) - 1;
+  const auto whole = names_.find(name);
+  if (whole != names_.end()) return whole->second;
+  const auto after = std::upper_bound(beginnings_.begin(), beginnings_.end(), name,
+                                      [this](absl::string_view wanted, uint32_t entry) {
+                                        return wanted < entries_[entry].pattern.text;
+                                      });
+  uint32_t entry = after == beginnings_.begin() ? kNone : *(after - 1);
   while (entry != kNone && !entries_[entry].pattern.Matches(name)) entry = entries_[entry].shorter;
   return entry;
 }

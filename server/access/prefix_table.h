@@ -4,16 +4,19 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/strings/string_view.h"
 #include "server/access/resource_pattern.h"
 
 namespace muster {
 
-// A sorted list of patterns, each with a link to the next shorter one that matches whatever it matches. The pattern
-// right before a name in that order is the most specific one, or its links lead there: one binary search, and no hash
-// of every prefix of the name. A value; thread-safe for reading, which allocates nothing.
+// Whole names are found by their hash. Beginnings lie in a sorted list, each with a link to the next shorter one that
+// matches whatever it matches: the one right before a name in that order is the longest beginning of it, or its links
+// lead there. One binary search, and no hash of every beginning of the name. A value; thread-safe for reading, which
+// allocates nothing.
 class PrefixTable {
  public:
   // Past the last match.
@@ -38,7 +41,11 @@ class PrefixTable {
     Pattern pattern;
     uint32_t shorter = kNone;
   };
+  // By text, a name after the equal beginning.
   std::vector<Entry> entries_;
+  absl::flat_hash_map<std::string, uint32_t> names_;
+  // The other entries, in their order.
+  std::vector<uint32_t> beginnings_;
 };
 
 }  // namespace muster

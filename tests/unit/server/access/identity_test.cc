@@ -62,8 +62,9 @@ TEST(IdentityTest, UrisOfTheClusterOfAnotherFormAreRefused) {
 
 TEST(IdentityTest, OtherClustersAreNobody) {
   for (const char* uri :
-       {"spiffe://be683db3aaa70/node/n1", "spiffe://be683db3aaa/node/n1", "spiffe://other/node/n1",
-        "spiffe:///node/n1", "https://be683db3aaa7/node/n1", "spiffe:be683db3aaa7/node/n1",
+       {"spiffe://be683db3aaa70/node/n1", "spiffe://be683db3aaa/node/n1",
+        "spiffe://be683db3aaa7xnode/n1", "spiffe://other/node/n1", "spiffe:///node/n1",
+        "https://be683db3aaa7/node/n1", "spiffe:be683db3aaa7/node/n1",
         "spiffe://x@be683db3aaa7/node/n1", "spiffe://be683db3aaa7:1/node/n1"}) {
     EXPECT_EQ(WhoIs(WithUri(uri)), "CREDENTIAL_REFUSED") << uri;
   }
@@ -155,6 +156,8 @@ TEST(IdentityTest, HostileNamesSpoilTheirMatch) {
     EXPECT_EQ(WhoIs({{}, {"n1.example.org", hostile}, "", ""}, dns), "CREDENTIAL_REFUSED")
         << hostile;
   }
+  // DNS knows no case, but nodes do.
+  EXPECT_EQ(WhoIs({{}, {"N1.example.org"}, "", ""}, dns), "CREDENTIAL_REFUSED");
   const std::vector<CertificateMatch> cn = {{Field::kCommonName, "{name}", "user/{name}"}};
   EXPECT_EQ(WhoIs({{}, {}, "alice", ""}, cn), "user/alice");
   for (const std::string& hostile :

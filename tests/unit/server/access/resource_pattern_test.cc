@@ -140,6 +140,8 @@ TEST(ResourcePatternTest, RefusalsSayWhatWouldBeRight) {
               HasSubstr("models/team-*/**"));
   EXPECT_THAT(ParseResourcePattern("nodes").status().message(), HasSubstr("nodes/**"));
   EXPECT_THAT(ParseResourcePattern("nodes/n1/**").status().message(), HasSubstr("nodes/n1"));
+  EXPECT_THAT(ParseResourcePattern("models/*/versions/v1").status().message(),
+              HasSubstr("elsewhere than at its end"));
 }
 
 TEST(ResourcePatternTest, WhosAreUsersNodesAndAnonymous) {

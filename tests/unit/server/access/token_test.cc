@@ -106,6 +106,19 @@ TEST_F(TokenTest, ATokenEndsWhenItExpires) {
       Not(HasSubstr("expired")));
 }
 
+// Whatever a policy says, secrets that can be guessed are none; and ids have one spelling.
+TEST_F(TokenTest, ShortSecretsAndOtherIdsAreNoTokens) {
+  for (const char* id : {"short", "UPPER"}) {
+    const std::string token =
+        absl::StrCat("mst_", id, "_", std::string(id[0] == 's' ? 42 : 43, 'x'));
+    EXPECT_TRUE(
+        table_.Add(Token{id, Sha256Of(token), Identity::Kind::kUser, "u", absl::InfiniteFuture()}));
+    EXPECT_THAT(Try("Bearer " + token),
+                StatusIs(absl::StatusCode::kUnauthenticated, HasSubstr("it is not mst_")))
+        << id;
+  }
+}
+
 TEST_F(TokenTest, ADigestOfZerosIsNobodysPassword) {
   // What an unknown id is compared with must not be a token of it.
   EXPECT_THAT(Try("Bearer mst_nobody_" + kSecret), StatusIs(absl::StatusCode::kUnauthenticated));
