@@ -7,7 +7,7 @@ usage() {
 Usage: tests/fuzz/run.sh [--seconds N] [TARGET...]
 
   --seconds N  how long each target runs (default: 600)
-  TARGET       assigned_shards, frame_table, hdfs_reply, md5_lanes,
+  TARGET       access_policy, assigned_shards, frame_table, hdfs_reply, md5_lanes,
                s3_reply, safetensors_header, torch_pickle, zip_directory (default: all)
 
 What was learnt stays in build/fuzz/corpus; a finding is left in build/fuzz/findings.
@@ -16,7 +16,7 @@ TEXT
 }
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-known=(assigned_shards frame_table hdfs_reply md5_lanes s3_reply safetensors_header torch_pickle zip_directory)
+known=(access_policy assigned_shards frame_table hdfs_reply md5_lanes s3_reply safetensors_header torch_pickle zip_directory)
 seconds=600
 targets=()
 while [[ $# -gt 0 ]]; do
