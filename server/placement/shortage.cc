@@ -22,4 +22,9 @@ std::string FormatShortage(const PlanShortage& shortage) {
   return absl::StrCat("needs ", needed, " for its shards, has ", free, " left");
 }
 
+std::string FormatTooSmall(uint64_t needed_bytes, uint64_t capacity_bytes) {
+  const auto [needed, capacity] = FormatBoth(needed_bytes, capacity_bytes);
+  return absl::StrCat("needs ", needed, " for its shards, and its capacity is ", capacity);
+}
+
 }  // namespace muster

@@ -195,6 +195,13 @@ uint32_t Assembly::OwnShards(const Member& member) const {
   return count;
 }
 
+uint64_t Assembly::ClaimedBytes(const v1::Claim& claim) const {
+  uint64_t bytes = 0;
+  ForEachOwn(MeaningOf(PolicyOf(row_.policy()), ClaimKindOf(claim.kind())), claim,
+             [&](uint32_t shard) { bytes += version_.shards[shard].size_bytes; });
+  return bytes;
+}
+
 bool Assembly::Lacks(const Member& member) const {
   return Waits(member) && member.open() && member.required() < member.own_shards;
 }

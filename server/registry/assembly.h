@@ -76,6 +76,8 @@ class Assembly {
   // RESOURCE_EXHAUSTED TOO_MANY_ITEMS: with another member of this claim, claims would come to more
   // assignments than an assembly may have.
   absl::Status CheckRoomFor(const muster::v1::Claim& claim) const;
+  // The bytes of the shards that are a node's by the claim; 0 where the planner chooses.
+  uint64_t ClaimedBytes(const muster::v1::Claim& claim) const;
   // The node must not be a member. Sets `own_shards`.
   void AddMember(const std::string& node, Member member);
   // The node must be a member, as for all that follow.

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "server/placement/shortage.h"
 #include "server/registry/index_runs.h"
 #include "server/registry/limits.h"
 #include "server/registry/report_events.h"
@@ -85,6 +86,19 @@ absl::Status CheckRanks(const Version& version) {
                                 version.row.name(), " have no rank (", RunsToText(missing, 200),
                                 "): use another policy, or publish with ranks"),
                    {{"model_version", version.row.name()}, {"shards", list}});
+}
+
+// What it is to have is more than the node can ever hold.
+absl::Status NodeTooSmall(const Node& node, const std::string& assembly, uint64_t needed_bytes) {
+  const uint64_t capacity_bytes = node.row.capacity_bytes();
+  return MakeError(absl::StatusCode::kFailedPrecondition, reasons::kNodeTooSmall,
+                   absl::StrCat(node.row.name(), " can't join ", assembly, ": it ",
+                                FormatTooSmall(needed_bytes, capacity_bytes),
+                                "; give it more capacity, or claim less"),
+                   {{"node", node.row.name()},
+                    {"assembly", assembly},
+                    {"needed_bytes", absl::StrCat(needed_bytes)},
+                    {"capacity_bytes", absl::StrCat(capacity_bytes)}});
 }
 
 // One call counts as a whole: with READY reports last, a member is seen to hold what is its on the way only where it does in
@@ -314,6 +328,9 @@ absl::Status AssemblyTable::Join(const v1::JoinAssemblyRequest& request, Transac
     }
   } else if (const absl::Status room = assembly->CheckRoomFor(claim); !room.ok()) {
     return room;
+  } else if (const uint64_t needed = assembly->ClaimedBytes(claim);
+             node->row.capacity_bytes() != 0 && needed > node->row.capacity_bytes()) {
+    return NodeTooSmall(*node, assembly->name(), needed);
   } else if (!request.validate_only()) {
     tx.MarkChanged();
     store::MemberRow row;

@@ -11,6 +11,7 @@
 #include "server/watch/assembly_cursor.h"
 #include "server/watch/assignment_cursor.h"
 #include "storage/base/limits.h"
+#include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
@@ -145,11 +146,20 @@ class AssemblyServiceRpc final : public CallbackService {
           MUSTER_ASSIGN_OR_RETURN(const Assembly* assembly,
                                   registry.assemblies().Find(request->name()));
           *out.mutable_assembly() = registry.DescribeAssembly(*assembly);
-          for (const auto& [node, member] : assembly->members()) {
-            if (out.members_size() == kMaxMembersShown) break;
+          const auto show = [&](const std::string& node, const Assembly::Member& member) {
             v1::AssemblyMember* item = out.add_members();
             *item = assembly->DescribeMember(node, member, kMaxClaimShown);
             item->set_fetching_bytes(registry.leases().ProgressOf(member.node, assembly->name()));
+          };
+          if (!request->node().empty()) {
+            MUSTER_RETURN_IF_ERROR(ParseNodeName(request->node()).status());
+            const Assembly::Member* member = assembly->FindMember(request->node());
+            if (member != nullptr) show(request->node(), *member);
+            return absl::OkStatus();
+          }
+          for (const auto& [node, member] : assembly->members()) {
+            if (out.members_size() == kMaxMembersShown) break;
+            show(node, member);
           }
           ShowOrigins(registry, *assembly, out);
           return absl::OkStatus();

@@ -76,6 +76,7 @@ inline constexpr char kNodeFenced[] = "NODE_FENCED";
 inline constexpr char kNodeLost[] = "NODE_LOST";
 inline constexpr char kNodeNameTaken[] = "NODE_NAME_TAKEN";
 inline constexpr char kNodeNoSpace[] = "NODE_NO_SPACE";
+inline constexpr char kNodeTooSmall[] = "NODE_TOO_SMALL";
 inline constexpr char kNodeUnknown[] = "NODE_UNKNOWN";
 inline constexpr char kPlanOutdated[] = "PLAN_OUTDATED";
 inline constexpr char kReportSuperseded[] = "REPORT_SUPERSEDED";

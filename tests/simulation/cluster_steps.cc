@@ -215,6 +215,17 @@ std::string AssignedNode(World& world, const std::string& wanted, std::string& a
   return "";
 }
 
+// Whether the node, which is no member yet, claims all shards and has too little room for them at any time.
+bool CanNeverHold(const World& world, const std::string& assembly, const Node& node,
+                  const v1::Claim& claim) {
+  const auto found = world.registry().assemblies().Find(assembly);
+  if (!found.ok() || (*found)->FindMember(node.row.name()) != nullptr) return false;
+  const v1::Assembly::Policy policy = (*found)->row().policy();
+  const bool all = policy == v1::Assembly::FULL || policy == v1::Assembly::DECLARED;
+  return all && claim.kind() == v1::Claim::ALL && node.row.capacity_bytes() != 0 &&
+         (*found)->version().size_bytes > node.row.capacity_bytes();
+}
+
 }  // namespace
 
 Attempt Registration(World& world, const std::string& name) {
@@ -275,6 +286,8 @@ Attempt Joining(World& world, const std::string& assembly, const std::string& no
   if (there != nullptr && world.registry().assemblies().Find(assembly).ok() &&
       there->epoch().value != request.epoch()) {
     attempt.expect = "NODE_FENCED";
+  } else if (there != nullptr && CanNeverHold(world, assembly, *there, claim)) {
+    attempt.expect = "NODE_TOO_SMALL";
   }
   attempt.idempotent = true;
   attempt.commands.push_back(std::move(request));

@@ -121,6 +121,41 @@ TEST_F(AssemblyTest, ClaimBeyondTheShardsNamesThem) {
   EXPECT_EQ(DetailOf(status).metadata.at("shards"), "2,7");
 }
 
+// Shards are of 1,000 bytes.
+TEST_F(AssemblyTest, NodeThatCanNeverHoldItsClaimIsRefusedWithTheNumbers) {
+  v1::RegisterNodeRequest request = RegisterNode("nodes/small");
+  request.mutable_node()->set_capacity_bytes(1'500);
+  const uint64_t epoch = fixture_.Ask<v1::RegisterNodeResponse>(request).epoch();
+  Create(v1::Assembly::FULL);
+  v1::JoinAssemblyRequest join = Join(kAssembly, "nodes/small", epoch);
+  const absl::Status status = DoesNothing(join);
+  EXPECT_THAT(status, ErrorIs(StatusCode::kFailedPrecondition, "NODE_TOO_SMALL"));
+  EXPECT_EQ(DetailOf(status).metadata.at("needed_bytes"), "2000");
+  EXPECT_EQ(DetailOf(status).metadata.at("capacity_bytes"), "1500");
+  EXPECT_THAT(std::string(status.message()), testing::HasSubstr("needs 2.0 KiB"));
+  join.set_validate_only(true);
+  EXPECT_THAT(DoesNothing(join), ErrorIs(StatusCode::kFailedPrecondition, "NODE_TOO_SMALL"));
+
+  request.mutable_node()->set_capacity_bytes(2'000);
+  join.set_validate_only(false);
+  join.set_epoch(fixture_.Ask<v1::RegisterNodeResponse>(request).epoch());
+  MUSTER_EXPECT_OK(fixture_.Do(join));
+  // Who is a member stays one, so that an agent that starts again comes back.
+  request.mutable_node()->set_capacity_bytes(1);
+  join.set_epoch(fixture_.Ask<v1::RegisterNodeResponse>(request).epoch());
+  MUSTER_EXPECT_OK(fixture_.Do(join));
+}
+
+TEST_F(AssemblyTest, ClaimOfAPartNeedsRoomForThatPart) {
+  v1::RegisterNodeRequest request = RegisterNode("nodes/small");
+  request.mutable_node()->set_capacity_bytes(1'500);
+  const uint64_t epoch = fixture_.Ask<v1::RegisterNodeResponse>(request).epoch();
+  Create(v1::Assembly::DECLARED);
+  EXPECT_THAT(DoesNothing(Join(kAssembly, "nodes/small", epoch, {0, 1})),
+              ErrorIs(StatusCode::kFailedPrecondition, "NODE_TOO_SMALL"));
+  MUSTER_EXPECT_OK(fixture_.Do(Join(kAssembly, "nodes/small", epoch, {1})));
+}
+
 TEST_F(AssemblyTest, LeaveForgetsTheMemberAndRepeatsHarmlessly) {
   CreatePlanned();
   v1::LeaveAssemblyRequest fenced = Leave(kAssembly, kN1);
