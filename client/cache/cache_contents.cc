@@ -40,6 +40,7 @@
 #include "storage/base/error_info.h"
 #include "storage/base/reasons.h"
 #include "storage/base/status_macros.h"
+#include "storage/base/wording.h"
 #include "storage/files/disk_room.h"
 
 namespace muster {
@@ -160,10 +161,20 @@ CacheRoom RoomFor(const CacheDomain& domain, std::optional<int64_t> budget_bytes
   return room;
 }
 
+namespace {
+
+// "has room for 40.0 MiB, and 2.0 GiB are needed"; in bytes where the rounded numbers look alike.
 std::string DescribeRoom(const CacheRoom& room) {
-  return absl::StrCat("needed ", room.needed_bytes, " bytes, pinned ", room.pinned_bytes,
-                      ", evictable ", room.evictable_bytes, ", free ", room.free_bytes);
+  std::string needed = FormatSize(room.needed_bytes);
+  std::string free = FormatSize(room.Available());
+  if (needed == free) {
+    needed = absl::StrCat(room.needed_bytes, " bytes");
+    free = absl::StrCat(room.Available(), " bytes");
+  }
+  return absl::StrCat("has room for ", free, ", and ", needed, " are needed");
 }
+
+}  // namespace
 
 absl::Status NoRoomError(const CacheDomain& domain, const CacheRoom& room) {
   std::string owners;
@@ -172,19 +183,20 @@ absl::Status NoRoomError(const CacheDomain& domain, const CacheRoom& room) {
       absl::StrAppend(&owners, " and ", room.owners.size() - i, " more");
       break;
     }
-    absl::StrAppend(&owners, i == 0 ? "" : ", ", room.owners[i].first, " (", room.owners[i].second,
-                    " bytes)");
+    absl::StrAppend(&owners, i == 0 ? "" : ", ", room.owners[i].first, " (",
+                    FormatSize(room.owners[i].second), ")");
   }
   return MakeError(
       absl::StatusCode::kResourceExhausted, reasons::kCacheFull,
-      absl::StrCat(domain.path, ": no space: ", DescribeRoom(room),
-                   owners.empty() ? "" : absl::StrCat("; pinned by ", owners),
+      absl::StrCat(domain.path, " ", DescribeRoom(room),
+                   owners.empty() ? "" : absl::StrCat("; the rest is pinned by ", owners),
                    "; raise --cache-budget, free disk space, use another --cache, or let go of "
                    "assemblies (leave or delete them, or `muster cache unpin`)"),
       {{"needed_bytes", absl::StrCat(room.needed_bytes)},
        {"pinned_bytes", absl::StrCat(room.pinned_bytes)},
        {"evictable_bytes", absl::StrCat(room.evictable_bytes)},
        {"free_bytes", absl::StrCat(room.free_bytes)},
+       {"available_bytes", absl::StrCat(room.Available())},
        {"owners", owners}});
 }
 

@@ -2,6 +2,7 @@
 #ifndef MUSTER_CLIENT_CACHE_CACHE_CONTENTS_H_
 #define MUSTER_CLIENT_CACHE_CACHE_CONTENTS_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -64,6 +65,8 @@ struct CacheRoom {
   std::vector<std::pair<std::string, int64_t>> owners;
 
   bool Fits() const { return needed_bytes <= evictable_bytes + free_bytes; }
+  // What could be had at most.
+  int64_t Available() const { return std::max<int64_t>(evictable_bytes + free_bytes, 0); }
 };
 
 // A pin of an encoded shard's content is also one of its stored bytes, until the content is there.
@@ -80,11 +83,9 @@ int64_t FreeOnDisk(const CacheDomain& domain);
 CacheRoom RoomFor(const CacheDomain& domain, std::optional<int64_t> budget_bytes,
                   absl::Span<const CacheItem> contents, absl::Span<const WantedShard> wanted);
 
-// "needed 5 bytes, pinned 3, evictable 0, free 2".
-std::string DescribeRoom(const CacheRoom& room);
-
-// kResourceExhausted CACHE_FULL for a room that does not fit, with the four numbers, the owners of
-// pins and ways out; metadata needed_bytes, pinned_bytes, evictable_bytes, free_bytes, owners.
+// kResourceExhausted CACHE_FULL for a room that does not fit, with what is needed and what there is
+// room for, the owners of pins and ways out; metadata needed_bytes, pinned_bytes, evictable_bytes,
+// free_bytes, available_bytes (the sum of those two, at least 0), owners.
 absl::Status NoRoomError(const CacheDomain& domain, const CacheRoom& room);
 
 // Removes the item and all that lies beside it, unless a process uses it just now (false). The

@@ -34,7 +34,7 @@ absl::Status ListAssemblies(Invocation& invocation, const AssembliesArguments& o
                           ListAllAssemblies(*client, "", invocation.Call()));
   List list = ListOfMessages(
       assemblies, [](const auto& assembly) { return ShortName(assembly.name()); },
-      [](const auto& shown, bool wide) { return AssembliesTable(shown, wide); });
+      [](const auto& shown, bool wide) { return AssembliesTable(shown, /*with_why=*/true, wide); });
   list.none = "no assemblies; `muster assemblies create` makes one";
   return PrintList(invocation, options.list, list);
 }

@@ -119,22 +119,27 @@ std::string ShardsTable(const std::vector<v1::Shard>& shards) {
   return table.ToString();
 }
 
-std::string AssembliesTable(const std::vector<v1::Assembly>& assemblies, bool wide) {
-  Table table({{"ASSEMBLY"},
-               {"MODEL"},
-               {"POLICY"},
-               {"STATE"},
-               {"SHARDS", Table::Align::kRight},
-               {"REPLICAS", Table::Align::kRight},
-               {"NODES", Table::Align::kRight},
-               {"WHY"}});
+std::string AssembliesTable(const std::vector<v1::Assembly>& assemblies, bool with_why, bool wide) {
+  std::vector<Table::Column> columns = {{"ASSEMBLY"},
+                                        {"MODEL"},
+                                        {"POLICY"},
+                                        {"STATE"},
+                                        {"SHARDS", Table::Align::kRight},
+                                        {"REPLICAS", Table::Align::kRight},
+                                        {"NODES", Table::Align::kRight}};
+  if (with_why) columns.push_back({"WHY"});
+  Table table(std::move(columns));
   for (const v1::Assembly& assembly : assemblies) {
-    table.Add({ShortName(assembly.name()), ShortModelVersionName(assembly.model_version()),
-               Lower(v1::Assembly::Policy_Name(assembly.policy())),
-               v1::Assembly::State_Name(assembly.state()),
-               Ratio(assembly.shards_ready(), assembly.shard_count()),
-               Ratio(assembly.replicas_ready(), assembly.replicas_required()),
-               Ratio(assembly.nodes_live(), assembly.nodes_joined()), Why(assembly, wide)});
+    std::vector<std::string> cells = {
+        ShortName(assembly.name()),
+        ShortModelVersionName(assembly.model_version()),
+        Lower(v1::Assembly::Policy_Name(assembly.policy())),
+        v1::Assembly::State_Name(assembly.state()),
+        Ratio(assembly.shards_ready(), assembly.shard_count()),
+        Ratio(assembly.replicas_ready(), assembly.replicas_required()),
+        Ratio(assembly.nodes_live(), assembly.nodes_joined())};
+    if (with_why) cells.push_back(Why(assembly, wide));
+    table.Add(std::move(cells));
   }
   return table.ToString();
 }
@@ -242,7 +247,7 @@ std::string FailureText(const v1::ShardFailure& failure) {
 
 std::string AssemblySummary(const v1::GetAssemblyResponse& response) {
   const v1::Assembly& assembly = response.assembly();
-  std::string out = AssembliesTable({assembly});
+  std::string out = AssembliesTable({assembly}, /*with_why=*/false);
   for (const v1::AssemblyReason& reason : assembly.reasons()) {
     absl::StrAppend(&out, "  - ", Printable(reason.message()), "\n");
   }

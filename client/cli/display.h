@@ -27,7 +27,9 @@ std::string NodeState(const v1::Node& node);
 std::string ModelVersionsTable(const std::vector<v1::ModelVersion>& versions, absl::Time now,
                                bool wide = false);
 std::string ShardsTable(const std::vector<v1::Shard>& shards);
-std::string AssembliesTable(const std::vector<v1::Assembly>& assemblies, bool wide = false);
+// `with_why`: with the first reason of each, where the reasons are not listed beside the table.
+std::string AssembliesTable(const std::vector<v1::Assembly>& assemblies, bool with_why = true,
+                            bool wide = false);
 // Columns that are about moves, waits, drains or failures are there when a member has some.
 std::string MembersTable(const std::vector<v1::AssemblyMember>& members);
 std::string NodesTable(const std::vector<v1::Node>& nodes, absl::Time now, bool wide = false);

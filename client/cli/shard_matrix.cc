@@ -14,6 +14,7 @@ namespace {
 
 constexpr size_t kMinWidth = 40;
 constexpr size_t kMaxNameWidth = 24;
+constexpr size_t kMaxFailedShardsBytes = 32;
 
 // What a cell shows; the later one wins where a cell stands for several shards.
 enum class Mark { kNone, kReady, kFetching, kPending, kWaiting, kFailed };
@@ -33,6 +34,23 @@ Mark MarkOf(const v1::ShardReplica& replica) {
     default:
       return replica.waiting_for_location().empty() ? Mark::kPending : Mark::kWaiting;
   }
+}
+
+// Replicas that failed for one cause, with the first of them.
+struct FailedTogether {
+  const v1::ShardReplica* first = nullptr;
+  std::vector<uint32_t> shards;
+};
+
+// Equal for replicas whose failures are one and the same: faults of a node are, whatever each shard's message says.
+std::string CauseOf(const v1::ShardReplica& replica) {
+  v1::ShardFailure failure = replica.failure();
+  failure.clear_attempts();
+  if (failure.code() == v1::ShardFailure::NO_SPACE ||
+      failure.code() == v1::ShardFailure::NODE_ERROR) {
+    return absl::StrCat(replica.node(), " ", failure.code(), " ", failure.reason());
+  }
+  return absl::StrCat(replica.node(), " ", failure.SerializeAsString());
 }
 
 // Bytes that are there or on their way, of those that are assigned.
@@ -176,16 +194,25 @@ std::string ShardMatrix(absl::Span<const v1::AssemblyMember> members,
 }
 
 std::string FailedReplicas(absl::Span<const v1::GetShardStatusResponse> statuses, size_t lines) {
-  std::string out;
-  size_t failed = 0;
+  std::vector<FailedTogether> all;
+  std::map<std::string, size_t> position_of;
   for (const v1::GetShardStatusResponse& status : statuses) {
     for (const v1::ShardReplica& replica : status.replicas()) {
-      if (replica.state() != v1::ShardReport::FAILED || ++failed > lines) continue;
-      absl::StrAppend(&out, "  ! ", Printable(ShortName(replica.node())), ", shard ",
-                      status.shard(), ": ", Printable(FailureText(replica.failure())), "\n");
+      if (replica.state() != v1::ShardReport::FAILED) continue;
+      const auto [found, added] = position_of.emplace(CauseOf(replica), all.size());
+      if (added) all.push_back({&replica, {}});
+      all[found->second].shards.push_back(status.shard());
     }
   }
-  if (failed > lines) absl::StrAppend(&out, "  ! … and ", failed - lines, " more\n");
+  std::string out;
+  for (size_t i = 0; i < std::min(all.size(), lines); ++i) {
+    const auto& [replica, shards] = all[i];
+    absl::StrAppend(&out, "  ! ", Printable(ShortName(replica->node())), ", shard",
+                    shards.size() == 1 ? " " : "s ",
+                    ShortText(FormatShardList(shards), kMaxFailedShardsBytes), ": ",
+                    Printable(FailureText(replica->failure())), "\n");
+  }
+  if (all.size() > lines) absl::StrAppend(&out, "  ! … and ", all.size() - lines, " more\n");
   return out;
 }
 

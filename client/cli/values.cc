@@ -9,7 +9,6 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "storage/base/error_info.h"
@@ -225,19 +224,6 @@ absl::StatusOr<std::string> ParseDestination(absl::string_view text,
   return uri;
 }
 
-std::string FormatSize(int64_t bytes) {
-  constexpr absl::string_view kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
-  auto number = static_cast<double>(bytes);
-  size_t unit = 0;
-  // So that 1023.99 KiB is not written as 1024.0 KiB.
-  while (std::abs(number) >= 1023.95 && unit + 1 < std::size(kUnits)) {
-    number /= 1024;
-    ++unit;
-  }
-  if (unit == 0) return absl::StrCat(bytes, " B");
-  return absl::StrFormat("%.1f %s", number, kUnits[unit]);
-}
-
 std::string CountOf(uint64_t count, absl::string_view singular) {
   return absl::StrCat(count, " ", singular, count == 1 ? "" : "s");
 }
@@ -277,14 +263,6 @@ std::string FormatClaim(const v1::Claim& claim) {
     default:
       return "-";
   }
-}
-
-std::string ShortText(absl::string_view text, size_t max_bytes) {
-  constexpr absl::string_view kEllipsis = "…";
-  if (text.size() <= max_bytes) return std::string(text);
-  size_t size = max_bytes > kEllipsis.size() ? max_bytes - kEllipsis.size() : 0;
-  while (size > 0 && (static_cast<unsigned char>(text[size]) & 0xC0) == 0x80) --size;
-  return absl::StrCat(text.substr(0, size), kEllipsis);
 }
 
 std::string Printable(absl::string_view text) {

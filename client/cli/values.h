@@ -15,6 +15,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "muster/v1/assembly.pb.h"
+#include "storage/base/wording.h"
 
 namespace muster {
 
@@ -52,9 +53,6 @@ absl::StatusOr<std::map<std::string, std::string>> ParseLabels(
 absl::StatusOr<std::string> ParseDestination(absl::string_view text,
                                              absl::string_view working_directory);
 
-// "0 B", "12.3 MiB".
-std::string FormatSize(int64_t bytes);
-
 // "1 shard", "5 shards".
 std::string CountOf(uint64_t count, absl::string_view singular);
 
@@ -66,10 +64,6 @@ std::string FormatShardList(const std::vector<uint32_t>& shards);
 
 // "any", "all", "0,3-5" or "ranks:0-7".
 std::string FormatClaim(const v1::Claim& claim);
-
-// `text`, or as much of it as fits into `max_bytes` with "…" at its end; no character is cut in
-// two.
-std::string ShortText(absl::string_view text, size_t max_bytes);
 
 // `text` fit for a terminal: control characters become "?".
 std::string Printable(absl::string_view text);

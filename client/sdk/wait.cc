@@ -6,12 +6,16 @@
 #include "absl/strings/str_cat.h"
 #include "storage/base/error_info.h"
 #include "storage/base/reasons.h"
+#include "storage/base/wording.h"
 
 namespace muster {
 namespace {
 
 // A wait that is over does not last much longer for saying why.
 constexpr absl::Duration kReasonsTimeout = absl::Seconds(2);
+
+// Of a line that people read; `muster explain` has all of it.
+constexpr size_t kMaxStateBytes = 300;
 
 class Waiter {
  public:
@@ -131,11 +135,15 @@ WaitResult WaitUntilReady(Client& client, Clock& clock, Random& random,
 
 std::string DescribeState(const v1::Assembly& assembly) {
   std::string text = v1::Assembly::State_Name(assembly.state());
-  absl::string_view separator = ": ";
+  int said = 0;
   for (const v1::AssemblyReason& reason : assembly.reasons()) {
-    absl::StrAppend(&text, separator, reason.message());
-    separator = "; ";
+    if (said > 0 && text.size() + reason.message().size() > kMaxStateBytes) break;
+    absl::StrAppend(&text, said == 0 ? ": " : "; ", ShortText(reason.message(), kMaxStateBytes));
+    ++said;
   }
+  const int rest = assembly.reasons_size() - said;
+  if (rest > 0)
+    absl::StrAppend(&text, "; and ", rest, rest == 1 ? " more reason" : " more reasons");
   return text;
 }
 

@@ -35,7 +35,8 @@ struct WaitResult {
 // or begun again where the server does not know that revision any more. Thread-safe.
 WaitResult WaitUntilReady(Client& client, Clock& clock, Random& random, const WaitOptions& options);
 
-// "WAITING: 1 of 3 nodes joined; …": state and reasons in one line, for people.
+// "WAITING: 1 of 3 nodes joined; …": state and reasons in one line for people, of about 300 bytes at
+// most; those that don't fit are counted.
 std::string DescribeState(const v1::Assembly& assembly);
 
 }  // namespace muster

@@ -3,6 +3,7 @@
 #include <map>
 
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "storage/base/error_info.h"
@@ -64,6 +65,12 @@ std::string MessageForOthers(const PullFailure& failure) {
                       "; the log of this node's agent says what it found");
 }
 
+// Errors of other libraries and of the system have no reason of ours.
+std::string ReasonForPrograms(const absl::Status& status) {
+  const std::string reason = ReasonOf(status);
+  return reason.empty() ? absl::StatusCodeToString(status.code()) : reason;
+}
+
 bool IsContinuationByte(char byte) { return (static_cast<unsigned char>(byte) & 0xC0) == 0x80; }
 
 }  // namespace
@@ -79,6 +86,9 @@ ShardFailure ToProto(const PullFailure& failure) {
   proto.set_code(failure.code);
   proto.set_message(message.substr(0, length));
   proto.set_location(failure.location);
+  proto.set_reason(failure.reason);
+  proto.set_needed_bytes(failure.needed_bytes);
+  proto.set_free_bytes(failure.free_bytes);
   proto.set_expected_md5(failure.expected_md5);
   if (!TellsOfAFile(failure)) proto.set_found_md5(failure.found_md5);
   return proto;
@@ -97,6 +107,7 @@ PullFailure LocationFailure(const absl::Status& status, const std::string& locat
   PullFailure failure;
   const bool allowed = ReasonOf(status) != reasons::kLocationNotAllowed;
   failure.code = allowed ? CodeFor(status.code()) : ShardFailure::NOT_ALLOWED;
+  failure.reason = ReasonForPrograms(status);
   failure.message = std::string(status.message());
   failure.location = location;
   failure.status_code = status.code();
@@ -116,9 +127,21 @@ bool IsOfNode(const PullFailure& failure) {
 PullFailure NodeFailure(const absl::Status& status) {
   const bool full =
       absl::IsResourceExhausted(status) && ReasonOf(status) != reasons::kTooManyOpenFiles;
-  return {.code = full ? ShardFailure::NO_SPACE : ShardFailure::NODE_ERROR,
-          .message = std::string(status.message()),
-          .status_code = status.code()};
+  PullFailure failure{.code = full ? ShardFailure::NO_SPACE : ShardFailure::NODE_ERROR,
+                      .message = std::string(status.message()),
+                      .status_code = status.code()};
+  const ErrorDetail detail = DetailOf(status);
+  failure.reason = ReasonForPrograms(status);
+  const auto bytes_of = [&](const char* key) {
+    const auto it = detail.metadata.find(key);
+    uint64_t bytes = 0;
+    return it != detail.metadata.end() && absl::SimpleAtoi(it->second, &bytes) ? bytes : 0;
+  };
+  if (detail.reason == reasons::kCacheFull) {
+    failure.needed_bytes = bytes_of("needed_bytes");
+    failure.free_bytes = bytes_of("available_bytes");
+  }
+  return failure;
 }
 
 }  // namespace muster

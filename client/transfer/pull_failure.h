@@ -2,6 +2,7 @@
 #ifndef MUSTER_CLIENT_TRANSFER_PULL_FAILURE_H_
 #define MUSTER_CLIENT_TRANSFER_PULL_FAILURE_H_
 
+#include <cstdint>
 #include <string>
 
 #include "absl/status/status.h"
@@ -21,6 +22,13 @@ struct PullFailure {
   // For CORRUPT where digests were compared: lowercase hex. Without pieces, the whole object's.
   std::string expected_md5 = {};
   std::string found_md5 = {};
+  // The reason of the error that it came from, for programs; the name of its status code where it
+  // had none, as in "UNAUTHENTICATED".
+  std::string reason = {};
+  // For NO_SPACE: what all that is wanted would take, and what there is room for; 0 where that is
+  // not known.
+  uint64_t needed_bytes = 0;
+  uint64_t free_bytes = 0;
   // The status code that the failure came from, for callers that act on statuses.
   absl::StatusCode status_code = absl::StatusCode::kInternal;
   // The location sends, but so slowly that the store gave up after several tries (STORAGE_SLOW).

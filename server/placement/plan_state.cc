@@ -46,9 +46,9 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "absl/strings/string_view.h"
 #include "storage/base/status_macros.h"
+#include "storage/base/wording.h"
 
 namespace muster {
 namespace {
@@ -412,15 +412,7 @@ Plan PlanState::Finish() {
 }
 
 std::string FormatBytes(uint64_t bytes) {
-  static constexpr const char* kUnits[] = {"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
-  if (bytes < 1024) return absl::StrCat(bytes, " B");
-  double value = static_cast<double>(bytes) / 1024;
-  size_t unit = 0;
-  while (value >= 1023.95 && unit + 1 < std::size(kUnits)) {
-    value /= 1024;
-    ++unit;
-  }
-  return absl::StrFormat("%.1f %s", value, kUnits[unit]);
+  return FormatSize(static_cast<int64_t>(std::min<uint64_t>(bytes, INT64_MAX)));
 }
 
 std::string FormatNeed(uint64_t needed_bytes, uint64_t free_bytes, absl::string_view who) {

@@ -67,6 +67,7 @@
 #include "storage/base/error_info.h"
 #include "storage/base/limits.h"
 #include "storage/base/reasons.h"
+#include "storage/base/wording.h"
 
 namespace muster {
 namespace {
@@ -86,6 +87,7 @@ v1::ShardFailure Cut(v1::ShardFailure failure, bool detailed) {
   failure.set_location(CutText(failure.location(), kMaxFailureMessageBytes));
   failure.set_expected_md5(CutText(failure.expected_md5(), 32));
   failure.set_found_md5(CutText(failure.found_md5(), 32));
+  failure.set_reason(CutText(failure.reason(), kMaxFailureReasonBytes));
   return failure;
 }
 
@@ -93,7 +95,8 @@ v1::ShardFailure Cut(v1::ShardFailure failure, bool detailed) {
 
 bool Assembly::HasDetails(const v1::ShardFailure& failure) {
   return !failure.message().empty() || !failure.location().empty() ||
-         !failure.expected_md5().empty() || !failure.found_md5().empty() || failure.attempts() != 0;
+         !failure.expected_md5().empty() || !failure.found_md5().empty() ||
+         failure.attempts() != 0 || !failure.reason().empty();
 }
 
 Assembly::Assembly(store::AssemblyRow row, const Version& version, absl::Duration move_grace)
@@ -296,8 +299,9 @@ void Assembly::SetStanding(const std::string& node, bool live, bool draining, bo
 }
 
 bool Assembly::HasTrouble(const Member& member) {
-  return (!member.live && member.required() > 0) || !member.failures.empty() ||
-         !member.given_up.empty() || member.shortage.has_value();
+  // What a lost node has failed at helps nobody while it is away.
+  if (!member.live) return member.required() > 0;
+  return !member.failures.empty() || !member.given_up.empty() || member.shortage.has_value();
 }
 
 void Assembly::NoteTrouble(const std::string& node) {
@@ -454,7 +458,11 @@ bool Assembly::GiveUp(Member& member, const v1::ShardReport& report, int64_t now
   given_up.mutable_failure()->set_code(report.failure().code());
   given_up.mutable_failure()->set_attempts(report.failure().attempts());
   given_up.mutable_failure()->set_message(
-      CutText(report.failure().message(), kMaxGivenUpMessageBytes));
+      ShortText(report.failure().message(), kMaxGivenUpMessageBytes));
+  given_up.mutable_failure()->set_reason(
+      CutText(report.failure().reason(), kMaxFailureReasonBytes));
+  given_up.mutable_failure()->set_needed_bytes(report.failure().needed_bytes());
+  given_up.mutable_failure()->set_free_bytes(report.failure().free_bytes());
   return true;
 }
 

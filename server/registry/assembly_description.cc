@@ -9,6 +9,7 @@
 #include "absl/strings/str_join.h"
 #include "server/placement/shortage.h"
 #include "server/registry/assembly.h"
+#include "server/registry/failure_reasons.h"
 #include "server/registry/limits.h"
 #include "server/registry/timestamps.h"
 #include "storage/base/limits.h"
@@ -41,11 +42,13 @@ class ReasonList {
     return reason;
   }
   bool empty() const { return count_ == 0; }
+  void Add(std::vector<v1::AssemblyReason> reasons) {
+    for (v1::AssemblyReason& reason : reasons) *Add(reason.code()) = std::move(reason);
+  }
   bool full() const { return count_ > 4 * kMaxReasons; }
   void Finish() {
     if (count_ < kMaxReasons) return;
     v1::AssemblyReason* reason = out_.add_reasons();
-    reason->set_code(v1::AssemblyReason::SHARDS_LOADING);
     reason->set_message(
         absl::StrCat(full() ? "at least " : "", count_ - kMaxReasons + 1, " more reasons"));
   }
@@ -58,16 +61,14 @@ class ReasonList {
 
 namespace {
 
-std::string TextOf(const v1::ShardFailure& failure) {
-  return absl::StrCat(v1::ShardFailure::Code_Name(failure.code()),
-                      failure.message().empty() ? "" : " ", failure.message());
+bool EveryNodeHoldsAll(const Assembly& assembly) {
+  return MeaningOf(PolicyOf(assembly.row().policy()), ClaimKind::kAny) == ClaimKind::kAll;
 }
 
 // The nodes that the assembly waits for will not all be let in.
 void AddTooBig(const Assembly& assembly, ReasonList& reasons) {
   const uint64_t shards = assembly.version().shards.size();
-  const bool everyone =
-      MeaningOf(PolicyOf(assembly.row().policy()), ClaimKind::kAny) == ClaimKind::kAll;
+  const bool everyone = EveryNodeHoldsAll(assembly);
   const uint64_t claimed = assembly.claimed_assignments();
   std::string message;
   if (everyone && shards * assembly.row().min_nodes() > kMaxClaimedAssignments) {
@@ -148,42 +149,27 @@ void AddLoading(const v1::Assembly& shown, bool too_few_left, ReasonList& reason
   reasons.Add(v1::AssemblyReason::SHARDS_LOADING)->set_message(std::move(message));
 }
 
-// What the member's shards lack.
-void AddMemberReasons(const Assembly& assembly, const std::string& node,
-                      const Assembly::Member& member, absl::Duration move_grace,
-                      ReasonList& reasons) {
+// That the member's own claim does not fit, where the plan's reasons don't say so already.
+void AddShortage(const Assembly& assembly, const std::string& node, const Assembly::Member& member,
+                 ReasonList& reasons) {
   const auto& of_plan = assembly.row().plan_reasons();
   const bool is_said = std::any_of(of_plan.begin(), of_plan.end(),
                                    [&](const auto& reason) { return reason.node() == node; });
-  if (member.shortage.has_value() && !is_said) {
-    reasons.Add(v1::AssemblyReason::NO_ROOM, node)
-        ->set_message(absl::StrCat(node, " ", FormatShortage(*member.shortage)));
-  }
-  if (!member.live && member.required() > 0) {
-    reasons.Add(v1::AssemblyReason::NODE_LOST, node)
-        ->set_message(absl::StrCat(node, " is lost: its lease ran out; it holds ",
-                                   member.required(),
-                                   " shards of this assembly, which move to other nodes after a "
-                                   "grace of ",
-                                   absl::FormatDuration(move_grace), " unless moves are braked"));
-  }
-  for (const auto& [shard, given_up] : member.given_up) {
-    if (reasons.full()) return;
-    const bool here = member.PositionOf(shard) < member.assignments.size();
-    v1::AssemblyReason* reason = reasons.Add(v1::AssemblyReason::SHARD_FAILED, node);
-    reason->add_shards(shard);
-    reason->set_message(absl::StrCat(
-        "shard ", shard, " failed ", given_up.failure().attempts(), " times on ", node, ": ",
-        TextOf(given_up.failure()),
-        here ? "; no other node has been found that can take it" : "; given to another node"));
-  }
-  for (const auto& [shard, failure] : member.failures) {
-    if (reasons.full()) return;
-    if (member.given_up.contains(shard)) continue;
-    v1::AssemblyReason* reason = reasons.Add(v1::AssemblyReason::SHARD_FAILED, node);
-    reason->add_shards(shard);
-    reason->set_message(absl::StrCat("shard ", shard, " failed on ", node, ": ", TextOf(failure)));
-  }
+  if (!member.shortage.has_value() || is_said) return;
+  reasons.Add(v1::AssemblyReason::NO_ROOM, node)
+      ->set_message(absl::StrCat(node, " ", FormatShortage(*member.shortage)));
+}
+
+void AddLostMember(const Assembly& assembly, const std::string& node,
+                   const Assembly::Member& member, absl::Duration move_grace, ReasonList& reasons) {
+  const std::string fate =
+      EveryNodeHoldsAll(assembly)
+          ? std::string("which every node holds for itself, so that none of them moves")
+          : absl::StrCat("which move to other nodes after a grace of ",
+                         absl::FormatDuration(move_grace), " unless moves are braked");
+  reasons.Add(v1::AssemblyReason::NODE_LOST, node)
+      ->set_message(absl::StrCat(node, " is lost: its lease ran out; it holds ", member.required(),
+                                 " shards of this assembly, ", fate));
 }
 
 }  // namespace
@@ -240,7 +226,15 @@ void Assembly::AddMembersReasons(bool waiting, bool of_all, ReasonList& reasons)
       ++closed;
     }
     if (troubled != troubled_.end() && *troubled == node) {
-      if (of_all || Waits(member)) AddMemberReasons(*this, node, member, move_grace_, reasons);
+      if (!of_all && !Waits(member)) {
+        // It takes nothing from the others.
+      } else if (member.live) {
+        AddShortage(*this, node, member, reasons);
+        const auto held = [&](uint32_t shard) { return holders_of_shard_[shard] > 0; };
+        reasons.Add(FailureReasons(node, member, held));
+      } else {
+        AddLostMember(*this, node, member, move_grace_, reasons);
+      }
       ++troubled;
     }
   }

@@ -25,7 +25,7 @@ inline constexpr int64_t kGivenUpUs = 600'000'000;
 inline constexpr size_t kMaxMemberRowBytes = 240u << 10;
 // The names in a reply that is kept under its request id: below a row with all that is around them.
 inline constexpr size_t kMaxReplyNamesBytes = 192u << 10;
-// They share the row with the failures: 64 of about 200 bytes take 13 KiB of it.
+// They share the row with the failures: 64 of 245 bytes at most take 15.4 KiB of it.
 inline constexpr size_t kMaxGivenUpShards = 64;
 inline constexpr size_t kMaxGivenUpMessageBytes = 160;
 

@@ -86,6 +86,8 @@ inline constexpr int kMaxReplicas = 100;
 inline constexpr int kMaxClaimedShards = 50'000;
 // Of a failure: its message, and the location that it names.
 inline constexpr int kMaxFailureMessageBytes = 1'024;
+// Of the reason that programs go by; the longest of reasons.h has 23.
+inline constexpr int kMaxFailureReasonBytes = 32;
 inline constexpr int kMaxReasons = 16;
 inline constexpr int kMaxReasonShards = 1'000;
 inline constexpr int kMaxMembersShown = 1'000;

@@ -75,18 +75,24 @@ def test_agent_dry_run_knows_what_is_assigned_already(published, tmp_path):
     assert published.api().is_ready("demo")
 
 
-def test_refused_agent_reports_no_space_with_the_four_numbers(published, tmp_path):
+def test_refused_agent_reports_no_space_once_with_its_numbers(published, tmp_path):
     total = sum(sizes(published).values())
     published.create_assembly("demo", "llama@v1", policy="full")
     published.start_agent("n1", "demo", "--cache-budget", str(total - 1), cache=tmp_path / "cache")
 
     def reasons():
         found = published.api().assembly("demo").reasons
-        return next((one.message for one in found if "needed" in one.message), None)
+        failed = [one for one in found if one.failure_reason == "CACHE_FULL"]
+        return failed if sum(one.shard_count for one in failed) == SHARDS else None
 
-    message = eventually(reasons, "the assembly says why")
-    assert f"needed {total} bytes, pinned 0, evictable 0, free {total - 1}" in message
-    assert "--cache-budget" in message
+    (reason,) = eventually(reasons, "the assembly says why, of all shards")
+    assert (reason.needed_bytes, reason.free_bytes) == (total, total - 1)
+    assert reason.message == (
+        f"n1: needs {total} bytes for this model, {total - 1} bytes free in its cache ({SHARDS} shards)"
+    )
+    replica = published.api().assemblies.GetShardStatus(name="assemblies/demo", shard=0).replicas[0]
+    assert f" has room for {total - 1} bytes, and {total} bytes are needed" in replica.failure.message
+    assert "--cache-budget" in replica.failure.message
     assert not entries(tmp_path / "cache")
 
 

@@ -187,6 +187,9 @@ TEST_F(CacheFetcherTest, AssemblyThatDoesNotFitIsRefusedBeforeTheFirstByte) {
 
   EXPECT_THAT(refused.status, ErrorIs(absl::StatusCode::kResourceExhausted, "CACHE_FULL"));
   EXPECT_EQ(refused.failure.code(), v1::ShardFailure::NO_SPACE);
+  EXPECT_EQ(refused.failure.reason(), "CACHE_FULL");
+  EXPECT_EQ(refused.failure.needed_bytes(), bytes_.size() + 11);
+  EXPECT_EQ(refused.failure.free_bytes(), bytes_.size() + 10);
   EXPECT_EQ(refused.fetched_bytes, 0);
   MUSTER_EXPECT_OK(taken.status);
 }

@@ -132,10 +132,10 @@ TEST_F(EvictionTest, PinnedEntriesStayAndTheRefusalNamesTheirOwner) {
 
   EXPECT_THAT(refused, ErrorIs(absl::StatusCode::kResourceExhausted, "CACHE_FULL"));
   EXPECT_THAT(std::string(refused.message()),
-              ::testing::AllOf(HasSubstr("needed 100 bytes, pinned 300, evictable 0, free 0"),
-                               HasSubstr(absl::StrCat(kOwner, " (200 bytes)")),
-                               HasSubstr("assemblies/other/nodes/n2 (100 bytes)"),
-                               HasSubstr("muster cache unpin")));
+              ::testing::AllOf(
+                  HasSubstr(" has room for 0 B, and 100 B are needed; the rest is pinned by "),
+                  HasSubstr(absl::StrCat(kOwner, " (200 B)")),
+                  HasSubstr("assemblies/other/nodes/n2 (100 B)"), HasSubstr("muster cache unpin")));
   EXPECT_THAT(Held(), ElementsAre(0, 1, 3));
 }
 
@@ -283,7 +283,11 @@ TEST_F(EvictionTest, RoomCountsWhatIsWantedNeitherAsPinnedNorEvictable) {
 
   MUSTER_ASSERT_OK(fits);
   MUSTER_ASSERT_OK(does_not);
-  EXPECT_EQ(DescribeRoom(*fits), "needed 100 bytes, pinned 100, evictable 100, free 0");
+  EXPECT_EQ(fits->needed_bytes, 100);
+  EXPECT_EQ(fits->pinned_bytes, 100);
+  EXPECT_EQ(fits->evictable_bytes, 100);
+  EXPECT_EQ(fits->free_bytes, 0);
+  EXPECT_EQ(fits->Available(), 100);
   EXPECT_TRUE(fits->Fits());
   EXPECT_EQ(does_not->needed_bytes, 200);
   EXPECT_FALSE(does_not->Fits());

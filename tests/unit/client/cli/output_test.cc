@@ -157,6 +157,7 @@ TEST(DisplayTest, AssemblyShowsEveryReasonAndMember) {
 
   EXPECT_THAT(text, HasSubstr("demo      llama@v1  balanced  WAITING"));
   EXPECT_THAT(text, HasSubstr("- shard 3 has no room"));
+  EXPECT_EQ(text.find("1 of 3 nodes joined"), text.rfind("1 of 3 nodes joined")) << "once";
   EXPECT_THAT(text, HasSubstr("n1    no    no     any"));
   EXPECT_THAT(text, HasSubstr("1 more node"));
 }

@@ -126,10 +126,18 @@ TEST(ShardMatrixTest, FailuresSayWhyAndAreCut) {
     failure.set_code(v1::ShardFailure::NO_SPACE);
     failure.set_message("the disk is full\x1b[31m");
   }
-  const auto lines = Lines(FailedReplicas(statuses, 2));
-  EXPECT_THAT(lines,
-              ElementsAre("  ! n1, shard 0: NO_SPACE: the disk is full?[31m",
-                          "  ! n1, shard 1: NO_SPACE: the disk is full?[31m", "  ! … and 5 more"));
+  EXPECT_THAT(Lines(FailedReplicas(statuses, 2)),
+              ElementsAre("  ! n1, shards 0-6: NO_SPACE: the disk is full?[31m"))
+      << "a full disk is one cause";
+
+  for (uint32_t i = 0; i < 7; ++i) {
+    v1::ShardFailure& failure = *statuses[i].mutable_replicas(0)->mutable_failure();
+    failure.set_code(v1::ShardFailure::CORRUPT);
+    failure.set_message(absl::StrCat("piece ", i, " is bad"));
+  }
+  EXPECT_THAT(Lines(FailedReplicas(statuses, 2)),
+              ElementsAre("  ! n1, shard 0: CORRUPT: piece 0 is bad",
+                          "  ! n1, shard 1: CORRUPT: piece 1 is bad", "  ! … and 5 more"));
   EXPECT_EQ(FailedReplicas({}, 2), "");
 }
 

@@ -117,15 +117,6 @@ TEST(ValuesTest, PlainPathsBecomeFileUris) {
   EXPECT_THAT(ParseDestination("", "/home"), ErrorIs(absl::StatusCode::kInvalidArgument, "USAGE"));
 }
 
-TEST(ValuesTest, SizesAreShownShort) {
-  EXPECT_EQ(FormatSize(0), "0 B");
-  EXPECT_EQ(FormatSize(1023), "1023 B");
-  EXPECT_EQ(FormatSize(1024), "1.0 KiB");
-  EXPECT_EQ(FormatSize((int64_t{1} << 20) - 1), "1.0 MiB");
-  EXPECT_EQ(FormatSize(int64_t{80} << 30), "80.0 GiB");
-  EXPECT_EQ(FormatSize(INT64_MAX), "8.0 EiB");
-}
-
 TEST(ValuesTest, DurationsAreShownInTwoUnits) {
   EXPECT_EQ(HumanDuration(absl::Milliseconds(400)), "0 s");
   EXPECT_EQ(HumanDuration(absl::Seconds(125)), "2 min 5 s");
@@ -136,13 +127,6 @@ TEST(ValuesTest, DurationsAreShownInTwoUnits) {
 TEST(ValuesTest, CountsAgreeWithTheirNoun) {
   EXPECT_EQ(CountOf(1, "shard"), "1 shard");
   EXPECT_EQ(CountOf(0, "shard"), "0 shards");
-}
-
-TEST(ValuesTest, LongTextsAreCutBetweenCharacters) {
-  EXPECT_EQ(ShortText("short", 5), "short");
-  EXPECT_EQ(ShortText("longer text", 9), "longer…");
-  EXPECT_EQ(ShortText("aöööö", 7), "aö…");
-  EXPECT_EQ(ShortText("abc", 1), "…");
 }
 
 TEST(ValuesTest, ControlCharactersNeverReachTheTerminal) {

@@ -1,5 +1,6 @@
 #include "client/sdk/wait.h"
 
+#include <string>
 #include <vector>
 
 #include "gtest/gtest.h"
@@ -20,6 +21,24 @@ v1::WatchAssemblyResponse StateAt(uint64_t revision, v1::Assembly::State state) 
     message.mutable_assembly()->add_reasons()->set_message("1 of 3 nodes joined");
   }
   return message;
+}
+
+TEST(DescribeStateTest, OneLineHasWhatFitsAndCountsTheRest) {
+  v1::Assembly assembly;
+  assembly.set_state(v1::Assembly::LOADING);
+  EXPECT_EQ(DescribeState(assembly), "LOADING");
+  assembly.add_reasons()->set_message("1 of 3 nodes joined");
+  assembly.add_reasons()->set_message("shard 3 has no room");
+  EXPECT_EQ(DescribeState(assembly), "LOADING: 1 of 3 nodes joined; shard 3 has no room");
+  for (int i = 0; i < 14; ++i) {
+    assembly.add_reasons()->set_message("t" + std::to_string(i) + ": NO_SPACE " +
+                                        std::string(120, 'x'));
+  }
+  const std::string line = DescribeState(assembly);
+  EXPECT_LT(line.size(), 400u);
+  EXPECT_TRUE(line.ends_with("; and 13 more reasons")) << line;
+  assembly.mutable_reasons(0)->set_message(std::string(3'000, 'x'));
+  EXPECT_LT(DescribeState(assembly).size(), 400u);
 }
 
 // A server that plays one scripted stream after the other; after the last one it can't be reached.

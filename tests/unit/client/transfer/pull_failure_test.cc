@@ -61,6 +61,20 @@ TEST(PullFailureTest, NodeErrorsGetTheirCodes) {
   EXPECT_EQ(NodeFailure(PathError(EMFILE, "open it", "/k")).code, ShardFailure::NODE_ERROR);
 }
 
+TEST(PullFailureTest, ReasonsAndRoomAreTold) {
+  const absl::Status full =
+      MakeError(absl::StatusCode::kResourceExhausted, reasons::kCacheFull, "full",
+                {{"needed_bytes", "2147520512"}, {"available_bytes", "41943040"}});
+  const ShardFailure told = ToProto(NodeFailure(full));
+  EXPECT_EQ(told.reason(), "CACHE_FULL");
+  EXPECT_EQ(told.needed_bytes(), 2'147'520'512u);
+  EXPECT_EQ(told.free_bytes(), 41'943'040u);
+
+  const absl::Status denied = MakeError(absl::StatusCode::kPermissionDenied, reasons::kS3Error, "");
+  EXPECT_EQ(ToProto(LocationFailure(denied, "s3://b/x")).reason(), "S3_ERROR");
+  EXPECT_EQ(ToProto(NodeFailure(absl::InternalError(""))).reason(), "INTERNAL");
+}
+
 TEST(PullFailureTest, ProtoCarriesEverything) {
   const PullFailure failure = {.code = ShardFailure::CORRUPT,
                                .message = "bad",

@@ -285,7 +285,9 @@ TEST_F(AssemblyTest, ReasonsOfMembersComeAndGoWithWhatTheyAreAbout) {
   MUSTER_EXPECT_OK(fixture_.Do(failed));
   EXPECT_EQ(about(kN1), 1);
   fixture_.SetLost(kN1, true);
-  EXPECT_EQ(about(kN1), 2);
+  EXPECT_EQ(about(kN1), 1) << "that it is lost, and not what it failed at";
+  EXPECT_THAT(ReasonCodes(), Contains(int{v1::AssemblyReason::NODE_LOST}));
+  EXPECT_THAT(ReasonCodes(), testing::Not(Contains(int{v1::AssemblyReason::SHARD_FAILED})));
   fixture_.SetLost(kN1, false);
   EXPECT_EQ(about(kN1), 1);
   MUSTER_ASSERT_OK(fixture_.Restart());

@@ -182,7 +182,7 @@ TEST_F(EventsOfCommandsTest, FailureIsToldWithItsReason) {
   EXPECT_EQ(events[0].message(), "MISSING no such object");
   EXPECT_EQ(events[0].old_state(), "READY");
   EXPECT_EQ(events[1].kind(), v1::Event::ASSEMBLY_STATE);
-  EXPECT_THAT(events[1].message(), testing::HasSubstr("shard 1 failed on nodes/a"));
+  EXPECT_THAT(events[1].message(), testing::HasSubstr("a: MISSING no such object (shard 1)"));
 }
 
 TEST_F(EventsOfCommandsTest, WhatChangesNothingTellsNothing) {

@@ -228,7 +228,7 @@ TEST_F(MovesTest, ThirdFailureGivesTheShardUpForTenMinutes) {
   ASSERT_EQ(Shown().reasons_size(), 2);
   EXPECT_EQ(Shown().reasons(0).code(), v1::AssemblyReason::SHARD_FAILED);
   EXPECT_THAT(Shown().reasons(0).message(),
-              HasSubstr("shard 1 failed 3 times on nodes/a: CORRUPT bad bytes; given to another"));
+              HasSubstr("a: CORRUPT bad bytes (shard 1, 3 times); given to another node"));
   ExpectSameAfterRestart();
   fixture_.Register("nodes/a");
   EXPECT_EQ(fixture_.Member(kAssembly, "nodes/a").shards_given_up(), 1u);
