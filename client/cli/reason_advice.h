@@ -8,7 +8,9 @@
 
 namespace muster {
 
-// One sentence with the commands to type; "" for a reason that is unknown here.
+// One sentence with the commands to type, in backticks; "" for a reason that is unknown here. It goes by the reason, by
+// the code and the reason of failures, and by the situation: the policy, whether another node is there, the assembly's
+// other reasons. What can't help in this situation is not advised.
 std::string AdviceFor(const v1::AssemblyReason& reason, const v1::Assembly& assembly);
 
 }  // namespace muster

@@ -6,7 +6,6 @@
 #include "client/cli/exit_code.h"
 #include "client/cli/json_output.h"
 #include "client/cli/plan_preview.h"
-#include "client/cli/reason_advice.h"
 #include "client/cli/table.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -267,23 +266,6 @@ TEST(PlanPreviewTest, NothingToDoIsSaid) {
   v1::PlanPreview preview;
   preview.set_assembly("assemblies/demo");
   EXPECT_EQ(PlanPreviewText(preview), "demo: no shard would move\n");
-}
-
-TEST(ReasonAdviceTest, EveryReasonHasAdvice) {
-  v1::Assembly assembly;
-  assembly.set_name("assemblies/demo");
-  assembly.set_model_version("models/llama/versions/v1");
-  (*assembly.mutable_node_selector())["gpu"] = "h100";
-  const auto& codes = *v1::AssemblyReason::Code_descriptor();
-  for (int i = 0; i < codes.value_count(); ++i) {
-    v1::AssemblyReason reason;
-    reason.set_code(static_cast<v1::AssemblyReason::Code>(codes.value(i)->number()));
-    reason.set_node("nodes/n7");
-    reason.add_shards(3);
-    const std::string advice = AdviceFor(reason, assembly);
-    EXPECT_EQ(advice.empty(), codes.value(i)->number() == 0) << codes.value(i)->name();
-    EXPECT_THAT(advice, Not(HasSubstr("NODE`"))) << codes.value(i)->name();
-  }
 }
 
 }  // namespace
