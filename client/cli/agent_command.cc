@@ -256,7 +256,7 @@ absl::Status RunAgent(Invocation& invocation, const AgentArguments& options) {
   // Set before the agent runs, and so before anything is READY.
   std::unique_ptr<ModelWarmer> warmer;
   std::unique_ptr<ReadyActions> actions;
-  AgentLog log([&warmer, &actions](const std::string& assembly) {
+  AgentLog log(invocation.clock(), [&warmer, &actions](const std::string& assembly) {
     if (warmer != nullptr) warmer->Warm(assembly);
     if (actions != nullptr) actions->Ready(assembly);
   });

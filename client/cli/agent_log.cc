@@ -40,11 +40,15 @@ void AgentLog::OnRegistered(const v1::Node& node, uint64_t epoch, bool again) {
 }
 
 void AgentLog::OnJoined(const v1::Assembly& assembly, bool created) {
-  spdlog::info("event=joined assembly={} model_version={} created={}",
-               Quoted(ShortName(assembly.name())), Quoted(assembly.model_version()), created);
+  // The first reason is why nothing may be assigned for a while.
+  const std::string why = assembly.reasons_size() == 0 ? "" : assembly.reasons(0).message();
+  spdlog::info("event=joined assembly={} model_version={} created={} state={} why={}",
+               Quoted(ShortName(assembly.name())), Quoted(assembly.model_version()), created,
+               v1::Assembly::State_Name(assembly.state()), Quoted(why));
 }
 
 void AgentLog::OnLeft(const std::string& assembly) {
+  failures_.Forget(assembly);
   spdlog::info("event=left assembly={}", Quoted(ShortName(assembly)));
 }
 
@@ -56,6 +60,7 @@ void AgentLog::OnMembershipFailed(const std::string& assembly, bool leaving,
 }
 
 void AgentLog::OnAssigned(const AssignmentChange& change) {
+  if (change.total_shards == 0) failures_.Forget(change.assembly);
   spdlog::info("event=assigned assembly={} assigned={} unassigned={} shards={} bytes={}",
                Quoted(ShortName(change.assembly)), change.assigned, change.unassigned,
                change.total_shards, change.total_bytes);
@@ -82,22 +87,45 @@ void AgentLog::OnPinned(const std::string& assembly, const absl::Status& status)
 
 void AgentLog::OnShard(const ShardUpdate& update) {
   const std::string assembly = Quoted(ShortName(update.assembly));
+  if (update.state == v1::ShardReport::FETCHING &&
+      !failures_.IsNews(update.assembly, update.shard)) {
+    spdlog::debug("event=shard assembly={} shard={} state=fetching", assembly, update.shard);
+    return;
+  }
   if (update.state != v1::ShardReport::FAILED) {
     spdlog::info(
         "event=shard assembly={} shard={} state={} bytes={} from_cache={} fetched_bytes={}",
         assembly, update.shard, StateName(update.state), update.size_bytes, update.from_cache,
         update.fetched_bytes);
+    if (update.state != v1::ShardReport::READY) return;
+    const auto over = failures_.Mended(update.assembly, update.shard);
+    if (over.has_value()) LogCount(update.assembly, *over);
     return;
   }
   const v1::ShardFailure& failure = update.failure;
+  const RepeatedFailures::Verdict verdict =
+      failures_.Failed(update.assembly, update.shard, failure);
+  if (verdict.count.has_value()) LogCount(update.assembly, *verdict.count);
+  if (!verdict.in_full) {
+    spdlog::debug("event=shard assembly={} shard={} state=failed failures={} code={}", assembly,
+                  update.shard, update.failures, v1::ShardFailure::Code_Name(failure.code()));
+    return;
+  }
   // What the server is not told of a file is for whoever reads this log.
   ErrorDetail detail = DetailOf(update.error);
   spdlog::warn(
-      "event=shard assembly={} shard={} state=failed failures={} code={} location={} "
+      "event=shard assembly={} shard={} state=failed failures={} code={} reason={} location={} "
       "expected_md5={} found_md5={} message={}",
       assembly, update.shard, update.failures, v1::ShardFailure::Code_Name(failure.code()),
-      Quoted(failure.location()), Quoted(failure.expected_md5()),
+      failure.reason(), Quoted(failure.location()), Quoted(failure.expected_md5()),
       Quoted(detail.metadata["found_md5"]), Quoted(update.error.message()));
+}
+
+void AgentLog::LogCount(const std::string& assembly, const RepeatedFailures::Count& count) {
+  spdlog::warn("event=shards_failed assembly={} code={} reason={} count={} shards={} message={}",
+               Quoted(ShortName(assembly)), v1::ShardFailure::Code_Name(count.code), count.reason,
+               count.count, count.shards,
+               count.shards == 0 ? "\"it is over\"" : "\"for the same cause as before\"");
 }
 
 void AgentLog::OnWaiting(const std::string& assembly, uint32_t shard, const std::string& location) {

@@ -9,6 +9,8 @@
 #include "client/agent/agent_observer.h"
 #include "client/agent/model_warmer.h"
 #include "client/agent/ready_actions.h"
+#include "client/cli/repeated_failures.h"
+#include "storage/base/clock.h"
 
 namespace muster {
 
@@ -21,12 +23,13 @@ void LogWarning(const std::string& message);
 // The configuration was read again.
 void LogReloaded(size_t assemblies);
 
-// One line per event. Thread-safe.
+// One line per event; of failures that repeat, one line and then their count. Thread-safe.
 class AgentLog final : public AgentObserver, public ReadyObserver {
  public:
   // `on_ready`, which may be empty, gets the assembly of every OnReady.
-  explicit AgentLog(std::function<void(const std::string& assembly)> on_ready)
-      : on_ready_(std::move(on_ready)) {}
+  // `clock` outlives this.
+  AgentLog(Clock& clock, std::function<void(const std::string& assembly)> on_ready)
+      : failures_(clock), on_ready_(std::move(on_ready)) {}
 
   void OnRegistered(const v1::Node& node, uint64_t epoch, bool again) override;
   void OnJoined(const v1::Assembly& assembly, bool created) override;
@@ -48,6 +51,9 @@ class AgentLog final : public AgentObserver, public ReadyObserver {
                  const absl::StatusOr<int>& exit_code) override;
 
  private:
+  void LogCount(const std::string& assembly, const RepeatedFailures::Count& count);
+
+  RepeatedFailures failures_;
   const std::function<void(const std::string& assembly)> on_ready_;
 };
 
