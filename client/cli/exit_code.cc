@@ -2,6 +2,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "client/cli/display.h"
 #include "client/cli/json_output.h"
 #include "client/cli/values.h"
 #include "storage/base/error_info.h"
@@ -23,12 +24,61 @@ std::string UsageHint(const ErrorDetail& detail) {
   return absl::StrCat("`muster ", command, " --help` shows what it takes, with examples");
 }
 
+// "muster models delete llama@v1", with the name that the error carries under `key`; without one it ends before it.
+std::string CommandFor(absl::string_view command, const ErrorDetail& detail, const char* key) {
+  const std::string name = ValueOf(detail, key);
+  if (name.empty()) return absl::StrCat("`muster ", command, "`");
+  return absl::StrCat(
+      "`muster ", command, " ",
+      absl::StrContains(name, "/versions/") ? ShortModelVersionName(name) : ShortName(name), "`");
+}
+
 std::string VersionHint(const ErrorDetail& detail) {
   if (ValueOf(detail, "state") == "DRAFT") {
-    return "another publication of this name is under way or was killed";
+    return absl::StrCat("another publication of this name is under way or was killed; ",
+                        CommandFor("models show", detail, "name"), " shows how far it is");
   }
-  return "a committed model version never changes; choose another version, or delete it with "
-         "`muster models delete`";
+  return absl::StrCat(
+      "a committed model version never changes; choose another version, or delete it with ",
+      CommandFor("models delete", detail, "name"));
+}
+
+std::string MembershipHint(const ErrorDetail& detail) {
+  const std::string node = ValueOf(detail, "node");
+  if (node.empty()) return "first end the membership with `muster assemblies leave`";
+  return absl::StrCat("first end the membership with `muster assemblies leave ",
+                      ShortName(ValueOf(detail, "assembly")), " --node ", ShortName(node), "`");
+}
+
+// The first of those that use it; the message names all.
+std::string InUseHint(const ErrorDetail& detail) {
+  const std::string all = ValueOf(detail, "assemblies");
+  const std::string first = all.substr(0, all.find(','));
+  if (first.empty()) return "first delete those assemblies with `muster assemblies delete`";
+  return absl::StrCat(first == all ? "first delete it: `muster assemblies delete "
+                                   : "first delete each of them: `muster assemblies delete ",
+                      ShortName(first), "`");
+}
+
+std::string AssemblyHint(const ErrorDetail& detail) {
+  return absl::StrCat(
+      "model version and policy of an assembly never change: choose another name, or delete it "
+      "with ",
+      CommandFor("assemblies delete", detail, "assembly"), "; ",
+      CommandFor("assemblies update", detail, "assembly"),
+      " changes replicas, min-nodes and move budget");
+}
+
+// The model version of the shard that the error is about.
+std::string CopyHint(const ErrorDetail& detail) {
+  const std::string shard = ValueOf(detail, "shard");
+  const std::string model = shard.substr(0, shard.find("/shards/"));
+  const std::string verify =
+      model.empty() ? "`muster verify`"
+                    : absl::StrCat("`muster verify ", ShortModelVersionName(model), "`");
+  return absl::StrCat(verify,
+                      " finds every bad copy; put the right bytes back where it says, or "
+                      "publish the model as another version");
 }
 
 }  // namespace
@@ -79,21 +129,13 @@ std::string HintFor(const absl::Status& status) {
            "publisher is known to be dead";
   }
   if (reason == reasons::kVersionUnknown) return "`muster models` lists what there is";
-  if (reason == reasons::kAssemblyUnknown)
-    return "`muster assemblies` lists what there is; `muster assemblies create` makes one";
+  if (reason == reasons::kAssemblyUnknown) return "`muster assemblies` lists what there is";
   if (reason == reasons::kNodeUnknown) return "`muster nodes` lists what there is";
-  if (reason == reasons::kClaimDiffers)
-    return "first end the membership with `muster assemblies leave ASSEMBLY --node NODE`";
-  if (reason == reasons::kVersionInUse)
-    return "first delete those assemblies with `muster assemblies delete`";
-  if (reason == reasons::kAssemblyExists || reason == reasons::kAssemblyDiffers) {
-    return "an assembly never changes; choose another name, or delete it with `muster assemblies "
-           "delete`";
-  }
-  if (reason == reasons::kShardCorrupt || reason == reasons::kShardMissing) {
-    return "`muster verify MODEL@VERSION` finds every bad copy; publish the model again to replace "
-           "it";
-  }
+  if (reason == reasons::kClaimDiffers) return MembershipHint(detail);
+  if (reason == reasons::kVersionInUse) return InUseHint(detail);
+  if (reason == reasons::kAssemblyExists || reason == reasons::kAssemblyDiffers)
+    return AssemblyHint(detail);
+  if (reason == reasons::kShardCorrupt || reason == reasons::kShardMissing) return CopyHint(detail);
   if (reason == reasons::kLocationNotAllowed) {
     return "locations come from the catalogue; docs/storage.md says what a node reads without "
            "being told";
@@ -103,7 +145,8 @@ std::string HintFor(const absl::Status& status) {
            "once it does";
   }
   if (reason == reasons::kWaitTimedOut && detail.metadata.contains("assembly")) {
-    return "`muster explain ASSEMBLY` says what is missing, and what can be done about it";
+    return absl::StrCat(CommandFor("explain", detail, "assembly"),
+                        " says what is missing, and what can be done about it");
   }
   if (reason == reasons::kDrainOverdue) {
     return "nothing was dropped; make room elsewhere and drain again with another --deadline, or "

@@ -140,6 +140,8 @@ class Publication {
   void FillTensors(uint32_t index, std::vector<v1::Tensor>& tensors) const;
   absl::Status Commit();
   absl::StatusOr<PublishSummary> Settle(const absl::Status& status);
+  // The store refuses us: what could not be deleted was never written.
+  bool WasRefusedToo(const absl::Status& status, const absl::Status& deleted) const;
   absl::Status TakeBack(const absl::Status& status);
   absl::Status DeleteDraft();
   // What the server has under the name, if it is this run's.
@@ -539,6 +541,11 @@ absl::Status Publication::DeleteDraft() {
   return gone ? absl::OkStatus() : deleted;
 }
 
+bool Publication::WasRefusedToo(const absl::Status& status, const absl::Status& deleted) const {
+  return stored_ == 0 && status.code() == deleted.code() &&
+         (absl::IsUnauthenticated(deleted) || absl::IsPermissionDenied(deleted));
+}
+
 absl::Status Publication::TakeBack(const absl::Status& status) {
   const auto with = [&status](absl::string_view what) {
     return WithDetail(absl::Status(status.code(), absl::StrCat(status.message(), what)),
@@ -557,7 +564,9 @@ absl::Status Publication::TakeBack(const absl::Status& status) {
   if (own.ok() && own->has_value()) dropped = DeleteDraft();
   const absl::Status deleted = DeleteObjects(stores_, model_version_, written_.uris());
   std::string left;
-  if (!deleted.ok()) left = absl::StrCat("; left behind: ", deleted.message());
+  if (!deleted.ok() && !WasRefusedToo(status, deleted)) {
+    left = absl::StrCat("; left behind: ", deleted.message());
+  }
   // A draft that was never created is not worth a word.
   if (!dropped.ok() && !model_version_.uid().empty()) {
     absl::StrAppend(&left, "; the draft ", ShortModelVersionName(options_.model_version),

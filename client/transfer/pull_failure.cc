@@ -96,6 +96,7 @@ ShardFailure ToProto(const PullFailure& failure) {
 
 absl::Status ToStatus(const PullFailure& failure) {
   std::map<std::string, std::string> metadata;
+  if (!failure.shard.empty()) metadata["shard"] = failure.shard;
   if (!failure.location.empty()) metadata["location"] = failure.location;
   if (!failure.expected_md5.empty()) metadata["expected_md5"] = failure.expected_md5;
   if (!failure.found_md5.empty()) metadata["found_md5"] = failure.found_md5;

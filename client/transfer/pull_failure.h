@@ -22,6 +22,8 @@ struct PullFailure {
   // For CORRUPT where digests were compared: lowercase hex. Without pieces, the whole object's.
   std::string expected_md5 = {};
   std::string found_md5 = {};
+  // The shard's name; "" where it is not known.
+  std::string shard = {};
   // The reason of the error that it came from, for programs; the name of its status code where it
   // had none, as in "UNAUTHENTICATED".
   std::string reason = {};
@@ -41,7 +43,7 @@ muster::v1::ShardFailure ToProto(const PullFailure& failure);
 
 // The failure as an error: its code and message, with an ErrorDetail of reason SHARD_CORRUPT,
 // SHARD_MISSING, SHARD_SLOW, SHARD_UNREADABLE, LOCATION_NOT_ALLOWED, NODE_NO_SPACE or NODE_ERROR and metadata
-// location, expected_md5, found_md5.
+// shard, location, expected_md5, found_md5.
 absl::Status ToStatus(const PullFailure& failure);
 
 // Classifies what an ObjectStore said about `location`: kNotFound and kOutOfRange are MISSING,

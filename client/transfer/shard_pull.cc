@@ -237,6 +237,7 @@ std::optional<PullFailure> ShardPull::FromSomeLocation(size_t piece, const Fetch
     absl::StrAppend(&failure.message, "; none of its ", book_.size(), " locations worked");
   }
   failure.message = absl::StrCat(shard_.name(), ": ", failure.message);
+  failure.shard = shard_.name();
   return failure;
 }
 

@@ -96,6 +96,35 @@ def test_refused_agent_reports_no_space_once_with_its_numbers(published, tmp_pat
     assert not entries(tmp_path / "cache")
 
 
+def test_cache_that_is_too_small_is_told_once_everywhere(published, tmp_path):
+    total = sum(sizes(published).values())
+    published.create_assembly("demo", "llama@v1", policy="full")
+    agent = published.start_agent("n1", "demo", "--cache-budget", str(total // 2), cache=tmp_path / "cache")
+    api = published.api()
+
+    def all_failed_twice():
+        statuses = [api.assemblies.GetShardStatus(name="assemblies/demo", shard=i).replicas for i in range(SHARDS)]
+        return all(replicas and replicas[0].failure.attempts >= 2 for replicas in statuses)
+
+    eventually(all_failed_twice, "every shard has failed twice")
+    status = published.muster("status", "demo").stdout
+    explained = published.muster("explain", "demo").stdout
+    waited = published.muster("wait", "demo", "--timeout", "1s", check=False)
+
+    cause = "n1: needs "
+    assert status.count(cause) == 1, status
+    assert status.count("NO_SPACE") == 1, status
+    assert explained.count(f"SHARD_FAILED: {cause}") == 1, explained
+    assert "do: give the cache of n1 more room" in explained
+    assert "muster verify" not in explained
+    assert waited.code == 3
+    assert max(len(line) for line in waited.text.splitlines()) < 500
+    assert "hint: `muster explain demo`" in waited.text
+    log = agent.output()
+    assert log.count("state=failed") == 1, log
+    assert log.count("state=fetching") <= 2, log
+
+
 def test_pull_says_what_is_missing_and_whether_it_fits(published, tmp_path):
     out, shard_sizes = tmp_path / "out", sizes(published)
     before = dry_run(published, "pull", "llama@v1", "--out", out)

@@ -1,5 +1,8 @@
+#include <map>
 #include <string>
+#include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "client/cli/colour.h"
 #include "client/cli/display.h"
 #include "client/cli/event_lines.h"
@@ -84,6 +87,39 @@ TEST(ExitCodeTest, ErrorsAreOneLineAndAHint) {
       ErrorText(MakeError(absl::StatusCode::kNotFound, "VERSION_UNKNOWN", "no\n\x1b model"));
 
   EXPECT_EQ(text, "muster: no?? model\nhint: `muster models` lists what there is\n");
+}
+
+TEST(ExitCodeTest, HintsCarryTheNamesOfTheError) {
+  const auto hint = [](const char* reason, std::map<std::string, std::string> metadata) {
+    return HintFor(
+        MakeError(absl::StatusCode::kFailedPrecondition, reason, "", std::move(metadata)));
+  };
+  const std::string demo = "assemblies/demo", llama = "models/llama/versions/v1";
+  EXPECT_THAT(hint("WAIT_TIMED_OUT", {{"assembly", demo}}), HasSubstr("`muster explain demo`"));
+  EXPECT_THAT(hint("CLAIM_DIFFERS", {{"assembly", demo}, {"node", "nodes/n1"}}),
+              HasSubstr("`muster assemblies leave demo --node n1`"));
+  EXPECT_THAT(hint("VERSION_EXISTS", {{"name", llama}, {"state", "COMMITTED"}}),
+              HasSubstr("`muster models delete llama@v1`"));
+  EXPECT_THAT(hint("VERSION_EXISTS", {{"name", llama}, {"state", "DRAFT"}}),
+              HasSubstr("`muster models show llama@v1`"));
+  EXPECT_THAT(
+      hint("VERSION_IN_USE", {{"name", llama}, {"assemblies", "assemblies/a,assemblies/b"}}),
+      HasSubstr("each of them: `muster assemblies delete a`"));
+  EXPECT_THAT(hint("ASSEMBLY_EXISTS", {{"assembly", demo}}),
+              HasSubstr("`muster assemblies delete demo`"));
+  EXPECT_THAT(hint("SHARD_CORRUPT", {{"shard", llama + "/shards/3"}}),
+              HasSubstr("`muster verify llama@v1`"));
+  // None of them has a placeholder where a name is not known.
+  for (const char* reason : {"WAIT_TIMED_OUT", "CLAIM_DIFFERS", "VERSION_EXISTS", "VERSION_IN_USE",
+                             "ASSEMBLY_EXISTS", "ASSEMBLY_DIFFERS", "ASSEMBLY_UNKNOWN",
+                             "SHARD_CORRUPT", "SHARD_MISSING", "VERSION_UNKNOWN"}) {
+    for (const char* placeholder : {"ASSEMBLY", "MODEL", "NODE"}) {
+      EXPECT_EQ(HintFor(MakeError(absl::StatusCode::kNotFound, reason, ""))
+                    .find(absl::StrCat(" ", placeholder, "`")),
+                std::string::npos)
+          << reason;
+    }
+  }
 }
 
 TEST(ExitCodeTest, JsonErrorsCarryReasonAndValues) {
