@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -20,6 +21,7 @@
 #include "client/cache/shard_cache.h"
 #include "client/cli/agent_config.h"
 #include "client/cli/agent_log.h"
+#include "client/cli/agent_screen.h"
 #include "client/cli/assembly_flags.h"
 #include "client/cli/cache_flags.h"
 #include "client/cli/commands.h"
@@ -50,6 +52,7 @@ struct AgentArguments {
   std::string lease_ttl;
   std::string on_stop = "stay";
   std::string log_level = "info";
+  bool log = false;
   int parallel_shards = 2;
   std::string scrub_rate = "16MiB";
   std::string scrub_interval = "24h";
@@ -226,6 +229,19 @@ void HandleHangup(Invocation& invocation, const AgentArguments& options,
   }
 }
 
+// Sentences for a person who watches a terminal, lines for all else.
+std::unique_ptr<AgentReporter> MakeReporter(
+    const Invocation& invocation, const AgentArguments& options,
+    std::function<void(const std::string& assembly)> on_ready) {
+  if (!invocation.is_terminal() || options.log || invocation.json()) {
+    return std::make_unique<AgentLog>(invocation.clock(), std::move(on_ready));
+  }
+  return std::make_unique<AgentScreen>(
+      invocation.clock(),
+      [&invocation](const std::string& label) { return invocation.NewProgressBar(label); },
+      std::move(on_ready));
+}
+
 absl::Status RunAgent(Invocation& invocation, const AgentArguments& options) {
   MUSTER_ASSIGN_OR_RETURN(const std::optional<ScrubOptions> scrub, ToScrubOptions(options));
   MUSTER_ASSIGN_OR_RETURN(const absl::Duration watch_interval, ToWatchInterval(options));
@@ -256,11 +272,12 @@ absl::Status RunAgent(Invocation& invocation, const AgentArguments& options) {
   // Set before the agent runs, and so before anything is READY.
   std::unique_ptr<ModelWarmer> warmer;
   std::unique_ptr<ReadyActions> actions;
-  AgentLog log(invocation.clock(), [&warmer, &actions](const std::string& assembly) {
-    if (warmer != nullptr) warmer->Warm(assembly);
-    if (actions != nullptr) actions->Ready(assembly);
-  });
-  Agent agent(*client, *fetcher, log, invocation.clock(), invocation.random(), agent_options);
+  const auto reporter =
+      MakeReporter(invocation, options, [&warmer, &actions](const std::string& assembly) {
+        if (warmer != nullptr) warmer->Warm(assembly);
+        if (actions != nullptr) actions->Ready(assembly);
+      });
+  Agent agent(*client, *fetcher, *reporter, invocation.clock(), invocation.random(), agent_options);
   const CacheWatcher watcher(*cache, invocation.clock(), watch_interval, FetchAgain(agent));
   std::optional<CacheScrubber> scrubber;
   if (scrub.has_value()) {
@@ -269,13 +286,13 @@ absl::Status RunAgent(Invocation& invocation, const AgentArguments& options) {
   if (warm.has_value()) {
     warmer = std::make_unique<ModelWarmer>(
         *cache, *warm, [&agent](const std::string& assembly) { return agent.ShardsOf(assembly); },
-        [&log](const std::string& assembly, const WarmReport& report) {
-          log.OnWarmed(assembly, report);
+        [&reporter](const std::string& assembly, const WarmReport& report) {
+          reporter->OnWarmed(assembly, report);
         });
   }
   if (ready.has_value()) {
     actions = std::make_unique<ReadyActions>(
-        *client, invocation.clock(), invocation.random(), log,
+        *client, invocation.clock(), invocation.random(), *reporter,
         [&](ViewOptions view) {
           view.warn = LogWarning;
           return BuildView(*client, puller, *cache, view);
@@ -351,6 +368,9 @@ void AddNodeFlags(CLI::App& command, AgentArguments& options) {
                   "With --warm: of the memory that the system calls available, leave this much")
       ->capture_default_str();
   command.add_flag("--dry-run", options.dry_run, kRoomDryRunHelp);
+  command.add_flag("--log", options.log,
+                   "key=value lines also on a terminal, where sentences and a line of progress "
+                   "are the default");
   command.add_option("--log-level", options.log_level, "debug, info, warn or error")
       ->envname("MUSTER_LOG_LEVEL")
       ->check(CLI::IsMember({"debug", "info", "warn", "error"}))
@@ -395,9 +415,9 @@ void AddAgentCommand(CLI::App& app, Command& chosen) {
       "before the file of --config.\n"
       "With --model the assembly is created if it is absent; an existing one that "
       "differs is refused. Shards that don't fit into the cache as a whole are refused before "
-      "the first byte and reported as NO_SPACE, with the bytes needed, pinned, evictable and "
-      "free.\n"
-      "Logs key=value lines to stderr. Runs until SIGTERM or SIGINT, over restarts of the "
+      "the first byte and reported as NO_SPACE, with what is needed and what there is room for.\n"
+      "Logs key=value lines to stderr; on a terminal, without --log, it says in sentences what it "
+      "does. Runs until SIGTERM or SIGINT, over restarts of the "
       "server.\n"
       "Exit codes: 0 stopped by a signal; 4 no server was reached at the start; 5 another "
       "process registered under the node's name; 1 otherwise, also when --dry-run finds no "

@@ -3,9 +3,12 @@
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include <atomic>
+
 #include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "client/cli/agent_screen.h"
 #include "client/cli/display.h"
 #include "storage/base/error_info.h"
 
@@ -14,6 +17,9 @@ namespace {
 
 // A value in quotes; whatever a server sent can't break the line.
 std::string Quoted(absl::string_view text) { return "\"" + absl::Utf8SafeCEscape(text) + "\""; }
+
+// As spdlog's logger is, since warnings come from everywhere.
+std::atomic<AgentScreen*> screen_of_person = nullptr;
 
 std::string StateName(v1::ShardReport::State state) {
   return absl::AsciiStrToLower(v1::ShardReport::State_Name(state));
@@ -28,11 +34,23 @@ void SetUpLog(const std::string& level) {
   spdlog::flush_on(spdlog::level::debug);
 }
 
+void SpeakThrough(AgentScreen* screen) { screen_of_person = screen; }
+
 void LogWarning(const std::string& message) {
+  if (AgentScreen* const screen = screen_of_person) {
+    return screen->Say("", absl::StrCat("warning: ", message));
+  }
   spdlog::warn("event=warning message={}", Quoted(message));
 }
 
-void LogReloaded(size_t assemblies) { spdlog::info("event=reloaded assemblies={}", assemblies); }
+void LogReloaded(size_t assemblies) {
+  if (AgentScreen* const screen = screen_of_person) {
+    return screen->Say(
+        "", absl::StrCat("the configuration was read again: ",
+                         assemblies == 1 ? "1 assembly" : absl::StrCat(assemblies, " assemblies")));
+  }
+  spdlog::info("event=reloaded assemblies={}", assemblies);
+}
 
 void AgentLog::OnRegistered(const v1::Node& node, uint64_t epoch, bool again) {
   spdlog::info("event=registered node={} epoch={} again={}", Quoted(ShortName(node.name())), epoch,

@@ -14,6 +14,8 @@
 
 namespace muster {
 
+class AgentScreen;
+
 // Sends spdlog's lines to stderr, one event each, as key=value.
 void SetUpLog(const std::string& level);
 
@@ -23,8 +25,17 @@ void LogWarning(const std::string& message);
 // The configuration was read again.
 void LogReloaded(size_t assemblies);
 
+// From now on warnings are sentences for a person; null: lines again, as at first. Not while other threads may warn.
+void SpeakThrough(AgentScreen* screen);
+
+// What tells of an agent: AgentLog in lines for programs, AgentScreen in sentences for a person.
+class AgentReporter : public AgentObserver, public ReadyObserver {
+ public:
+  virtual void OnWarmed(const std::string& assembly, const WarmReport& report) = 0;
+};
+
 // One line per event; of failures that repeat, one line and then their count. Thread-safe.
-class AgentLog final : public AgentObserver, public ReadyObserver {
+class AgentLog final : public AgentReporter {
  public:
   // `on_ready`, which may be empty, gets the assembly of every OnReady.
   // `clock` outlives this.
@@ -44,7 +55,7 @@ class AgentLog final : public AgentObserver, public ReadyObserver {
   void OnReady(const std::string& assembly, uint32_t shards, uint64_t bytes) override;
   void OnDisconnected(const absl::Status& status) override;
   void OnReconnected() override;
-  void OnWarmed(const std::string& assembly, const WarmReport& report);
+  void OnWarmed(const std::string& assembly, const WarmReport& report) override;
   void OnView(const std::string& assembly, const ViewSummary& summary) override;
   void OnReadyFailed(const std::string& assembly, const absl::Status& status, bool again) override;
   void OnCommand(const std::string& assembly, const std::string& model_version,
