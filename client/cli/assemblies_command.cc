@@ -4,6 +4,7 @@
 #include "absl/strings/str_cat.h"
 #include "client/cli/assembly_flags.h"
 #include "client/cli/commands.h"
+#include "client/cli/consent.h"
 #include "client/cli/display.h"
 #include "client/cli/list_output.h"
 #include "client/cli/plan_preview.h"
@@ -21,6 +22,7 @@ struct AssembliesArguments {
   std::string name;
   std::string node;
   bool dry_run = false;
+  bool force = false;
   AssemblyFlags flags;
   // Of an update; 0 and "" leave what is there.
   uint32_t min_nodes = 0;
@@ -109,6 +111,15 @@ absl::Status DeleteAssembly(Invocation& invocation, const AssembliesArguments& o
   v1::DeleteAssemblyRequest request;
   MUSTER_ASSIGN_OR_RETURN(*request.mutable_name(), FullAssemblyName(options.name));
   MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect());
+  if (!options.force) {
+    v1::GetAssemblyRequest get;
+    get.set_name(request.name());
+    MUSTER_ASSIGN_OR_RETURN(const auto found, client->GetAssembly(get, invocation.Call()));
+    MUSTER_RETURN_IF_ERROR(AskWhetherToGoOn(invocation, CheckUnused(found),
+                                            "They let go of the model. Delete the assembly?"));
+    // Of the one that was looked at, not of one that was made again under its name since.
+    request.set_uid(found.assembly().uid());
+  }
   MUSTER_ASSIGN_OR_RETURN(const auto response, client->DeleteAssembly(request, invocation.Call()));
   if (invocation.json()) {
     invocation.PrintJson(response);
@@ -159,7 +170,8 @@ void AddAssembliesCommand(CLI::App& app, Command& chosen) {
   CLI::App* const update = assemblies->add_subcommand(
       "update", "Change replicas, min-nodes or move budget; the next plans go by it");
   CLI::App* const show = assemblies->add_subcommand("show", "Show an assembly with its nodes");
-  CLI::App* const remove = assemblies->add_subcommand("delete", "Delete an assembly");
+  CLI::App* const remove = assemblies->add_subcommand(
+      "delete", "Delete an assembly; asks first while live nodes use it");
   CLI::App* const leave = assemblies->add_subcommand("leave", "End a node's membership");
   for (CLI::App* const command : {create, update, show, remove, leave}) {
     command->add_option("ASSEMBLY", options->name, "The assembly")->required();
@@ -174,11 +186,19 @@ void AddAssembliesCommand(CLI::App& app, Command& chosen) {
   update->add_option("--move-budget", options->move_budget,
                      "Bytes that may be on the move at once to even out the loads, such as 10GiB; "
                      "0 moves nothing; \"default\" is a tenth of the model");
+  remove->add_flag("--force", options->force, "Delete it even if live nodes use it, and never ask");
   leave->add_option("--node", options->node, "The node")->required();
   for (CLI::App* const command : {create, update}) {
     command->add_flag("--dry-run", options->dry_run, "Change nothing: only check the call");
   }
   leave->add_flag("--dry-run", options->dry_run, kDryRunHelp);
+  remove->footer(
+      "While live nodes use the assembly a person is asked; without a terminal, and with --json, "
+      "the "
+      "command fails then (ASSEMBLY_IN_USE), unless --force is given.\n\n"
+      "Examples:\n"
+      "  muster assemblies delete demo\n"
+      "  muster assemblies delete demo --force");
   create->callback(choose(Create));
   update->callback(choose(Update));
   show->callback(choose(ShowAssembly));

@@ -256,6 +256,12 @@ absl::StatusOr<std::unique_ptr<Client>> Invocation::Connect(
                                   random());
 }
 
+absl::StatusOr<std::optional<bool>> Invocation::Ask(const std::string& question) const {
+  if (options_.json || !environment_.ask) return std::optional<bool>();
+  MUSTER_ASSIGN_OR_RETURN(const bool yes, environment_.ask(question));
+  return std::optional<bool>(yes);
+}
+
 void Invocation::Print(absl::string_view text) const {
   live_->Wipe();
   const bool coloured = environment_.output.has_colour && !options_.json;

@@ -59,6 +59,9 @@ struct Environment {
   // stdout and stderr.
   Terminal output = {};
   Terminal errors = {};
+  // Puts a question to the person who started the command: whether the answer was yes. Empty where
+  // there is nobody: stdin or stderr is no terminal. kCancelled: `stop`.
+  std::function<absl::StatusOr<bool>(const std::string& question)> ask = {};
 };
 
 // For commands that run long: a restart of the server does not end them.
@@ -93,6 +96,8 @@ class Invocation {
   bool json() const { return options_.json; }
   // The form of a list: "table", "wide", "json", "yaml" or "name".
   const std::string& output() const { return options_.output; }
+  // Unset where nobody can be asked, programs included.
+  absl::StatusOr<std::optional<bool>> Ask(const std::string& question) const;
   bool has_timeout() const { return !options_.timeout.empty(); }
 
   // A client whose calls take as long as --timeout says, or else `call_timeout`. While a server has

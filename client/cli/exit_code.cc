@@ -81,6 +81,19 @@ std::string CopyHint(const ErrorDetail& detail) {
                       "publish the model as another version");
 }
 
+// What live nodes use.
+std::string ForceHint(const ErrorDetail& detail) {
+  if (detail.reason == reasons::kAssemblyInUse) {
+    return absl::StrCat(
+        "stop its agents first, or take it from them with `muster assemblies delete ",
+        ShortName(ValueOf(detail, "assembly")), " --force`");
+  }
+  return absl::StrCat(
+      "stop its agent first (`--on-stop deregister` removes the node as well), or "
+      "remove it under it with `muster nodes deregister ",
+      ShortName(ValueOf(detail, "node")), " --force`");
+}
+
 }  // namespace
 
 ExitCode ExitCodeOf(const absl::Status& status) {
@@ -123,11 +136,12 @@ std::string HintFor(const absl::Status& status) {
   }
   if (reason == reasons::kServerUnreachable)
     return "start musterd, or name its address with --server or MUSTER_SERVER";
-  if (reason == reasons::kVersionExists) return VersionHint(detail);
   if (reason == reasons::kDraftDiffers || reason == reasons::kShardDiffers) {
     return "publish what the draft was made from, or start over with --restart once its "
            "publisher is known to be dead";
   }
+  if (reason == reasons::kVersionExists) return VersionHint(detail);
+  if (reason == reasons::kAssemblyInUse || reason == reasons::kNodeInUse) return ForceHint(detail);
   if (reason == reasons::kVersionUnknown) return "`muster models` lists what there is";
   if (reason == reasons::kAssemblyUnknown) return "`muster assemblies` lists what there is";
   if (reason == reasons::kNodeUnknown) return "`muster nodes` lists what there is";

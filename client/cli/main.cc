@@ -21,6 +21,7 @@
 
 #include "absl/strings/numbers.h"
 #include "client/cli/command.h"
+#include "client/cli/consent.h"
 #include "client/cli/contexts.h"
 #include "client/cli/exit_code.h"
 #include "storage/base/clock.h"
@@ -187,6 +188,9 @@ int Main(const std::vector<std::string>& arguments) {
       .output = TerminalOf(stdout, FromEnvironment),
       .errors = TerminalOf(stderr, FromEnvironment),
   };
+  if (isatty(STDIN_FILENO) != 0 && isatty(STDERR_FILENO) != 0) {
+    environment.ask = [stop](const std::string& question) { return AskAtTerminal(question, stop); };
+  }
   Invocation invocation(environment, command_line.options);
   absl::Status status = command_line.command(invocation);
   if (status.ok()) status = invocation.OutputStatus();

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "client/cli/commands.h"
+#include "client/cli/consent.h"
 #include "client/cli/display.h"
 #include "client/cli/list_output.h"
 #include "client/cli/plan_preview.h"
@@ -24,6 +25,7 @@ struct NodesArguments {
   std::string zone;
   bool has_zone = false;
   bool dry_run = false;
+  bool force = false;
   // Of a listing.
   std::string state;
   std::vector<std::string> labels;
@@ -82,11 +84,51 @@ absl::Status ShowNode(Invocation& invocation, const NodesArguments& options) {
   return absl::OkStatus();
 }
 
+// The assemblies that a removal of the node would change, "demo (llama@v1, READY), …": the first few
+// of those that the server's previews name.
+absl::StatusOr<std::string> UsesOf(const Invocation& invocation, Client& client,
+                                   v1::DeregisterNodeRequest request) {
+  constexpr int kMaxUses = 3;
+  request.set_validate_only(true);
+  MUSTER_ASSIGN_OR_RETURN(const auto preview, client.DeregisterNode(request, invocation.Call()));
+  std::vector<std::string> uses;
+  for (const v1::PlanPreview& plan : preview.plans()) {
+    if (uses.size() == kMaxUses) {
+      uses.push_back(absl::StrCat(preview.plans_size() - kMaxUses, " more"));
+      break;
+    }
+    v1::GetAssemblyRequest get;
+    get.set_name(plan.assembly());
+    const auto found = client.GetAssembly(get, invocation.Call());
+    // Deleted since.
+    if (absl::IsNotFound(found.status())) continue;
+    MUSTER_RETURN_IF_ERROR(found.status());
+    const v1::Assembly& assembly = found->assembly();
+    uses.push_back(absl::StrCat(ShortName(assembly.name()), " (",
+                                ShortModelVersionName(assembly.model_version()), ", ",
+                                v1::Assembly::State_Name(assembly.state()), ")"));
+  }
+  return absl::StrJoin(uses, ", ");
+}
+
 absl::Status Deregister(Invocation& invocation, const NodesArguments& options) {
   v1::DeregisterNodeRequest request;
   request.set_validate_only(options.dry_run);
   MUSTER_ASSIGN_OR_RETURN(*request.mutable_name(), FullNodeName(options.name));
   MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect());
+  if (!options.force && !options.dry_run) {
+    v1::GetNodeRequest get;
+    get.set_name(request.name());
+    MUSTER_ASSIGN_OR_RETURN(const auto found, client->GetNode(get, invocation.Call()));
+    const v1::Node& node = found.node();
+    // Of the one that was looked at, not of one that was made again under its name since.
+    request.set_uid(node.uid());
+    if (node.state() == v1::Node::LIVE) {
+      MUSTER_ASSIGN_OR_RETURN(const std::string uses, UsesOf(invocation, *client, request));
+      MUSTER_RETURN_IF_ERROR(
+          AskWhetherToGoOn(invocation, CheckUnused(node, uses), "Remove it under its agent?"));
+    }
+  }
   MUSTER_ASSIGN_OR_RETURN(const auto response, client->DeregisterNode(request, invocation.Call()));
   if (invocation.json()) {
     invocation.PrintJson(response);
@@ -158,8 +200,8 @@ void AddNodesCommand(CLI::App& app, Command& chosen) {
     });
   }
   CLI::App* const show = nodes->add_subcommand("show", "Show one node");
-  CLI::App* const deregister =
-      nodes->add_subcommand("deregister", "Remove a node with its memberships and reports");
+  CLI::App* const deregister = nodes->add_subcommand(
+      "deregister", "Remove a node with its memberships and reports; asks first while it is live");
   for (CLI::App* const command : {show, deregister}) {
     command->add_option("NODE", options->name, "The node")->required();
   }
@@ -171,6 +213,15 @@ void AddNodesCommand(CLI::App& app, Command& chosen) {
   for (CLI::App* const command : {deregister, resume}) {
     command->add_flag("--dry-run", options->dry_run, kDryRunHelp);
   }
+  deregister->add_flag("--force", options->force, "Remove it even if it is live, and never ask");
+  deregister->footer(
+      "A live node has an agent, which registers it again: stop that first. While the node is live "
+      "a "
+      "person is asked; without a terminal, and with --json, the command fails then (NODE_IN_USE), "
+      "unless --force is given.\n\n"
+      "Examples:\n"
+      "  muster nodes deregister n1\n"
+      "  muster nodes deregister n1 --dry-run");
   show->callback(choose(ShowNode));
   deregister->callback(choose(Deregister));
   resume->callback([options, zone, choose] {

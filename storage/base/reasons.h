@@ -67,12 +67,14 @@ inline constexpr char kVersionUnknown[] = "VERSION_UNKNOWN";
 // Nodes and assemblies.
 inline constexpr char kAssemblyDiffers[] = "ASSEMBLY_DIFFERS";
 inline constexpr char kAssemblyExists[] = "ASSEMBLY_EXISTS";
+inline constexpr char kAssemblyInUse[] = "ASSEMBLY_IN_USE";
 inline constexpr char kAssemblyUnknown[] = "ASSEMBLY_UNKNOWN";
 inline constexpr char kAssignmentGone[] = "ASSIGNMENT_GONE";
 inline constexpr char kClaimDiffers[] = "CLAIM_DIFFERS";
 inline constexpr char kMemberUnknown[] = "MEMBER_UNKNOWN";
 inline constexpr char kNodeError[] = "NODE_ERROR";
 inline constexpr char kNodeFenced[] = "NODE_FENCED";
+inline constexpr char kNodeInUse[] = "NODE_IN_USE";
 inline constexpr char kNodeLost[] = "NODE_LOST";
 inline constexpr char kNodeNameTaken[] = "NODE_NAME_TAKEN";
 inline constexpr char kNodeNoSpace[] = "NODE_NO_SPACE";

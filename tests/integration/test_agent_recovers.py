@@ -40,7 +40,7 @@ def test_assembly_that_is_made_again_is_joined_again(published):
     published.wait_ready("demo")
 
     for assembly in ("demo", "spare"):
-        published.muster("assemblies", "delete", assembly)
+        published.muster("assemblies", "delete", assembly, "--force")
     for agent in (first, second, spare):
         assert "ASSEMBLY_UNKNOWN" in await_line(agent, "join_failed")
     always(lambda: len(lines_with(first, "join_failed")) == 1, "it is told once", 2)
@@ -52,7 +52,7 @@ def test_assembly_that_is_made_again_is_joined_again(published):
     for agent in (first, second):
         assert len(lines_with(agent, "registered")) == 1
         assert len(lines_with(agent, "joined")) == 2
-    assert published.muster("assemblies", "delete", "demo").code == 0
+    assert published.muster("assemblies", "delete", "demo", "--force").code == 0
 
 
 def test_membership_that_somebody_ended_stays_ended(published):

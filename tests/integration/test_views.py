@@ -144,7 +144,7 @@ def test_upgrade_and_rollback_never_show_a_mix(published, tmp_path):
 
         # The first version goes while the second one is open.
         first.terminate()
-        published.muster("assemblies", "delete", "demo1")
+        published.muster("assemblies", "delete", "demo1", "--force")
         published.muster("view", "remove", view, "llama@v1")
         reader.await_next("v2")
         assert versions_of(published, view) == ("llama@v2", {"llama@v2": "whole"})
@@ -328,7 +328,7 @@ def test_one_agent_serves_many_assemblies_with_a_view_each(published, tmp_path):
     assert {"assemblies/demo1/nodes/n1", "assemblies/demo2/nodes/n1"} < set(pins(published, cache))
 
     # One of them ends; the other one goes on.
-    published.muster("assemblies", "delete", "demo1")
+    published.muster("assemblies", "delete", "demo1", "--force")
     eventually(lambda: "assemblies/demo1/nodes/n1" not in pins(published, cache), "demo1 is let go")
     assert agent.running()
     published.wait_ready("demo2")

@@ -132,7 +132,7 @@ def check_publishing_from(cluster, uri, source, tmp_path):
     assert len(cluster.api().shards("llama", "v2")) == 5
 
     # What was there before is never deleted.
-    cluster.muster("assemblies", "delete", "demo")
+    cluster.muster("assemblies", "delete", "demo", "--force")
     cluster.muster("models", "delete", "llama@v1", "--with-objects")
     cluster.muster("publish", uri, "--model", "llama@v3", "--in-place")
 
