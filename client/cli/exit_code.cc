@@ -33,6 +33,12 @@ std::string CommandFor(absl::string_view command, const ErrorDetail& detail, con
       absl::StrContains(name, "/versions/") ? ShortModelVersionName(name) : ShortName(name), "`");
 }
 
+// Of a drain that goes on although nobody waits for it any more.
+std::string DrainHint(const std::string& node) {
+  return absl::StrCat("`muster nodes drain ", node, " --wait` waits again, `muster nodes drain ",
+                      node, " --cancel` ends the drain");
+}
+
 std::string VersionHint(const ErrorDetail& detail) {
   if (ValueOf(detail, "state") == "DRAFT") {
     return absl::StrCat("another publication of this name is under way or was killed; ",
@@ -158,13 +164,18 @@ std::string HintFor(const absl::Status& status) {
     return "the storage does not answer, or its network passes nothing on; run the command again "
            "once it does";
   }
+  if (reason == reasons::kDrainOverdue) {
+    return absl::StrCat(
+        "nothing was dropped; make room elsewhere, with more time by another --deadline. ",
+        DrainHint(ShortName(ValueOf(detail, "node"))));
+  }
+  if (reason == reasons::kWaitTimedOut && detail.metadata.contains("node") &&
+      !detail.metadata.contains("assembly")) {
+    return DrainHint(ShortName(ValueOf(detail, "node")));
+  }
   if (reason == reasons::kWaitTimedOut && detail.metadata.contains("assembly")) {
     return absl::StrCat(CommandFor("explain", detail, "assembly"),
                         " says what is missing, and what can be done about it");
-  }
-  if (reason == reasons::kDrainOverdue) {
-    return "nothing was dropped; make room elsewhere and drain again with another --deadline, or "
-           "give up with --cancel";
   }
   if (reason == reasons::kHistoryChanged) {
     return "the server serves a restored backup, or lost rows that an operator accepted; run the "

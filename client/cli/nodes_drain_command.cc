@@ -26,7 +26,7 @@ struct NodesDrainArguments {
 // "draining n1: 3 shards left, 1.2 GiB".
 std::string DrainLine(const v1::Node& node) {
   const std::string name = ShortName(node.name());
-  if (!node.has_drain()) return absl::StrCat(name, " is not being drained");
+  if (!node.has_drain()) return absl::StrCat(name, " takes shards: it is not being drained");
   const v1::Drain& drain = node.drain();
   if (drain.state() == v1::Drain::DRAINED) {
     return absl::StrCat(name, " is drained: nothing is left on it");
@@ -73,6 +73,11 @@ absl::Status Wait(Invocation& invocation, Client& client, const NodesDrainArgume
     if (!result.last.name().empty()) invocation.PrintJson(response);
   } else if (result.status.ok()) {
     invocation.PrintLine(DrainLine(result.last));
+  }
+  if (absl::IsCancelled(result.status)) {
+    return absl::CancelledError(absl::StrCat("interrupted; the drain of ", ShortName(name),
+                                             " stays on: `muster nodes drain ", ShortName(name),
+                                             " --cancel` ends it"));
   }
   return result.status;
 }
@@ -124,7 +129,11 @@ void AddNodesDrainCommand(CLI::App& nodes, Command& chosen) {
   cancel->excludes(deadline)->excludes(wait);
   dry_run->excludes(wait);
   command->footer(
-      "An assembly that is READY stays READY. Waiting follows the node's events and never polls.\n"
+      "An assembly that is READY stays READY. Waiting follows the node's events and never polls. A "
+      "wait "
+      "that\n"
+      "timed out or was interrupted ends no drain: it stays on until the node is drained, or "
+      "--cancel.\n"
       "Exit codes of --wait: 0 drained; 3 overdue or timed out, with what is in the way on stderr; "
       "1 the\n"
       "drain was cancelled, or there is no such node.\n\n"

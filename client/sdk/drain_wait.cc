@@ -11,6 +11,13 @@
 namespace muster {
 namespace {
 
+// A wait that is over does not last much longer for saying what is left.
+constexpr absl::Duration kLastLookTimeout = absl::Seconds(2);
+
+bool IsOfTheWay(const absl::Status& status) {
+  return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status);
+}
+
 class DrainWaiter {
  public:
   DrainWaiter(Client& client, Clock& clock, Random& random, const DrainWaitOptions& options)
@@ -45,9 +52,14 @@ class DrainWaiter {
     request.set_name(options_.node);
     CallOptions call;
     call.stop = options_.retry.stop;
+    if (options_.retry.timeout < absl::InfiniteDuration()) {
+      call.timeout = std::max(end_ - clock_.Monotonic(), kLastLookTimeout);
+    }
     auto response = client_.GetNode(request, call);
     if (!response.ok()) {
-      result_ = response.status();
+      // Once the time is over that is the news, whether the server answers just now or not.
+      const bool late = !last_.name().empty() && clock_.Monotonic() >= end_;
+      result_ = late && IsOfTheWay(response.status()) ? TimedOut() : response.status();
       return false;
     }
     revision_ = response->revision();
@@ -62,6 +74,7 @@ class DrainWaiter {
     follow.filter.set_node(options_.node);
     follow.start_revision = revision_;
     follow.retry = options_.retry;
+    follow.retry.reached = true;
     follow.retry.timeout = std::max(end_ - clock_.Monotonic(), absl::ZeroDuration());
     return FollowEvents(client_, clock_, random_, follow, [&](const v1::Event& event) {
       // What was read already knows of this event.
@@ -87,7 +100,7 @@ class DrainWaiter {
     const std::string timeout = absl::FormatDuration(options_.retry.timeout);
     return MakeError(absl::StatusCode::kDeadlineExceeded, reasons::kWaitTimedOut,
                      absl::StrCat(last_.name(), " is not drained after ", timeout, ": ",
-                                  DescribeDrain(last_.drain())),
+                                  DescribeDrain(last_.drain()), "; its drain stays on"),
                      {{"node", last_.name()}, {"timeout", timeout}});
   }
 

@@ -22,8 +22,9 @@ struct DrainWaitOptions {
 
 struct DrainWaitResult {
   // OK: DRAINED. kDeadlineExceeded DRAIN_OVERDUE: the drain's deadline has passed, WAIT_TIMED_OUT:
-  // the timeout has; the messages and `last` say what is left. kFailedPrecondition NOT_DRAINING:
-  // the drain was cancelled. kNotFound NODE_UNKNOWN. kUnavailable: the server can't be reached.
+  // the timeout has, also where the server is away by then; the messages and `last` say what is left, and the drain
+  // stays on. kFailedPrecondition NOT_DRAINING:
+  // the drain was cancelled. kNotFound NODE_UNKNOWN. kUnavailable: the server was never reached.
   // kCancelled: stopped.
   absl::Status status;
   // The last state that the server sent; empty when none came.

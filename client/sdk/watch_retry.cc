@@ -26,7 +26,8 @@ WatchRetry::WatchRetry(Clock& clock, Random& random, const WatchRetryOptions& op
     : clock_(clock),
       options_(options),
       backoff_(random, options.backoff),
-      begin_(clock.Monotonic()) {}
+      begin_(clock.Monotonic()),
+      heard_(options.reached) {}
 
 void WatchRetry::Heard() {
   heard_ = true;

@@ -17,6 +17,9 @@ struct WatchRetryOptions {
   absl::Duration timeout = absl::InfiniteDuration();
   // A server that was never reached is given up after this long.
   absl::Duration first_contact_timeout = absl::Seconds(60);
+  // The server was reached already, by a call before the watch: a watch that says nothing until the timeout is over is
+  // one on which nothing happened.
+  bool reached = false;
   std::stop_token stop;
   BackoffOptions backoff;
   // Called when the watch broke and is about to be resumed; may be empty.
@@ -49,7 +52,7 @@ class WatchRetry {
   const WatchRetryOptions options_;
   Backoff backoff_;
   const absl::Duration begin_;
-  bool heard_ = false;
+  bool heard_;
 };
 
 }  // namespace muster

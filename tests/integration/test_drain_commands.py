@@ -154,6 +154,23 @@ def test_drain_of_a_node_that_alone_claims_a_shard_names_the_claim(cluster):
     assert sorted(drain["blockers"][0]["shards"]) == [0, 1]
 
 
+@pytest.mark.parametrize("timeout", ["300ms", "1s", "2s"])
+def test_drain_that_timed_out_is_no_fault_of_the_server(cluster, timeout):
+    api = cluster.api()
+    add_assembly(api, add_model(api))
+    make_ready(api, [Node(api, "n1").join()])
+
+    # The second time there is no news at all.
+    for _ in range(2):
+        waited = cluster.muster("nodes", "drain", "n1", "--wait", "--timeout", timeout, check=False)
+
+        assert waited.code == 3, str(waited)
+        assert f"not drained after {timeout}" in waited.stderr and "its drain stays on" in waited.stderr
+        assert "`muster nodes drain n1 --cancel` ends the drain" in waited.stderr
+    assert node_of(cluster, "n1")["drain"]["state"] == "DRAINING"
+    assert cluster.muster("nodes", "drain", "n1", "--cancel").stdout == "n1 takes shards: it is not being drained\n"
+
+
 def test_room_that_appears_lets_a_blocked_drain_go_on(cluster):
     api = cluster.api()
     add_assembly(api, add_model(api, shards=2, size_bytes=10 * MIB), min_nodes=2)

@@ -152,6 +152,33 @@ TEST_F(DrainWaitTest, TimeoutShowsTheBlockersOfItsEnd) {
   EXPECT_THAT(std::string(result.status.message()), HasSubstr("no room elsewhere"));
 }
 
+TEST_F(DrainWaitTest, TimeoutWithoutAnyNewsIsNoFaultOfTheServer) {
+  options_.retry.timeout = absl::Seconds(1);
+  plays_ = {[this](const Send&) {
+    clock_.Advance(absl::Seconds(1));
+    return MakeError(absl::StatusCode::kDeadlineExceeded, "SERVER_TIMED_OUT", "no answer in time");
+  }};
+
+  const DrainWaitResult result = Wait();
+
+  EXPECT_THAT(result.status, ErrorIs(absl::StatusCode::kDeadlineExceeded, "WAIT_TIMED_OUT"));
+  EXPECT_THAT(std::string(result.status.message()), HasSubstr("its drain stays on"));
+}
+
+TEST_F(DrainWaitTest, TimeoutIsOneAlsoWhileTheServerIsAway) {
+  plays_ = {[this](const Send&) {
+    fake_.OnUnary<v1::GetNodeRequest, v1::GetNodeResponse>(
+        kGetDrained,
+        [](const auto&, auto&, const CallOptions&) { return absl::UnavailableError("no server"); });
+    return absl::UnavailableError("connection reset");
+  }};
+
+  const DrainWaitResult result = Wait();
+
+  EXPECT_THAT(result.status, ErrorIs(absl::StatusCode::kDeadlineExceeded, "WAIT_TIMED_OUT"));
+  EXPECT_EQ(result.last.drain().shards_left(), 2);
+}
+
 TEST_F(DrainWaitTest, NodeThatIsRemovedEndsTheWait) {
   fake_.OnUnary<v1::GetNodeRequest, v1::GetNodeResponse>(
       kGetDrained, [](const auto&, auto&, const CallOptions&) {
