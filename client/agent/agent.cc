@@ -162,7 +162,7 @@ absl::Status Agent::Register(const CallOptions& call) {
   }
   registration_ = registration;
   places_.BeginEpoch(registration.epoch);
-  memberships_.BeginEpoch(registration.epoch);
+  memberships_.BeginEpoch(registration.epoch, response.node().uid());
   const bool again = std::exchange(registered_once_, true);
   observer_.OnRegistered(response.node(), response.epoch(), again);
   return absl::OkStatus();

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -9,6 +10,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "client/cache/checked_shard.h"
@@ -16,6 +18,7 @@
 #include "client/transfer/pull_failure.h"
 #include "storage/base/limits.h"
 #include "storage/base/mutex.h"
+#include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
@@ -23,6 +26,9 @@ namespace {
 
 // Digests of 16 bytes: 32 MiB of them at most, which is 16 TiB of shards at 8 MiB a piece.
 constexpr size_t kMaxRememberedPieces = 2'000'000;
+
+// Of an owner, "{assembly}/nodes/{node}".
+constexpr char kNodePart[] = "/nodes/";
 
 class CacheFetcher final : public ShardFetcher {
  public:
@@ -57,9 +63,9 @@ class CacheFetcher final : public ShardFetcher {
     return outcome;
   }
 
-  absl::Status Assign(const std::string& assembly, const std::vector<v1::Shard>& shards) override {
+  absl::Status Assign(const AssemblyId& assembly, const std::vector<v1::Shard>& shards) override {
     Need need;
-    CachePin pin{absl::StrCat(assembly, owner_suffix_), {}};
+    CachePin pin{absl::StrCat(assembly.name, owner_suffix_), {}, assembly.uid};
     for (const v1::Shard& shard : shards) {
       const std::string key = ContentKeyOf(shard);
       if (key.empty() || !need.keys.insert(key).second) continue;
@@ -69,9 +75,9 @@ class CacheFetcher final : public ShardFetcher {
     MUSTER_RETURN_IF_ERROR(cache_.SetPin(pin, {}));
     MutexLock lock(needs_mutex_);
     if (shards.empty()) {
-      needs_.erase(assembly);
+      needs_.erase(assembly.name);
     } else {
-      needs_[assembly] = std::move(need);
+      needs_[assembly.name] = std::move(need);
     }
     return absl::OkStatus();
   }
@@ -83,6 +89,25 @@ class CacheFetcher final : public ShardFetcher {
       if (!absl::ConsumeSuffix(&assembly, owner_suffix_)) continue;
       if (assemblies.contains(std::string(assembly))) continue;
       MUSTER_RETURN_IF_ERROR(cache_.SetPin({pin.owner, {}}, {}));
+    }
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<std::set<AssemblyId>> NeededByOthers() override {
+    MUSTER_ASSIGN_OR_RETURN(const std::vector<CachePin> pins, cache_.Pins());
+    std::set<AssemblyId> assemblies;
+    for (const CachePin& pin : pins) {
+      const std::optional<std::string> assembly = OfAnotherNode(pin);
+      if (assembly.has_value()) assemblies.insert({*assembly, pin.uid});
+    }
+    return assemblies;
+  }
+
+  absl::Status LetGoForOthers(const AssemblyId& assembly) override {
+    MUSTER_ASSIGN_OR_RETURN(const std::vector<CachePin> pins, cache_.Pins());
+    for (const CachePin& pin : pins) {
+      if (pin.uid != assembly.uid || OfAnotherNode(pin) != assembly.name) continue;
+      MUSTER_RETURN_IF_ERROR(cache_.EndPin(pin.owner, pin.uid, {}).status());
     }
     return absl::OkStatus();
   }
@@ -99,6 +124,15 @@ class CacheFetcher final : public ShardFetcher {
     // Whether all of it was found to fit; not asked again before the need changes.
     bool fits = false;
   };
+
+  // The assembly of a pin that an agent of another node made; none of other pins.
+  std::optional<std::string> OfAnotherNode(const CachePin& pin) const {
+    const size_t node = pin.owner.find(kNodePart);
+    if (node == std::string::npos || absl::EndsWith(pin.owner, owner_suffix_)) return std::nullopt;
+    std::string assembly = pin.owner.substr(0, node);
+    if (!ParseAssemblyName(assembly).ok()) return std::nullopt;
+    return assembly;
+  }
 
   // OK when the shard is of an assembly that fits as a whole beside those that were found to fit
   // before, or of none.

@@ -14,7 +14,9 @@
 //    if it has another uid. One that has the same is left alone: somebody may have ended the membership on purpose.
 // 6. Only assignments of assemblies that are wanted, or still to be left, reach the table. Those that it refused before an
 //    assembly was wanted don't come again by themselves, so it is left first and then joined.
-// 7. An assembly that is to be created is looked up first. If another agent is quicker in between,
+// 7. Other nodes that used this cache, and are no more, can't let go of what they pinned. So at the beginning of each
+//    epoch, and whenever an assembly is found to be gone, the server is asked about those that they pinned for.
+// 8. An assembly that is to be created is looked up first. If another agent is quicker in between,
 //    what it created is compared like one that was there before.
 #include "client/agent/memberships.h"
 
@@ -82,7 +84,8 @@ Memberships::Memberships(AgentState& state, Client& client, CachePinner& pinner,
       observer_(observer),
       random_(random),
       node_(std::move(node)),
-      retry_(retry) {
+      retry_(retry),
+      let_go_backoff_(random, kLook) {
   Set(wanted);
 }
 
@@ -116,9 +119,11 @@ std::vector<Memberships::Step> Memberships::StepsToJoin() {
   return steps;
 }
 
-void Memberships::BeginEpoch(uint64_t epoch) {
+void Memberships::BeginEpoch(uint64_t epoch, const std::string& node_uid) {
   MutexLock lock(state_.mutex);
   epoch_ = epoch;
+  node_uid_ = node_uid;
+  let_go_at_ = absl::ZeroDuration();
   ++version_;
   for (auto& [assembly, entry] : entries_) {
     entry.joined = false;
@@ -165,9 +170,29 @@ void Memberships::Serve(const std::stop_token& stop) {
   CallOptions call;
   call.stop = stop;
   while (const std::optional<Step> step = AwaitStep(stop)) {
+    if (step->kind == Step::Kind::kLetGoOfGone) {
+      LetGoOfGone(call);
+      continue;
+    }
     const absl::StatusOr<std::string> uid = Carry(*step, call);
     if (stop.stop_requested()) return;
     Done(*step, uid);
+  }
+}
+
+void Memberships::LetGoOfGone(const CallOptions& call) {
+  std::string node_uid;
+  {
+    MutexLock lock(state_.mutex);
+    node_uid = node_uid_;
+    let_go_at_.reset();
+  }
+  const absl::Status status = pinner_.LetGoOfGone(client_, node_uid, call);
+  MutexLock lock(state_.mutex);
+  if (status.ok()) {
+    let_go_backoff_.Reset();
+  } else if (!let_go_at_.has_value()) {
+    let_go_at_ = state_.clock.Monotonic() + let_go_backoff_.Next();
   }
 }
 
@@ -194,6 +219,13 @@ std::optional<Memberships::Step> Memberships::Due(absl::Duration now, absl::Dura
     }
     until = std::min(until, entry.not_before);
   }
+  // Last: nobody waits for it.
+  if (let_go_at_.has_value() && *let_go_at_ <= now) {
+    Step step;
+    step.kind = Step::Kind::kLetGoOfGone;
+    return step;
+  }
+  until = std::min(until, let_go_at_.value_or(absl::InfiniteDuration()));
   return std::nullopt;
 }
 
@@ -227,6 +259,7 @@ void Memberships::Done(const Step& step, const absl::StatusOr<std::string>& uid)
   const absl::Status& status = uid.status();
   const bool leaving = step.kind == Step::Kind::kLeave;
   bool tell = false;
+  if (uid.ok() && step.kind == Step::Kind::kJoin) pinner_.Joined(assembly, *uid);
   {
     MutexLock lock(state_.mutex);
     const auto it = entries_.find(assembly);
@@ -247,6 +280,7 @@ void Memberships::Done(const Step& step, const absl::StatusOr<std::string>& uid)
       entry.joined = true;
       entry.created = false;
       entry.uid = *uid;
+      entry.gone = false;
       entry.look_at.reset();
       entry.told.clear();
     } else {
@@ -260,6 +294,10 @@ void Memberships::Done(const Step& step, const absl::StatusOr<std::string>& uid)
 }
 
 void Memberships::Looked(Entry& entry, const absl::StatusOr<std::string>& uid) {
+  const bool gone =
+      uid.ok() ? *uid != entry.uid : ReasonOf(uid.status()) == reasons::kAssemblyUnknown;
+  // Once for each that is gone.
+  if (gone && !std::exchange(entry.gone, true)) let_go_at_ = absl::ZeroDuration();
   if (uid.ok() && *uid != entry.uid) {
     entry.joined = false;
     entry.not_before = absl::ZeroDuration();

@@ -44,8 +44,8 @@ class Memberships {
   // Joins every assembly that is not joined in this epoch.
   absl::Status JoinAll(const CallOptions& call);
 
-  // Under this epoch calls are made from now on; every assembly has to be joined again.
-  void BeginEpoch(uint64_t epoch);
+  // Under this epoch of the node with this uid calls are made from now on; every assembly has to be joined again.
+  void BeginEpoch(uint64_t epoch, const std::string& node_uid);
 
   // From now on the node is to be a member of these: others are left, new ones are joined, and what
   // has another claim now is left and joined again. Serve does it.
@@ -73,6 +73,8 @@ class Memberships {
     bool leave = false;
     // Of the assembly that was joined.
     std::string uid = {};
+    // That one was found to be gone.
+    bool gone = false;
     Backoff backoff;
     // By the clock; nothing is tried before.
     absl::Duration not_before = absl::ZeroDuration();
@@ -84,7 +86,8 @@ class Memberships {
   };
   // One thing to do, as it was when it was chosen.
   struct Step {
-    enum class Kind { kJoin, kLeave, kLook };
+    // The last one is of no assembly: see CachePinner::LetGoOfGone.
+    enum class Kind { kJoin, kLeave, kLook, kLetGoOfGone };
 
     Membership membership;
     Kind kind = Kind::kJoin;
@@ -108,6 +111,7 @@ class Memberships {
   // The same for a look at one that is joined.
   bool DueForALook(const std::string& assembly, Entry& entry, absl::Duration now,
                    absl::Duration& until) MUSTER_REQUIRES(state_.mutex);
+  void LetGoOfGone(const CallOptions& call);
   void Done(const Step& step, const absl::StatusOr<std::string>& uid);
   void Looked(Entry& entry, const absl::StatusOr<std::string>& uid) MUSTER_REQUIRES(state_.mutex);
   // The table takes assignments of these only.
@@ -124,6 +128,10 @@ class Memberships {
   uint64_t epoch_ MUSTER_GUARDED_BY(state_.mutex) = 0;
   // Changes with epoch_ and with what is wanted: what was learnt by a call from before says nothing.
   uint64_t version_ MUSTER_GUARDED_BY(state_.mutex) = 0;
+  std::string node_uid_ MUSTER_GUARDED_BY(state_.mutex);
+  // When to look what other nodes of the cache keep for assemblies that are gone; unset: not before there is a reason.
+  std::optional<absl::Duration> let_go_at_ MUSTER_GUARDED_BY(state_.mutex);
+  Backoff let_go_backoff_ MUSTER_GUARDED_BY(state_.mutex);
   // By assembly.
   std::map<std::string, Entry> entries_ MUSTER_GUARDED_BY(state_.mutex);
 };

@@ -2,6 +2,7 @@
 #ifndef MUSTER_CLIENT_AGENT_SHARD_FETCHER_H_
 #define MUSTER_CLIENT_AGENT_SHARD_FETCHER_H_
 
+#include <compare>
 #include <cstdint>
 #include <functional>
 #include <set>
@@ -44,15 +45,29 @@ class ShardFetcher {
   virtual Outcome Fetch(const v1::Shard& shard, ReadGate& gate, const std::stop_token& stop,
                         const OnProgress& on_progress) = 0;
 
+  // An assembly, as distinct from others that have or had its name.
+  struct AssemblyId {
+    // "assemblies/{assembly}".
+    std::string name;
+    // As its server calls it; "" where that is not known.
+    std::string uid;
+
+    auto operator<=>(const AssemblyId&) const = default;
+  };
+
   // What the assembly needs on this node from now on, whether it is there or not: none of it is
   // evicted until another call, by this process or a later one, says otherwise. No shards: the
   // assembly needs nothing. Fetch refuses (kResourceExhausted) before it fetches the first byte of an
   // assembly whose shards don't fit beside those of the assemblies that it has begun with.
-  virtual absl::Status Assign(const std::string& assembly,
-                              const std::vector<v1::Shard>& shards) = 0;
+  virtual absl::Status Assign(const AssemblyId& assembly, const std::vector<v1::Shard>& shards) = 0;
   // The assemblies that need something on this node; what an earlier process said of others no
   // longer counts.
   virtual absl::Status AssignNoOthers(const std::set<std::string>& assemblies) = 0;
+
+  // The assemblies, with their uids, for which other nodes have said what they need of the same cache.
+  virtual absl::StatusOr<std::set<AssemblyId>> NeededByOthers() = 0;
+  // The assembly is gone: what other nodes said that it needs no longer counts.
+  virtual absl::Status LetGoForOthers(const AssemblyId& assembly) = 0;
 
   // What the cache holds, verified, as RegisterNodeRequest.cached_digests wants it. Hashes nothing.
   virtual std::string Inventory() = 0;

@@ -1,5 +1,6 @@
 // One file per owner, pins/MD5-OF-THE-OWNER: the line "sum MD5" of all that follows, the line "owner
-// NAME", then one key a line. Written beside its name, synced and renamed, so that it is always whole;
+// NAME", where it is known the line "uid UID" of an assembly, then one key a line; an earlier build takes the uid for
+// a key that no entry has. Written beside its name, synced and renamed, so that it is always whole;
 // what a disk does to it later must not let go of an entry, and shows. Earlier builds wrote no sum.
 #include "client/cache/cache_pins.h"
 
@@ -27,6 +28,7 @@ constexpr char kDirectory[] = "pins";
 constexpr char kNewSuffix[] = ".new";
 constexpr absl::string_view kSumWord = "sum ";
 constexpr absl::string_view kOwnerWord = "owner ";
+constexpr absl::string_view kUidWord = "uid ";
 
 // Something else in its place does not count as no pins: then nothing would be kept.
 constexpr ErrnoCode kNotADirectory[] = {{ENOTDIR, absl::StatusCode::kFailedPrecondition}};
@@ -47,9 +49,11 @@ std::optional<CachePin> ParsePin(absl::string_view text) {
   }
   CachePin pin;
   if (!absl::ConsumePrefix(&text, kOwnerWord)) return std::nullopt;
-  for (const absl::string_view line : absl::StrSplit(text, '\n', absl::SkipEmpty())) {
+  for (absl::string_view line : absl::StrSplit(text, '\n', absl::SkipEmpty())) {
     if (pin.owner.empty()) {
       pin.owner = std::string(line);
+    } else if (absl::ConsumePrefix(&line, kUidWord)) {
+      pin.uid = std::string(line);
     } else {
       pin.keys.emplace_back(line);
     }
@@ -84,11 +88,13 @@ absl::Status WritePin(const CacheDomain& domain, const CachePin& pin) {
     // One that says the same needs no room on the disk. The process that wrote it may have died before its name was
     // durable.
     const absl::StatusOr<CachePin> present = ReadPin(pins.get(), name, path);
-    if (present.ok() && present->owner == pin.owner && present->keys == pin.keys) {
+    if (present.ok() && present->owner == pin.owner && present->keys == pin.keys &&
+        present->uid == pin.uid) {
       return SyncDirectory(pins.get(), path);
     }
-    const std::string text =
-        absl::StrCat(kOwnerWord, pin.owner, "\n", absl::StrJoin(pin.keys, "\n"), "\n");
+    const std::string text = absl::StrCat(
+        kOwnerWord, pin.owner, "\n", pin.uid.empty() ? "" : absl::StrCat(kUidWord, pin.uid, "\n"),
+        absl::StrJoin(pin.keys, "\n"), "\n");
     return WriteWholeFileAt(pins.get(), name,
                             absl::StrCat(kSumWord, Md5ToHex(Md5Of(text)), "\n", text),
                             name + kNewSuffix, path);
@@ -97,6 +103,22 @@ absl::Status WritePin(const CacheDomain& domain, const CachePin& pin) {
     return errno == ENOENT ? absl::OkStatus() : PathError(errno, "remove it", path);
   }
   return SyncDirectory(pins.get(), path);
+}
+
+absl::StatusOr<bool> EndPin(const CacheDomain& domain, const std::string& owner,
+                            const std::string& uid) {
+  const absl::StatusOr<UniqueFd> pins = OpenPins(domain);
+  if (absl::IsNotFound(pins.status())) return false;
+  MUSTER_RETURN_IF_ERROR(pins.status());
+  const std::string name = Md5ToHex(Md5Of(owner));
+  const absl::StatusOr<CachePin> present =
+      ReadPin(pins->get(), name, absl::StrCat(domain.PathOf(kDirectory), "/", name));
+  if (absl::IsNotFound(present.status())) return false;
+  MUSTER_RETURN_IF_ERROR(present.status());
+  // It was written since, for another assembly.
+  if (present->uid != uid) return false;
+  MUSTER_RETURN_IF_ERROR(WritePin(domain, {owner, {}}));
+  return true;
 }
 
 absl::StatusOr<std::vector<CachePin>> ReadPins(const CacheDomain& domain) {

@@ -104,6 +104,8 @@ class FileShardCache final : public ShardCache {
   std::vector<Md5Digest> Inventory(size_t limit) override;
   absl::Status SetPin(const CachePin& pin, const std::stop_token& stop) override;
   absl::StatusOr<std::vector<CachePin>> Pins() override { return ReadPins(*domain_); }
+  absl::StatusOr<bool> EndPin(const std::string& owner, const std::string& uid,
+                              const std::stop_token& stop) override;
   absl::StatusOr<std::vector<CacheItem>> List() override;
   absl::Status Check(const std::string& key, const ReadPace& pace,
                      const std::stop_token& stop) override {
@@ -354,6 +356,12 @@ absl::Status FileShardCache::MakeRoom(const WantedShard& shard) {
 absl::Status FileShardCache::SetPin(const CachePin& pin, const std::stop_token& stop) {
   MUSTER_ASSIGN_OR_RETURN(const UniqueFd lock, domain_->Lock(stop));
   return WritePin(*domain_, pin);
+}
+
+absl::StatusOr<bool> FileShardCache::EndPin(const std::string& owner, const std::string& uid,
+                                            const std::stop_token& stop) {
+  MUSTER_ASSIGN_OR_RETURN(const UniqueFd lock, domain_->Lock(stop));
+  return muster::EndPin(*domain_, owner, uid);
 }
 
 absl::StatusOr<std::vector<CacheItem>> FileShardCache::List() {

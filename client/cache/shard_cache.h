@@ -179,6 +179,9 @@ class ShardCache {
   // evicted, whether they are there already or come later. Durable. kCancelled.
   virtual absl::Status SetPin(const CachePin& pin, const std::stop_token& stop) = 0;
   virtual absl::StatusOr<std::vector<CachePin>> Pins() = 0;
+  // Takes the owner's pin back unless it is for another assembly than `uid` by now; see EndPin.
+  virtual absl::StatusOr<bool> EndPin(const std::string& owner, const std::string& uid,
+                                      const std::stop_token& stop) = 0;
 
   // All entries and parts, in the order in which they may go.
   virtual absl::StatusOr<std::vector<CacheItem>> List() = 0;

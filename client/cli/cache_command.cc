@@ -1,5 +1,6 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <map>
 #include <memory>
 
 #include "absl/strings/match.h"
@@ -18,6 +19,9 @@
 
 namespace muster {
 namespace {
+
+// What the owners of pins of views begin with; those of assemblies are "assemblies/…".
+constexpr char kViewOwner[] = "view:";
 
 struct CacheArguments {
   ListFlags list;
@@ -181,6 +185,61 @@ absl::Status CheckGone(ShardCache& cache, const CacheArguments& options,
   return absl::OkStatus();
 }
 
+// What one owner keeps.
+struct Kept {
+  size_t entries = 0;
+  int64_t bytes = 0;
+};
+
+// What an eviction down to --to had to leave, by owner; what several need counts for each of them.
+std::map<std::string, Kept> KeptByOwner(const std::vector<CacheItem>& left) {
+  std::map<std::string, Kept> kept;
+  for (const CacheItem& item : left) {
+    for (const std::string& owner : item.owners) {
+      ++kept[owner].entries;
+      kept[owner].bytes += item.size_bytes;
+    }
+  }
+  return kept;
+}
+
+// How to let go of what `owner` keeps.
+std::string WayToUnpin(const CacheArguments& options, const std::string& owner) {
+  if (absl::StartsWith(owner, kViewOwner))
+    return "`muster view remove` ends it with the view's version";
+  const std::string domain =
+      options.domain == "default" ? "" : absl::StrCat(" --cache-domain ", options.domain);
+  return absl::StrCat("if that is over: `muster cache unpin --cache ", options.directory, domain,
+                      " ", owner, "`");
+}
+
+void SayWhatStays(const Invocation& invocation, const CacheArguments& options,
+                  const std::vector<CacheItem>& left) {
+  for (const auto& [owner, kept] : KeptByOwner(left)) {
+    invocation.Note(absl::StrCat(FormatSize(kept.bytes), " in ", CountOf(kept.entries, "shard"),
+                                 " stay, pinned by ", owner, "; ", WayToUnpin(options, owner)));
+  }
+  int64_t in_use = 0;
+  for (const CacheItem& item : left) {
+    if (item.in_use && item.owners.empty()) in_use += item.size_bytes;
+  }
+  if (in_use > 0) {
+    invocation.Note(absl::StrCat(FormatSize(in_use), " stay, as processes use them just now"));
+  }
+}
+
+std::string KeptJson(const std::vector<CacheItem>& left) {
+  std::vector<std::string> values;
+  for (const auto& [owner, kept] : KeptByOwner(left)) {
+    JsonObject json;
+    json.Add("owner", owner);
+    json.Add("entries", static_cast<int64_t>(kept.entries));
+    json.Add("size_bytes", kept.bytes);
+    values.push_back(json.ToString());
+  }
+  return JsonArray(values);
+}
+
 absl::Status Evict(Invocation& invocation, const CacheArguments& options) {
   if (options.keys.empty() == options.to.empty()) {
     return UsageError("name keys to evict, or with --to how many bytes may stay, such as --to 0");
@@ -194,10 +253,16 @@ absl::Status Evict(Invocation& invocation, const CacheArguments& options) {
   ShardCache& cache = *caches.pointers().front();
   MUSTER_ASSIGN_OR_RETURN(const std::vector<CacheItem> gone,
                           cache.Evict(eviction, invocation.stop()));
+  std::vector<CacheItem> left;
+  if (options.keys.empty()) {
+    MUSTER_ASSIGN_OR_RETURN(left, cache.List());
+    if (BytesOf(left) <= eviction.target_bytes) left.clear();
+  }
   if (invocation.json()) {
     JsonObject json;
     json.Add("evicted_bytes", BytesOf(gone));
     json.AddRaw("evicted", ItemsJson(gone));
+    json.AddRaw("kept_by", KeptJson(left));
     invocation.PrintLine(json.ToString());
   } else {
     for (const CacheItem& item : gone) {
@@ -205,6 +270,7 @@ absl::Status Evict(Invocation& invocation, const CacheArguments& options) {
           absl::StrCat("evicted ", Printable(item.key), item.is_part ? " (part)" : ""));
     }
     invocation.PrintLine(absl::StrCat("evicted ", gone.size(), ", ", FormatSize(BytesOf(gone))));
+    SayWhatStays(invocation, options, left);
   }
   return CheckGone(cache, options, gone);
 }
@@ -312,8 +378,11 @@ void AddCacheCommand(CLI::App& app, Command& chosen) {
       ->required();
   cache->footer(
       "Safe while agents run. `verify` exits with 1 when it removed something. An agent pins "
-      "the shards of its assemblies until it leaves them; `unpin` releases those of an agent "
-      "that never comes back.\n\n"
+      "the shards of its assemblies until it leaves them. Those of assemblies that were deleted "
+      "are "
+      "let go by the next agent that starts on the cache; `unpin` lets go of them, and of those of "
+      "an "
+      "agent that never comes back, by hand. `evict --to` says what stays, and for whom.\n\n"
       "Examples:\n"
       "  muster cache list --cache /var/cache/muster\n"
       "  muster cache verify --cache /var/cache/muster\n"

@@ -7,7 +7,7 @@ import pytest
 from harness import checkpoints
 from harness.api import DEGRADED, READY
 from harness.caches import entries, fetched_bytes
-from harness.conditions import eventually
+from harness.conditions import always, eventually
 
 SHARDS = 4
 
@@ -85,6 +85,63 @@ def test_full_cache_refuses_with_its_numbers_and_keeps_what_is_pinned(published,
     used = cache_command(published, cache, "list").json()["used_bytes"]
     assert used <= total + total // 2
     assert published.muster("cache", "unpin", "--cache", cache, "demo0", check=False).code == 1
+
+
+def owners_of(cluster, cache):
+    return sorted(pin["owner"] for pin in cache_command(cluster, cache, "pins").json()["pins"])
+
+
+def test_pins_end_with_their_assembly_whoever_made_them(published, tmp_path):
+    cache = tmp_path / "cache"
+    for number in (0, 1):
+        published.start_agent(f"old{number}", f"demo{number}", cache=cache)
+        published.wait_ready(f"demo{number}")
+    published.muster("prefetch", "llama@v1", "--cache", cache)
+    for process in published.processes[-2:]:
+        process.kill()
+    # One is deleted, the other one made again.
+    for number in (0, 1):
+        published.muster("assemblies", "delete", f"demo{number}", "--force")
+    published.create_assembly("demo1", "llama@v1", policy="full")
+    published.create_assembly("third", "llama@v1", policy="full")
+    both = ["assemblies/demo0/nodes/old0", "assemblies/demo1/nodes/old1"]
+    assert owners_of(published, cache) == both
+
+    # Nobody who could know has started on the cache yet. What stays is said, with the way out.
+    kept = published.muster("cache", "evict", "--cache", cache, "--to", "0")
+    assert "evicted 0" in kept.stdout
+    for owner in both:
+        assert f"pinned by {owner}; if that is over: `muster cache unpin --cache {cache} {owner}`" in kept.stderr, str(kept)
+    as_json = cache_command(published, cache, "evict", "--to", "0").json()
+    assert [one["owner"] for one in as_json["kept_by"]] == both
+
+    published.start_agent("new", "third", cache=cache)
+    published.wait_ready("third")
+
+    eventually(lambda: owners_of(published, cache) == ["assemblies/third/nodes/new"], "the next agent lets go of both")
+    cache_command(published, cache, "evict", "--to", "0")
+    assert len(entries(cache)) == SHARDS, "its own stay"
+
+
+def test_pins_stay_while_nobody_says_that_their_assembly_is_gone(published, new_cluster, tmp_path, sources):
+    cache = tmp_path / "cache"
+    published.start_agent("old", "demo0", cache=cache)
+    published.wait_ready("demo0")
+    published.processes[-1].kill()
+
+    # Another cluster, which knows no such assembly.
+    other = new_cluster("other")
+    other.start_server()
+    other.publish(sources[1], "llama@v1", "--piece-size", "1MiB", shards=SHARDS)
+    other.create_assembly("here", "llama@v1", policy="full")
+    other.start_agent("n1", "here", cache=cache)
+    other.wait_ready("here")
+    # And one of this cluster, where the assembly lives.
+    published.start_agent("n2", "demo1", cache=cache)
+    published.wait_ready("demo1")
+
+    kept = ["assemblies/demo0/nodes/old", "assemblies/demo1/nodes/n2", "assemblies/here/nodes/n1"]
+    always(lambda: owners_of(published, cache) == kept, "all are kept", 2)
 
 
 def test_agent_that_leaves_lets_its_shards_go(published, tmp_path):

@@ -1,4 +1,5 @@
 // Which assemblies an agent joins, creates and leaves, at its start and when that changes.
+#include <set>
 #include <string>
 
 #include "gmock/gmock.h"
@@ -151,6 +152,52 @@ TEST_F(AgentTest, NewAssemblyThatIsUnknownIsToldOnceAndTheOthersGoOn) {
   MutexLock lock(observer_.mutex);
   ASSERT_EQ(observer_.refused.size(), 1u);
   EXPECT_THAT(observer_.refused[0], ErrorIs(absl::StatusCode::kNotFound, "ASSEMBLY_UNKNOWN"));
+}
+
+TEST_F(AgentTest, WhatOthersKeepForAssembliesThatAreGoneIsLetGo) {
+  using Ids = std::set<ShardFetcher::AssemblyId>;
+  options_.node.set_uid("c1-3");
+  v1::Assembly named = *server_.SetAssembly(std::nullopt);
+  named.set_uid("c1-9");
+  server_.SetAssembly(named);
+  server_.Assign(0);
+  const Ids stay = {{FakeMuster::kAssembly, "c1-9"},
+                    // Another cluster's, and one of which nobody knows whose it is.
+                    {"assemblies/gone", "c2-5"},
+                    {"assemblies/gone", ""}};
+  Ids all = stay;
+  all.insert({FakeMuster::kAssembly, "c1-4"});
+  all.insert({"assemblies/gone", "c1-5"});
+  fetcher_.PutNeededByOthers(all);
+
+  StartAgent();
+
+  EXPECT_TRUE(Eventually([&] { return *fetcher_.NeededByOthers() == stay; }));
+  ASSERT_TRUE(BecomesReported(0, v1::ShardReport::READY));
+  EXPECT_EQ(fetcher_.uids()[FakeMuster::kAssembly], "c1-9");
+
+  // Learnt later: the agent's own assembly is gone.
+  server_.SetAssembly(std::nullopt);
+  server_.Unassign(0);
+  EXPECT_TRUE(Eventually([&] { return fetcher_.NeededByOthers()->size() == 2; }));
+}
+
+TEST_F(AgentTest, NothingIsLetGoOnTheWordOfAServerThatSaysNothing) {
+  using Ids = std::set<ShardFetcher::AssemblyId>;
+  options_.node.set_uid("c1-3");
+  StartAgent();
+  ASSERT_TRUE(Eventually([&] { return server_.joins().size() == 1; }));
+  const Ids gone = {{"assemblies/gone", "c1-5"}};
+  fetcher_.PutNeededByOthers(gone);
+  server_.Refuse("GetAssembly", absl::PermissionDeniedError("not today"));
+
+  server_.ForgetNode();
+  const int calls = server_.calls("GetAssembly");
+  ASSERT_TRUE(Eventually([&] { return server_.calls("GetAssembly") > calls + 3; }));
+  EXPECT_EQ(*fetcher_.NeededByOthers(), gone);
+
+  server_.Refuse("GetAssembly", absl::OkStatus());
+  EXPECT_TRUE(Eventually([&] { return fetcher_.NeededByOthers()->empty(); }));
 }
 
 TEST_F(AgentTest, AssemblyThatIsMadeAgainIsJoinedAgainAndItsAbsenceToldOnce) {

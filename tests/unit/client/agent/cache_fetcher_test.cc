@@ -2,6 +2,7 @@
 #include "client/agent/cache_fetcher.h"
 
 #include <atomic>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -160,7 +161,7 @@ TEST_F(CacheFetcherTest, AssignedShardsArePinnedForAssemblyAndNode) {
   MUSTER_ASSERT_OK(cache_->SetPin({"assemblies/old/nodes/n1", {key}}, {}));
   MUSTER_ASSERT_OK(cache_->SetPin({"assemblies/old/nodes/n2", {key}}, {}));
 
-  MUSTER_ASSERT_OK(fetcher_->Assign("assemblies/demo", {shard_}));
+  MUSTER_ASSERT_OK(fetcher_->Assign({"assemblies/demo", "cluster-7"}, {shard_}));
   MUSTER_ASSERT_OK(fetcher_->AssignNoOthers({"assemblies/demo"}));
 
   const auto pins = cache_->Pins();
@@ -171,6 +172,29 @@ TEST_F(CacheFetcherTest, AssignedShardsArePinnedForAssemblyAndNode) {
   EXPECT_EQ(pins->back().owner, "assemblies/old/nodes/n2");
 }
 
+TEST_F(CacheFetcherTest, OthersPinsAreLetGoByAssemblyAndNeverThoseOfPeople) {
+  const std::string key = ContentKeyOf(shard_);
+  MUSTER_ASSERT_OK(cache_->SetPin({"assemblies/old/nodes/n2", {key}, "c1-7"}, {}));
+  MUSTER_ASSERT_OK(cache_->SetPin({"assemblies/old/nodes/n3", {key}, "c1-9"}, {}));
+  MUSTER_ASSERT_OK(cache_->SetPin({"view:/srv/assemblies/old/nodes/n2", {key}}, {}));
+  MUSTER_ASSERT_OK(fetcher_->Assign({"assemblies/demo", "c1-8"}, {shard_}));
+
+  const auto needed = fetcher_->NeededByOthers();
+  MUSTER_ASSERT_OK(needed);
+  EXPECT_EQ(*needed, (std::set<ShardFetcher::AssemblyId>{{"assemblies/old", "c1-7"},
+                                                         {"assemblies/old", "c1-9"}}));
+  MUSTER_ASSERT_OK(fetcher_->LetGoForOthers({"assemblies/old", "c1-7"}));
+  MUSTER_ASSERT_OK(fetcher_->LetGoForOthers({"assemblies/demo", "c1-8"}));
+
+  std::vector<std::string> owners;
+  const auto pins = cache_->Pins();
+  MUSTER_ASSERT_OK(pins);
+  for (const CachePin& pin : *pins) owners.push_back(pin.owner);
+  EXPECT_EQ(owners, (std::vector<std::string>{"assemblies/demo/nodes/n1", "assemblies/old/nodes/n3",
+                                              "view:/srv/assemblies/old/nodes/n2"}));
+  EXPECT_EQ(pins->front().uid, "c1-8");
+}
+
 TEST_F(CacheFetcherTest, AssemblyThatDoesNotFitIsRefusedBeforeTheFirstByte) {
   const auto size = static_cast<int64_t>(bytes_.size());
   cache_ = *ShardCache::Open(directory_.Join("small"), {.budget_bytes = size + 10});
@@ -178,11 +202,11 @@ TEST_F(CacheFetcherTest, AssemblyThatDoesNotFitIsRefusedBeforeTheFirstByte) {
   v1::Shard other = shard_;
   other.set_root(std::string(32, 'a'));
   other.set_size_bytes(11);
-  MUSTER_ASSERT_OK(fetcher_->Assign("assemblies/demo", {shard_, other}));
+  MUSTER_ASSERT_OK(fetcher_->Assign({"assemblies/demo", "cluster-7"}, {shard_, other}));
 
   const ShardFetcher::Outcome refused = Fetch();
   other.set_size_bytes(10);
-  MUSTER_ASSERT_OK(fetcher_->Assign("assemblies/demo", {shard_, other}));
+  MUSTER_ASSERT_OK(fetcher_->Assign({"assemblies/demo", "cluster-7"}, {shard_, other}));
   const ShardFetcher::Outcome taken = Fetch();
 
   EXPECT_THAT(refused.status, ErrorIs(absl::StatusCode::kResourceExhausted, "CACHE_FULL"));
@@ -205,15 +229,15 @@ TEST_F(CacheFetcherTest, AssemblyThatFitsOnlyAloneIsRefusedBesideAnother) {
   other.clear_piece_size_bytes();
   other.clear_piece_count();
   other.set_md5(Md5ToHex(Md5Of(bytes_)));
-  MUSTER_ASSERT_OK(fetcher_->Assign("assemblies/first", {shard_, later}));
-  MUSTER_ASSERT_OK(fetcher_->Assign("assemblies/second", {other}));
+  MUSTER_ASSERT_OK(fetcher_->Assign({"assemblies/first", "cluster-7"}, {shard_, later}));
+  MUSTER_ASSERT_OK(fetcher_->Assign({"assemblies/second", "cluster-7"}, {other}));
   MUSTER_ASSERT_OK(Fetch().status);
 
   // What the first one still waits for has the room.
   shard_ = other;
   EXPECT_THAT(Fetch().status, ErrorIs(absl::StatusCode::kResourceExhausted, "CACHE_FULL"));
 
-  MUSTER_ASSERT_OK(fetcher_->Assign("assemblies/first", {}));
+  MUSTER_ASSERT_OK(fetcher_->Assign({"assemblies/first", "cluster-7"}, {}));
   MUSTER_EXPECT_OK(Fetch().status);
 }
 

@@ -399,13 +399,34 @@ bool FakeFetcher::Holds(const v1::Shard& shard, const std::stop_token&) {
   return cached_.contains(shard.index());
 }
 
-absl::Status FakeFetcher::Assign(const std::string& assembly,
-                                 const std::vector<v1::Shard>& shards) {
+absl::Status FakeFetcher::Assign(const AssemblyId& assembly, const std::vector<v1::Shard>& shards) {
   MutexLock lock(mutex_);
   if (!assign_status_.ok()) return assign_status_;
-  assigned_.erase(assembly);
-  for (const v1::Shard& shard : shards) assigned_[assembly].insert(shard.index());
+  assigned_.erase(assembly.name);
+  for (const v1::Shard& shard : shards) assigned_[assembly.name].insert(shard.index());
+  uids_[assembly.name] = assembly.uid;
   return absl::OkStatus();
+}
+
+absl::StatusOr<std::set<ShardFetcher::AssemblyId>> FakeFetcher::NeededByOthers() {
+  MutexLock lock(mutex_);
+  return needed_by_others_;
+}
+
+absl::Status FakeFetcher::LetGoForOthers(const AssemblyId& assembly) {
+  MutexLock lock(mutex_);
+  needed_by_others_.erase(assembly);
+  return absl::OkStatus();
+}
+
+void FakeFetcher::PutNeededByOthers(const std::set<AssemblyId>& assemblies) {
+  MutexLock lock(mutex_);
+  needed_by_others_ = assemblies;
+}
+
+std::map<std::string, std::string> FakeFetcher::uids() {
+  MutexLock lock(mutex_);
+  return uids_;
 }
 
 absl::Status FakeFetcher::AssignNoOthers(const std::set<std::string>& assemblies) {

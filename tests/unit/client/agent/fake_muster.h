@@ -128,14 +128,20 @@ class FakeFetcher final : public ShardFetcher {
   bool Holds(const v1::Shard& shard, const std::stop_token& stop) override;
   Outcome Fetch(const v1::Shard& shard, ReadGate& gate, const std::stop_token& stop,
                 const OnProgress& on_progress) override;
-  absl::Status Assign(const std::string& assembly, const std::vector<v1::Shard>& shards) override;
+  absl::Status Assign(const AssemblyId& assembly, const std::vector<v1::Shard>& shards) override;
   absl::Status AssignNoOthers(const std::set<std::string>& assemblies) override;
+  absl::StatusOr<std::set<AssemblyId>> NeededByOthers() override;
+  absl::Status LetGoForOthers(const AssemblyId& assembly) override;
   std::string Inventory() override;
 
   // What was assigned last, by assembly, without those that need nothing.
   std::map<std::string, std::set<uint32_t>> assigned();
   // As a process before this one left it.
   void PutAssigned(const std::string& assembly, const std::set<uint32_t>& shards);
+  // As other nodes that share the cache have left it.
+  void PutNeededByOthers(const std::set<AssemblyId>& assemblies);
+  // The uid of each assembly that was assigned something last.
+  std::map<std::string, std::string> uids();
   // Assign fails from now on, or no longer.
   void FailAssign(const absl::Status& status);
   // Shards that were looked up while no assembly needed them.
@@ -161,6 +167,8 @@ class FakeFetcher final : public ShardFetcher {
   int inventories_ MUSTER_GUARDED_BY(mutex_) = 0;
   std::set<uint32_t> cached_ MUSTER_GUARDED_BY(mutex_);
   std::map<std::string, std::set<uint32_t>> assigned_ MUSTER_GUARDED_BY(mutex_);
+  std::set<AssemblyId> needed_by_others_ MUSTER_GUARDED_BY(mutex_);
+  std::map<std::string, std::string> uids_ MUSTER_GUARDED_BY(mutex_);
   absl::Status assign_status_ MUSTER_GUARDED_BY(mutex_);
   int unassigned_lookups_ MUSTER_GUARDED_BY(mutex_) = 0;
   std::set<uint32_t> held_ MUSTER_GUARDED_BY(mutex_);

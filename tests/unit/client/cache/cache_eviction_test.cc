@@ -151,6 +151,22 @@ TEST_F(EvictionTest, UnpinnedEntriesMayGo) {
   EXPECT_THAT(*cache->Pins(), IsEmpty());
 }
 
+TEST_F(EvictionTest, PinOfAnAssemblyEndsForThatOneOnly) {
+  const auto cache = OpenCache();
+  MUSTER_ASSERT_OK(cache->SetPin({kOwner, {KeyOf(0)}, "c1-7"}, {}));
+  // It was made again under its name meanwhile.
+  MUSTER_ASSERT_OK(OpenCache()->SetPin({kOwner, {KeyOf(0)}, "c1-9"}, {}));
+
+  EXPECT_FALSE(*cache->EndPin(kOwner, "c1-7", {}));
+  EXPECT_FALSE(*cache->EndPin(kOwner, "", {}));
+  EXPECT_FALSE(*cache->EndPin("assemblies/other/nodes/n1", "c1-9", {}));
+  EXPECT_EQ(cache->Pins()->front().uid, "c1-9");
+  EXPECT_THAT(cache->Pins()->front().keys, ElementsAre(KeyOf(0)));
+
+  EXPECT_TRUE(*cache->EndPin(kOwner, "c1-9", {}));
+  EXPECT_THAT(*cache->Pins(), IsEmpty());
+}
+
 TEST_F(EvictionTest, PinThatSaysTheSameIsLeftAsItIs) {
   const auto cache = OpenCache();
   MUSTER_ASSERT_OK(cache->SetPin({kOwner, {KeyOf(0), KeyOf(1)}}, {}));
