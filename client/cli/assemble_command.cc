@@ -81,8 +81,14 @@ absl::Status RunAssemble(Invocation& invocation, const AssembleArguments& option
   assemble.warn = [&](const std::string& warning) {
     if (!invocation.json()) bar->Say(absl::StrCat("warning: ", warning));
   };
-  MUSTER_ASSIGN_OR_RETURN(const AssembleSummary summary, AssembleModel(*client, puller, assemble));
-  PrintAssembled(invocation, options, summary);
+  const absl::StatusOr<AssembleSummary> summary = AssembleModel(*client, puller, assemble);
+  if (absl::IsCancelled(summary.status())) {
+    return absl::CancelledError(
+        "interrupted, and nothing is left: a directory is made as a whole. After `muster prefetch` "
+        "into a cache, which resumes, --cache takes the shards from there");
+  }
+  MUSTER_RETURN_IF_ERROR(summary.status());
+  PrintAssembled(invocation, options, *summary);
   return absl::OkStatus();
 }
 

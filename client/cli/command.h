@@ -53,6 +53,9 @@ struct Environment {
   // Requested by SIGINT and SIGTERM.
   std::stop_token stop;
   Hangup& hangup;
+  // Called by a command that does something else at a second SIGINT or SIGTERM than to end at once: gives the token that
+  // it requests from now on; a third one ends the process. Empty: the second one does.
+  std::function<std::stop_token()> second_stop = {};
   std::string working_directory;
   // Whether people watch stderr.
   bool is_terminal = false;
@@ -83,6 +86,10 @@ class Invocation {
   }
   const std::stop_token& stop() const { return environment_.stop; }
   Hangup& hangup() const { return environment_.hangup; }
+  // See Environment; a token that nobody requests where there is none.
+  std::stop_token SecondStop() const {
+    return environment_.second_stop ? environment_.second_stop() : std::stop_token();
+  }
   // Of the process's environment; "" if it is not set.
   std::string Variable(const char* name) const { return environment_.variables(name); }
   const std::string& working_directory() const { return environment_.working_directory; }

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -38,11 +39,27 @@
 namespace muster {
 namespace {
 
-// The first SIGINT or SIGTERM asks for a stop, the second ends the process at once, as SIGHUP does
-// where nobody handles it (and nohup did not say otherwise). Called before the first thread is started, so that none of them takes the
-// signals. A full disk or a limit on file sizes is an error of the write, and a closed pipe is
-// nobody's. `hangup` lives as long as the process.
-std::stop_token WatchSignals(Hangup& hangup) {
+// Thread-safe.
+class SecondStop {
+ public:
+  std::stop_token Token() {
+    wanted_ = true;
+    return source_.get_token();
+  }
+
+  // False where no command waits for it, or it came already.
+  bool Request() { return wanted_ && source_.request_stop(); }
+
+ private:
+  std::atomic<bool> wanted_ = false;
+  std::stop_source source_;
+};
+
+// The first SIGINT or SIGTERM asks for a stop, the second ends the process at once unless the command has a use for it;
+// then the third does. So does SIGHUP where nobody handles it (and nohup did not say otherwise). Called before the first
+// thread is started, so that none of them takes the signals. A full disk or a limit on file sizes is an error of the
+// write, and a closed pipe is nobody's. The arguments live as long as the process.
+std::stop_token WatchSignals(Hangup& hangup, SecondStop& second) {
   signal(SIGPIPE, SIG_IGN);
   signal(SIGXFSZ, SIG_IGN);
   sigset_t signals;
@@ -55,13 +72,14 @@ std::stop_token WatchSignals(Hangup& hangup) {
   struct sigaction hangup_action {};
   sigaction(SIGHUP, nullptr, &hangup_action);
   const bool ignores_hangup = hangup_action.sa_handler == SIG_IGN;
-  std::thread([signals, source, ignores_hangup, &hangup]() mutable {
+  std::thread([signals, source, ignores_hangup, &hangup, &second]() mutable {
     for (;;) {
       int number = 0;
       sigwait(&signals, &number);
       if (number == SIGHUP && (hangup.Raise() || ignores_hangup)) continue;
-      if (number == SIGHUP || source.stop_requested()) _exit(kExitInterrupted);
-      source.request_stop();
+      if (number == SIGHUP) _exit(kExitInterrupted);
+      if (source.request_stop()) continue;
+      if (!second.Request()) _exit(kExitInterrupted);
     }
   }).detach();
   return source.get_token();
@@ -167,7 +185,8 @@ int Main(const std::vector<std::string>& arguments) {
   const auto& command_line = std::get<ParsedCommandLine>(*parsed);
   // Its thread never ends.
   static Hangup hangup;
-  const std::stop_token stop = WatchSignals(hangup);
+  static SecondStop second;
+  const std::stop_token stop = WatchSignals(hangup, second);
   const std::unique_ptr<Random> random = NewSystemRandom();
   const auto open_stores = [&random](const LocationRules& rules) {
     return OpenStores(rules, *random);
@@ -183,6 +202,7 @@ int Main(const std::vector<std::string>& arguments) {
       .variables = FromEnvironment,
       .stop = stop,
       .hangup = hangup,
+      .second_stop = [] { return second.Token(); },
       .working_directory = std::filesystem::current_path(ignored).string(),
       .is_terminal = isatty(STDERR_FILENO) != 0,
       .output = TerminalOf(stdout, FromEnvironment),

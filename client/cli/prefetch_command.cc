@@ -106,11 +106,11 @@ absl::Status RunPrefetch(Invocation& invocation, const PrefetchArguments& option
   MUSTER_ASSIGN_OR_RETURN(const PullerOptions puller_options, ToPullerOptions(options.pull));
   MUSTER_ASSIGN_OR_RETURN(const auto stores,
                           OpenLocations(invocation, options.pull, UnnamedLocations::kRemote));
-  MUSTER_ASSIGN_OR_RETURN(
-      const auto cache, OpenCache(invocation, options.cache, puller_options.memory,
-                                  [&invocation](const std::string& why) {
-                                    invocation.Note(absl::StrCat("warning: ", why));
-                                  }));
+  MUSTER_ASSIGN_OR_RETURN(const auto cache,
+                          OpenCache(invocation, options.cache, puller_options.memory,
+                                    [&invocation](const std::string& why) {
+                                      invocation.Note(absl::StrCat("warning: ", why));
+                                    }));
   MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect(kLongCallTimeout));
   MUSTER_ASSIGN_OR_RETURN(
       const std::vector<v1::Shard> shards,
@@ -131,9 +131,17 @@ absl::Status RunPrefetch(Invocation& invocation, const PrefetchArguments& option
     for (const WantedShard& shard : wanted) bytes += shard.size_bytes;
     bar->SetTotal(bytes);
     const Prefetch prefetch{*client, puller, *cache, *bar, invocation.json(), totals};
-    MUSTER_RETURN_IF_ERROR(RunInParallel(
+    const absl::Status fetched = RunInParallel(
         shards.size(), options.parallel_shards, invocation.stop(),
-        [&](size_t i, const std::stop_token& stop) { return Fetch(prefetch, shards[i], stop); }));
+        [&](size_t i, const std::stop_token& stop) { return Fetch(prefetch, shards[i], stop); });
+    if (absl::IsCancelled(fetched)) {
+      return absl::CancelledError(absl::StrCat(
+          "interrupted; what was fetched stays in ", options.cache.directory,
+          ": the same command resumes. It is not pinned, so other shards may take its place, and "
+          "`muster cache evict --cache ",
+          options.cache.directory, " --to SIZE` makes room now"));
+    }
+    MUSTER_RETURN_IF_ERROR(fetched);
   }
   PrintTotals(invocation, options, wanted, totals);
   return absl::OkStatus();

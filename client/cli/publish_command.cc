@@ -30,6 +30,7 @@ struct PublishArguments {
   std::string zone;
   size_t jobs = 0;
   bool restart = false;
+  bool clean = false;
   EncodeFlags encode;
   std::string server_timeout = "5m";
 };
@@ -62,6 +63,7 @@ absl::StatusOr<PublishOptions> ToPublishOptions(const Invocation& invocation,
   MUSTER_ASSIGN_OR_RETURN(publish.first_call_timeout, invocation.Timeout(absl::Seconds(10)));
   MUSTER_ASSIGN_OR_RETURN(publish.call_timeout, ParseDuration(options.server_timeout));
   publish.stop = invocation.stop();
+  publish.discard = invocation.SecondStop();
   return publish;
 }
 
@@ -94,7 +96,29 @@ void PrintPublished(const Invocation& invocation, const PublishSummary& summary,
                                     " were stored already"));
 }
 
+absl::Status Clean(Invocation& invocation, const PublishArguments& options) {
+  MUSTER_ASSIGN_OR_RETURN(const std::string name, FullModelVersionName(options.model));
+  MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect());
+  MUSTER_ASSIGN_OR_RETURN(const DiscardedDraft discarded,
+                          DiscardDraft(*client, invocation.stores(), name, invocation.Call()));
+  if (invocation.json()) {
+    JsonObject json;
+    json.Add("name", name);
+    json.AddRaw("draft_deleted", discarded.found ? "true" : "false");
+    json.Add("objects_deleted", static_cast<int64_t>(discarded.objects));
+    invocation.PrintLine(json.ToString());
+    return absl::OkStatus();
+  }
+  invocation.PrintLine(
+      discarded.found
+          ? absl::StrCat("deleted the draft ", ShortModelVersionName(name), " and ",
+                         CountOf(discarded.objects, "stored object"))
+          : absl::StrCat("nothing is left of a publication of ", ShortModelVersionName(name)));
+  return absl::OkStatus();
+}
+
 absl::Status RunPublish(Invocation& invocation, const PublishArguments& options) {
+  if (options.clean) return Clean(invocation, options);
   MUSTER_ASSIGN_OR_RETURN(PublishOptions publish, ToPublishOptions(invocation, options));
   MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect(publish.call_timeout));
   const absl::Duration begin = invocation.clock().Monotonic();
@@ -135,15 +159,23 @@ void AddPublishCommand(CLI::App& app, Command& chosen) {
   command->add_flag("--restart", options->restart,
                     "Delete what a killed publication of this name left behind, rather than "
                     "resume it");
+  command->add_flag(
+      "--clean", options->clean,
+      "Publish nothing: only delete what an interrupted or killed publication of this "
+      "name left behind");
   AddEncodeFlags(*command, options->encode);
   command
       ->add_option("--server-timeout", options->server_timeout,
                    "How long a server that went away is waited for")
       ->capture_default_str();
   command->footer(
-      "Nothing is left behind when it fails or is interrupted: all is committed, or nothing. A "
-      "publication that was killed, or whose storage went away or no longer grants access, is "
-      "resumed by the same command; shards that it stored are read again, but not written. "
+      "Nothing is left behind when it fails: all is committed, or nothing. A publication that was "
+      "interrupted or killed, or whose storage went away or no longer grants access, is resumed by "
+      "the "
+      "same command; shards that it stored are read again, but not written. Ctrl-C keeps what is "
+      "stored; a second one while the first is carried out deletes it, as --clean does later, and "
+      "a "
+      "third one ends the process at once. "
       "`muster inspect` shows beforehand what would be published.\n\n"
       "Examples:\n"
       "  muster publish model.safetensors --model llama@v1 --to file:///srv/models --strategy "

@@ -91,9 +91,15 @@ absl::Status RunPull(Invocation& invocation, const PullArguments& options) {
   pull.warn = [&](const std::string& warning) {
     if (!invocation.json()) bar->Say(absl::StrCat("warning: ", warning));
   };
-  MUSTER_ASSIGN_OR_RETURN(const std::vector<PulledFile> files,
-                          PullShardFiles(*client, puller, pull));
-  PrintPulledFiles(invocation, options, files);
+  const absl::StatusOr<std::vector<PulledFile>> files = PullShardFiles(*client, puller, pull);
+  if (absl::IsCancelled(files.status())) {
+    return absl::CancelledError(
+        absl::StrCat("interrupted; the files in ", options.out,
+                     " are whole: the same command keeps them and gets the rest, and they may be "
+                     "deleted"));
+  }
+  MUSTER_RETURN_IF_ERROR(files.status());
+  PrintPulledFiles(invocation, options, *files);
   return absl::OkStatus();
 }
 
@@ -116,8 +122,8 @@ void AddPullCommand(CLI::App& app, Command& chosen) {
   command->footer(
       "Each file is named after its shard and appears when it is verified; correct files that "
       "are already there are kept, except those of shards that are stored encoded. What does "
-      "not fit is refused before the first byte. `muster export` makes the complete model "
-      "instead.\n\n"
+      "not fit is refused before the first byte. What is whole stays when it is interrupted, and "
+      "the same command gets the rest. `muster export` makes the complete model instead.\n\n"
       "Examples:\n"
       "  muster pull llama@v1 --out /srv/shards\n"
       "  muster pull llama@v1 --out /srv/shards --shards 0,3-5\n"

@@ -14,7 +14,8 @@
 //    after all, both write the same bytes. After an error the draft stays, since it is not ours to
 //    delete.
 // 7. Where the storage is away or no longer grants access, deleting what it has would fail, too. If
-//    it has something, the draft stays with it, and the same command resumes as in 6.
+//    it has something, the draft stays with it, and the same command resumes as in 6. So it is when a
+//    person stops the publication: what kill -9 would leave is worth as much then. A second stop deletes it all.
 #include "client/publish/publisher.h"
 
 #include <algorithm>
@@ -73,7 +74,14 @@ class Publication {
 
   absl::StatusOr<PublishSummary> Run() {
     MUSTER_RETURN_IF_ERROR(Plan());
-    if (options_.restart) MUSTER_RETURN_IF_ERROR(DeleteOldDraft());
+    if (options_.restart) {
+      const auto discarded =
+          DiscardDraft(client_, stores_, options_.model_version, Call(options_.first_call_timeout));
+      // A committed one is refused below, as without --restart.
+      if (ReasonOf(discarded.status()) != reasons::kVersionNotDraft) {
+        MUSTER_RETURN_IF_ERROR(discarded.status());
+      }
+    }
     absl::Status status = CreateDraft();
     if (absl::IsAlreadyExists(status)) return status;
     if (status.ok()) status = Fill();
@@ -116,7 +124,6 @@ class Publication {
     return {model_version_, prefix_, resumed_, shards_kept_, plan_.checkpoint.warnings};
   }
 
-  absl::Status DeleteOldDraft();
   absl::Status CreateDraft();
   absl::Status Resume(const absl::Status& taken);
   void Announce() const;
@@ -142,8 +149,9 @@ class Publication {
   absl::StatusOr<PublishSummary> Settle(const absl::Status& status);
   // The store refuses us: what could not be deleted was never written.
   bool WasRefusedToo(const absl::Status& status, const absl::Status& deleted) const;
-  absl::Status TakeBack(const absl::Status& status);
+  absl::Status TakeBack(const absl::Status& error);
   absl::Status DeleteDraft();
+  std::string Discard();
   // What the server has under the name, if it is this run's.
   absl::StatusOr<std::optional<v1::ModelVersion>> FindOwn();
 
@@ -163,30 +171,13 @@ class Publication {
   // How many objects this run stored, and whether one failed as 7 says.
   std::atomic<uint32_t> stored_ = 0;
   std::atomic<bool> storage_is_away_ = false;
+  // Shards that are stored and registered, kept ones included.
+  std::atomic<uint32_t> shards_stored_ = 0;
   std::atomic<uint32_t> shards_kept_ = 0;
   WrittenObjects written_;
   // Shared by the shards that are stored at once.
   HashQueue hashes_;
 };
-
-absl::Status Publication::DeleteOldDraft() {
-  v1::GetModelVersionRequest get;
-  get.set_name(options_.model_version);
-  const auto found = client_.GetModelVersion(get, Call(options_.first_call_timeout));
-  if (absl::IsNotFound(found.status())) return absl::OkStatus();
-  MUSTER_RETURN_IF_ERROR(found.status());
-  if (found->model_version().state() != v1::ModelVersion::DRAFT) return absl::OkStatus();
-  v1::DeleteModelVersionRequest request;
-  request.set_name(options_.model_version);
-  // Of the draft that was found, whose objects go next; not of one that somebody has begun since.
-  request.set_uid(found->model_version().uid());
-  MUSTER_RETURN_IF_ERROR(
-      client_.DeleteModelVersion(request, Call(options_.first_call_timeout)).status());
-  // A killed publisher may have written objects that it never registered, so the folder is listed.
-  MUSTER_ASSIGN_OR_RETURN(const std::vector<std::string> uris,
-                          ListPublishedObjects(stores_, found->model_version()));
-  return DeleteObjects(stores_, found->model_version(), uris);
-}
 
 absl::Status Publication::CreateDraft() {
   v1::CreateModelVersionRequest request;
@@ -272,7 +263,9 @@ absl::Status Publication::Fill() {
         const auto index = static_cast<uint32_t>(i);
         absl::StatusOr<v1::Shard> shard = StoreShard(index, stop);
         if (!shard.ok()) return Annotate(shard.status(), absl::StrCat("shard ", index));
-        return registrar.Add(*std::move(shard));
+        absl::Status added = registrar.Add(*std::move(shard));
+        if (added.ok()) ++shards_stored_;
+        return added;
       }));
   MUSTER_RETURN_IF_ERROR(plan_.checkpoint.CheckUnchanged());
   for (const ReadCompanion& companion : companions) {
@@ -546,15 +539,31 @@ bool Publication::WasRefusedToo(const absl::Status& status, const absl::Status& 
          (absl::IsUnauthenticated(deleted) || absl::IsPermissionDenied(deleted));
 }
 
-absl::Status Publication::TakeBack(const absl::Status& status) {
+// What became of it, for the message.
+std::string Publication::Discard() {
+  CallOptions call;
+  call.timeout = kCleanUpTimeout;
+  const auto discarded = DiscardDraft(client_, stores_, options_.model_version, call);
+  if (!discarded.ok()) return absl::StrCat("; left behind: ", discarded.status().message());
+  return absl::StrCat("; its draft and ", discarded->objects, " stored objects were deleted");
+}
+
+absl::Status Publication::TakeBack(const absl::Status& error) {
+  const bool stopped = absl::IsCancelled(error) && options_.stop.stop_requested();
+  // In whose middle it was is nobody's concern.
+  const absl::Status status = stopped ? absl::CancelledError("interrupted") : error;
   const auto with = [&status](absl::string_view what) {
     return WithDetail(absl::Status(status.code(), absl::StrCat(status.message(), what)),
                       DetailOf(status));
   };
-  if (resumed_ || (storage_is_away_ && stored_ > 0)) {
+  if (stopped && options_.discard.stop_requested()) return with(Discard());
+  const bool worth_keeping = stopped && !in_place() && shards_stored_ > 0;
+  if (resumed_ || worth_keeping || (storage_is_away_ && stored_ > 0)) {
+    const size_t shards = std::max<size_t>(registered_.size(), shards_stored_);
     return with(absl::StrCat("; the draft ", ShortModelVersionName(options_.model_version),
-                             " stays as it is: publish again to resume it, or with --restart "
-                             "to start over"));
+                             " stays as it is, with ", shards, " of ", plan_.cuts.shards.size(),
+                             " shards: the same command resumes it, with --restart it starts over, "
+                             "and with --clean it only deletes what there is"));
   }
   const auto own = FindOwn();
   if (own.ok() && own->has_value() && (*own)->state() == v1::ModelVersion::COMMITTED) {
@@ -576,6 +585,34 @@ absl::Status Publication::TakeBack(const absl::Status& status) {
 }
 
 }  // namespace
+
+absl::StatusOr<DiscardedDraft> DiscardDraft(Client& client, const ObjectStoreRegistry& stores,
+                                            const std::string& model_version,
+                                            const CallOptions& call) {
+  v1::GetModelVersionRequest get;
+  get.set_name(model_version);
+  const auto found = client.GetModelVersion(get, call);
+  if (absl::IsNotFound(found.status())) return DiscardedDraft{};
+  MUSTER_RETURN_IF_ERROR(found.status());
+  const v1::ModelVersion& version = found->model_version();
+  if (version.state() != v1::ModelVersion::DRAFT) {
+    return MakeError(
+        absl::StatusCode::kFailedPrecondition, reasons::kVersionNotDraft,
+        absl::StrCat(model_version, " is ", v1::ModelVersion::State_Name(version.state()),
+                     " and stays; `muster models delete` deletes it"),
+        {{"model_version", model_version}});
+  }
+  v1::DeleteModelVersionRequest request;
+  request.set_name(model_version);
+  // Of the draft that was found, whose objects go next; not of one that somebody has begun since.
+  request.set_uid(version.uid());
+  MUSTER_RETURN_IF_ERROR(client.DeleteModelVersion(request, call).status());
+  // A killed publisher may have written objects that it never registered, so the folder is listed.
+  MUSTER_ASSIGN_OR_RETURN(const std::vector<std::string> uris,
+                          ListPublishedObjects(stores, version));
+  MUSTER_RETURN_IF_ERROR(DeleteObjects(stores, version, uris));
+  return DiscardedDraft{.found = true, .objects = uris.size()};
+}
 
 absl::StatusOr<PublishSummary> Publish(Client& client, const ObjectStoreRegistry& stores,
                                        Random& random, const PublishOptions& options) {

@@ -2,6 +2,7 @@
 #ifndef MUSTER_CLIENT_PUBLISH_PUBLISHER_H_
 #define MUSTER_CLIENT_PUBLISH_PUBLISHER_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <stop_token>
@@ -41,7 +42,10 @@ struct PublishOptions {
   // restart.
   absl::Duration first_call_timeout = absl::Seconds(10);
   absl::Duration call_timeout = absl::Minutes(5);
+  // Objects that were stored by then stay, with the draft: publishing again resumes it.
   std::stop_token stop;
+  // Requested after `stop`: they go, too, as DiscardDraft has it.
+  std::stop_token discard;
   // Called once, before the first byte is read; may be empty. `total_bytes` will be passed to
   // `on_bytes`: shards, and files of a snapshot that are checked by themselves.
   std::function<void(const SourcePlan& plan, int64_t total_bytes)> on_plan;
@@ -61,8 +65,8 @@ struct PublishSummary {
 
 // Blocks until the model version is committed, or nothing of it is left: after an error the draft
 // and the objects that were written are deleted; where that is not possible the message says what
-// is left. The exceptions are a commit whose outcome can't be learnt, and a draft that was gone on
-// with, which leave all as it is.
+// is left. The exceptions are a commit whose outcome can't be learnt, a draft of an earlier run that was
+// resumed, and a stop: those leave what is stored as it is.
 //
 // A draft of this name that a publication of a source that looks alike, with the same options, left
 // behind is resumed: a shard that is registered with the size and root that the source gives
@@ -78,6 +82,19 @@ struct PublishSummary {
 // server.
 absl::StatusOr<PublishSummary> Publish(Client& client, const ObjectStoreRegistry& stores,
                                        Random& random, const PublishOptions& options);
+
+// What DiscardDraft removed.
+struct DiscardedDraft {
+  // Whether there was a draft.
+  bool found = false;
+  size_t objects = 0;
+};
+
+// Deletes the draft of this name, and the objects that its publishers wrote, registered or not; one whose publisher is
+// known to be dead. kFailedPrecondition VERSION_NOT_DRAFT: the model version is committed, and stays.
+absl::StatusOr<DiscardedDraft> DiscardDraft(Client& client, const ObjectStoreRegistry& stores,
+                                            const std::string& model_version,
+                                            const CallOptions& call);
 
 }  // namespace muster
 

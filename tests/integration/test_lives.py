@@ -8,6 +8,7 @@ import pytest
 from harness import checkpoints, model_families
 from harness.api import ApiError, model_pb2
 from harness.conditions import eventually
+from harness.dialogue import CTRL_C, Dialogue
 
 NAME = "models/m/versions/v1"
 
@@ -137,6 +138,59 @@ def test_draft_whose_source_changed_is_not_gone_on_with(cluster, source, draft, 
     assert "the source was changed since" in refused.stderr
     assert version(cluster.api()).state == model_pb2.ModelVersion.DRAFT
     assert set(before) - {name for name in before if ".muster-tmp-" in name} <= set(files(cluster))
+
+
+# --- Ctrl-C
+
+
+def interrupt(cluster, source):
+    """A publication that got Ctrl-C when some of its shards were stored and others not; returns what was said."""
+    api = cluster.api()
+    for _ in range(10):
+        publish = Dialogue(cluster.muster_command(*publish_args(cluster, source)))
+
+        def some_shards():
+            found = version(api)
+            return found is not None and (found.shards_added > 1 or found.state == model_pb2.ModelVersion.COMMITTED)
+
+        eventually(some_shards, "shards are registered")
+        publish.type(CTRL_C)
+        code, _ = publish.end()
+        if code != 0:
+            assert code == 130, publish.said
+            return publish.said
+        cluster.muster("models", "delete", "m@v1", "--with-objects")
+    raise AssertionError("the publication was never interrupted in the middle")
+
+
+@pytest.mark.limit(300)
+def test_ctrl_c_keeps_what_kill_9_keeps_and_says_how_to_go_on(cluster, source, tmp_path):
+    said = interrupt(cluster, source)
+
+    assert "the draft m@v1 stays" in said and " of 12 shards" in said and "--clean" in said, said
+    draft = version(cluster.api())
+    assert draft.state == model_pb2.ModelVersion.DRAFT and draft.shards_added > 1
+
+    result = cluster.muster(*publish_args(cluster, source)).stdout
+    assert "resumed an earlier publication" in result
+    assert version(cluster.api()).uid == draft.uid
+    expect_whole(cluster, source, tmp_path)
+
+
+@pytest.mark.limit(300)
+def test_what_ctrl_c_kept_is_cleaned_on_request(cluster, source):
+    interrupt(cluster, source)
+    assert files(cluster)
+
+    cleaned = cluster.muster(*publish_args(cluster, source, "--clean"))
+
+    assert "deleted the draft m@v1" in cleaned.stdout
+    assert version(cluster.api()) is None and not files(cluster)
+    assert "nothing is left" in cluster.muster(*publish_args(cluster, source, "--clean")).stdout
+    cluster.muster(*publish_args(cluster, source))
+    refused = cluster.muster(*publish_args(cluster, source, "--clean"), check=False)
+    assert refused.code == 1 and "COMMITTED" in refused.stderr
+    assert len(files(cluster)) == 12 + 3
 
 
 # --- deletion

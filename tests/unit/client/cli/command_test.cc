@@ -101,6 +101,7 @@ TEST_F(CommandTest, ShapesThatScriptsRelyOnAreParsed) {
       {"shards", "llama@v1", "--assembly", "demo"},
       {"shards", "show", "llama@v1", "3"},
       {"assemblies", "delete", "demo", "--force"},
+      {"publish", "SRC", "--model", "llama@v1", "--to", "file:///DIR", "--clean"},
       {"nodes"},
       {"nodes", "deregister", "n1"},
       {"nodes", "deregister", "n1", "--dry-run"},

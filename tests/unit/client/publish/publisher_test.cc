@@ -135,11 +135,14 @@ TEST_F(PublisherTest, CompanionThatChangesMeanwhileLeavesNothing) {
   ExpectNothingLeft();
 }
 
-TEST_F(PublisherTest, StopLeavesNothing) {
+TEST_F(PublisherTest, StopBeforeAShardIsStoredLeavesNothing) {
   PublishOptions options = Options();
   std::stop_source stop;
   options.stop = stop.get_token();
-  options.on_bytes = [&](int64_t) { stop.request_stop(); };
+  catalogue_.Before([&](const std::string& method) {
+    if (method == "AddCompanions") stop.request_stop();
+    return absl::OkStatus();
+  });
 
   EXPECT_THAT(PublishNow(options), StatusIs(absl::StatusCode::kCancelled));
   ExpectNothingLeft();
@@ -253,7 +256,7 @@ class AwayStorageTest : public PublisherTest {
 TEST_F(AwayStorageTest, WhatWasStoredIsGoneOnWithOnceTheStorageIsBack) {
   EXPECT_THAT(Publish(5, absl::UnauthenticatedError("expired")),
               StatusIs(absl::StatusCode::kUnauthenticated,
-                       AllOf(HasSubstr("expired"), HasSubstr("publish again to resume it"))));
+                       AllOf(HasSubstr("expired"), HasSubstr("the same command resumes it"))));
   EXPECT_EQ(version().version.state(), v1::ModelVersion::DRAFT);
   EXPECT_THAT(version().shards, SizeIs(2));
   store_->Return();
@@ -285,6 +288,54 @@ TEST_F(PublisherTest, UnknownSchemeCreatesNoDraft) {
 
   EXPECT_THAT(PublishNow(options), StatusIs(absl::StatusCode::kUnimplemented));
   EXPECT_EQ(catalogue_.channel().calls("/muster.v1.ModelService/CreateModelVersion"), 0);
+}
+
+class StoppedPublisherTest : public PublisherTest {
+ protected:
+  StoppedPublisherTest() {
+    options_.jobs = 1;
+    options_.stop = stop_.get_token();
+    // In the middle of the second shard.
+    options_.on_bytes = [this](int64_t) {
+      if (!version().shards.empty()) stop_.request_stop();
+    };
+  }
+
+  std::stop_source stop_;
+  PublishOptions options_ = Options();
+};
+
+TEST_F(StoppedPublisherTest, WhatIsStoredStaysAndIsResumed) {
+  EXPECT_THAT(PublishNow(options_),
+              StatusIs(absl::StatusCode::kCancelled,
+                       ::testing::AllOf(HasSubstr("interrupted; the draft llama@v1 stays"),
+                                        HasSubstr(" of 3 shards"), HasSubstr("--clean"))));
+  EXPECT_EQ(version().version.state(), v1::ModelVersion::DRAFT);
+
+  const auto summary = PublishNow(Options());
+
+  MUSTER_ASSERT_OK(summary);
+  EXPECT_TRUE(summary->resumed);
+  EXPECT_GE(summary->shards_kept, 1u);
+}
+
+TEST_F(StoppedPublisherTest, SecondStopDeletesWhatIsStored) {
+  options_.discard = stop_.get_token();
+
+  EXPECT_THAT(PublishNow(options_), StatusIs(absl::StatusCode::kCancelled, HasSubstr("deleted")));
+
+  EXPECT_THAT(catalogue_.versions(), IsEmpty());
+  EXPECT_THAT(FilesIn("store"), IsEmpty());
+}
+
+TEST_F(StoppedPublisherTest, InPlaceThereIsNothingToKeep) {
+  options_.source.in_place = true;
+  options_.source.shard_count = 0;
+  options_.destination = "";
+
+  EXPECT_THAT(PublishNow(options_), StatusIs(absl::StatusCode::kCancelled));
+
+  EXPECT_THAT(catalogue_.versions(), IsEmpty());
 }
 
 // What a publisher leaves that died when it had registered all but the last shard.
@@ -358,6 +409,24 @@ TEST_F(ResumeTest, LostOrCutObjectIsWrittenAgain) {
   for (const auto& [index, shard] : version().shards) {
     EXPECT_EQ(shard.md5(), Md5ToHex(Md5Of(ReadWholeFile(ShardPath(index)))));
   }
+}
+
+TEST_F(ResumeTest, DraftIsDiscardedWithWhatWasNeverRegistered) {
+  Client& client = catalogue_.client();
+
+  const auto discarded = DiscardDraft(client, stores_, kName, {});
+
+  MUSTER_ASSERT_OK(discarded);
+  EXPECT_TRUE(discarded->found);
+  EXPECT_GE(discarded->objects, 3u);
+  EXPECT_THAT(catalogue_.versions(), IsEmpty());
+  EXPECT_THAT(FilesIn("store"), IsEmpty());
+  EXPECT_FALSE(DiscardDraft(client, stores_, kName, {})->found);
+
+  MUSTER_ASSERT_OK(PublishNow(Options()));
+  EXPECT_THAT(DiscardDraft(client, stores_, kName, {}),
+              ErrorIs(absl::StatusCode::kFailedPrecondition, "VERSION_NOT_DRAFT"));
+  EXPECT_THAT(FilesIn("store"), SizeIs(6));
 }
 
 TEST_F(ResumeTest, OtherOptionsNeedRestart) {
