@@ -21,6 +21,8 @@ void AddNodesCommand(CLI::App& app, Command& chosen);
 // Below `nodes`.
 void AddNodesDrainCommand(CLI::App& nodes, Command& chosen);
 void AddNodesUpdateCommand(CLI::App& nodes, Command& chosen);
+// Below `shards`.
+void AddShardsRepairCommands(CLI::App& shards, Command& chosen);
 void AddAgentCommand(CLI::App& app, Command& chosen);
 void AddWaitCommand(CLI::App& app, Command& chosen);
 void AddStatusCommand(CLI::App& app, Command& chosen);

@@ -12,6 +12,8 @@
 namespace muster {
 namespace {
 
+constexpr char kShardsPart[] = "/shards/";
+
 std::string ValueOf(const ErrorDetail& detail, const char* key) {
   const auto it = detail.metadata.find(key);
   return it == detail.metadata.end() ? "" : it->second;
@@ -31,6 +33,12 @@ std::string CommandFor(absl::string_view command, const ErrorDetail& detail, con
   return absl::StrCat(
       "`muster ", command, " ",
       absl::StrContains(name, "/versions/") ? ShortModelVersionName(name) : ShortName(name), "`");
+}
+
+std::string RepairHint(const std::string& version) {
+  return absl::StrCat("`muster shards repair ", version,
+                      "` replaces bad copies from good ones, and with --from SRC from the "
+                      "checkpoint that it was published from");
 }
 
 // Of a drain that goes on although nobody waits for it any more.
@@ -75,16 +83,13 @@ std::string AssemblyHint(const ErrorDetail& detail) {
       " changes replicas, min-nodes and move budget");
 }
 
-// The model version of the shard that the error is about.
+// Of a stored copy that is bad or gone.
 std::string CopyHint(const ErrorDetail& detail) {
   const std::string shard = ValueOf(detail, "shard");
-  const std::string model = shard.substr(0, shard.find("/shards/"));
-  const std::string verify =
-      model.empty() ? "`muster verify`"
-                    : absl::StrCat("`muster verify ", ShortModelVersionName(model), "`");
-  return absl::StrCat(verify,
-                      " finds every bad copy; put the right bytes back where it says, or "
-                      "publish the model as another version");
+  const size_t end = shard.find(kShardsPart);
+  if (end == std::string::npos) return "`muster verify` finds every bad copy";
+  const std::string version = ShortModelVersionName(shard.substr(0, end));
+  return absl::StrCat("`muster verify ", version, "` finds every bad copy, ", RepairHint(version));
 }
 
 // What live nodes use.
@@ -142,7 +147,9 @@ std::string HintFor(const absl::Status& status) {
   }
   if (reason == reasons::kServerUnreachable)
     return "start musterd, or name its address with --server or MUSTER_SERVER";
-  if (reason == reasons::kDraftDiffers || reason == reasons::kShardDiffers) {
+  // Of a repair there is no draft.
+  const bool of_a_draft = !detail.metadata.contains("source");
+  if (reason == reasons::kDraftDiffers || (reason == reasons::kShardDiffers && of_a_draft)) {
     return "publish what the draft was made from, or start over with --restart once its "
            "publisher is known to be dead";
   }
@@ -156,6 +163,9 @@ std::string HintFor(const absl::Status& status) {
   if (reason == reasons::kAssemblyExists || reason == reasons::kAssemblyDiffers)
     return AssemblyHint(detail);
   if (reason == reasons::kShardCorrupt || reason == reasons::kShardMissing) return CopyHint(detail);
+  if (reason == reasons::kVerifyFailed && detail.metadata.contains("model_version")) {
+    return RepairHint(ShortModelVersionName(ValueOf(detail, "model_version")));
+  }
   if (reason == reasons::kLocationNotAllowed) {
     return "locations come from the catalogue; docs/storage.md says what a node reads without "
            "being told";

@@ -175,7 +175,8 @@ absl::Status ShowShard(Invocation& invocation, const ShardsArguments& options) {
 }  // namespace
 
 void AddShardsCommand(CLI::App& app, Command& chosen) {
-  CLI::App* const shards = app.add_subcommand("shards", "List the shards of a model version");
+  CLI::App* const shards =
+      app.add_subcommand("shards", "List, show and repair the shards of a model version");
   auto options = std::make_shared<ShardsArguments>();
   const auto choose = [options, &chosen](auto run) {
     chosen = [options, run](Invocation& invocation) { return run(invocation, *options); };
@@ -195,6 +196,7 @@ void AddShardsCommand(CLI::App& app, Command& chosen) {
       ->required()
       ->check(CLI::Range(0u, uint32_t{kMaxShardsPerVersion - 1}));
   show->callback([choose] { choose(ShowShard); });
+  AddShardsRepairCommands(*shards, chosen);
   shards->callback([shards, model, choose] {
     if (!shards->get_subcommands().empty()) return;
     if (model->empty()) throw CLI::RequiredError("MODEL@VERSION");
@@ -206,7 +208,10 @@ void AddShardsCommand(CLI::App& app, Command& chosen) {
       "  muster shards list llama@v1 --sort -size_bytes --limit 3\n"
       "  muster shards llama@v1 --assembly demo\n"
       "  muster shards show llama@v1 3\n"
-      "  muster shards show llama@v1 3 --assembly demo");
+      "  muster shards show llama@v1 3 --assembly demo\n"
+      "  muster shards repair llama@v1 3 --from ./Llama-3-8B\n"
+      "  muster shards add-location llama@v1 3 s3://backup/shard-3.safetensors\n"
+      "  muster shards remove-location llama@v1 3 file:///srv/old/shard-3.safetensors");
 }
 
 }  // namespace muster

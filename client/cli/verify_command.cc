@@ -1,5 +1,6 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <map>
 #include <memory>
 #include <thread>
 
@@ -102,11 +103,16 @@ absl::Status RunVerify(Invocation& invocation, const VerifyArguments& options) {
     PrintVerified(invocation, verify.model_version, summary);
   }
   if (summary.fault_count == 0) return absl::OkStatus();
+  std::map<std::string, std::string> metadata = {
+      {"fault_count", absl::StrCat(summary.fault_count)}};
+  // What is stored can be repaired; caches mend themselves, and a directory is made again.
+  const bool stored = cache_paths.empty() && options.directory.empty();
+  if (stored) metadata.emplace("model_version", verify.model_version);
   return MakeError(absl::StatusCode::kDataLoss, reasons::kVerifyFailed,
                    absl::StrCat(ShortModelVersionName(verify.model_version), ": ",
                                 CountOf(summary.fault_count, "fault"), " in ",
                                 CountOf(summary.objects, "object")),
-                   {{"fault_count", absl::StrCat(summary.fault_count)}});
+                   metadata);
 }
 
 }  // namespace

@@ -1,6 +1,9 @@
-"""Acts that others feel: who uses it is said, a person is asked, a program is refused."""
+"""Acts that others feel: who uses it is said, a person is asked, a program is refused. And how stored copies are mended."""
 
 import json
+import os
+import pathlib
+import shutil
 
 import pytest
 from harness import checkpoints
@@ -81,3 +84,66 @@ def test_live_node_is_removed_by_nobody_who_was_not_told(used):
     used.wait_ready("demo")
     used.muster("nodes", "deregister", "n1", "--dry-run")
     assert used.muster("nodes", "deregister", "n2", "--force").stdout == "deregistered n2\n"
+
+
+# --- stored copies
+
+
+@pytest.fixture(name="damaged")
+def make_damaged(cluster, tmp_path):
+    """llama@v1 with a bad copy of shard 1, and none of shard 2."""
+    source = checkpoints.write_safetensors(tmp_path / "model.safetensors", checkpoints.transformer(layers=2))
+    cluster.publish(source, "llama@v1", shards=4)
+    paths = [shard.locations[0].uri.removeprefix("file://") for shard in cluster.api().shards("llama", "v1")]
+    backup = tmp_path / "backup"
+    backup.mkdir()
+    for index, path in enumerate(paths):
+        shutil.copy(path, backup / f"{index}.safetensors")
+    content = bytearray(pathlib.Path(paths[1]).read_bytes())
+    content[len(content) // 2] ^= 1
+    os.chmod(paths[1], 0o644)
+    pathlib.Path(paths[1]).write_bytes(content)
+    os.unlink(paths[2])
+    return source, backup, paths
+
+
+def test_verify_says_how_to_repair_and_that_is_possible(cluster, damaged, tmp_path):
+    source, _, paths = damaged
+    verified = cluster.muster("verify", "llama@v1", check=False)
+    assert verified.code == 1 and "muster shards repair llama@v1" in verified.stderr
+
+    helpless = cluster.muster("shards", "repair", "llama@v1", "1", check=False)
+    assert helpless.code == 1 and "--from" in helpless.stderr
+    wrong = checkpoints.write_safetensors(tmp_path / "wrong.safetensors", checkpoints.transformer(layers=2, seed=9))
+    refused = cluster.muster("shards", "repair", "llama@v1", "1", "--from", wrong, "--json", check=False)
+    assert json.loads(refused.stderr)["reason"] == "SHARD_DIFFERS"
+    assert [shard.locations[0].uri for shard in cluster.api().shards("llama", "v1")] == [f"file://{path}" for path in paths]
+
+    repaired = cluster.muster("shards", "repair", "llama@v1", "--from", source)
+
+    assert "repaired 2 shards of llama@v1" in repaired.stdout
+    assert "all good" in cluster.muster("verify", "llama@v1").stdout
+    assert "nothing to repair" in cluster.muster("shards", "repair", "llama@v1").stdout
+    for index, shard in enumerate(cluster.api().shards("llama", "v1")):
+        uris = [location.uri for location in shard.locations]
+        assert (uris == [f"file://{paths[index]}"]) == (index not in (1, 2)), uris
+    cluster.muster("models", "delete", "llama@v1", "--with-objects")
+    assert not [path for path in cluster.store.rglob("*") if path.is_file()], "the new copies are the version's own"
+
+
+def test_locations_are_added_when_they_are_right_and_removed_by_hand(cluster, damaged):
+    source, backup, paths = damaged
+    refused = cluster.muster("shards", "add-location", "llama@v1", 1, backup / "0.safetensors", check=False)
+    assert refused.code == 1 and "0.safetensors" in refused.stderr
+    last = cluster.muster("shards", "remove-location", "llama@v1", 1, paths[1], "--json", check=False)
+    assert json.loads(last.stderr)["reason"] == "LAST_LOCATION"
+
+    for index in (1, 2):
+        cluster.muster("shards", "add-location", "llama@v1", index, backup / f"{index}.safetensors", "--priority", 1)
+        cluster.muster("shards", "remove-location", "llama@v1", index, paths[index])
+
+    assert "all good" in cluster.muster("verify", "llama@v1").stdout
+    # A good copy is enough of a source.
+    cluster.muster("shards", "add-location", "llama@v1", 2, paths[2], "--unchecked")
+    assert f"copied from file://{backup}/2.safetensors" in cluster.muster("shards", "repair", "llama@v1", "2").stdout
+    assert "all good" in cluster.muster("verify", "llama@v1").stdout
