@@ -71,6 +71,28 @@ class EventPrinter {
   Table table_ = EventTable();
 };
 
+// The error of an assembly or node that is not there and of which nothing was found either: events outlive what they are
+// about. OK for everything else.
+absl::Status CheckKnown(const Invocation& invocation, Client& client,
+                        const v1::EventFilter& filter) {
+  if (!filter.assembly().empty()) {
+    v1::GetAssemblyRequest request;
+    request.set_name(filter.assembly());
+    MUSTER_RETURN_IF_ERROR(client.GetAssembly(request, invocation.Call()).status());
+  }
+  if (!filter.node().empty()) {
+    v1::GetNodeRequest request;
+    request.set_name(filter.node());
+    MUSTER_RETURN_IF_ERROR(client.GetNode(request, invocation.Call()).status());
+  }
+  if (!filter.model_version().empty()) {
+    v1::GetModelVersionRequest request;
+    request.set_name(filter.model_version());
+    MUSTER_RETURN_IF_ERROR(client.GetModelVersion(request, invocation.Call()).status());
+  }
+  return absl::OkStatus();
+}
+
 // Prints what there is already; returns the revision up to which that is.
 absl::StatusOr<Revision> ListEvents(const Invocation& invocation, Client& client,
                                     const v1::EventFilter& filter, const EventsArguments& options,
@@ -86,12 +108,20 @@ absl::StatusOr<Revision> ListEvents(const Invocation& invocation, Client& client
     request.set_tail(std::max(options.tail, 1u));
   }
   const bool print = since || options.tail > 0;
+  bool any = false;
   const auto on_event = [&](const v1::Event& event) {
+    any = true;
     if (print) printer.Add(event);
     return absl::OkStatus();
   };
-  const auto revision = ForEachEvent(client, request, on_event, invocation.Call());
+  MUSTER_ASSIGN_OR_RETURN(const Revision revision,
+                          ForEachEvent(client, request, on_event, invocation.Call()));
   printer.Flush();
+  if (any) return revision;
+  const absl::Status known = CheckKnown(invocation, client, filter);
+  // Who follows may wait for one that is still to be made.
+  if (!options.follow || !absl::IsNotFound(known)) MUSTER_RETURN_IF_ERROR(known);
+  if (!known.ok()) invocation.Note(absl::StrCat(known.message(), " yet; waiting for its events"));
   return revision;
 }
 

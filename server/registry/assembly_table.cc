@@ -129,8 +129,7 @@ absl::StatusOr<const Assembly*> AssemblyTable::Find(absl::string_view name) cons
     // A name that was found is well-formed.
     MUSTER_RETURN_IF_ERROR(ParseAssemblyName(name).status());
     return MakeError(absl::StatusCode::kNotFound, reasons::kAssemblyUnknown,
-                     absl::StrCat("there is no ", name),
-                     {{"assembly", std::string(name)}});
+                     absl::StrCat("there is no ", name), {{"assembly", std::string(name)}});
   }
   return found->second.get();
 }

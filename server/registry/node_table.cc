@@ -43,7 +43,7 @@ std::string IdentityMd5Of(const v1::RegisterNodeRequest& request) {
 
 absl::Status NodeUnknown(absl::string_view name) {
   return MakeError(absl::StatusCode::kNotFound, reasons::kNodeUnknown,
-                   absl::StrCat("unknown node ", name, ": register it"),
+                   absl::StrCat("there is no ", name),
                    {{"node", std::string(name)}});
 }
 

@@ -86,6 +86,28 @@ def test_live_node_is_removed_by_nobody_who_was_not_told(used):
     assert used.muster("nodes", "deregister", "n2", "--force").stdout == "deregistered n2\n"
 
 
+# --- what is not there
+
+
+def test_deleting_what_is_not_there_does_not_say_create_it(cluster):
+    refused = cluster.muster("assemblies", "delete", "nope", check=False)
+
+    assert refused.code == 1
+    assert "there is no assemblies/nope" in refused.stderr and "create" not in refused.stderr
+
+
+def test_events_of_what_never_was_are_an_error_and_of_what_was_are_not(cluster, tmp_path):
+    for words in (("--assembly", "nope"), ("--node", "nope"), ("--model", "nope@v1")):
+        refused = cluster.muster("events", *words, check=False)
+        assert refused.code == 1 and "nope" in refused.stderr, str(refused)
+    source = checkpoints.write_safetensors(tmp_path / "model.safetensors", checkpoints.transformer(layers=1))
+    cluster.publish(source, "llama@v1")
+    cluster.create_assembly("demo", "llama@v1", policy="full")
+    cluster.muster("assemblies", "delete", "demo")
+
+    assert "demo" in cluster.muster("events", "--assembly", "demo").stdout
+
+
 # --- stored copies
 
 
