@@ -88,7 +88,7 @@ def test_full_cache_refuses_with_its_numbers_and_keeps_what_is_pinned(published,
 
 
 def owners_of(cluster, cache):
-    return sorted(pin["owner"] for pin in cache_command(cluster, cache, "pins").json()["pins"])
+    return sorted(pin["owner"] for pin in cache_command(cluster, cache, "pins").json()["items"])
 
 
 def test_pins_end_with_their_assembly_whoever_made_them(published, tmp_path):
