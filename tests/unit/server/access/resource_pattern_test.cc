@@ -2,8 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <optional>
 #include <string>
+#include <vector>
 
+#include "storage/base/random.h"
+#include "storage/base/resource_name.h"
 #include "tests/support/status_matchers.h"
 
 namespace muster {
@@ -60,6 +64,42 @@ TEST(ResourcePatternTest, WhatIsNoWholeNameIsOfNoKind) {
                                   std::string(1 << 20, 'a')}) {
     EXPECT_EQ(KindOfResource(name), std::nullopt) << name.substr(0, 100);
   }
+}
+
+// The names are those of storage/base, which makes strings of their parts; the rule is written twice and holds once.
+TEST(ResourcePatternTest, NamesAreThoseThatHandlersAccept) {
+  const auto random = NewSeededRandom(17);
+  const std::vector<std::string> parts = {"models/",
+                                          "nodes/",
+                                          "assemblies/",
+                                          "/versions/",
+                                          "a",
+                                          "Z9",
+                                          ".",
+                                          "-",
+                                          "_",
+                                          "/",
+                                          "..",
+                                          "*",
+                                          "%",
+                                          std::string(1, '\0'),
+                                          "\x80",
+                                          std::string(62, 'x'),
+                                          std::string(250, 'y'),
+                                          "shards/1"};
+  int valid = 0;
+  for (int i = 0; i < 100'000; ++i) {
+    std::string name = parts[random->Below(3)];
+    for (uint64_t more = random->Below(5); more > 0; --more) {
+      name += random->Below(2) == 0 ? "a" : parts[random->Below(parts.size())];
+    }
+    const std::optional<ResourceKind> kind = KindOfResource(name);
+    ASSERT_EQ(kind == ResourceKind::kModelVersion, ParseModelVersionName(name).ok()) << name;
+    ASSERT_EQ(kind == ResourceKind::kNode, ParseNodeName(name).ok()) << name;
+    ASSERT_EQ(kind == ResourceKind::kAssembly, ParseAssemblyName(name).ok()) << name;
+    valid += kind.has_value() ? 1 : 0;
+  }
+  EXPECT_GT(valid, 5'000);
 }
 
 TEST(ResourcePatternTest, PatternsMatchWholeSegments) {
