@@ -60,8 +60,11 @@ std::string HelpOf(const std::vector<std::string>& command) {
              : "";
 }
 
-// Commands can be typed as they are, and flags exist.
+// Commands can be typed as they are, and flags exist. Looks at each text once, as making a parser of all commands takes a
+// while.
 void ExpectPossible(const std::string& advice) {
+  static std::set<std::string> seen;
+  if (!seen.insert(advice).second) return;
   for (const std::string& command : InBackticks(advice)) {
     if (OtherCommands().contains(command)) continue;
     std::vector<std::string> words = absl::StrSplit(command, ' ');
