@@ -35,7 +35,7 @@ class Waiter {
     v1::WatchAssemblyRequest request;
     request.set_name(options_.assembly);
     request.set_node(options_.node);
-    request.set_until(v1::Assembly::READY);
+    if (options_.nodes == 0) request.set_until(v1::Assembly::READY);
     request.set_start_revision(revision_);
     request.set_history_id(history_id_);
     CallOptions call;
@@ -53,9 +53,14 @@ class Waiter {
     if (message.progress()) return true;
     last_ = message;
     if (options_.on_state) options_.on_state(message);
-    reached_ = options_.node.empty() ? message.assembly().state() == v1::Assembly::READY
-                                     : message.member().ready();
+    reached_ = IsReached(message);
     return !reached_;
+  }
+
+  bool IsReached(const v1::WatchAssemblyResponse& message) const {
+    if (options_.nodes > 0) return message.assembly().nodes_ready() >= options_.nodes;
+    if (!options_.node.empty()) return message.member().ready();
+    return message.assembly().state() == v1::Assembly::READY;
   }
 
   // False when the wait is over, with result_ set.
@@ -87,7 +92,8 @@ class Waiter {
     call.stop = options_.retry.stop;
     call.timeout = kReasonsTimeout;
     absl::StatusOr<v1::GetAssemblyResponse> response = client_.GetAssembly(request, call);
-    if (!response.ok() || response->assembly().state() == v1::Assembly::READY) return;
+    const bool ready = response.ok() && response->assembly().state() == v1::Assembly::READY;
+    if (!response.ok() || (ready && options_.nodes == 0)) return;
     last_.mutable_assembly()->Swap(response->mutable_assembly());
   }
 
@@ -95,21 +101,31 @@ class Waiter {
   std::string LastState() const {
     if (!last_.has_assembly()) return "the server sent no state";
     const std::string assembly = DescribeState(last_.assembly());
+    if (options_.nodes > 0) {
+      return absl::StrCat(last_.assembly().nodes_ready(), " are; the assembly is ", assembly);
+    }
     if (options_.node.empty()) return assembly;
     if (!last_.has_member()) return absl::StrCat("it has not joined; the assembly is ", assembly);
     const v1::AssemblyMember& member = last_.member();
+    if (!member.problem().empty()) {
+      return absl::StrCat("it ", member.problem(), "; the assembly is ", assembly);
+    }
     return absl::StrCat(member.live() ? "" : "it is lost; ", member.shards_ready(), " of its ",
                         member.shards_assigned(), " shards are ready, ", member.shards_failed(),
                         " failed; the assembly is ", assembly);
   }
 
   absl::Status TimedOut() const {
-    const std::string what = options_.node.empty()
-                                 ? options_.assembly
-                                 : absl::StrCat(options_.node, " in ", options_.assembly);
+    std::string what = absl::StrCat(options_.assembly, " is not READY");
+    if (!options_.node.empty()) {
+      what = absl::StrCat(options_.node, " in ", options_.assembly, " is not READY");
+    } else if (options_.nodes > 0) {
+      what = absl::StrCat("fewer than ", options_.nodes, " nodes of ", options_.assembly,
+                          " are ready");
+    }
     return MakeError(absl::StatusCode::kDeadlineExceeded, reasons::kWaitTimedOut,
-                     absl::StrCat(what, " is not READY after ",
-                                  absl::FormatDuration(options_.retry.timeout), ": ", LastState()),
+                     absl::StrCat(what, " after ", absl::FormatDuration(options_.retry.timeout),
+                                  ": ", LastState()),
                      {{"assembly", options_.assembly},
                       {"node", options_.node},
                       {"timeout", absl::FormatDuration(options_.retry.timeout)}});

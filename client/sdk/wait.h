@@ -1,7 +1,8 @@
-// Waits for the barrier: that an assembly, or one node in it, is READY.
+// Waits for the barrier: that an assembly, or one node in it, is READY, or that so many nodes are.
 #ifndef MUSTER_CLIENT_SDK_WAIT_H_
 #define MUSTER_CLIENT_SDK_WAIT_H_
 
+#include <cstdint>
 #include <functional>
 #include <string>
 
@@ -16,13 +17,17 @@ struct WaitOptions {
   std::string assembly;
   // "nodes/{node}" to wait for this node's readiness instead of the assembly's.
   std::string node;
+  // Not 0: wait until so many nodes hold what is theirs, whatever the assembly's state. `node` is
+  // empty then.
+  uint32_t nodes = 0;
   WatchRetryOptions retry;
   // Called on the calling thread with each state, in revision order; may be empty.
   std::function<void(const v1::WatchAssemblyResponse&)> on_state;
 };
 
 struct WaitResult {
-  // OK: READY. kDeadlineExceeded WAIT_TIMED_OUT: not within the timeout; the message and `last` say
+  // OK: READY, or as many nodes as were asked for. kDeadlineExceeded WAIT_TIMED_OUT: not within the
+  // timeout; the message and `last` say
   // why not. kNotFound ASSEMBLY_UNKNOWN: there is none, or it was deleted. kUnavailable: the server
   // was never reached. kCancelled: stopped.
   absl::Status status;

@@ -88,6 +88,27 @@ TEST_F(WaitTest, EndsWithTheReadyStateAndShowsThoseBefore) {
                                             v1::Assembly::READY));
 }
 
+TEST_F(WaitTest, EnoughNodesEndItInAnyState) {
+  options_.nodes = 2;
+  const auto with_nodes = [](uint64_t revision, v1::Assembly::State state, uint32_t nodes) {
+    v1::WatchAssemblyResponse message = StateAt(revision, state);
+    message.mutable_assembly()->set_nodes_ready(nodes);
+    return message;
+  };
+  plays_ = {[&](const Send& send) {
+    EXPECT_TRUE(send(with_nodes(3, v1::Assembly::READY, 1)));
+    EXPECT_FALSE(send(with_nodes(4, v1::Assembly::DEGRADED, 2)));
+    return absl::OkStatus();
+  }};
+
+  const WaitResult result = Wait();
+
+  MUSTER_EXPECT_OK(result.status);
+  EXPECT_EQ(result.last.assembly().nodes_ready(), 2);
+  EXPECT_EQ(requests_[0].until(), v1::Assembly::STATE_UNSPECIFIED)
+      << "or the server would end it with READY";
+}
+
 TEST_F(WaitTest, BrokenWatchResumesAfterTheLastRevision) {
   plays_ = {[](const Send& send) {
               send(StateAt(3, v1::Assembly::WAITING));
