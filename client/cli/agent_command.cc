@@ -314,8 +314,10 @@ void AddNodeFlags(CLI::App& command, AgentArguments& options) {
       "--config", options.config_path,
       "YAML file with flags (long names without dashes) and \"assemblies\": names, or maps "
       "with name, claim and view. SIGHUP rereads the assemblies");
-  command.add_option("--node", options.node,
-                     "Name of this node, unique in the cluster (default: the host's name)");
+  command
+      .add_option("--node", options.node,
+                  "Name of this node, unique in the cluster (default: the host's name)")
+      ->check(RefuseEmpty);
   command
       .add_option("--assembly", options.assemblies,
                   "The assembly to join; several by repeating it, each with the same claim; "

@@ -352,9 +352,11 @@ void AddCacheCommand(CLI::App& app, Command& chosen) {
   cache->require_subcommand(1);
   const auto add = [&](const char* name, const char* help, auto run) {
     CLI::App* const command = cache->add_subcommand(name, help);
-    command->add_option("--cache", options->directory,
-                        "The cache directory (default: /var/cache/muster where it can be written, "
-                        "else ~/.cache/muster)");
+    command
+        ->add_option("--cache", options->directory,
+                     "The cache directory (default: /var/cache/muster where it can be written, "
+                     "else ~/.cache/muster)")
+        ->check(RefuseEmpty);
     AddCacheDomainFlag(*command, options->domain);
     command->callback(choose(run));
     return command;

@@ -14,10 +14,11 @@
 namespace muster {
 
 void AddCacheFlags(CLI::App& command, CacheFlags& flags) {
-  command.add_option(
-      "--cache", flags.directory,
-      "Directory for shards, on a local disk; made if absent, may be shared (default: "
-      "/var/cache/muster where it can be written, else ~/.cache/muster)");
+  command
+      .add_option("--cache", flags.directory,
+                  "Directory for shards, on a local disk; made if absent, may be shared (default: "
+                  "/var/cache/muster where it can be written, else ~/.cache/muster)")
+      ->check(RefuseEmpty);
   command.add_option("--cache-budget", flags.budget,
                      "Bytes that the cache may take, such as 500GiB, half-written shards "
                      "included; the least recently used go first, what a live assembly needs "
@@ -53,6 +54,10 @@ void AddCacheDomainFlag(CLI::App& command, std::string& domain) {
                   "The part of the cache directory to use; models of owners that don't trust one "
                   "another belong into domains of their own")
       ->capture_default_str();
+}
+
+std::string RefuseEmpty(const std::string& value) {
+  return value.empty() ? "the value is empty; leave the flag out for its default" : "";
 }
 
 std::string DefaultCacheDirectory(const Invocation& invocation) {

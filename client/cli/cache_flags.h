@@ -41,6 +41,9 @@ void AddCacheDomainFlag(CLI::App& command, std::string& domain);
 // muster below $XDG_CACHE_HOME or ~/.cache. "" where there is no such place.
 std::string DefaultCacheDirectory(const Invocation& invocation);
 
+// For options with a default of their own: a script whose variable is unset must not get it.
+std::string RefuseEmpty(const std::string& value);
+
 // Of --cache-mode: permission bits of files. Unset: those that fit each file.
 absl::StatusOr<std::optional<uint32_t>> FileModeOf(const CacheFlags& flags);
 

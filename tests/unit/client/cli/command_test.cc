@@ -260,6 +260,13 @@ TEST_F(CommandTest, TimeoutMeansTheSameBeforeAndAfterWait) {
   EXPECT_EQ(Globals({"wait", "demo", "--timeout", "2s"}).timeout, "2s");
 }
 
+// As of a script's variable that is not set.
+TEST_F(CommandTest, EmptyValueDoesNotStandForTheDefault) {
+  ExpectUsageError({"agent", "--node", "", "--assembly", "d", "--cache", "C"});
+  ExpectUsageError({"agent", "--node", "n1", "--assembly", "d", "--cache", ""});
+  ExpectUsageError({"cache", "evict", "--to", "0", "--cache", ""});
+}
+
 TEST_F(CommandTest, UnknownCommandIsNamed) {
   EXPECT_THAT(std::string(Run({"drain", "n1"}).message()), HasSubstr("unknown command \"drain\""));
   EXPECT_THAT(std::string(Run({"--nosuch"}).message()), HasSubstr("--nosuch"));
