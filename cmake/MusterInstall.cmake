@@ -1,6 +1,6 @@
 # `cmake --install BUILD --prefix P` installs the client libraries, the protos and the binaries; `--component dev` only the
-# first two, `--component bin` only the last. Another project then says find_package(Muster) and links Muster::sdk, or
-# find_package(Muster COMPONENTS loading) and links Muster::loading.
+# first two, `--component bin` only the last, and `--component debug` what debuggers need of those. Another project then
+# says find_package(Muster) and links Muster::sdk, or find_package(Muster COMPONENTS loading) and links Muster::loading.
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
@@ -30,6 +30,8 @@ install(DIRECTORY "${PROJECT_SOURCE_DIR}/proto/google" DESTINATION "${CMAKE_INST
 foreach(binary musterd muster)
   if(TARGET ${binary})
     install(TARGETS ${binary} RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}" COMPONENT bin)
+    # Where gdb looks for it.
+    install(FILES "$<TARGET_FILE:${binary}>.debug" DESTINATION "${CMAKE_INSTALL_BINDIR}/.debug" COMPONENT debug OPTIONAL)
   endif()
 endforeach()
 # One manual page for each command, which the command itself writes.

@@ -66,12 +66,20 @@ function(muster_library name)
   add_library(muster::${name} ALIAS muster_${name})
 endfunction()
 
-# muster_binary(NAME SOURCES ... DEPS ...) makes bin/NAME.
+# muster_binary(NAME SOURCES ... DEPS ...) makes bin/NAME; in a release without debug information, which is in bin/NAME.debug:
+# gdb, perf and addr2line find it there by the name that bin/NAME has noted.
 function(muster_binary name)
   cmake_parse_arguments(ARG "" "" "SOURCES;DEPS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE muster_common muster_flags ${ARG_DEPS})
   muster_compile_in_batches(${name})
+  if(CMAKE_BUILD_TYPE STREQUAL "RelWithDebInfo" AND CMAKE_OBJCOPY AND NOT MUSTER_SANITIZE AND NOT MUSTER_FUZZ)
+    target_link_options(${name} PRIVATE -Wl,--build-id=sha1 -Wl,--as-needed -Wl,--gc-sections)
+    add_custom_command(TARGET ${name} POST_BUILD VERBATIM
+      COMMAND "${CMAKE_OBJCOPY}" --only-keep-debug --compress-debug-sections "$<TARGET_FILE:${name}>" "$<TARGET_FILE:${name}>.debug"
+      COMMAND "${CMAKE_OBJCOPY}" --strip-unneeded "--add-gnu-debuglink=$<TARGET_FILE:${name}>.debug" "$<TARGET_FILE:${name}>")
+    set_target_properties(${name} PROPERTIES ADDITIONAL_CLEAN_FILES "$<TARGET_FILE:${name}>.debug")
+  endif()
 endfunction()
 
 # muster_test(NAME LABEL unit|contract|simulation SOURCES ... DEPS ... [TIMEOUT seconds] [ARGS ...])
