@@ -63,7 +63,9 @@ double ShareOf(const v1::AssemblyMember& member) {
 // 100 is said of what is whole only.
 std::string Percent(const v1::AssemblyMember& member) {
   if (member.assigned_bytes() == 0) return "-";
-  return absl::StrCat(static_cast<int>(ShareOf(member) * 100), "%");
+  const int percent = static_cast<int>(ShareOf(member) * 100);
+  return absl::StrCat(member.ready_bytes() < member.assigned_bytes() ? std::min(percent, 99) : 100,
+                      "%");
 }
 
 std::string BarOf(const v1::AssemblyMember& member, size_t width) {

@@ -45,6 +45,13 @@ std::vector<std::string> Lines(const std::string& text) {
   return lines;
 }
 
+TEST(ShardMatrixTest, AHundredPercentIsWhatIsReadyAndNotWhatIsFetched) {
+  // 5 of 6 shards are ready, and what moves here comes on top of the sixth.
+  const std::vector<v1::AssemblyMember> members = {Member("s1", 602, 136, 688)};
+
+  EXPECT_THAT(ShardMatrix(members, {}, 80), HasSubstr("s1   99%"));
+}
+
 TEST(ShardMatrixTest, EachShardHasAColumnWhereThereIsRoom) {
   const std::vector<v1::AssemblyMember> members = {Member("n1", 50, 25, 100),
                                                    Member("node2", 100, 0, 100)};
