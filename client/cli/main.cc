@@ -68,21 +68,21 @@ std::stop_token WatchSignals(Hangup& hangup, SecondStop& second) {
   sigaddset(&signals, SIGTERM);
   sigaddset(&signals, SIGHUP);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  std::stop_source source;
+  const auto source = std::make_shared<std::stop_source>();
   struct sigaction hangup_action {};
   sigaction(SIGHUP, nullptr, &hangup_action);
   const bool ignores_hangup = hangup_action.sa_handler == SIG_IGN;
-  std::thread([signals, source, ignores_hangup, &hangup, &second]() mutable {
+  std::thread([signals, source, ignores_hangup, &hangup, &second] {
     for (;;) {
       int number = 0;
       sigwait(&signals, &number);
       if (number == SIGHUP && (hangup.Raise() || ignores_hangup)) continue;
       if (number == SIGHUP) _exit(kExitInterrupted);
-      if (source.request_stop()) continue;
+      if (source->request_stop()) continue;
       if (!second.Request()) _exit(kExitInterrupted);
     }
   }).detach();
-  return source.get_token();
+  return source->get_token();
 }
 
 int Report(const absl::Status& status, bool json) {
@@ -194,7 +194,7 @@ int Main(const std::vector<std::string>& arguments) {
   const auto stores = open_stores({});
   if (!stores.ok()) return Report(stores.status(), command_line.options.json);
   std::error_code ignored;
-  const Environment environment{
+  Environment environment{
       .clock = SystemClock(),
       .random = *random,
       .stores = **stores,

@@ -51,7 +51,7 @@ std::string OutsideBackticks(const std::string& text) {
   return outside;
 }
 
-std::string HelpOf(const std::vector<std::string>& command) {
+std::string HelpOfCommand(const std::vector<std::string>& command) {
   std::vector<std::string> arguments = command;
   arguments.push_back("--help");
   const auto parsed = ParseCommandLine(arguments);
@@ -74,7 +74,8 @@ void ExpectPossible(const std::string& advice) {
     EXPECT_TRUE(parsed.ok()) << command << ": " << parsed.status();
   }
   static const std::string known =
-      absl::StrCat(HelpOf({"agent"}), HelpOf({"publish"}), HelpOf({"assemblies", "create"}));
+      absl::StrCat(HelpOfCommand({"agent"}), HelpOfCommand({"publish"}),
+                   HelpOfCommand({"assemblies", "create"}));
   static const std::regex flag("--[a-z][a-z-]+");
   const std::string outside = OutsideBackticks(advice);
   for (std::sregex_iterator at(outside.begin(), outside.end(), flag), end; at != end; ++at) {
