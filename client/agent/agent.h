@@ -59,6 +59,7 @@ class Agent {
   // * kNotFound ASSEMBLY_UNKNOWN, VERSION_UNKNOWN: nothing to join, or nothing to make it of.
   // * kFailedPrecondition CLAIM_DIFFERS: the node is a member with another claim. ASSEMBLY_DIFFERS:
   // the assembly is not the one that the options describe; metadata `asked` and `found` show both.
+  // NODE_TOO_SMALL: what would be the node's is more than its capacity.
   // * kInvalidArgument: the server refuses the node's name, a claim or another option.
   // Once all assemblies were joined, an assembly that can't be joined again is reported to the
   // observer and tried again, and the others carry on.

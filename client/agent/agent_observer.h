@@ -52,6 +52,9 @@ class AgentObserver {
   // when the reason is another one.
   virtual void OnMembershipFailed(const std::string& assembly, bool leaving,
                                   const absl::Status& status);
+  // The node was left without shards, as what is its in the assembly has no room on it; `why` has the numbers. It is
+  // tried again when there is more room. Once each time that the numbers differ.
+  virtual void OnNoRoom(const std::string& assembly, const std::string& why);
   virtual void OnAssigned(const AssignmentChange& change);
   // Others made the node a member of an assembly that it was not told to join; what is assigned to it there is left out.
   // Once per assembly.
@@ -75,6 +78,7 @@ inline void AgentObserver::OnRegistered(const v1::Node&, uint64_t, bool) {}
 inline void AgentObserver::OnJoined(const v1::Assembly&, bool) {}
 inline void AgentObserver::OnLeft(const std::string&) {}
 inline void AgentObserver::OnMembershipFailed(const std::string&, bool, const absl::Status&) {}
+inline void AgentObserver::OnNoRoom(const std::string&, const std::string&) {}
 inline void AgentObserver::OnAssigned(const AssignmentChange&) {}
 inline void AgentObserver::OnAssignmentRefused(const std::string&) {}
 inline void AgentObserver::OnPinned(const std::string&, const absl::Status&) {}

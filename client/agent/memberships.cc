@@ -11,7 +11,8 @@
 //    or of the registration are left to the session, which sees them too.
 // 5. An assembly that was deleted, and made again under its name, is another one, of which the node is not a member. Its
 //    shards going away is all that shows it. So where an assembly assigns nothing it is looked up, seldom, and joined
-//    if it has another uid. One that has the same is left alone: somebody may have ended the membership on purpose.
+//    if it has another uid. One that has the same is left alone: somebody may have ended the membership on purpose. The
+//    look also shows whether there is no room for what is the node's there, which nothing else tells it.
 // 6. Only assignments of assemblies that are wanted, or still to be left, reach the table. Those that it refused before an
 //    assembly was wanted don't come again by themselves, so it is left first and then joined.
 // 7. Other nodes that used this cache, and are no more, can't let go of what they pinned. So at the beginning of each
@@ -68,6 +69,8 @@ bool IsOfTheSession(const absl::Status& status) {
 // An assembly without shards for this node is no hurry; one that is gone may be made again any moment.
 constexpr BackoffOptions kLook = {absl::Seconds(1), absl::Minutes(5), 2.0};
 constexpr absl::Duration kGoneLookMax = absl::Seconds(30);
+// How much room there is changes with what other assemblies do.
+constexpr absl::Duration kNoRoomLookMax = absl::Seconds(30);
 
 bool SameClaim(const v1::Claim& a, const v1::Claim& b) {
   return a.SerializeAsString() == b.SerializeAsString();
@@ -102,9 +105,9 @@ absl::Status Memberships::Check(const CallOptions& call) {
 
 absl::Status Memberships::JoinAll(const CallOptions& call) {
   for (const Step& step : StepsToJoin()) {
-    const absl::StatusOr<std::string> uid = Join(step.membership, step.created, step.epoch, call);
-    MUSTER_RETURN_IF_ERROR(uid.status());
-    Done(step, uid);
+    const absl::StatusOr<Seen> seen = Join(step.membership, step.created, step.epoch, call);
+    MUSTER_RETURN_IF_ERROR(seen.status());
+    Done(step, seen);
   }
   return absl::OkStatus();
 }
@@ -174,9 +177,9 @@ void Memberships::Serve(const std::stop_token& stop) {
       LetGoOfGone(call);
       continue;
     }
-    const absl::StatusOr<std::string> uid = Carry(*step, call);
+    const absl::StatusOr<Seen> seen = Carry(*step, call);
     if (stop.stop_requested()) return;
-    Done(*step, uid);
+    Done(*step, seen);
   }
 }
 
@@ -233,6 +236,7 @@ bool Memberships::DueForALook(const std::string& assembly, Entry& entry, absl::D
                               absl::Duration& until) {
   if (state_.table.TotalsOf(assembly).shards > 0) {
     entry.look_at.reset();
+    entry.told_problem.clear();
     return false;
   }
   if (!entry.look_at.has_value()) {
@@ -244,22 +248,22 @@ bool Memberships::DueForALook(const std::string& assembly, Entry& entry, absl::D
   return false;
 }
 
-absl::StatusOr<std::string> Memberships::Carry(const Step& step, const CallOptions& call) {
+absl::StatusOr<Memberships::Seen> Memberships::Carry(const Step& step, const CallOptions& call) {
   if (step.kind == Step::Kind::kLook) return Look(step.membership.assembly, call);
   if (step.kind == Step::Kind::kLeave) {
     MUSTER_RETURN_IF_ERROR(Leave(step.membership.assembly, step.epoch, call));
-    return std::string();
+    return Seen();
   }
   MUSTER_ASSIGN_OR_RETURN(const bool created, Ensure(step.membership, call));
   return Join(step.membership, created || step.created, step.epoch, call);
 }
 
-void Memberships::Done(const Step& step, const absl::StatusOr<std::string>& uid) {
+void Memberships::Done(const Step& step, const absl::StatusOr<Seen>& seen) {
   const std::string& assembly = step.membership.assembly;
-  const absl::Status& status = uid.status();
+  const absl::Status& status = seen.status();
   const bool leaving = step.kind == Step::Kind::kLeave;
-  bool tell = false;
-  if (uid.ok() && step.kind == Step::Kind::kJoin) pinner_.Joined(assembly, *uid);
+  bool tell = false, no_room = false;
+  if (seen.ok() && step.kind == Step::Kind::kJoin) pinner_.Joined(assembly, seen->uid);
   {
     MutexLock lock(state_.mutex);
     const auto it = entries_.find(assembly);
@@ -275,14 +279,15 @@ void Memberships::Done(const Step& step, const absl::StatusOr<std::string>& uid)
     } else if (step.version != version_) {
       return;
     } else if (step.kind == Step::Kind::kLook) {
-      Looked(entry, uid);
+      no_room = Looked(entry, seen);
     } else if (status.ok()) {
       entry.joined = true;
       entry.created = false;
-      entry.uid = *uid;
+      entry.uid = seen->uid;
       entry.gone = false;
       entry.look_at.reset();
       entry.told.clear();
+      entry.told_problem.clear();
     } else {
       entry.not_before = state_.clock.Monotonic() + entry.backoff.Next();
     }
@@ -291,30 +296,41 @@ void Memberships::Done(const Step& step, const absl::StatusOr<std::string>& uid)
            std::exchange(entry.told, status.ToString()) != status.ToString();
   }
   if (tell) observer_.OnMembershipFailed(assembly, leaving, status);
+  if (no_room) observer_.OnNoRoom(assembly, seen->problem);
 }
 
-void Memberships::Looked(Entry& entry, const absl::StatusOr<std::string>& uid) {
+bool Memberships::Looked(Entry& entry, const absl::StatusOr<Seen>& seen) {
   const bool gone =
-      uid.ok() ? *uid != entry.uid : ReasonOf(uid.status()) == reasons::kAssemblyUnknown;
+      seen.ok() ? seen->uid != entry.uid : ReasonOf(seen.status()) == reasons::kAssemblyUnknown;
   // Once for each that is gone.
   if (gone && !std::exchange(entry.gone, true)) let_go_at_ = absl::ZeroDuration();
-  if (uid.ok() && *uid != entry.uid) {
+  if (seen.ok() && seen->uid != entry.uid) {
     entry.joined = false;
     entry.not_before = absl::ZeroDuration();
-    return;
+    return false;
   }
   absl::Duration wait = entry.look_backoff.Next();
-  if (!uid.ok()) wait = std::min(wait, kGoneLookMax);
+  if (!seen.ok()) wait = std::min(wait, kGoneLookMax);
+  if (seen.ok() && !seen->problem.empty()) wait = std::min(wait, kNoRoomLookMax);
   entry.look_at = state_.clock.Monotonic() + wait;
+  if (!seen.ok() || entry.told_problem == seen->problem) return false;
+  entry.told_problem = seen->problem;
+  return !seen->problem.empty();
 }
 
-absl::StatusOr<std::string> Memberships::Look(const std::string& assembly,
-                                              const CallOptions& call) {
+absl::StatusOr<Memberships::Seen> Memberships::Look(const std::string& assembly,
+                                                    const CallOptions& call) {
   v1::GetAssemblyRequest request;
   request.set_name(assembly);
+  request.set_node(node_);
   MUSTER_ASSIGN_OR_RETURN(const v1::GetAssemblyResponse response,
                           client_.GetAssembly(request, call));
-  return response.assembly().uid();
+  Seen seen{response.assembly().uid()};
+  // An older server shows all members.
+  for (const v1::AssemblyMember& member : response.members()) {
+    if (member.node() == node_) seen.problem = member.problem();
+  }
+  return seen;
 }
 
 absl::StatusOr<bool> Memberships::Ensure(const Membership& membership, const CallOptions& call) {
@@ -338,8 +354,8 @@ absl::StatusOr<bool> Memberships::Ensure(const Membership& membership, const Cal
   return false;
 }
 
-absl::StatusOr<std::string> Memberships::Join(const Membership& membership, bool created,
-                                              uint64_t epoch, const CallOptions& call) {
+absl::StatusOr<Memberships::Seen> Memberships::Join(const Membership& membership, bool created,
+                                                    uint64_t epoch, const CallOptions& call) {
   v1::JoinAssemblyRequest request;
   request.set_name(membership.assembly);
   request.set_node(node_);
@@ -348,7 +364,7 @@ absl::StatusOr<std::string> Memberships::Join(const Membership& membership, bool
   MUSTER_ASSIGN_OR_RETURN(const v1::JoinAssemblyResponse response,
                           client_.JoinAssembly(request, call));
   observer_.OnJoined(response.assembly(), created);
-  return response.assembly().uid();
+  return Seen{response.assembly().uid()};
 }
 
 absl::Status Memberships::Leave(const std::string& assembly, uint64_t epoch,

@@ -81,8 +81,9 @@ class Memberships {
     // While it is joined and assigns nothing: when to look whether it still is what was joined.
     Backoff look_backoff;
     std::optional<absl::Duration> look_at = {};
-    // What was last reported to the observer.
+    // What was last reported to the observer: an error, and why the node gets no shards.
     std::string told = {};
+    std::string told_problem = {};
   };
   // One thing to do, as it was when it was chosen.
   struct Step {
@@ -96,14 +97,20 @@ class Memberships {
     uint64_t version = 0;
   };
 
+  // What a step learns of the assembly.
+  struct Seen {
+    std::string uid;
+    // AssemblyMember.problem.
+    std::string problem = {};
+  };
+
   // True when it was created by this call.
   absl::StatusOr<bool> Ensure(const Membership& membership, const CallOptions& call);
-  // Those that return a string return the assembly's uid.
-  absl::StatusOr<std::string> Join(const Membership& membership, bool created, uint64_t epoch,
-                                   const CallOptions& call);
+  absl::StatusOr<Seen> Join(const Membership& membership, bool created, uint64_t epoch,
+                            const CallOptions& call);
   absl::Status Leave(const std::string& assembly, uint64_t epoch, const CallOptions& call);
-  absl::StatusOr<std::string> Look(const std::string& assembly, const CallOptions& call);
-  absl::StatusOr<std::string> Carry(const Step& step, const CallOptions& call);
+  absl::StatusOr<Seen> Look(const std::string& assembly, const CallOptions& call);
+  absl::StatusOr<Seen> Carry(const Step& step, const CallOptions& call);
   // The next thing to do once its time has come; unset once `stop` was requested.
   std::optional<Step> AwaitStep(const std::stop_token& stop);
   // What is due by `now`; otherwise `until` becomes when something will be.
@@ -112,8 +119,9 @@ class Memberships {
   bool DueForALook(const std::string& assembly, Entry& entry, absl::Duration now,
                    absl::Duration& until) MUSTER_REQUIRES(state_.mutex);
   void LetGoOfGone(const CallOptions& call);
-  void Done(const Step& step, const absl::StatusOr<std::string>& uid);
-  void Looked(Entry& entry, const absl::StatusOr<std::string>& uid) MUSTER_REQUIRES(state_.mutex);
+  void Done(const Step& step, const absl::StatusOr<Seen>& seen);
+  // True where the node has a problem that was not told yet.
+  bool Looked(Entry& entry, const absl::StatusOr<Seen>& seen) MUSTER_REQUIRES(state_.mutex);
   // The table takes assignments of these only.
   void TellTable() MUSTER_REQUIRES(state_.mutex);
   std::vector<Step> StepsToJoin();

@@ -17,6 +17,11 @@ void CountingObserver::OnLeft(const std::string&) {
   if (on_left) on_left();
   ++left;
 }
+void CountingObserver::OnNoRoom(const std::string&, const std::string& why) {
+  MutexLock lock(mutex);
+  no_room.push_back(why);
+}
+
 void CountingObserver::OnMembershipFailed(const std::string&, bool, const absl::Status& status) {
   MutexLock lock(mutex);
   refused.push_back(status);

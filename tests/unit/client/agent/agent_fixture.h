@@ -28,6 +28,7 @@ class CountingObserver final : public AgentObserver {
   void OnLeft(const std::string& assembly) override;
   void OnMembershipFailed(const std::string& assembly, bool leaving,
                           const absl::Status& status) override;
+  void OnNoRoom(const std::string& assembly, const std::string& why) override;
   void OnReady(const std::string& assembly, uint32_t shards, uint64_t bytes) override;
   void OnAssignmentRefused(const std::string& assembly) override;
   void OnPinned(const std::string& assembly, const absl::Status& status) override;
@@ -44,6 +45,7 @@ class CountingObserver final : public AgentObserver {
   std::function<void()> on_left;
   Mutex mutex;
   std::vector<absl::Status> refused MUSTER_GUARDED_BY(mutex);
+  std::vector<std::string> no_room MUSTER_GUARDED_BY(mutex);
 };
 
 class AgentTest : public testing::Test {

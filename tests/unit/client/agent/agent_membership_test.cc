@@ -72,6 +72,56 @@ TEST_F(AgentTest, OtherClaimIsAnErrorWithTheWayOut) {
   EXPECT_THAT(std::string(status.message()), testing::HasSubstr("leave the assembly first"));
 }
 
+TEST_F(AgentTest, NodeThatIsTooSmallForItsClaimEndsAtItsStart) {
+  server_.Refuse("JoinAssembly", MakeError(absl::StatusCode::kFailedPrecondition, "NODE_TOO_SMALL",
+                                           "needs 2.0 GiB, and its capacity is 1.0 GiB"));
+
+  StartAgent();
+
+  EXPECT_THAT(Ended(), ErrorIs(absl::StatusCode::kFailedPrecondition, "NODE_TOO_SMALL"));
+}
+
+TEST_F(AgentTest, NodeThatIsTooSmallLaterGoesOnAndTriesAgain) {
+  StartAgent();
+  ASSERT_TRUE(Eventually([&] { return server_.joins().size() == 1; }));
+  server_.Refuse("JoinAssembly",
+                 MakeError(absl::StatusCode::kFailedPrecondition, "NODE_TOO_SMALL", "too small"));
+
+  server_.ForgetNode();
+  EXPECT_TRUE(Eventually([&] {
+    MutexLock lock(observer_.mutex);
+    return observer_.refused.size() == 1;
+  }));
+  server_.Refuse("JoinAssembly", absl::OkStatus());
+
+  EXPECT_TRUE(Eventually([&] { return server_.joins().size() == 2; }));
+  EXPECT_FALSE(ended_);
+}
+
+// Others have taken the room: the plan leaves the node without shards, and nothing else tells it.
+TEST_F(AgentTest, NodeWithoutRoomIsToldOnceForEachOfItsNumbers) {
+  v1::AssemblyMember other, own;
+  other.set_node("nodes/other");
+  other.set_problem("needs 1 B for its shards, has 0 B left");
+  own.set_node(options_.node.name());
+  own.set_problem("needs 9 B for its shards, has 5 B left");
+  server_.SetMembers({other, own});
+  const auto told = [&] {
+    MutexLock lock(observer_.mutex);
+    return observer_.no_room;
+  };
+  StartAgent();
+  ASSERT_TRUE(Eventually([&] { return told().size() == 1; }));
+  const int looks = server_.calls("GetAssembly");
+  ASSERT_TRUE(Eventually([&] { return server_.calls("GetAssembly") > looks + 2; }));
+  EXPECT_THAT(told(), testing::ElementsAre("needs 9 B for its shards, has 5 B left"));
+
+  own.set_problem("needs 9 B for its shards, has 6 B left");
+  server_.SetMembers({other, own});
+
+  EXPECT_TRUE(Eventually([&] { return told().size() == 2; }));
+}
+
 // A second registration could take the name from a process that registered in between.
 TEST_F(AgentTest, JoinThatFailsForAWhileDoesNotRegisterAgain) {
   server_.Refuse("JoinAssembly", absl::UnavailableError("busy"));

@@ -95,6 +95,7 @@ void FakeMuster::ServeAssemblies() {
                            absl::StrCat(request.name(), " is unknown"));
         }
         *response.mutable_assembly() = *assembly_;
+        for (const v1::AssemblyMember& member : members_) *response.add_members() = member;
         return absl::OkStatus();
       });
   channel_.OnUnary<v1::CreateAssemblyRequest, v1::CreateAssemblyResponse>(
@@ -307,6 +308,11 @@ void FakeMuster::BeginHistory(const std::string& history_id) {
 std::optional<v1::Assembly> FakeMuster::SetAssembly(std::optional<v1::Assembly> assembly) {
   MutexLock lock(mutex_);
   return std::exchange(assembly_, std::move(assembly));
+}
+
+void FakeMuster::SetMembers(std::vector<v1::AssemblyMember> members) {
+  MutexLock lock(mutex_);
+  members_ = std::move(members);
 }
 
 void FakeMuster::LoseReplies(const std::string& method, int times) {

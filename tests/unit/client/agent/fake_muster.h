@@ -39,6 +39,8 @@ class FakeMuster {
   void BeginHistory(const std::string& history_id);
   // Returns what was there.
   std::optional<v1::Assembly> SetAssembly(std::optional<v1::Assembly> assembly);
+  // GetAssembly shows these members.
+  void SetMembers(std::vector<v1::AssemblyMember> members);
   // Fails the next `times` calls of `method` ("ReportShards") after they took effect.
   void LoseReplies(const std::string& method, int times);
   // Makes calls of `method` fail with `status` without any effect, until OK is set.
@@ -106,6 +108,7 @@ class FakeMuster {
   std::vector<std::string> places_given_ MUSTER_GUARDED_BY(mutex_);
   std::vector<std::string> places_returned_ MUSTER_GUARDED_BY(mutex_);
   std::optional<v1::Assembly> assembly_ MUSTER_GUARDED_BY(mutex_);
+  std::vector<v1::AssemblyMember> members_ MUSTER_GUARDED_BY(mutex_);
   std::map<std::string, int> lost_replies_ MUSTER_GUARDED_BY(mutex_);
   std::map<std::string, absl::Status> refused_ MUSTER_GUARDED_BY(mutex_);
   // Shard to the generation of its assignment.
