@@ -4,7 +4,8 @@
 // 1. CHECKING: every assembly is looked up, and created where that was asked for. It comes before
 //    REGISTERING, so that an agent that was started with a wrong name or against a server that is
 //    down does not fence off a good one.
-// 2. REGISTERING: the node gets an epoch; the server resets its reports. What the agent holds is
+// 2. REGISTERING: the node gets an epoch, once the lease of another machine that has its name is
+//    over; the server resets its reports. What the agent holds is
 //    reported again: READY only after the cache has vouched for it again, without a fetch.
 // 3. JOINING: the node joins each assembly with its claim; the same claim again changes nothing.
 //    Once this has come to its end, 1 and 3 are left out and done by 4e: an assembly that is gone
@@ -22,7 +23,7 @@
 // 5. STOPPED, by the caller, or by an error that no later attempt changes.
 //
 // Transitions out of 2, 3 and 4: NODE_UNKNOWN leads to 2, since the server has forgotten the node;
-// NODE_FENCED to 5, since another process has the name; errors that a retry may cure (an assembly
+// NODE_FENCED and NODE_NAME_TAKEN to 5, since another process has the name; errors that a retry may cure (an assembly
 // that a server without its store has yet to get again is one) stay in the state, with a growing
 // wait, except before the first registration, when they lead to 5. A shard that can't be fetched
 // changes nothing here: it is FAILED, reported, and tried again by the fetch threads.
@@ -33,6 +34,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/agent/fetch_pool.h"
+#include "client/agent/name_wait.h"
 #include "storage/base/error_info.h"
 #include "storage/base/reasons.h"
 #include "storage/base/status_macros.h"
@@ -132,6 +134,8 @@ v1::RegisterNodeRequest Agent::MakeRegistration() {
   *request.mutable_node() = options_.node;
   request.set_request_id(random_.NextId());
   request.set_cached_digests(fetcher_.Inventory());
+  request.set_identity(options_.identity);
+  request.set_take_over(options_.take_over && !registered_once_);
   if (options_.lease_ttl.has_value()) {
     const absl::Duration ttl = *options_.lease_ttl;
     request.mutable_lease_ttl()->set_seconds(absl::ToInt64Seconds(ttl));
@@ -141,10 +145,26 @@ v1::RegisterNodeRequest Agent::MakeRegistration() {
   return request;
 }
 
+// Registers, once the lease of another machine that has the name is over.
+absl::StatusOr<v1::RegisterNodeResponse> Agent::AwaitName(CallOptions call) {
+  call.returned_reason = reasons::kNodeNameTaken;
+  NameWait name;
+  while (true) {
+    absl::StatusOr<v1::RegisterNodeResponse> response = client_.RegisterNode(*registering_, call);
+    if (ReasonOf(response.status()) != reasons::kNodeNameTaken) return response;
+    if (name.Note(response.status(), state_.clock.Monotonic())) {
+      observer_.OnNameTaken(response.status(), name.renewed());
+    }
+    if (name.in_vain()) return response;
+    if (!state_.Sleep(name.wait(), call.stop)) {
+      return absl::CancelledError("stopped while another machine had the node's name");
+    }
+  }
+}
+
 absl::Status Agent::Register(const CallOptions& call) {
   if (!registering_.has_value()) registering_ = MakeRegistration();
-  MUSTER_ASSIGN_OR_RETURN(const v1::RegisterNodeResponse response,
-                          client_.RegisterNode(*registering_, call));
+  MUSTER_ASSIGN_OR_RETURN(const v1::RegisterNodeResponse response, AwaitName(call));
   {
     MutexLock lock(state_.mutex);
     state_.table.ForgetRevision();
@@ -188,6 +208,8 @@ absl::Status Agent::Explain(const absl::Status& status) const {
   if (reason == reasons::kNodeFenced) {
     way_out = absl::StrCat("another process registered as ", node,
                            "; this agent stops. Give each agent a node name of its own");
+  } else if (reason == reasons::kNodeNameTaken) {
+    way_out = "that agent is alive: it renewed its lease while this one waited";
   } else if (reason == reasons::kClaimDiffers) {
     way_out = absl::StrCat(
         node, " is a member with another claim; use that claim, or leave the assembly first");

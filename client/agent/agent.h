@@ -28,6 +28,10 @@ struct AgentOptions {
   v1::Node node;
   // Unset: the server's default.
   std::optional<absl::Duration> lease_ttl;
+  // RegisterNodeRequest.identity; "": the node is anybody's who registers it next.
+  std::string identity;
+  // Take the name at the first registration, whoever has it.
+  bool take_over = false;
   // No assembly twice.
   std::vector<Membership> memberships;
   OnStop on_stop = OnStop::kStay;
@@ -56,6 +60,8 @@ class Agent {
   // ever.
   // * kAborted NODE_FENCED: another process registered under the node's name. The agent never
   // registers again by itself.
+  // * kAborted NODE_NAME_TAKEN: another machine has the name, and renewed its lease while this one
+  // waited for its end.
   // * kNotFound ASSEMBLY_UNKNOWN, VERSION_UNKNOWN: nothing to join, or nothing to make it of.
   // * kFailedPrecondition CLAIM_DIFFERS: the node is a member with another claim. ASSEMBLY_DIFFERS:
   // the assembly is not the one that the options describe; metadata `asked` and `found` show both.
@@ -89,6 +95,7 @@ class Agent {
   absl::Status Enter(const std::stop_token& stop);
   v1::RegisterNodeRequest MakeRegistration();
   absl::Status Register(const CallOptions& call);
+  absl::StatusOr<v1::RegisterNodeResponse> AwaitName(CallOptions call);
   void SayGoodbye();
   absl::Status Explain(const absl::Status& status) const;
 

@@ -46,6 +46,9 @@ class AgentObserver {
 
   // `again`: not the first time; the server had forgotten the node.
   virtual void OnRegistered(const v1::Node& node, uint64_t epoch, bool again);
+  // Another machine has the node's name: told at first, and each time that its lease was to end and was renewed instead
+  // (`renewed` times) or extended by the server.
+  virtual void OnNameTaken(const absl::Status& status, int renewed);
   virtual void OnJoined(const v1::Assembly& assembly, bool created);
   virtual void OnLeft(const std::string& assembly);
   // The node can't become a member (`leaving`: can't leave); it is tried again. Reported again only
@@ -75,6 +78,7 @@ class AgentObserver {
 };
 
 inline void AgentObserver::OnRegistered(const v1::Node&, uint64_t, bool) {}
+inline void AgentObserver::OnNameTaken(const absl::Status&, int) {}
 inline void AgentObserver::OnJoined(const v1::Assembly&, bool) {}
 inline void AgentObserver::OnLeft(const std::string&) {}
 inline void AgentObserver::OnMembershipFailed(const std::string&, bool, const absl::Status&) {}

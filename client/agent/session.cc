@@ -43,7 +43,7 @@ Verdict JudgeError(const absl::Status& status) {
   if (reason == reasons::kNodeUnknown || reason == reasons::kHistoryChanged) {
     return Verdict::kRegister;
   }
-  if (reason == reasons::kNodeFenced) return Verdict::kFatal;
+  if (reason == reasons::kNodeFenced || reason == reasons::kNodeNameTaken) return Verdict::kFatal;
   switch (status.code()) {
     case absl::StatusCode::kInvalidArgument:
     case absl::StatusCode::kFailedPrecondition:

@@ -16,6 +16,7 @@
 #include "client/agent/cache_fetcher.h"
 #include "client/agent/expected_shards.h"
 #include "client/agent/model_warmer.h"
+#include "client/agent/node_folder.h"
 #include "client/agent/ready_actions.h"
 #include "client/cache/cache_scrub.h"
 #include "client/cache/shard_cache.h"
@@ -60,6 +61,7 @@ struct AgentArguments {
   bool warm = false;
   std::string warm_reserve = "2GiB";
   bool dry_run = false;
+  bool take_over = false;
   AssemblyFlags create;
   ReadyFlags ready;
   PullFlags pull = {.zone = "", .connections = 8, .memory_budget = "1GiB"};
@@ -143,6 +145,7 @@ absl::StatusOr<AgentOptions> ToAgentOptions(const AgentArguments& options,
   if (!options.lease_ttl.empty()) {
     MUSTER_ASSIGN_OR_RETURN(agent.lease_ttl, ParseDuration(options.lease_ttl));
   }
+  agent.take_over = options.take_over;
   agent.memberships = std::move(memberships);
   agent.parallel_shards = options.parallel_shards;
   if (options.on_stop == "leave") agent.on_stop = AgentOptions::OnStop::kLeave;
@@ -184,6 +187,17 @@ OnGone FetchAgain(Agent& agent) {
       LogWarning(absl::StrCat("cache entry ", key, " is gone; fetching it again"));
     }
   };
+}
+
+// What the server knows the node's machine by. Where it can't be kept, the next life of this agent
+// waits for the lease of this one.
+std::string IdentityOf(const NodeFolder& folder, Random& random) {
+  absl::StatusOr<std::string> identity = folder.Identity(random);
+  if (identity.ok()) return *std::move(identity);
+  LogWarning(absl::StrCat(identity.status().message(),
+                          "; without this file the agent, started again, waits for its own lease "
+                          "to end"));
+  return random.NextId();
 }
 
 absl::Status PrintCacheRoom(const Invocation& invocation, Client& client, ShardCache& cache,
@@ -247,8 +261,7 @@ absl::Status RunAgent(Invocation& invocation, const AgentArguments& options) {
   MUSTER_ASSIGN_OR_RETURN(const absl::Duration watch_interval, ToWatchInterval(options));
   MUSTER_ASSIGN_OR_RETURN(const std::optional<WarmOptions> warm, ToWarmOptions(options));
   MUSTER_ASSIGN_OR_RETURN(const Wanted wanted, ToWanted(options, options.config));
-  MUSTER_ASSIGN_OR_RETURN(const AgentOptions agent_options,
-                          ToAgentOptions(options, wanted.memberships));
+  MUSTER_ASSIGN_OR_RETURN(AgentOptions agent_options, ToAgentOptions(options, wanted.memberships));
   MUSTER_ASSIGN_OR_RETURN(const std::optional<uint32_t> file_mode, FileModeOf(options.cache));
   MUSTER_ASSIGN_OR_RETURN(ReadyOptions::Views views,
                           ToViews(options.ready, wanted.views, file_mode));
@@ -265,6 +278,8 @@ absl::Status RunAgent(Invocation& invocation, const AgentArguments& options) {
   MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect(kFirstContactTimeout, LogWarning));
   if (options.dry_run) return PrintCacheRoom(invocation, *client, *cache, agent_options);
   SetUpLog(options.log_level);
+  const NodeFolder folder(cache->place().path, agent_options.node.name());
+  agent_options.identity = IdentityOf(folder, invocation.random());
   puller_options.warn = [](absl::string_view warning) { LogWarning(std::string(warning)); };
   Puller puller(*stores, invocation.clock(), invocation.random(), puller_options);
   const std::unique_ptr<ShardFetcher> fetcher =
@@ -369,6 +384,9 @@ void AddNodeFlags(CLI::App& command, AgentArguments& options) {
       .add_option("--warm-reserve", options.warm_reserve,
                   "With --warm: of the memory that the system calls available, leave this much")
       ->capture_default_str();
+  command.add_flag("--take-over", options.take_over,
+                   "Take the node's name at once from another machine that has it; that one's "
+                   "agent stops");
   command.add_flag("--dry-run", options.dry_run, kRoomDryRunHelp);
   command.add_flag("--log", options.log,
                    "key=value lines also on a terminal, where sentences and a line of progress "
@@ -422,7 +440,8 @@ void AddAgentCommand(CLI::App& app, Command& chosen) {
       "does. Runs until SIGTERM or SIGINT, over restarts of the "
       "server.\n"
       "Exit codes: 0 stopped by a signal; 4 no server was reached at the start; 5 another "
-      "process registered under the node's name; 1 otherwise, also when --dry-run finds no "
+      "process registered under the node's name; 7 another machine has the name and is alive; 1 "
+      "otherwise, also when --dry-run finds no "
       "room.\n\n"
       "Examples:\n"
       "  muster agent --node n1 --assembly demo --cache /var/cache/muster\n"

@@ -57,6 +57,20 @@ void AgentLog::OnRegistered(const v1::Node& node, uint64_t epoch, bool again) {
                again);
 }
 
+void AgentLog::OnNameTaken(const absl::Status& status, int renewed) {
+  ErrorDetail detail = DetailOf(status);
+  const std::string about =
+      absl::StrCat("node=", Quoted(ShortName(detail.metadata["node"])), " renewed=", renewed);
+  if (renewed > 0) {
+    spdlog::warn("event=name_taken {}", about);
+    return;
+  }
+  spdlog::warn("event=name_taken {} address={} registered={} lease_left_ms={} message={}", about,
+               Quoted(detail.metadata["address"]), Quoted(detail.metadata["registered"]),
+               Quoted(detail.metadata["lease_left_ms"]),
+               Quoted(absl::StrCat(status.message(), "; waiting for its end")));
+}
+
 void AgentLog::OnJoined(const v1::Assembly& assembly, bool created) {
   // The first reason is why nothing may be assigned for a while.
   const std::string why = assembly.reasons_size() == 0 ? "" : assembly.reasons(0).message();

@@ -43,6 +43,7 @@ class AgentLog final : public AgentReporter {
       : failures_(clock), on_ready_(std::move(on_ready)) {}
 
   void OnRegistered(const v1::Node& node, uint64_t epoch, bool again) override;
+  void OnNameTaken(const absl::Status& status, int renewed) override;
   void OnJoined(const v1::Assembly& assembly, bool created) override;
   void OnLeft(const std::string& assembly) override;
   void OnMembershipFailed(const std::string& assembly, bool leaving,

@@ -132,6 +132,7 @@ ExitCode ExitCodeOf(const absl::Status& status) {
       // Those of pulls are about storage.
       return reason == reasons::kShuttingDown ? kExitUnreachable : kExitFailed;
     case absl::StatusCode::kAborted:
+      if (reason == reasons::kNodeNameTaken) return kExitNameTaken;
       return reason == reasons::kNodeFenced ? kExitFenced : kExitFailed;
     default:
       return kExitFailed;

@@ -22,6 +22,8 @@ struct CallOptions {
   absl::Duration server_wait = absl::ZeroDuration();
   // Ends the call with kCancelled.
   std::stop_token stop;
+  // Errors of this reason come back at once, whatever delay they name: the caller waits by itself.
+  absl::string_view returned_reason = {};
 };
 
 // Thread-safe. Calls block. Methods are written "/muster.v1.ModelService/GetShard".

@@ -32,6 +32,9 @@ class RetryingChannel final : public Channel {
       const absl::Status status = inner_->Unary(method, request, response, once);
       const bool attempt_too_long = !last && absl::IsDeadlineExceeded(status);
       if (!IsRetryable(status) && !attempt_too_long) return status;
+      if (!options.returned_reason.empty() && ReasonOf(status) == options.returned_reason) {
+        return status;
+      }
 
       const absl::Duration wait =
           std::max(DetailOf(status).retry_delay.value_or(absl::ZeroDuration()), backoff.Next());

@@ -11,6 +11,7 @@ namespace {
 class SeededRandom final : public Random {
  public:
   explicit SeededRandom(uint64_t seed) : engine_(seed) {}
+  explicit SeededRandom(std::seed_seq& seed) : engine_(seed) {}
 
   uint64_t Next64() override {
     MutexLock lock(mutex_);
@@ -34,9 +35,11 @@ std::unique_ptr<Random> NewSeededRandom(uint64_t seed) {
 }
 
 std::unique_ptr<Random> NewSystemRandom() {
+  // 256 bits, so that what nobody may guess can be made of it.
   std::random_device device;
-  const uint64_t high = device();
-  return std::make_unique<SeededRandom>(high << 32 | device());
+  std::seed_seq seed{device(), device(), device(), device(),
+                     device(), device(), device(), device()};
+  return std::make_unique<SeededRandom>(seed);
 }
 
 }  // namespace muster

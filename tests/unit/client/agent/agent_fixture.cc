@@ -34,6 +34,7 @@ void CountingObserver::OnShard(const ShardUpdate& update) {
 }
 void CountingObserver::OnWaiting(const std::string&, uint32_t, const std::string&) { ++waiting; }
 void CountingObserver::OnDisconnected(const absl::Status&) { ++disconnected; }
+void CountingObserver::OnNameTaken(const absl::Status&, int) { ++name_taken; }
 void CountingObserver::OnReconnected() { ++reconnected; }
 
 AgentTest::AgentTest() {

@@ -24,6 +24,7 @@ namespace muster {
 class CountingObserver final : public AgentObserver {
  public:
   void OnRegistered(const v1::Node& node, uint64_t epoch, bool again) override;
+  void OnNameTaken(const absl::Status& status, int renewed) override;
   void OnJoined(const v1::Assembly& assembly, bool created_now) override;
   void OnLeft(const std::string& assembly) override;
   void OnMembershipFailed(const std::string& assembly, bool leaving,
@@ -38,7 +39,8 @@ class CountingObserver final : public AgentObserver {
   void OnReconnected() override;
 
   std::atomic<int> registered{0}, registered_again{0}, disconnected{0}, reconnected{0},
-      from_cache{0}, waiting{0}, left{0}, joined{0}, assignments_refused{0}, pin_failed{0};
+      from_cache{0}, waiting{0}, left{0}, joined{0}, assignments_refused{0}, pin_failed{0},
+      name_taken{0};
   std::atomic<uint32_t> ready_shards{0};
   std::atomic<bool> created{false};
   // Set before the agent runs.

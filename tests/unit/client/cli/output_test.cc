@@ -78,6 +78,7 @@ TEST(ExitCodeTest, EveryKindOfErrorHasItsCode) {
   EXPECT_EQ(code(absl::StatusCode::kDeadlineExceeded, "SHARD_SLOW"), 1);
   EXPECT_EQ(code(absl::StatusCode::kDeadlineExceeded, ""), 1);
   EXPECT_EQ(code(absl::StatusCode::kUnavailable, "SHARD_UNREADABLE"), 1);
+  EXPECT_EQ(code(absl::StatusCode::kAborted, "NODE_NAME_TAKEN"), 7);
   EXPECT_EQ(code(absl::StatusCode::kAborted, "NODE_FENCED"), 5);
   EXPECT_EQ(ExitCodeOf(absl::CancelledError("interrupted")), 130);
 }

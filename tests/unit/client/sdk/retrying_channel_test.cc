@@ -67,6 +67,19 @@ TEST_F(RetryingChannelTest, RetryInfoIsWaitedFor) {
   EXPECT_EQ(clock_.Monotonic(), absl::Seconds(7));
 }
 
+TEST_F(RetryingChannelTest, ReasonThatTheCallerWaitsForComesBackAtOnce) {
+  ErrorDetail detail;
+  detail.reason = "NODE_NAME_TAKEN";
+  detail.retry_delay = absl::Seconds(7);
+  AnswerWith({absl::UnavailableError("a"), WithDetail(absl::AbortedError("taken"), detail)});
+
+  CallOptions options;
+  options.returned_reason = "NODE_NAME_TAKEN";
+  EXPECT_THAT(GetNode(options), ErrorIs(absl::StatusCode::kAborted, "NODE_NAME_TAKEN"));
+  EXPECT_EQ(fake_.calls(kGetNode), 2);
+  EXPECT_LT(clock_.Monotonic(), absl::Seconds(1));
+}
+
 TEST_F(RetryingChannelTest, ErrorWithoutRetryInfoIsFinal) {
   AnswerWith({MakeError(absl::StatusCode::kResourceExhausted, "STORE_FULL", "disk nearly full")});
 
