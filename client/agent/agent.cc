@@ -23,10 +23,13 @@
 // 5. STOPPED, by the caller, or by an error that no later attempt changes.
 //
 // Transitions out of 2, 3 and 4: NODE_UNKNOWN leads to 2, since the server has forgotten the node;
-// NODE_FENCED and NODE_NAME_TAKEN to 5, since another process has the name; errors that a retry may cure (an assembly
-// that a server without its store has yet to get again is one) stay in the state, with a growing
-// wait, except before the first registration, when they lead to 5. A shard that can't be fetched
-// changes nothing here: it is FAILED, reported, and tried again by the fetch threads.
+// NODE_FENCED and NODE_NAME_TAKEN to 5, since another process has the name; errors that a retry may
+// cure (an assembly that a server without its store has yet to get again is one) stay in the state,
+// with a growing wait, except before the first registration, when they lead to 5. Where no server
+// answers by then and earlier lives noted something to serve (noted_assembly.h), that is served, and
+// 2 is tried for as long as it takes; nothing of it is READY for a server before 4 has said so. A
+// shard that can't be fetched changes nothing here: it is FAILED, reported, and tried again by the
+// fetch threads.
 #include "client/agent/agent.h"
 
 #include <algorithm>
@@ -44,6 +47,8 @@ namespace {
 
 // For the farewell, which nobody waits for longer.
 constexpr absl::Duration kLeaveTimeout = absl::Seconds(3);
+// Engines wait for what can be served without a server.
+constexpr absl::Duration kAwayAfter = absl::Seconds(5);
 // Where the server names no interval; a third of its default lease.
 constexpr absl::Duration kDefaultHeartbeatInterval = absl::Seconds(3);
 
@@ -111,7 +116,8 @@ absl::Status Agent::RunSessions(const std::stop_token& stop) {
     }
     if (stop.stop_requested()) break;
     const Verdict verdict = JudgeError(status);
-    if (verdict == Verdict::kFatal || !registered_once_) return status;
+    if (verdict == Verdict::kFatal) return status;
+    if (!registered_once_ && !offline_ && !GoOffline(status)) return status;
     if (verdict == Verdict::kRegister) registration_.reset();
     if (verdict == Verdict::kRetry) connection_.Lost(status);
     state_.Sleep(backoff.Next(), stop);
@@ -119,10 +125,23 @@ absl::Status Agent::RunSessions(const std::stop_token& stop) {
   return absl::OkStatus();
 }
 
+// The node was a member when it last knew, so an assembly that the server has no more is reported
+// later, and tried again, as in any other agent that runs.
+bool Agent::GoOffline(const absl::Status& status) {
+  const bool away = absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status);
+  if (!away || !options_.serve_offline) return false;
+  offline_ = true;
+  entered_ = true;
+  options_.serve_offline(status);
+  return true;
+}
+
 absl::Status Agent::Enter(const std::stop_token& stop) {
   CallOptions call;
   call.stop = stop;
-  if (!registered_once_) MUSTER_RETURN_IF_ERROR(memberships_.Check(call));
+  const bool first_contact = !registered_once_ && !offline_;
+  if (first_contact && options_.serve_offline) call.timeout = kAwayAfter;
+  if (first_contact) MUSTER_RETURN_IF_ERROR(memberships_.Check(call));
   if (!registration_.has_value()) MUSTER_RETURN_IF_ERROR(Register(call));
   if (!entered_) MUSTER_RETURN_IF_ERROR(memberships_.JoinAll(call));
   entered_ = true;
@@ -198,7 +217,10 @@ void Agent::SayGoodbye() {
   request.set_name(options_.node.name());
   request.set_epoch(registration_->epoch);
   if (!client_.DeregisterNode(request, call).ok()) return;
-  for (const std::string& assembly : memberships_.Assemblies()) pinner_.LetGo(assembly);
+  for (const std::string& assembly : memberships_.Assemblies()) {
+    pinner_.LetGo(assembly);
+    observer_.OnLeft(assembly);
+  }
 }
 
 absl::Status Agent::Explain(const absl::Status& status) const {

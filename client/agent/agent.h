@@ -2,6 +2,7 @@
 #ifndef MUSTER_CLIENT_AGENT_AGENT_H_
 #define MUSTER_CLIENT_AGENT_AGENT_H_
 
+#include <functional>
 #include <optional>
 #include <stop_token>
 #include <string>
@@ -40,6 +41,10 @@ struct AgentOptions {
   int parallel_shards = 2;
   // Between attempts of a shard that failed.
   BackoffOptions shard_retry = {absl::Seconds(1), absl::Seconds(60), 2.0};
+  // Serves, without a server, what earlier lives of the agent noted; returns at once. Called once,
+  // when no server answers at the start; from then on the agent tries for ever, as after a loss.
+  // Empty: there is nothing to serve.
+  std::function<void(const absl::Status& away)> serve_offline = {};
   // Between attempts to reach a server that was lost.
   BackoffOptions reconnect;
   absl::Duration report_gather = absl::Milliseconds(100);
@@ -56,7 +61,7 @@ class Agent {
         Random& random, AgentOptions options);
 
   // Blocks until `stop` is requested (OK) or the node can't go on:
-  // * kUnavailable: no server was reached at the start. One that is lost later is waited for, for
+  // * kUnavailable: no server was reached at the start, and there is nothing to serve without. One that is lost later is waited for, for
   // ever.
   // * kAborted NODE_FENCED: another process registered under the node's name. The agent never
   // registers again by itself.
@@ -93,6 +98,7 @@ class Agent {
 
   absl::Status RunSessions(const std::stop_token& stop);
   absl::Status Enter(const std::stop_token& stop);
+  bool GoOffline(const absl::Status& status);
   v1::RegisterNodeRequest MakeRegistration();
   absl::Status Register(const CallOptions& call);
   absl::StatusOr<v1::RegisterNodeResponse> AwaitName(CallOptions call);
@@ -112,8 +118,10 @@ class Agent {
   // Unset before the first registration, and from NODE_UNKNOWN to the next.
   std::optional<Registration> registration_;
   bool registered_once_ = false;
-  // All assemblies were joined once.
+  // All assemblies were joined once, in this life or in the one whose notes are served.
   bool entered_ = false;
+  // serve_offline was called.
+  bool offline_ = false;
   // The same, with its request id, over all attempts of one registration: one that a lost reply
   // hides must not become a second, which could take the name from a process that registered in
   // between.

@@ -4,6 +4,7 @@
 
 #include "client/sdk/wait.h"
 #include "client/shell/shell_command.h"
+#include "storage/base/error_info.h"
 #include "storage/base/placement_policy.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
@@ -61,7 +62,21 @@ ReadyActions::~ReadyActions() {
 
 void ReadyActions::Ready(const std::string& assembly) {
   MutexLock lock(mutex_);
+  offline_.erase(assembly);
   ReadyLocked(assembly);
+}
+
+void ReadyActions::ReadyOffline(std::shared_ptr<const NotedAssembly> noted) {
+  MutexLock lock(mutex_);
+  const std::string assembly = noted->assembly().name();
+  offline_[assembly] = std::move(noted);
+  ReadyLocked(assembly);
+}
+
+std::shared_ptr<const NotedAssembly> ReadyActions::OfflineOf(const std::string& assembly) {
+  MutexLock lock(mutex_);
+  const auto it = offline_.find(assembly);
+  return it == offline_.end() ? nullptr : it->second;
 }
 
 void ReadyActions::SetViews(const ReadyOptions::Views& views) {
@@ -107,30 +122,66 @@ void ReadyActions::Serve(const std::string& assembly, const std::stop_token& sto
 }
 
 absl::Status ReadyActions::Act(const std::string& assembly, const std::stop_token& stop) {
+  if (const auto noted = OfflineOf(assembly)) return ActOffline(*noted, stop);
   v1::GetAssemblyRequest get;
   get.set_name(assembly);
   CallOptions call;
   call.stop = stop;
-  MUSTER_ASSIGN_OR_RETURN(const v1::GetAssemblyResponse found, client_.GetAssembly(get, call));
-  MUSTER_RETURN_IF_ERROR(AwaitAssembly(found.assembly(), stop));
-  if (const std::optional<ReadyOptions::View> view = ViewOf(found.assembly())) {
-    MUSTER_RETURN_IF_ERROR(ShowView(found.assembly(), *view, stop));
+  MUSTER_ASSIGN_OR_RETURN(v1::GetAssemblyResponse found, client_.GetAssembly(get, call));
+  const bool holds_all = TraitsOf(PolicyOf(found.assembly().policy())).holds_all;
+  const std::optional<ReadyOptions::View> view = ViewOf(found.assembly());
+  if (!view.has_value() && options_.command.empty() && !holds_all) return absl::OkStatus();
+  MUSTER_RETURN_IF_ERROR(AwaitAssembly(*found.mutable_assembly(), stop));
+  if (view.has_value()) {
+    MUSTER_RETURN_IF_ERROR(ShowView(client_, found.assembly(), *view, HeldOf(assembly), stop));
   }
-  if (!options_.command.empty()) StartCommand(found.assembly());
+  if (!options_.command.empty()) StartCommand(found.assembly(), /*offline=*/false);
+  return Note(found.assembly(), view.has_value() || holds_all, stop);
+}
+
+// Nothing here asks the server, or tells it anything.
+absl::Status ReadyActions::ActOffline(const NotedAssembly& noted, const std::stop_token& stop) {
+  const v1::Assembly& assembly = noted.assembly();
+  if (!NodeSuffices(assembly) && assembly.state() != v1::Assembly::READY) {
+    return absl::FailedPreconditionError(
+        "the assembly was not READY when this node last knew of it, and no server says more");
+  }
+  MUSTER_RETURN_IF_ERROR(options_.verify(noted, stop));
+  observer_.OnOffline(noted);
+  if (const std::optional<ReadyOptions::View> view = ViewOf(assembly)) {
+    MUSTER_RETURN_IF_ERROR(ShowView(noted.client(), assembly, *view, noted.held(), stop));
+  }
+  if (!options_.command.empty()) StartCommand(assembly, /*offline=*/true);
   return absl::OkStatus();
 }
 
+// Only what a later attempt may mend is an error: the view is there, and the command has run.
+absl::Status ReadyActions::Note(const v1::Assembly& assembly, bool whole,
+                                const std::stop_token& stop) {
+  if (!options_.note) return absl::OkStatus();
+  const absl::Status noted = options_.note(assembly, whole, stop);
+  if (absl::IsUnavailable(noted) || absl::IsDeadlineExceeded(noted)) {
+    return Annotate(noted, "noting it for times without a server");
+  }
+  if (!noted.ok() && !stop.stop_requested()) observer_.OnNoteFailed(assembly.name(), noted);
+  return absl::OkStatus();
+}
+
+bool ReadyActions::NodeSuffices(const v1::Assembly& assembly) const {
+  return options_.when == ReadyOptions::When::kByPolicy
+             ? TraitsOf(PolicyOf(assembly.policy())).holds_all
+             : options_.when == ReadyOptions::When::kNode;
+}
+
 // The node was READY when this began.
-absl::Status ReadyActions::AwaitAssembly(const v1::Assembly& assembly,
-                                         const std::stop_token& stop) {
-  const bool node_suffices = options_.when == ReadyOptions::When::kByPolicy
-                                 ? TraitsOf(PolicyOf(assembly.policy())).holds_all
-                                 : options_.when == ReadyOptions::When::kNode;
-  if (node_suffices || assembly.state() == v1::Assembly::READY) return absl::OkStatus();
+absl::Status ReadyActions::AwaitAssembly(v1::Assembly& assembly, const std::stop_token& stop) {
+  if (NodeSuffices(assembly) || assembly.state() == v1::Assembly::READY) return absl::OkStatus();
   WaitOptions wait;
   wait.assembly = assembly.name();
   wait.retry.stop = stop;
-  return WaitUntilReady(client_, clock_, random_, wait).status;
+  MUSTER_RETURN_IF_ERROR(WaitUntilReady(client_, clock_, random_, wait).status);
+  assembly.set_state(v1::Assembly::READY);
+  return absl::OkStatus();
 }
 
 std::optional<ReadyOptions::View> ReadyActions::ViewOf(const v1::Assembly& assembly) {
@@ -139,7 +190,15 @@ std::optional<ReadyOptions::View> ReadyActions::ViewOf(const v1::Assembly& assem
   return it == views_.end() ? std::nullopt : std::optional(it->second);
 }
 
-absl::Status ReadyActions::ShowView(const v1::Assembly& assembly, const ReadyOptions::View& options,
+std::vector<uint32_t> ReadyActions::HeldOf(const std::string& assembly) const {
+  std::vector<uint32_t> held;
+  for (const v1::Shard& shard : shards_of_(assembly)) held.push_back(shard.index());
+  return held;
+}
+
+absl::Status ReadyActions::ShowView(Client& client, const v1::Assembly& assembly,
+                                    const ReadyOptions::View& options,
+                                    const std::vector<uint32_t>& held,
                                     const std::stop_token& stop) {
   ViewOptions view;
   view.model_version = assembly.model_version();
@@ -148,31 +207,30 @@ absl::Status ReadyActions::ShowView(const v1::Assembly& assembly, const ReadyOpt
   view.file_mode = options.file_mode;
   view.allow_code = options.allow_code;
   view.stop = stop;
-  if (options.partial) {
-    view.only_shards.emplace();
-    for (const v1::Shard& shard : shards_of_(assembly.name())) {
-      view.only_shards->push_back(shard.index());
-    }
-  }
-  MUSTER_ASSIGN_OR_RETURN(const ViewSummary summary, make_view_(view));
+  if (options.partial) view.only_shards = held;
+  MUSTER_ASSIGN_OR_RETURN(const ViewSummary summary, make_view_(client, view));
   observer_.OnView(assembly.name(), summary);
   return absl::OkStatus();
 }
 
-void ReadyActions::StartCommand(const v1::Assembly& assembly) {
+void ReadyActions::StartCommand(const v1::Assembly& assembly, bool offline) {
   MutexLock lock(mutex_);
   if (ending_ || commands_.contains(assembly.model_version())) return;
   commands_.emplace(assembly.model_version(),
-                    [this, assembly](const std::stop_token& stop) { RunCommand(assembly, stop); });
+                    [this, assembly, offline](const std::stop_token& stop) {
+                      RunCommand(assembly, offline, stop);
+                    });
 }
 
-void ReadyActions::RunCommand(const v1::Assembly& assembly, const std::stop_token& stop) {
+void ReadyActions::RunCommand(const v1::Assembly& assembly, bool offline,
+                              const std::stop_token& stop) {
   const std::string model_version = ShortModelVersionName(assembly.model_version());
   const std::optional<ReadyOptions::View> view = ViewOf(assembly);
   const ShellCommand command{options_.command,
                              {{"MUSTER_MODEL_VERSION", model_version},
                               {"MUSTER_ASSEMBLY", ShortAssembly(assembly.name())},
-                              {"MUSTER_VIEW", view.has_value() ? view->directory : ""}},
+                              {"MUSTER_VIEW", view.has_value() ? view->directory : ""},
+                              {"MUSTER_OFFLINE", offline ? "1" : ""}},
                              options_.withheld_variables};
   Backoff backoff(random_, options_.retry);
   for (int attempt = 0; attempt <= options_.command_retries; ++attempt) {

@@ -22,6 +22,7 @@
 #include "client/cache/shard_cache.h"
 #include "client/cli/agent_config.h"
 #include "client/cli/agent_log.h"
+#include "client/cli/agent_offline.h"
 #include "client/cli/agent_screen.h"
 #include "client/cli/assembly_flags.h"
 #include "client/cli/cache_flags.h"
@@ -200,6 +201,12 @@ std::string IdentityOf(const NodeFolder& folder, Random& random) {
   return random.NextId();
 }
 
+// The node is no longer in the assembly, so that no later life serves it without a server.
+void Forget(const AssemblyNotes& notes, const std::string& assembly) {
+  const absl::Status status = notes.Remove(assembly);
+  if (!status.ok()) LogWarning(std::string(status.message()));
+}
+
 absl::Status PrintCacheRoom(const Invocation& invocation, Client& client, ShardCache& cache,
                             const AgentOptions& agent) {
   MUSTER_ASSIGN_OR_RETURN(const ExpectedShards expected,
@@ -228,16 +235,16 @@ absl::Status Reload(const AgentArguments& options, std::optional<uint32_t> file_
   return absl::OkStatus();
 }
 
-// `actions` is null only without --config; all but the hangup itself outlive the run.
+// All but the hangup itself outlive the run.
 void HandleHangup(Invocation& invocation, const AgentArguments& options,
-                  std::optional<uint32_t> file_mode, Agent& agent, ReadyActions* actions) {
+                  std::optional<uint32_t> file_mode, Agent& agent, ReadyActions& actions) {
   // A terminal that is closed takes its agent along; to a service SIGHUP means "reload".
   if (options.config_path.empty() && !invocation.is_terminal()) {
     invocation.hangup().Handle(
         [] { LogWarning("SIGHUP: nothing to reload, as there is no --config; carrying on"); });
   } else if (!options.config_path.empty()) {
-    invocation.hangup().Handle([&options, file_mode, &agent, actions] {
-      const absl::Status status = Reload(options, file_mode, agent, *actions);
+    invocation.hangup().Handle([&options, file_mode, &agent, &actions] {
+      const absl::Status status = Reload(options, file_mode, agent, actions);
       if (!status.ok()) LogWarning(absl::StrCat("nothing is changed: ", status.message()));
     });
   }
@@ -246,75 +253,103 @@ void HandleHangup(Invocation& invocation, const AgentArguments& options,
 // Sentences for a person who watches a terminal, lines for all else.
 std::unique_ptr<AgentReporter> MakeReporter(
     const Invocation& invocation, const AgentArguments& options,
-    std::function<void(const std::string& assembly)> on_ready) {
+    AgentReporter::Followers followers) {
   if (!invocation.is_terminal() || options.log || invocation.json()) {
-    return std::make_unique<AgentLog>(invocation.clock(), std::move(on_ready));
+    return std::make_unique<AgentLog>(invocation.clock(), std::move(followers));
   }
   return std::make_unique<AgentScreen>(
       invocation.clock(),
       [&invocation](const std::string& label) { return invocation.NewProgressBar(label); },
-      std::move(on_ready));
+      std::move(followers));
+}
+
+// What was typed, understood.
+struct AgentPlan {
+  std::optional<ScrubOptions> scrub;
+  absl::Duration watch_interval;
+  std::optional<WarmOptions> warm;
+  AgentOptions agent;
+  std::optional<uint32_t> file_mode;
+  ReadyOptions ready;
+};
+
+absl::StatusOr<AgentPlan> ToPlan(const AgentArguments& options) {
+  AgentPlan plan;
+  MUSTER_ASSIGN_OR_RETURN(plan.scrub, ToScrubOptions(options));
+  MUSTER_ASSIGN_OR_RETURN(plan.watch_interval, ToWatchInterval(options));
+  MUSTER_ASSIGN_OR_RETURN(plan.warm, ToWarmOptions(options));
+  MUSTER_ASSIGN_OR_RETURN(const Wanted wanted, ToWanted(options, options.config));
+  MUSTER_ASSIGN_OR_RETURN(plan.agent, ToAgentOptions(options, wanted.memberships));
+  MUSTER_ASSIGN_OR_RETURN(plan.file_mode, FileModeOf(options.cache));
+  MUSTER_ASSIGN_OR_RETURN(ReadyOptions::Views views,
+                          ToViews(options.ready, wanted.views, plan.file_mode));
+  MUSTER_ASSIGN_OR_RETURN(std::optional<ReadyOptions> ready,
+                          ToReadyOptions(options.ready, std::move(views)));
+  // Also without a view and a command: what is READY is noted, and a view may come with a later reading
+  // of the file.
+  if (ready.has_value()) plan.ready = *std::move(ready);
+  plan.ready.withheld_variables = SecretVariables(options.cache.keys);
+  return plan;
 }
 
 absl::Status RunAgent(Invocation& invocation, const AgentArguments& options) {
-  MUSTER_ASSIGN_OR_RETURN(const std::optional<ScrubOptions> scrub, ToScrubOptions(options));
-  MUSTER_ASSIGN_OR_RETURN(const absl::Duration watch_interval, ToWatchInterval(options));
-  MUSTER_ASSIGN_OR_RETURN(const std::optional<WarmOptions> warm, ToWarmOptions(options));
-  MUSTER_ASSIGN_OR_RETURN(const Wanted wanted, ToWanted(options, options.config));
-  MUSTER_ASSIGN_OR_RETURN(AgentOptions agent_options, ToAgentOptions(options, wanted.memberships));
-  MUSTER_ASSIGN_OR_RETURN(const std::optional<uint32_t> file_mode, FileModeOf(options.cache));
-  MUSTER_ASSIGN_OR_RETURN(ReadyOptions::Views views,
-                          ToViews(options.ready, wanted.views, file_mode));
-  MUSTER_ASSIGN_OR_RETURN(std::optional<ReadyOptions> ready,
-                          ToReadyOptions(options.ready, std::move(views)));
-  if (ready.has_value()) ready->withheld_variables = SecretVariables(options.cache.keys);
-  // A view may come with a later reading of the file.
-  if (!options.config_path.empty() && !ready.has_value()) ready.emplace();
+  MUSTER_ASSIGN_OR_RETURN(AgentPlan plan, ToPlan(options));
   MUSTER_ASSIGN_OR_RETURN(PullerOptions puller_options, ToPullerOptions(options.pull));
   MUSTER_ASSIGN_OR_RETURN(const auto stores,
                           OpenLocations(invocation, options.pull, UnnamedLocations::kRemote));
   MUSTER_ASSIGN_OR_RETURN(const auto cache,
                           OpenCache(invocation, options.cache, puller_options.memory, LogWarning));
   MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect(kFirstContactTimeout, LogWarning));
-  if (options.dry_run) return PrintCacheRoom(invocation, *client, *cache, agent_options);
+  if (options.dry_run) return PrintCacheRoom(invocation, *client, *cache, plan.agent);
   SetUpLog(options.log_level);
-  const NodeFolder folder(cache->place().path, agent_options.node.name());
-  agent_options.identity = IdentityOf(folder, invocation.random());
+  const NodeFolder folder(cache->place().path, plan.agent.node.name());
+  const AssemblyNotes notes(folder);
+  plan.agent.identity = IdentityOf(folder, invocation.random());
   puller_options.warn = [](absl::string_view warning) { LogWarning(std::string(warning)); };
   Puller puller(*stores, invocation.clock(), invocation.random(), puller_options);
   const std::unique_ptr<ShardFetcher> fetcher =
-      NewCacheFetcher(*client, puller, *cache, agent_options.node.name());
+      NewCacheFetcher(*client, puller, *cache, plan.agent.node.name());
   // Set before the agent runs, and so before anything is READY.
   std::unique_ptr<ModelWarmer> warmer;
   std::unique_ptr<ReadyActions> actions;
-  const auto reporter =
-      MakeReporter(invocation, options, [&warmer, &actions](const std::string& assembly) {
-        if (warmer != nullptr) warmer->Warm(assembly);
-        if (actions != nullptr) actions->Ready(assembly);
-      });
-  Agent agent(*client, *fetcher, *reporter, invocation.clock(), invocation.random(), agent_options);
-  const CacheWatcher watcher(*cache, invocation.clock(), watch_interval, FetchAgain(agent));
-  std::optional<CacheScrubber> scrubber;
-  if (scrub.has_value()) {
-    scrubber.emplace(*cache, invocation.clock(), *scrub, FetchAgain(agent));
+  const auto reporter = MakeReporter(
+      invocation, options,
+      {.ready =
+           [&warmer, &actions](const std::string& assembly) {
+             if (warmer != nullptr) warmer->Warm(assembly);
+             actions->Ready(assembly);
+           },
+       .gone = [&notes](const std::string& assembly) { Forget(notes, assembly); }});
+  const NotedAssemblies noted =
+      ReadNoted(notes, plan.agent.memberships, invocation.random(), LogWarning);
+  if (!noted.empty()) {
+    plan.agent.serve_offline = [&actions, &noted](const absl::Status& /*away*/) {
+      for (const auto& one : noted) actions->ReadyOffline(one);
+    };
   }
-  if (warm.has_value()) {
+  Agent agent(*client, *fetcher, *reporter, invocation.clock(), invocation.random(), plan.agent);
+  const CacheWatcher watcher(*cache, invocation.clock(), plan.watch_interval, FetchAgain(agent));
+  std::optional<CacheScrubber> scrubber;
+  if (plan.scrub.has_value()) {
+    scrubber.emplace(*cache, invocation.clock(), *plan.scrub, FetchAgain(agent));
+  }
+  const auto shards_of = [&agent](const std::string& assembly) { return agent.ShardsOf(assembly); };
+  if (plan.warm.has_value()) {
     warmer = std::make_unique<ModelWarmer>(
-        *cache, *warm, [&agent](const std::string& assembly) { return agent.ShardsOf(assembly); },
+        *cache, *plan.warm, shards_of,
         [&reporter](const std::string& assembly, const WarmReport& report) {
           reporter->OnWarmed(assembly, report);
         });
   }
-  if (ready.has_value()) {
-    actions = std::make_unique<ReadyActions>(
-        *client, invocation.clock(), invocation.random(), *reporter,
-        [&](ViewOptions view) {
-          view.warn = LogWarning;
-          return BuildView(*client, puller, *cache, view);
-        },
-        [&agent](const std::string& assembly) { return agent.ShardsOf(assembly); }, *ready);
-  }
-  HandleHangup(invocation, options, file_mode, agent, actions.get());
+  NoteReady(*client, *cache, notes, shards_of, plan.ready);
+  actions = std::make_unique<ReadyActions>(
+      *client, invocation.clock(), invocation.random(), *reporter,
+      [&](Client& says, ViewOptions view) {
+        view.warn = LogWarning;
+        return BuildView(says, puller, *cache, view);
+      },
+      shards_of, plan.ready);
+  HandleHangup(invocation, options, plan.file_mode, agent, *actions);
   const absl::Status status = agent.Run(invocation.stop());
   invocation.hangup().Handle({});
   // They ask the agent for shards.
@@ -439,7 +474,9 @@ void AddAgentCommand(CLI::App& app, Command& chosen) {
       "Logs key=value lines to stderr; on a terminal, without --log, it says in sentences what it "
       "does. Runs until SIGTERM or SIGINT, over restarts of the "
       "server.\n"
-      "Exit codes: 0 stopped by a signal; 4 no server was reached at the start; 5 another "
+      "While no server answers it serves what it last knew: see docs/cache-and-views.md.\n"
+      "Exit codes: 0 stopped by a signal; 4 no server was reached at the start, and there was "
+      "nothing to serve without; 5 another "
       "process registered under the node's name; 7 another machine has the name and is alive; 1 "
       "otherwise, also when --dry-run finds no "
       "room.\n\n"

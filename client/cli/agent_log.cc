@@ -11,6 +11,8 @@
 #include "client/cli/agent_screen.h"
 #include "client/cli/display.h"
 #include "storage/base/error_info.h"
+#include "storage/base/reasons.h"
+#include "storage/base/resource_name.h"
 
 namespace muster {
 namespace {
@@ -53,6 +55,7 @@ void LogReloaded(size_t assemblies) {
 }
 
 void AgentLog::OnRegistered(const v1::Node& node, uint64_t epoch, bool again) {
+  offline_ = false;
   spdlog::info("event=registered node={} epoch={} again={}", Quoted(ShortName(node.name())), epoch,
                again);
 }
@@ -82,6 +85,15 @@ void AgentLog::OnJoined(const v1::Assembly& assembly, bool created) {
 void AgentLog::OnLeft(const std::string& assembly) {
   failures_.Forget(assembly);
   spdlog::info("event=left assembly={}", Quoted(ShortName(assembly)));
+  Gone(assembly);
+}
+
+void AgentReporter::Ready(const std::string& assembly) const {
+  if (followers_.ready) followers_.ready(assembly);
+}
+
+void AgentReporter::Gone(const std::string& assembly) const {
+  if (followers_.gone) followers_.gone(assembly);
 }
 
 void AgentLog::OnMembershipFailed(const std::string& assembly, bool leaving,
@@ -89,10 +101,14 @@ void AgentLog::OnMembershipFailed(const std::string& assembly, bool leaving,
   spdlog::warn("event={} assembly={} code={} reason={} message={}",
                leaving ? "leave_failed" : "join_failed", Quoted(ShortName(assembly)),
                absl::StatusCodeToString(status.code()), ReasonOf(status), Quoted(status.message()));
+  if (ReasonOf(status) == reasons::kAssemblyUnknown) Gone(assembly);
 }
 
 void AgentLog::OnAssigned(const AssignmentChange& change) {
-  if (change.total_shards == 0) failures_.Forget(change.assembly);
+  if (change.total_shards == 0) {
+    failures_.Forget(change.assembly);
+    Gone(change.assembly);
+  }
   spdlog::info("event=assigned assembly={} assigned={} unassigned={} shards={} bytes={}",
                Quoted(ShortName(change.assembly)), change.assigned, change.unassigned,
                change.total_shards, change.total_bytes);
@@ -168,12 +184,12 @@ void AgentLog::OnWaiting(const std::string& assembly, uint32_t shard, const std:
 void AgentLog::OnReady(const std::string& assembly, uint32_t shards, uint64_t bytes) {
   spdlog::info("event=ready assembly={} shards={} bytes={}", Quoted(ShortName(assembly)), shards,
                bytes);
-  if (on_ready_) on_ready_(assembly);
+  Ready(assembly);
 }
 
 void AgentLog::OnDisconnected(const absl::Status& status) {
-  spdlog::warn("event=disconnected code={} message={}", absl::StatusCodeToString(status.code()),
-               Quoted(status.message()));
+  spdlog::warn("event=disconnected code={} message={}{}", absl::StatusCodeToString(status.code()),
+               Quoted(status.message()), Offline());
 }
 
 void AgentLog::OnReconnected() { spdlog::info("event=reconnected"); }
@@ -188,18 +204,34 @@ void AgentLog::OnWarmed(const std::string& assembly, const WarmReport& report) {
                Quoted(ShortName(assembly)), report.warm_bytes, report.left_bytes, report.in_memory);
 }
 
+void AgentLog::OnOffline(const NotedAssembly& noted) {
+  offline_ = true;
+  spdlog::warn(
+      "event=offline assembly={} model_version={} shards={} message=\"no server answers: serving "
+      "what this node last knew, verified, and trying on\"",
+      Quoted(ShortName(noted.assembly().name())),
+      Quoted(ShortModelVersionName(noted.model_version().name())), noted.held().size());
+}
+
+void AgentLog::OnNoteFailed(const std::string& assembly, const absl::Status& status) {
+  spdlog::warn("event=note_failed assembly={} code={} message={}", Quoted(ShortName(assembly)),
+               absl::StatusCodeToString(status.code()),
+               Quoted(absl::StrCat(status.message(),
+                                   "; an agent that starts without a server won't know of it")));
+}
+
 void AgentLog::OnView(const std::string& assembly, const ViewSummary& summary) {
   spdlog::info(
-      "event=view assembly={} view={} path={} current={} kept={} links={} files={} bytes={}",
+      "event=view assembly={} view={} path={} current={} kept={} links={} files={} bytes={}{}",
       Quoted(ShortName(assembly)), Quoted(summary.path), Quoted(summary.version_path),
       summary.current, summary.kept, std::string(ViewLinksName(summary.links)), summary.files,
-      summary.size_bytes);
+      summary.size_bytes, Offline());
 }
 
 void AgentLog::OnReadyFailed(const std::string& assembly, const absl::Status& status, bool again) {
-  spdlog::warn("event=ready_failed assembly={} again={} code={} reason={} message={}",
+  spdlog::warn("event=ready_failed assembly={} again={} code={} reason={} message={}{}",
                Quoted(ShortName(assembly)), again, absl::StatusCodeToString(status.code()),
-               ReasonOf(status), Quoted(status.message()));
+               ReasonOf(status), Quoted(status.message()), Offline());
 }
 
 void AgentLog::OnCommand(const std::string& assembly, const std::string& model_version,
@@ -212,7 +244,7 @@ void AgentLog::OnCommand(const std::string& assembly, const std::string& model_v
     spdlog::warn("event=on_ready {} exit_code={} message=\"the command failed\"", about,
                  *exit_code);
   } else {
-    spdlog::info("event=on_ready {} exit_code=0", about);
+    spdlog::info("event=on_ready {} exit_code=0{}", about, Offline());
   }
 }
 

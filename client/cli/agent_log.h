@@ -2,6 +2,7 @@
 #ifndef MUSTER_CLIENT_CLI_AGENT_LOG_H_
 #define MUSTER_CLIENT_CLI_AGENT_LOG_H_
 
+#include <atomic>
 #include <functional>
 #include <string>
 #include <utility>
@@ -31,16 +32,33 @@ void SpeakThrough(AgentScreen* screen);
 // What tells of an agent: AgentLog in lines for programs, AgentScreen in sentences for a person.
 class AgentReporter : public AgentObserver, public ReadyObserver {
  public:
+  using OnAssembly = std::function<void(const std::string& assembly)>;
+  // What follows from what is reported; either may be empty.
+  struct Followers {
+    // Gets the assembly of every OnReady.
+    OnAssembly ready;
+    // Gets that of which the node is no longer a member, or has nothing.
+    OnAssembly gone;
+  };
+
+  explicit AgentReporter(Followers followers) : followers_(std::move(followers)) {}
+
   virtual void OnWarmed(const std::string& assembly, const WarmReport& report) = 0;
+
+ protected:
+  void Ready(const std::string& assembly) const;
+  void Gone(const std::string& assembly) const;
+
+ private:
+  const Followers followers_;
 };
 
 // One line per event; of failures that repeat, one line and then their count. Thread-safe.
 class AgentLog final : public AgentReporter {
  public:
-  // `on_ready`, which may be empty, gets the assembly of every OnReady.
   // `clock` outlives this.
-  AgentLog(Clock& clock, std::function<void(const std::string& assembly)> on_ready)
-      : failures_(clock), on_ready_(std::move(on_ready)) {}
+  AgentLog(Clock& clock, Followers followers)
+      : AgentReporter(std::move(followers)), failures_(clock) {}
 
   void OnRegistered(const v1::Node& node, uint64_t epoch, bool again) override;
   void OnNameTaken(const absl::Status& status, int renewed) override;
@@ -57,16 +75,20 @@ class AgentLog final : public AgentReporter {
   void OnDisconnected(const absl::Status& status) override;
   void OnReconnected() override;
   void OnWarmed(const std::string& assembly, const WarmReport& report) override;
+  void OnOffline(const NotedAssembly& noted) override;
+  void OnNoteFailed(const std::string& assembly, const absl::Status& status) override;
   void OnView(const std::string& assembly, const ViewSummary& summary) override;
   void OnReadyFailed(const std::string& assembly, const absl::Status& status, bool again) override;
   void OnCommand(const std::string& assembly, const std::string& model_version,
                  const absl::StatusOr<int>& exit_code) override;
 
  private:
+  // What lines end with while no server has answered yet.
+  std::string Offline() const { return offline_ ? " offline=true" : ""; }
   void LogCount(const std::string& assembly, const RepeatedFailures::Count& count);
 
   RepeatedFailures failures_;
-  const std::function<void(const std::string& assembly)> on_ready_;
+  std::atomic<bool> offline_{false};
 };
 
 }  // namespace muster

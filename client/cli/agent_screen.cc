@@ -6,6 +6,8 @@
 #include "absl/strings/str_cat.h"
 #include "client/cli/display.h"
 #include "client/cli/values.h"
+#include "storage/base/error_info.h"
+#include "storage/base/reasons.h"
 #include "storage/base/resource_name.h"
 
 namespace muster {
@@ -15,11 +17,10 @@ std::string SizeOf(uint64_t bytes) { return FormatSize(static_cast<int64_t>(byte
 
 }  // namespace
 
-AgentScreen::AgentScreen(Clock& clock, NewBar new_bar,
-                         std::function<void(const std::string& assembly)> on_ready)
-    : new_bar_(std::move(new_bar)),
+AgentScreen::AgentScreen(Clock& clock, NewBar new_bar, Followers followers)
+    : AgentReporter(std::move(followers)),
+      new_bar_(std::move(new_bar)),
       failures_(clock),
-      on_ready_(std::move(on_ready)),
       bar_(new_bar_("")) {
   SpeakThrough(this);
 }
@@ -69,6 +70,10 @@ void AgentScreen::OnRegistered(const v1::Node& node, uint64_t, bool again) {
                        again ? " again, as the server had forgotten it" : ""));
 }
 
+void AgentScreen::OnNameTaken(const absl::Status& status, int) {
+  Say("", absl::StrCat("waiting for the node's name: ", status.message()));
+}
+
 void AgentScreen::OnJoined(const v1::Assembly& assembly, bool created) {
   const std::string why =
       assembly.reasons_size() == 0 ? "" : absl::StrCat(": ", assembly.reasons(0).message());
@@ -84,12 +89,14 @@ void AgentScreen::OnLeft(const std::string& assembly) {
     if (models_.erase(assembly) > 0) NewBarOfModels();
   }
   Say(assembly, "left");
+  Gone(assembly);
 }
 
 void AgentScreen::OnMembershipFailed(const std::string& assembly, bool leaving,
                                      const absl::Status& status) {
   Say(assembly,
       absl::StrCat(leaving ? "can't leave" : "can't join", ", trying again: ", status.message()));
+  if (ReasonOf(status) == reasons::kAssemblyUnknown) Gone(assembly);
 }
 
 void AgentScreen::OnAssigned(const AssignmentChange& change) {
@@ -104,7 +111,10 @@ void AgentScreen::OnAssigned(const AssignmentChange& change) {
     }
     NewBarOfModels();
   }
-  if (change.total_shards == 0) failures_.Forget(change.assembly);
+  if (change.total_shards == 0) {
+    failures_.Forget(change.assembly);
+    Gone(change.assembly);
+  }
   Say(change.assembly, change.total_shards == 0
                            ? std::string("no shards are this node's now")
                            : absl::StrCat(CountOf(change.total_shards, "shard"),
@@ -163,7 +173,7 @@ void AgentScreen::OnReady(const std::string& assembly, uint32_t shards, uint64_t
   }
   Say(assembly,
       absl::StrCat("READY on this node: ", CountOf(shards, "shard"), ", ", SizeOf(bytes)));
-  if (on_ready_) on_ready_(assembly);
+  Ready(assembly);
 }
 
 void AgentScreen::OnDisconnected(const absl::Status& status) {
@@ -177,6 +187,18 @@ void AgentScreen::OnWarmed(const std::string& assembly, const WarmReport& report
     return Say(assembly, absl::StrCat("can't be read into memory: ", report.status.message()));
   }
   Say(assembly, absl::StrCat(SizeOf(report.warm_bytes), " are in the page cache"));
+}
+
+void AgentScreen::OnOffline(const NotedAssembly& noted) {
+  Say(noted.assembly().name(),
+      absl::StrCat("offline: no server answers; serving ",
+                   ShortModelVersionName(noted.model_version().name()), ", ",
+                   CountOf(noted.held().size(), "shard"),
+                   ", as this node last knew it, verified; still trying to reach the server"));
+}
+
+void AgentScreen::OnNoteFailed(const std::string& assembly, const absl::Status& status) {
+  Say(assembly, absl::StrCat("can't be noted for a start without a server: ", status.message()));
 }
 
 void AgentScreen::OnView(const std::string& assembly, const ViewSummary& summary) {

@@ -22,15 +22,15 @@ class AgentScreen final : public AgentReporter {
  public:
   using NewBar = std::function<std::unique_ptr<ProgressBar>(const std::string& label)>;
 
-  // `clock` outlives this. `on_ready` as for AgentLog.
-  AgentScreen(Clock& clock, NewBar new_bar,
-              std::function<void(const std::string& assembly)> on_ready);
+  // `clock` outlives this.
+  AgentScreen(Clock& clock, NewBar new_bar, Followers followers);
   ~AgentScreen() override;
 
   // A sentence about an assembly; "" for the node itself.
   void Say(const std::string& assembly, absl::string_view sentence);
 
   void OnRegistered(const v1::Node& node, uint64_t epoch, bool again) override;
+  void OnNameTaken(const absl::Status& status, int renewed) override;
   void OnJoined(const v1::Assembly& assembly, bool created) override;
   void OnLeft(const std::string& assembly) override;
   void OnMembershipFailed(const std::string& assembly, bool leaving,
@@ -45,6 +45,8 @@ class AgentScreen final : public AgentReporter {
   void OnDisconnected(const absl::Status& status) override;
   void OnReconnected() override;
   void OnWarmed(const std::string& assembly, const WarmReport& report) override;
+  void OnOffline(const NotedAssembly& noted) override;
+  void OnNoteFailed(const std::string& assembly, const absl::Status& status) override;
   void OnView(const std::string& assembly, const ViewSummary& summary) override;
   void OnReadyFailed(const std::string& assembly, const absl::Status& status, bool again) override;
   void OnCommand(const std::string& assembly, const std::string& model_version,
@@ -66,7 +68,6 @@ class AgentScreen final : public AgentReporter {
 
   const NewBar new_bar_;
   RepeatedFailures failures_;
-  const std::function<void(const std::string& assembly)> on_ready_;
   Mutex mutex_;
   std::map<std::string, Model> models_ MUSTER_GUARDED_BY(mutex_);
   // Never null; sentences go above it.

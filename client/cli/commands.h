@@ -33,6 +33,8 @@ void AddPullCommand(CLI::App& app, Command& chosen);
 void AddPrefetchCommand(CLI::App& app, Command& chosen);
 void AddCacheCommand(CLI::App& app, Command& chosen);
 void AddViewCommand(CLI::App& app, Command& chosen);
+// Of `muster view`.
+void AddViewCreateCommand(CLI::App& view, Command& chosen);
 void AddVerifyCommand(CLI::App& app, Command& chosen);
 void AddTuneCommand(CLI::App& app, Command& chosen);
 

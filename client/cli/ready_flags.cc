@@ -9,6 +9,25 @@
 
 namespace muster {
 
+void AddViewLinksFlag(CLI::App& command, const std::string& name, std::string& links) {
+  command
+      .add_option(
+          name, links,
+          "How the view's files come from the cache: hard and symlink are the cache's own files; "
+          "copy, and reflink, which shares the bytes on XFS and btrfs, are files of their own, "
+          "which a program may change without harm to the cache (default: hard where both are "
+          "on one file system, else symlink)")
+      ->check(CLI::IsMember({"hard", "symlink", "copy", "reflink"}));
+}
+
+std::optional<ViewLinks> ToViewLinks(const std::string& links) {
+  for (const ViewLinks one :
+       {ViewLinks::kHard, ViewLinks::kSymlink, ViewLinks::kCopy, ViewLinks::kReflink}) {
+    if (links == ViewLinksName(one)) return one;
+  }
+  return std::nullopt;
+}
+
 void AddReadyFlags(CLI::App& command, ReadyFlags& flags) {
   command
       .add_option(
@@ -18,14 +37,7 @@ void AddReadyFlags(CLI::App& command, ReadyFlags& flags) {
           "each, in the same order")
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  command
-      .add_option(
-          "--view-links", flags.links,
-          "How the view's files come from the cache: hard and symlink are the cache's own files; "
-          "copy, and reflink, which shares the bytes on XFS and btrfs, are files of their own, "
-          "which a program may change without harm to the cache (default: hard where both are "
-          "on one file system, else symlink)")
-      ->check(CLI::IsMember({"hard", "symlink", "copy", "reflink"}));
+  AddViewLinksFlag(command, "--view-links", flags.links);
   command.add_flag("--view-partial", flags.partial,
                    "Also where this node holds only a part of the model, as a pipeline stage does: "
                    "the index lists what is there");
@@ -38,8 +50,9 @@ void AddReadyFlags(CLI::App& command, ReadyFlags& flags) {
       ->check(CLI::IsMember({"node", "assembly"}));
   command.add_option("--on-ready", flags.command,
                      "Command for /bin/sh that runs once per model version, when it is READY and "
-                     "its view is there, with MUSTER_MODEL_VERSION, MUSTER_ASSEMBLY and "
-                     "MUSTER_VIEW in its environment; it runs on when the agent stops");
+                     "its view is there, with MUSTER_MODEL_VERSION, MUSTER_ASSEMBLY, MUSTER_VIEW "
+                     "and, without a server, MUSTER_OFFLINE=1 in its environment; it runs on when "
+                     "the agent stops");
   command
       .add_option("--on-ready-retries", flags.command_retries,
                   "How often to run it again when it fails")
@@ -59,10 +72,7 @@ absl::StatusOr<ReadyOptions::Views> ToViews(const ReadyFlags& flags,
     view.partial = flags.partial;
     view.file_mode = file_mode;
     view.allow_code = flags.allow_code;
-    if (flags.links == "hard") view.links = ViewLinks::kHard;
-    if (flags.links == "symlink") view.links = ViewLinks::kSymlink;
-    if (flags.links == "copy") view.links = ViewLinks::kCopy;
-    if (flags.links == "reflink") view.links = ViewLinks::kReflink;
+    view.links = ToViewLinks(flags.links);
   }
   return views;
 }

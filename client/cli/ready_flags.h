@@ -28,6 +28,11 @@ struct ReadyFlags {
   int command_retries = 0;
 };
 
+// `links` outlives the parsing.
+void AddViewLinksFlag(CLI::App& command, const std::string& name, std::string& links);
+// Unset for "", and so for what fits.
+std::optional<ViewLinks> ToViewLinks(const std::string& links);
+
 // `flags` outlives the parsing.
 void AddReadyFlags(CLI::App& command, ReadyFlags& flags);
 

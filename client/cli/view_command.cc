@@ -138,7 +138,7 @@ absl::Status Remove(Invocation& invocation, const ViewArguments& options) {
 
 void AddViewCommand(CLI::App& app, Command& chosen) {
   CLI::App* const view = app.add_subcommand(
-      "view", "The directories that serving engines open: list, switch and remove versions");
+      "view", "The directories that serving engines open: create, list, switch, remove versions");
   auto options = std::make_shared<ViewArguments>();
   const auto choose = [options, &chosen](auto run) {
     return [options, &chosen, run] {
@@ -153,6 +153,7 @@ void AddViewCommand(CLI::App& app, Command& chosen) {
     command->callback(choose(run));
     return command;
   };
+  AddViewCreateCommand(*view, chosen);
   AddListFlags(*add("list", "Versions of a view; * marks the one that DIR leads to", ListViews),
                options->list);
   add("switch", "Point DIR to an existing version, in one step", Switch)
@@ -174,6 +175,7 @@ void AddViewCommand(CLI::App& app, Command& chosen) {
       "notice, "
       "and fetch the shard again.\n\n"
       "Examples:\n"
+      "  muster view create /srv/llama llama@v1 --cache /var/cache/muster\n"
       "  muster view list /srv/llama\n"
       "  muster view switch /srv/llama llama@v2\n"
       "  muster view remove /srv/llama llama@v1\n"

@@ -63,6 +63,12 @@ class ReadyActionsTest : public testing::Test, public ReadyObserver {
   void OnView(const std::string& assembly, const ViewSummary& summary) override {
     Change([&] { log_.push_back(absl::StrCat("view of ", assembly, " at ", summary.path)); });
   }
+  void OnOffline(const NotedAssembly& noted) override {
+    Change([&] { log_.push_back(absl::StrCat("offline ", noted.assembly().name())); });
+  }
+  void OnNoteFailed(const std::string& assembly, const absl::Status&) override {
+    Change([&] { log_.push_back(absl::StrCat("not noted ", assembly)); });
+  }
   void OnReadyFailed(const std::string&, const absl::Status& status, bool again) override {
     Change([&] { log_.push_back(absl::StrCat(ReasonOf(status), again ? " again" : " no more")); });
   }
@@ -76,7 +82,8 @@ class ReadyActionsTest : public testing::Test, public ReadyObserver {
   void Start(const ReadyOptions& options) {
     actions_ = std::make_unique<ReadyActions>(
         client_, clock_, *random_, *this,
-        [this](const ViewOptions& view) -> absl::StatusOr<ViewSummary> {
+        [this](Client& client, const ViewOptions& view) -> absl::StatusOr<ViewSummary> {
+          const bool of_a_note = &client != &client_;
           absl::Status result;
           Change([&] {
             views_.push_back(view);
@@ -85,7 +92,7 @@ class ReadyActionsTest : public testing::Test, public ReadyObserver {
             view_results_.erase(view_results_.begin());
           });
           if (!result.ok()) return result;
-          return ViewSummary{.path = view.directory};
+          return ViewSummary{.path = view.directory + (of_a_note ? " by a note" : "")};
         },
         [](const std::string&) {
           v1::Shard shard;
@@ -314,6 +321,86 @@ TEST_F(ReadyActionsTest, LostServerIsWaitedFor) {
   MutexLock lock(mutex_);
   AwaitOrFail(mutex_, changed_, "the command to run",
               [&] { return !log_.empty() && log_.back() == "ran for llama@v1: 0"; });
+}
+
+std::shared_ptr<const NotedAssembly> NoteOf(const v1::Assembly& assembly, Random& random) {
+  node::AssemblyNote note;
+  *note.mutable_assembly() = assembly;
+  note.mutable_model_version()->set_name(assembly.model_version());
+  note.add_held()->set_shard(5);
+  return *NotedAssembly::Make(note, random);
+}
+
+TEST_F(ReadyActionsTest, WithoutAServerWhatIsNotedIsVerifiedAndServedOnce) {
+  down_ = true;
+  ReadyOptions options = WithView();
+  options.views[kAssembly].partial = true;
+  const std::string out = directory_.Join("out");
+  options.command = absl::StrCat("echo offline=$MUSTER_OFFLINE >> ", out);
+  options.verify = [](const NotedAssembly&, const std::stop_token&) { return absl::OkStatus(); };
+  int notes = 0;
+  options.note = [&notes](const v1::Assembly&, bool whole, const std::stop_token&) {
+    notes += whole ? 1 : 100;
+    return absl::OkStatus();
+  };
+  Start(options);
+
+  actions_->ReadyOffline(NoteOf(assembly_, *random_));
+  EXPECT_THAT(AwaitLog(3),
+              ElementsAre("offline assemblies/demo", "view of assemblies/demo at /view by a note",
+                          "ran for llama@v1: 0"));
+  {
+    MutexLock lock(mutex_);
+    EXPECT_THAT(*views_[0].only_shards, ElementsAre(5u));
+  }
+
+  // The server is back, and the node is READY for it.
+  Change([this] { down_ = false; });
+  actions_->Ready(kAssembly);
+  EXPECT_EQ(AwaitLog(4).back(), "view of assemblies/demo at /view");
+  EXPECT_THAT(LogAtEnd(), SizeIs(4));
+  EXPECT_EQ(notes, 1);
+  std::ostringstream text;
+  text << std::ifstream(out).rdbuf();
+  EXPECT_EQ(text.str(), "offline=1\n");
+}
+
+TEST_F(ReadyActionsTest, WhatIsNotVerifiedIsNotServed) {
+  ReadyOptions options = WithView();
+  options.command = "true";
+  options.verify = [](const NotedAssembly&, const std::stop_token&) {
+    return MakeError(absl::StatusCode::kFailedPrecondition, "VIEW_INCOMPLETE", "part");
+  };
+  Start(options);
+  actions_->ReadyOffline(NoteOf(assembly_, *random_));
+  AwaitLog(1);
+  EXPECT_THAT(LogAtEnd(), ElementsAre("VIEW_INCOMPLETE no more"));
+}
+
+TEST_F(ReadyActionsTest, WithoutAServerAPartOfAModelServesOnlyIfTheAssemblyWasReady) {
+  ReadyOptions options;
+  options.command = "true";
+  options.verify = [](const NotedAssembly&, const std::stop_token&) { return absl::OkStatus(); };
+  assembly_.set_policy(v1::Assembly::BALANCED);
+  Start(options);
+  actions_->ReadyOffline(NoteOf(assembly_, *random_));
+  EXPECT_THAT(AwaitLog(1), ElementsAre(" no more"));
+
+  assembly_.set_state(v1::Assembly::READY);
+  actions_->ReadyOffline(NoteOf(assembly_, *random_));
+  EXPECT_THAT(AwaitLog(3),
+              ElementsAre(" no more", "offline assemblies/demo", "ran for llama@v1: 0"));
+}
+
+TEST_F(ReadyActionsTest, NoteThatFailsHoldsNothingUp) {
+  ReadyOptions options = WithView();
+  options.note = [](const v1::Assembly&, bool, const std::stop_token&) {
+    return absl::ResourceExhaustedError("full");
+  };
+  Start(options);
+  actions_->Ready(kAssembly);
+  EXPECT_THAT(AwaitLog(2),
+              ElementsAre("view of assemblies/demo at /view", "not noted assemblies/demo"));
 }
 
 }  // namespace

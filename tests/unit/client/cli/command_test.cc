@@ -167,6 +167,8 @@ TEST_F(CommandTest, CommandLinesOfViewsAreParsed) {
        "--cache-mode",
        "0440"},
       {"view", "list", "DIR", "--json"},
+      {"view", "create", "DIR", "llama@v1", "--cache", "C", "--links", "copy", "--partial",
+       "--allow-code"},
       {"view", "switch", "DIR", "llama@v1"},
       {"view", "remove", "DIR", "llama@v1", "--force"},
       {"view", "remove", "DIR", "--all"},
@@ -203,6 +205,7 @@ TEST_F(CommandTest, MistakesAreUsageErrors) {
       {"agent", "--node", "n1", "--assembly", "d", "--cache", "C", "--cache-mode", "read"});
   ExpectUsageError({"view"});
   ExpectUsageError({"view", "remove", "DIR"});
+  ExpectUsageError({"view", "create", "DIR", "llama@v1"});
   ExpectUsageError({"view", "remove", "DIR", "llama@v1", "--all"});
   ExpectUsageError(
       {"agent", "--node", "n1", "--assembly", "d", "--cache", "C", "--policy", "full"});

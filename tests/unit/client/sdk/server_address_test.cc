@@ -28,7 +28,7 @@ TEST(ServerAddressTest, WhatPeoplePasteIsUnderstood) {
 TEST(ServerAddressTest, WhatCantBeAServerIsRefusedWithTheWayOut) {
   EXPECT_THAT(ParseServerAddress("https://h:7070"),
               ErrorIs(absl::StatusCode::kInvalidArgument, "INVALID_SERVER"));
-  EXPECT_THAT(Parsed("https://h:7070"), HasSubstr("not encrypted"));
+  EXPECT_THAT(Parsed("https://h:7070"), HasSubstr("--tls-ca"));
   EXPECT_THAT(Parsed("::1"), HasSubstr("in brackets, as in [::1]:7070"));
   for (const char* const text :
        {"", ":7070", "h:port", "h:0", "h:70000", "h:-1", "h:7070/path", "http://", "http:///",
