@@ -104,6 +104,13 @@ void AgentLog::OnMembershipFailed(const std::string& assembly, bool leaving,
   if (ReasonOf(status) == reasons::kAssemblyUnknown) Gone(assembly);
 }
 
+void AgentLog::OnNoRoom(const std::string& assembly, const std::string& why) {
+  spdlog::warn("event=no_room assembly={} message={}", Quoted(ShortName(assembly)),
+               Quoted(absl::StrCat("this node ", why,
+                                   "; it gets none of them until there is room: raise --capacity, "
+                                   "or free some of what other assemblies have here")));
+}
+
 void AgentLog::OnAssigned(const AssignmentChange& change) {
   if (change.total_shards == 0) {
     failures_.Forget(change.assembly);

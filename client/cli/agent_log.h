@@ -66,6 +66,7 @@ class AgentLog final : public AgentReporter {
   void OnLeft(const std::string& assembly) override;
   void OnMembershipFailed(const std::string& assembly, bool leaving,
                           const absl::Status& status) override;
+  void OnNoRoom(const std::string& assembly, const std::string& why) override;
   void OnAssigned(const AssignmentChange& change) override;
   void OnAssignmentRefused(const std::string& assembly) override;
   void OnPinned(const std::string& assembly, const absl::Status& status) override;

@@ -99,6 +99,10 @@ void AgentScreen::OnMembershipFailed(const std::string& assembly, bool leaving,
   if (ReasonOf(status) == reasons::kAssemblyUnknown) Gone(assembly);
 }
 
+void AgentScreen::OnNoRoom(const std::string& assembly, const std::string& why) {
+  Say(assembly, absl::StrCat("gives this node no shards until there is room: it ", why));
+}
+
 void AgentScreen::OnAssigned(const AssignmentChange& change) {
   {
     MutexLock lock(mutex_);

@@ -245,9 +245,43 @@ std::string FailureText(const v1::ShardFailure& failure) {
   return text;
 }
 
+std::string NodesReadyText(const v1::Assembly& assembly,
+                           const std::vector<v1::AssemblyMember>& members) {
+  constexpr uint32_t kMaxNamed = 3;
+  const uint32_t ready = assembly.nodes_ready();
+  const uint32_t joining = assembly.nodes_joining();
+  if (joining == 0) return absl::StrCat(CountOf(ready, "node"), " ready");
+  std::string out = absl::StrCat(ready, " of ", CountOf(ready + joining, "node"), " ready, ");
+  uint32_t named = 0;
+  for (const v1::AssemblyMember& member : members) {
+    if (!member.joining() || named == kMaxNamed) continue;
+    const uint64_t done = member.ready_bytes() + member.fetching_bytes();
+    const uint64_t all = std::max<uint64_t>(1, member.assigned_bytes());
+    absl::StrAppend(&out, named == 0 ? "" : ", ", ShortName(member.node()), " joining at ",
+                    100 * std::min(done, all) / all, " %");
+    ++named;
+  }
+  if (named == 0) return absl::StrCat(out, joining, " joining");
+  if (named < joining) absl::StrAppend(&out, ", ", joining - named, " more joining");
+  return out;
+}
+
 std::string AssemblySummary(const v1::GetAssemblyResponse& response) {
   const v1::Assembly& assembly = response.assembly();
+  const std::vector<v1::AssemblyMember> members(response.members().begin(),
+                                                response.members().end());
   std::string out = AssembliesTable({assembly}, /*with_why=*/false);
+  if (assembly.nodes_joining() > 0) {
+    absl::StrAppend(&out, "  - ", NodesReadyText(assembly, members), "\n");
+  }
+  if (assembly.state() == v1::Assembly::READY) {
+    // Elsewhere the reasons say it.
+    for (const v1::AssemblyMember& member : members) {
+      if (member.problem().empty()) continue;
+      absl::StrAppend(&out, "  - ", ShortName(member.node()), " gets no shards: it ",
+                      Printable(member.problem()), "\n");
+    }
+  }
   for (const v1::AssemblyReason& reason : assembly.reasons()) {
     absl::StrAppend(&out, "  - ", Printable(reason.message()), "\n");
   }

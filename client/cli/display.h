@@ -43,6 +43,11 @@ std::string FailureText(const v1::ShardFailure& failure);
 // An assembly with its reasons and members.
 std::string AssemblyDetails(const v1::GetAssemblyResponse& response);
 
+// "3 nodes ready"; "8 of 9 nodes ready, n9 joining at 40 %" where some came after the first READY. Without members it
+// counts those.
+std::string NodesReadyText(const v1::Assembly& assembly,
+                           const std::vector<v1::AssemblyMember>& members);
+
 // The part of it that is about the assembly as a whole.
 std::string AssemblySummary(const v1::GetAssemblyResponse& response);
 

@@ -134,6 +134,8 @@ ExitCode ExitCodeOf(const absl::Status& status) {
     case absl::StatusCode::kAborted:
       if (reason == reasons::kNodeNameTaken) return kExitNameTaken;
       return reason == reasons::kNodeFenced ? kExitFenced : kExitFailed;
+    case absl::StatusCode::kFailedPrecondition:
+      return reason == reasons::kNodeTooSmall ? kExitTooSmall : kExitFailed;
     default:
       return kExitFailed;
   }
@@ -160,6 +162,10 @@ std::string HintFor(const absl::Status& status) {
   if (reason == reasons::kAssemblyUnknown) return "`muster assemblies` lists what there is";
   if (reason == reasons::kNodeUnknown) return "`muster nodes` lists what there is";
   if (reason == reasons::kClaimDiffers) return MembershipHint(detail);
+  if (reason == reasons::kNodeTooSmall) {
+    return "start the agent with more --capacity or another --claim, or use a policy that shares "
+           "the shards out, such as balanced";
+  }
   if (reason == reasons::kVersionInUse) return InUseHint(detail);
   if (reason == reasons::kAssemblyExists || reason == reasons::kAssemblyDiffers)
     return AssemblyHint(detail);

@@ -18,6 +18,7 @@ enum ExitCode {
   kExitTimedOut = 3,
   kExitUnreachable = 4,
   kExitFenced = 5,
+  kExitTooSmall = 6,
   kExitNameTaken = 7,
   // As shells say of a program that was ended by SIGINT.
   kExitInterrupted = 130,
@@ -31,6 +32,7 @@ inline constexpr char kExitCodeHelp[] =
     "  3    timed out (muster wait), or not drained in time (muster nodes drain --wait)\n"
     "  4    no server can be reached\n"
     "  5    fenced off: another process registered under the node's name (muster agent)\n"
+    "  6    the node can't hold what it is to hold: its capacity is too small (muster agent)\n"
     "  7    the node's name is another machine's, which is alive (muster agent)\n"
     "  130  interrupted";
 

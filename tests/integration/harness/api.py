@@ -45,6 +45,7 @@ _STUBS = {
 
 READY = assembly_pb2.Assembly.READY
 DEGRADED = assembly_pb2.Assembly.DEGRADED
+WAITING = assembly_pb2.Assembly.WAITING
 
 
 class ApiError(Exception):

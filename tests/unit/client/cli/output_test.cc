@@ -80,6 +80,8 @@ TEST(ExitCodeTest, EveryKindOfErrorHasItsCode) {
   EXPECT_EQ(code(absl::StatusCode::kUnavailable, "SHARD_UNREADABLE"), 1);
   EXPECT_EQ(code(absl::StatusCode::kAborted, "NODE_NAME_TAKEN"), 7);
   EXPECT_EQ(code(absl::StatusCode::kAborted, "NODE_FENCED"), 5);
+  EXPECT_EQ(code(absl::StatusCode::kFailedPrecondition, "NODE_TOO_SMALL"), 6);
+  EXPECT_EQ(code(absl::StatusCode::kFailedPrecondition, "CLAIM_DIFFERS"), 1);
   EXPECT_EQ(ExitCodeOf(absl::CancelledError("interrupted")), 130);
 }
 
@@ -196,6 +198,38 @@ TEST(DisplayTest, AssemblyShowsEveryReasonAndMember) {
   EXPECT_EQ(text.find("1 of 3 nodes joined"), text.rfind("1 of 3 nodes joined")) << "once";
   EXPECT_THAT(text, HasSubstr("n1    no    no     any"));
   EXPECT_THAT(text, HasSubstr("1 more node"));
+}
+
+TEST(DisplayTest, NodesThatJoinAreCountedAndNamed) {
+  v1::Assembly assembly;
+  assembly.set_nodes_ready(3);
+  EXPECT_EQ(NodesReadyText(assembly, {}), "3 nodes ready");
+  assembly.set_nodes_ready(8);
+  assembly.set_nodes_joining(1);
+  EXPECT_EQ(NodesReadyText(assembly, {}), "8 of 9 nodes ready, 1 joining");
+  std::vector<v1::AssemblyMember> members(2);
+  members[0].set_node("nodes/n1");
+  members[1].set_node("nodes/n9");
+  members[1].set_joining(true);
+  members[1].set_assigned_bytes(1'000);
+  members[1].set_ready_bytes(300);
+  members[1].set_fetching_bytes(100);
+  EXPECT_EQ(NodesReadyText(assembly, members), "8 of 9 nodes ready, n9 joining at 40 %");
+  assembly.set_nodes_joining(3);
+  EXPECT_EQ(NodesReadyText(assembly, members),
+            "8 of 11 nodes ready, n9 joining at 40 %, 2 more joining");
+}
+
+TEST(DisplayTest, ReadyAssemblySaysWhoHasNoRoom) {
+  v1::GetAssemblyResponse response;
+  response.mutable_assembly()->set_state(v1::Assembly::READY);
+  v1::AssemblyMember& member = *response.add_members();
+  member.set_node("nodes/c2");
+  member.set_problem("needs 45.5 MiB for its shards, has 10.0 MiB left");
+
+  EXPECT_THAT(
+      AssemblySummary(response),
+      HasSubstr("- c2 gets no shards: it needs 45.5 MiB for its shards, has 10.0 MiB left\n"));
 }
 
 TEST(DisplayTest, MembersShowMovesAndWaitsOnlyWhereThereAreSome) {
