@@ -206,7 +206,7 @@ TEST_F(EvictionTest, ShardThatIsOpenStays) {
   MUSTER_ASSERT_OK(open);
 
   EXPECT_THAT(Get(*cache, 1), StatusIs(absl::StatusCode::kResourceExhausted,
-                                       HasSubstr("transfers under way (100 bytes)")));
+                                       HasSubstr("transfers under way (100 B)")));
 
   open = absl::CancelledError("closed");
   MUSTER_EXPECT_OK(Get(*cache, 1));

@@ -490,7 +490,7 @@ TEST(ShardCacheDiskTest, FullDiskIsNoSpaceAndLeavesNothing) {
     MUSTER_EXPECT_OK(cache);
     const CheckedShard shard = *CheckedShard::Make(ShardWithoutPieces(TestBytes(2 * kMiB, 1), {}));
     EXPECT_THAT((*cache)->Acquire(shard, {}),
-                StatusIs(absl::StatusCode::kResourceExhausted, HasSubstr("2097152 bytes")));
+                StatusIs(absl::StatusCode::kResourceExhausted, HasSubstr("2.0 MiB are needed")));
     EXPECT_THAT(NamesIn(dir.path() + "/default"), IsEmpty());
   }
   EXPECT_EQ(umount(dir.path().c_str()), 0);

@@ -179,6 +179,8 @@ TEST(MethodTableTest, WithoutALineEverybodyIsDenied) {
 // Every text field of a request that a resource's name can stand in is authorised, or named here with the reason.
 TEST(MethodTableTest, EveryNameInARequestIsAuthorised) {
   const std::map<std::string, std::string> not_authorised = {
+      {"/muster.v1.AssemblyService/GetAssembly nodes/n1",
+       "unknown nodes look as those that have not joined"},
       {"/muster.v1.AssemblyService/WatchAssembly nodes/n1",
        "unknown nodes look as those that have not joined"},
       {"/muster.v1.AssemblyService/UpdateAssembly models/llama/versions/v1",
