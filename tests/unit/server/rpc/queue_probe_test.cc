@@ -20,11 +20,12 @@ namespace muster {
 namespace {
 
 TEST(QueueProbeTest, CallThatWaitsIsToldOfAgainAndAgain) {
+  // The listener's thread adds to it until the listener has gone.
+  std::vector<UniqueFd> held;
   Listener::Options listening;
   listening.listen = "127.0.0.1:0";
   auto listener = Listener::Open(listening, SystemClock());
   MUSTER_ASSERT_OK(listener.status());
-  std::vector<UniqueFd> held;
   // The settings of HTTP/2, with which a connection is made, and nothing after them.
   constexpr char kSettings[9] = {0, 0, 0, 4, 0, 0, 0, 0, 0};
   (*listener)->Start(
@@ -42,12 +43,12 @@ TEST(QueueProbeTest, CallThatWaitsIsToldOfAgainAndAgain) {
   const auto connect = [&] {
     return grpc::CreateChannel((*listener)->address(), grpc::InsecureChannelCredentials());
   };
-  auto probe = std::make_unique<QueueProbe>(SystemClock(), options, connect,
-                                            [&](absl::Duration waiting) {
-                                              MutexLock lock(mutex);
-                                              told.push_back(waiting);
-                                              changed.NotifyAll();
-                                            });
+  auto probe =
+      std::make_unique<QueueProbe>(SystemClock(), options, connect, [&](absl::Duration waiting) {
+        MutexLock lock(mutex);
+        told.push_back(waiting);
+        changed.NotifyAll();
+      });
 
   {
     MutexLock lock(mutex);

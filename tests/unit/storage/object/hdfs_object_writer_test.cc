@@ -1,5 +1,6 @@
 #include "storage/object/hdfs_object_writer.h"
 
+#include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
@@ -109,7 +110,11 @@ class HdfsObjectWriterTest : public testing::Test {
   }
 
   absl::StatusOr<ObjectInfo> WriteWhole(FakeHdfs::Interceptor interceptor) {
-    hdfs_.emplace(std::move(interceptor));
+    // Connections have threads of their own.
+    hdfs_.emplace([this, interceptor = std::move(interceptor)](const Request& request) {
+      MutexLock lock(interceptor_mutex_);
+      return interceptor(request);
+    });
     ObjectStoreRegistry registry;
     const std::string address = hdfs_->authority();
     const EnvironmentLookup lookup = [address](const char* name) {
@@ -135,11 +140,12 @@ class HdfsObjectWriterTest : public testing::Test {
   }
 
   const std::unique_ptr<Random> random_ = NewSeededRandom(1);
+  Mutex interceptor_mutex_;
   std::optional<FakeHdfs> hdfs_;
 };
 
 TEST_F(HdfsObjectWriterTest, AppendWhoseReplyIsLostIsNotCarriedOutTwice) {
-  bool lost = false;
+  std::atomic<bool> lost = false;
   MUSTER_ASSERT_OK(WriteWhole([&](const Request& request) -> std::optional<Answer> {
     if (lost || !FakeHdfs::Moves(request, "APPEND")) return std::nullopt;
     lost = true;
@@ -153,7 +159,7 @@ TEST_F(HdfsObjectWriterTest, AppendWhoseReplyIsLostIsNotCarriedOutTwice) {
 
 // Goal: what arrives late counts too. The data node holds the file until it has written what it got.
 TEST_F(HdfsObjectWriterTest, AppendThatBreaksOffIsGoneOnWithOnceTheFileIsFree) {
-  int appends = 0;
+  std::atomic<int> appends = 0;
   std::string cut;
   MUSTER_ASSERT_OK(WriteWhole([&](const Request& request) -> std::optional<Answer> {
     if (!FakeHdfs::Moves(request, "APPEND")) return std::nullopt;
@@ -173,7 +179,7 @@ TEST_F(HdfsObjectWriterTest, AppendThatBreaksOffIsGoneOnWithOnceTheFileIsFree) {
 }
 
 TEST_F(HdfsObjectWriterTest, CreationThatBreaksOffIsBegunAnew) {
-  bool broken = false;
+  std::atomic<bool> broken = false;
   MUSTER_ASSERT_OK(WriteWhole([&](const Request& request) -> std::optional<Answer> {
     if (broken || !FakeHdfs::Moves(request, "CREATE")) return std::nullopt;
     broken = true;
@@ -185,7 +191,7 @@ TEST_F(HdfsObjectWriterTest, CreationThatBreaksOffIsBegunAnew) {
 }
 
 TEST_F(HdfsObjectWriterTest, FileThatGetsTooLongIsDataLossAndDeleted) {
-  bool once = false;
+  std::atomic<bool> once = false;
   EXPECT_THAT(WriteWhole([&](const Request& request) -> std::optional<Answer> {
                 if (once || !FakeHdfs::Moves(request, "APPEND")) return std::nullopt;
                 once = true;
