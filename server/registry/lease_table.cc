@@ -216,13 +216,15 @@ uint64_t LeaseTable::ProgressOf(NodeUid node, absl::string_view assembly, uint32
   return 0;
 }
 
-uint64_t LeaseTable::ProgressOf(NodeUid node, absl::string_view assembly) const {
+uint64_t LeaseTable::ProgressOf(NodeUid node, absl::string_view assembly,
+                                absl::FunctionRef<uint64_t(uint32_t shard)> bound) const {
   MutexLock lock(mutex_);
   const Entry* entry = Find(node);
   uint64_t total = 0;
   if (entry == nullptr) return 0;
   for (const auto& progress : entry->progress) {
-    if (progress.assembly() == assembly) total += progress.done_bytes();
+    if (progress.assembly() != assembly) continue;
+    total += std::min(progress.done_bytes(), bound(progress.shard()));
   }
   return total;
 }

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "muster/v1/node.pb.h"
@@ -110,8 +111,10 @@ class LeaseTable {
   // Bytes of one pull, from the node's last heartbeat; 0 when it had none.
   uint64_t ProgressOf(NodeUid node, absl::string_view assembly, uint32_t shard) const
       MUSTER_EXCLUDES(mutex_);
-  // The same, summed over all the node's pulls of an assembly.
-  uint64_t ProgressOf(NodeUid node, absl::string_view assembly) const MUSTER_EXCLUDES(mutex_);
+  // The same, summed over all the node's pulls of an assembly; of each at most what `bound` says of its shard.
+  uint64_t ProgressOf(NodeUid node, absl::string_view assembly,
+                      absl::FunctionRef<uint64_t(uint32_t shard)> bound) const
+      MUSTER_EXCLUDES(mutex_);
 
  private:
   struct Entry {

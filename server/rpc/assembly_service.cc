@@ -22,6 +22,19 @@ using grpc::CallbackServerContext;
 using grpc::ServerUnaryReactor;
 using grpc::ServerWriteReactor;
 
+// Of the shards that the node fetches as far as it has reported. A heartbeat may be older than the report that a shard is
+// READY, and bytes that are counted as ready are not on their way any more.
+uint64_t FetchingBytes(const Registry& registry, const Assembly& assembly,
+                       const Assembly::Member& member) {
+  const auto bound = [&](uint32_t shard) -> uint64_t {
+    const size_t position = member.PositionOf(shard);
+    const bool is_fetching =
+        position < member.states.size() && member.states[position] == v1::ShardReport::FETCHING;
+    return is_fetching ? assembly.version().shards[shard].size_bytes : 0;
+  };
+  return registry.leases().ProgressOf(member.node, assembly.name(), bound);
+}
+
 // One node's part in one shard.
 void FillReplica(const Registry& registry, const Assembly& assembly, const std::string& node,
                  const Assembly::Member& member, size_t position, v1::ShardReplica& out) {
@@ -149,7 +162,7 @@ class AssemblyServiceRpc final : public CallbackService {
           const auto show = [&](const std::string& node, const Assembly::Member& member) {
             v1::AssemblyMember* item = out.add_members();
             *item = assembly->DescribeMember(node, member, kMaxClaimShown);
-            item->set_fetching_bytes(registry.leases().ProgressOf(member.node, assembly->name()));
+            item->set_fetching_bytes(FetchingBytes(registry, *assembly, member));
           };
           if (!request->node().empty()) {
             MUSTER_RETURN_IF_ERROR(ParseNodeName(request->node()).status());
@@ -180,8 +193,7 @@ class AssemblyServiceRpc final : public CallbackService {
                           [&](const std::string& node, const Assembly::Member& member) {
                             v1::AssemblyMember* item = out.add_members();
                             *item = assembly->DescribeMember(node, member);
-                            item->set_fetching_bytes(
-                                registry.leases().ProgressOf(member.node, assembly->name()));
+                            item->set_fetching_bytes(FetchingBytes(registry, *assembly, member));
                             return item->ByteSizeLong();
                           });
         });

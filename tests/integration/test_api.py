@@ -1,6 +1,7 @@
 """What calls of the API promise beside the life of a model: preconditions, filters, batches, updates."""
 
 import pytest
+from harness import made_up
 from harness.api import ApiError, event_pb2, node_pb2
 from harness.conditions import eventually
 
@@ -134,3 +135,27 @@ def test_assembly_and_node_are_updated_in_place(cluster):
     assert result.code == USAGE and "--replicas" in result.stderr
     kinds = [event.kind for event in api.events.ListEvents(page_size=1000).events]
     assert event_pb2.Event.NODE_UPDATED in kinds and event_pb2.Event.ASSEMBLY_UPDATED in kinds
+
+
+# --- progress
+
+
+def test_no_byte_is_both_ready_and_on_its_way(cluster):
+    api = cluster.api()
+    made_up.add_assembly(api, made_up.add_model(api, shards=3), policy="FULL")
+    node = made_up.Node(api, "n1").join()
+    eventually(lambda: len(node.replicas()) == 3, "the node has its shards")
+    node.report([0, 1], state="FETCHING")
+    # More than shard 1 has, and a shard that is not being fetched.
+    progress = [{"assembly": "assemblies/demo", "shard": i, "done_bytes": 700_000 * (1 + i)} for i in range(3)]
+    api.nodes.Heartbeat(name=node.name, epoch=node.epoch, progress=progress)
+
+    def member():
+        return api.assemblies.GetAssembly(name="assemblies/demo").members[0]
+
+    assert member().fetching_bytes == 700_000 + made_up.MIB + 1
+
+    # The heartbeat is older than this report.
+    node.report([0])
+    assert (member().ready_bytes, member().fetching_bytes) == (made_up.MIB, made_up.MIB + 1)
+    assert api.assemblies.ListAssemblyMembers(name="assemblies/demo").members[0].fetching_bytes == made_up.MIB + 1

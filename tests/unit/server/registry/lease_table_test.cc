@@ -204,6 +204,22 @@ TEST_F(LeaseTableTest, LongNameInProgressIsRefused) {
               ErrorIs(absl::StatusCode::kInvalidArgument, "INVALID_FIELD"));
 }
 
+TEST_F(LeaseTableTest, ProgressCountsNoMoreThanIsFetched) {
+  muster::v1::HeartbeatRequest request = Heartbeat(5);
+  for (uint32_t shard = 0; shard < 3; ++shard) {
+    auto* progress = request.add_progress();
+    progress->set_assembly("assemblies/demo");
+    progress->set_shard(shard);
+    progress->set_done_bytes(70);
+  }
+  MUSTER_EXPECT_OK(table_.Heartbeat(request));
+
+  // Shard 0 is READY since, and shard 1 has 50 bytes.
+  const auto bound = [](uint32_t shard) { return uint64_t{shard == 0 ? 0u : shard * 50u}; };
+
+  EXPECT_EQ(table_.ProgressOf(NodeUid(1), "assemblies/demo", bound), 50u + 70u);
+}
+
 TEST_F(LeaseTableTest, RegistrationAnewHasAFullLeaseAndNoProgress) {
   muster::v1::HeartbeatRequest request = Heartbeat(5);
   auto* progress = request.add_progress();
@@ -212,12 +228,13 @@ TEST_F(LeaseTableTest, RegistrationAnewHasAFullLeaseAndNoProgress) {
   progress->set_done_bytes(70);
   MUSTER_EXPECT_OK(table_.Heartbeat(request));
   EXPECT_EQ(table_.ProgressOf(NodeUid(1), "assemblies/demo", 3), 70u);
-  EXPECT_EQ(table_.ProgressOf(NodeUid(1), "assemblies/demo"), 70u);
-  EXPECT_EQ(table_.ProgressOf(NodeUid(1), "assemblies/other"), 0u);
+  const auto any = [](uint32_t) { return uint64_t{1'000}; };
+  EXPECT_EQ(table_.ProgressOf(NodeUid(1), "assemblies/demo", any), 70u);
+  EXPECT_EQ(table_.ProgressOf(NodeUid(1), "assemblies/other", any), 0u);
   TickTo(Seconds(9));
   node_.epoch = Epoch(6);
   table_.Apply(node_);
-  EXPECT_EQ(table_.ProgressOf(NodeUid(1), "assemblies/demo"), 0u);
+  EXPECT_EQ(table_.ProgressOf(NodeUid(1), "assemblies/demo", any), 0u);
   EXPECT_EQ(TickTo(Seconds(19)), 0u);
   EXPECT_THAT(table_.Heartbeat(Heartbeat(5)), ErrorIs(StatusCode::kAborted, "NODE_FENCED"));
 }
