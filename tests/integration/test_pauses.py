@@ -132,7 +132,7 @@ def test_stopped_agent_whose_name_was_taken_is_fenced_off(cluster, loaded, repet
     api = cluster.api()
     loaded[0].pause()
     heir = cluster.start_agent("n1", "demo", name="agent-heir", cache=cluster.cache("heir"))
-    eventually(lambda: "registered" in heir.output(), f"the heir registers, repetition {repetition}", 60)
+    eventually(lambda: "event=registered" in heir.output(), f"the heir registers, repetition {repetition}", 60)
     epoch = api.nodes.GetNode(name="nodes/n1").node.epoch
     eventually(lambda: api.is_ready("demo"), "READY with the heir", 60)
 
