@@ -292,6 +292,15 @@ absl::StatusOr<AgentPlan> ToPlan(const AgentArguments& options) {
   return plan;
 }
 
+// What an agent does while no server answers; empty where nothing is noted. Both outlive it.
+std::function<void(const absl::Status&)> ServeNoted(const NotedAssemblies& noted,
+                                                    const std::unique_ptr<ReadyActions>& actions) {
+  if (noted.empty()) return {};
+  return [&actions, &noted](const absl::Status& /*away*/) {
+    for (const auto& one : noted) actions->ReadyOffline(one);
+  };
+}
+
 absl::Status RunAgent(Invocation& invocation, const AgentArguments& options) {
   MUSTER_ASSIGN_OR_RETURN(AgentPlan plan, ToPlan(options));
   MUSTER_ASSIGN_OR_RETURN(PullerOptions puller_options, ToPullerOptions(options.pull));
@@ -322,11 +331,7 @@ absl::Status RunAgent(Invocation& invocation, const AgentArguments& options) {
        .gone = [&notes](const std::string& assembly) { Forget(notes, assembly); }});
   const NotedAssemblies noted =
       ReadNoted(notes, plan.agent.memberships, invocation.random(), LogWarning);
-  if (!noted.empty()) {
-    plan.agent.serve_offline = [&actions, &noted](const absl::Status& /*away*/) {
-      for (const auto& one : noted) actions->ReadyOffline(one);
-    };
-  }
+  plan.agent.serve_offline = ServeNoted(noted, actions);
   Agent agent(*client, *fetcher, *reporter, invocation.clock(), invocation.random(), plan.agent);
   const CacheWatcher watcher(*cache, invocation.clock(), plan.watch_interval, FetchAgain(agent));
   std::optional<CacheScrubber> scrubber;

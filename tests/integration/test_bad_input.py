@@ -208,12 +208,13 @@ def test_node_names_outside_the_rule_are_refused(published, name):
 # --- two of one kind
 
 
-def test_newer_agent_takes_the_name_and_the_older_one_stops(published):
+def test_agent_that_takes_the_name_over_stops_the_older_one(published):
     published.create_assembly("demo", "llama@v1")
     older = published.start_agent("n1", "demo")
     published.wait_ready("demo")
 
-    newer = published.start_agent("n1", "demo", cache=published.directory / "cache-other", name="agent-newer")
+    other = published.directory / "cache-other"
+    newer = published.start_agent("n1", "demo", "--take-over", cache=other, name="agent-newer")
 
     assert older.wait(30) == FENCED
     assert "n1" in older.output()

@@ -125,18 +125,22 @@ def test_node_whose_room_others_have_taken_is_told_and_changes_nothing(published
     start_ready(published, 1, min_nodes=1)
     before = states(published)
     published.create_assembly("first", "other@v1", policy="full")
+    published.start_agent("small", "first", "--capacity", capacity)
+    published.wait_ready("first")
+    # Again, and told to join the other one as well; what it has stays its.
+    published.processes[-1].terminate()
     agent = published.start_agent("small", "first", "--assembly", "demo", "--capacity", capacity)
     published.wait_ready("first")
 
     line = await_line(agent, "no_room")
 
-    assert "assembly=demo" in line and "1.0 MiB left" in line
+    assert 'assembly="demo"' in line and "1.0 MiB left" in line
     assert member(published, "small").problem
     assert published.api().is_ready("demo")
     assert "small gets no shards" in published.muster("status", "demo").stdout
     assert states(published) == before
     # The room comes back.
-    published.muster("assemblies", "delete", "first")
+    published.muster("assemblies", "delete", "first", "--force")
     published.wait_ready("demo", "--node", "small")
     assert agent.running()
 

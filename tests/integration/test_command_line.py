@@ -42,7 +42,7 @@ def test_address_is_understood_as_it_is_pasted(published):
     assert published.muster("nodes", server=f"http://{published.address}/").code == 0
     refused = published.muster("nodes", server=f"https://{published.address}", check=False)
     assert refused.code == 2
-    assert "not encrypted" in refused.stderr
+    assert "--tls-ca" in refused.stderr
 
 
 def test_timeout_before_wait_is_how_long_it_waits(published):

@@ -205,7 +205,6 @@ TEST_F(CommandTest, MistakesAreUsageErrors) {
       {"agent", "--node", "n1", "--assembly", "d", "--cache", "C", "--cache-mode", "read"});
   ExpectUsageError({"view"});
   ExpectUsageError({"view", "remove", "DIR"});
-  ExpectUsageError({"view", "create", "DIR", "llama@v1"});
   ExpectUsageError({"view", "remove", "DIR", "llama@v1", "--all"});
   ExpectUsageError(
       {"agent", "--node", "n1", "--assembly", "d", "--cache", "C", "--policy", "full"});

@@ -274,7 +274,7 @@ TEST_F(GrpcChannelTest, StreamThatBreaksAfterAMessageIsLeftToItsReader) {
 }
 
 TEST(NewGrpcChannelTest, ServerWithoutAPortIsRefused) {
-  EXPECT_THAT(NewGrpcChannel({"localhost"}),
+  EXPECT_THAT(NewGrpcChannel({"localhost:"}),
               ErrorIs(absl::StatusCode::kInvalidArgument, "INVALID_SERVER"));
   EXPECT_THAT(NewGrpcChannel({"localhost:99999"}),
               ErrorIs(absl::StatusCode::kInvalidArgument, "INVALID_SERVER"));
