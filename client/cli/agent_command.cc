@@ -364,6 +364,32 @@ absl::Status RunAgent(Invocation& invocation, const AgentArguments& options) {
   return invocation.stop().stop_requested() ? absl::OkStatus() : status;
 }
 
+// What is done with the cache beside filling it.
+void AddUpkeepFlags(CLI::App& command, AgentArguments& options) {
+  command
+      .add_option("--scrub-rate", options.scrub_rate,
+                  "Bytes of the cache that are read and checked per second in the background; "
+                  "corrupt shards are fetched again; 0: off")
+      ->capture_default_str();
+  command
+      .add_option("--scrub-interval", options.scrub_interval,
+                  "From one check of the whole cache to the next, at least")
+      ->capture_default_str();
+  command
+      .add_option(
+          "--watch-interval", options.watch_interval,
+          "From one look at whether shards that are READY, or linked by views, were changed "
+          "on the disk to the next")
+      ->capture_default_str();
+  command.add_flag("--warm", options.warm,
+                   "Once a model is READY, read it into the page cache, in order of shards, as far "
+                   "as memory is free; nothing to do for a --cache on /dev/shm");
+  command
+      .add_option("--warm-reserve", options.warm_reserve,
+                  "With --warm: of the memory that the system calls available, leave this much")
+      ->capture_default_str();
+}
+
 void AddNodeFlags(CLI::App& command, AgentArguments& options) {
   command.add_option(
       "--config", options.config_path,
@@ -402,28 +428,7 @@ void AddNodeFlags(CLI::App& command, AgentArguments& options) {
   command.add_option("--parallel-shards", options.parallel_shards, "Shards fetched at once")
       ->check(CLI::Range(1, 64))
       ->capture_default_str();
-  command
-      .add_option("--scrub-rate", options.scrub_rate,
-                  "Bytes of the cache that are read and checked per second in the background; "
-                  "corrupt shards are fetched again; 0: off")
-      ->capture_default_str();
-  command
-      .add_option("--scrub-interval", options.scrub_interval,
-                  "From one check of the whole cache to the next, at least")
-      ->capture_default_str();
-  command
-      .add_option(
-          "--watch-interval", options.watch_interval,
-          "From one look at whether shards that are READY, or linked by views, were changed "
-          "on the disk to the next")
-      ->capture_default_str();
-  command.add_flag("--warm", options.warm,
-                   "Once a model is READY, read it into the page cache, in order of shards, as far "
-                   "as memory is free; nothing to do for a --cache on /dev/shm");
-  command
-      .add_option("--warm-reserve", options.warm_reserve,
-                  "With --warm: of the memory that the system calls available, leave this much")
-      ->capture_default_str();
+  AddUpkeepFlags(command, options);
   command.add_flag("--take-over", options.take_over,
                    "Take the node's name at once from another machine that has it; that one's "
                    "agent stops");

@@ -126,7 +126,7 @@ def test_server_killed_during_load_loses_nothing_and_ends_ready(cluster, tmp_pat
         return [
             cluster.start_agent(
                 f"n{i}", name, "--model", "load@v1", "--policy", "balanced", "--min-nodes", 2,
-                cache=tmp_path / f"cache-{name}-{i}", name=f"agent-{name}-n{i}",
+                "--take-over", cache=tmp_path / f"cache-{name}-{i}", name=f"agent-{name}-n{i}",
             )
             for i in (1, 2)
         ]  # fmt: skip
@@ -177,7 +177,7 @@ def test_agent_killed_during_pull_leaves_no_wrong_byte_and_ends_ready(cluster, t
         chance = random.Random(2000 + seed)
         assembly, cache = f"demo{seed}", tmp_path / f"cache-{seed}"
         cluster.create_assembly(assembly, "load@v1", policy="full")
-        agent = cluster.start_agent("n1", assembly, cache=cache, name=f"agent-{seed}")
+        agent = cluster.start_agent("n1", assembly, "--take-over", cache=cache, name=f"agent-{seed}")
         kill_after(agent, chance.uniform(0, latest))
         visible = entries(cache)
         assert {checkpoints.md5_file(path) for path in visible} <= registered
