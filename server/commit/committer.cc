@@ -218,9 +218,9 @@ Committer::Step Committer::ApplyNext(Work& work) {
   if (!work.follow_ups.empty()) {
     const Command command = std::move(work.follow_ups.back());
     work.follow_ups.pop_back();
-    step.applied = registry_.Apply(command);
+    step.applied = registry_.Apply(command, "", job.actor);
   } else if (work.next < job.commands.size()) {
-    step.applied = registry_.Apply(job.commands[work.next], job.caller);
+    step.applied = registry_.Apply(job.commands[work.next], job.caller, job.actor);
     if (step.applied.status.ok()) {
       ++work.next;
     } else {

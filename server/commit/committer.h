@@ -58,6 +58,8 @@ struct Job {
   std::function<void(JobResult)> done = [](JobResult) {};
   // The connection that asks, as gRPC names its peer, where the commands have a request id; else "".
   std::string caller = {};
+  // Who asks, as events name it.
+  std::string actor = {};
   // What the commands take in memory; Submit sets it.
   size_t bytes = 0;
 };

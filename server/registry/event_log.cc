@@ -24,7 +24,7 @@ constexpr uint64_t kFarEvents = 10'000;
 constexpr uint64_t kFarBytes = 16u << 20;
 // The head, a run's row and the revision's may come on top of the events.
 constexpr size_t kOwnRows = 3;
-constexpr size_t kOwnBytes = 256;
+constexpr size_t kOwnBytes = 768;
 constexpr size_t kKeyBytes = 13;
 
 }  // namespace
@@ -43,7 +43,7 @@ void EventLog::Append(Transaction& tx) {
   const size_t bytes_max = bytes_used < kMaxBytesPerCommand ? kMaxBytesPerCommand - bytes_used : 0;
   uint32_t part = 0;
   for (PackedEvents& packed :
-       PackEvents(tx.TakeTold(), tx.changes(), {tx.wall_us(), tx.now_us(), tx.cause()}, rows_max,
+       PackEvents(tx.TakeTold(), tx.changes(), {tx.wall_us(), tx.now_us(), tx.cause(), tx.actor()}, rows_max,
                   bytes_max)) {
     Count(tx.revision(), packed.told, kKeyBytes + packed.row.size(), tx.now_us());
     tx.Put(EventsKey(tx.revision(), part++), packed.row);

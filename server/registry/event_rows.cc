@@ -142,6 +142,7 @@ std::vector<PackedEvents> Split(EventsRow& all) {
     row.set_time_us(all.time_us());
     row.set_server_time_ahead_us(all.server_time_ahead_us());
     row.set_cause(all.cause());
+    row.set_actor(all.actor());
     row.set_cut(all.cut());
     row.set_first_sequence(sequence);
     out.push_back(PackedEvents{row.SerializeAsString(), told});
@@ -228,6 +229,7 @@ std::vector<PackedEvents> PackEvents(std::vector<v1::Event> told,
   all.set_time_us(origin.wall_us);
   all.set_server_time_ahead_us(origin.now_us - origin.wall_us);
   all.set_cause(origin.cause.data(), origin.cause.size());
+  all.set_actor(origin.actor.data(), origin.actor.size());
   for (v1::Event& event : told) all.add_events()->mutable_event()->Swap(&event);
   for (const Change& change : changes) {
     if (const auto* given = std::get_if<AssignmentChange>(&change.what)) Pack(*given, all);
@@ -264,6 +266,7 @@ absl::StatusOr<std::vector<v1::Event>> UnpackTold(Revision revision, absl::strin
     event.set_sequence(sequence++);
     *event.mutable_time() = ToTimestamp(rows.time_us());
     event.set_cause(rows.cause());
+    event.set_actor(rows.actor());
     MUSTER_RETURN_IF_ERROR(FillShards(row, event));
   }
   return out;

@@ -30,6 +30,8 @@ struct EventsOrigin {
   int64_t now_us = 0;
   // Outlives what is done with it.
   absl::string_view cause;
+  // The same; "" where nobody asked.
+  absl::string_view actor = "";
 };
 
 struct PackedEvents {

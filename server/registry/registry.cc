@@ -222,8 +222,8 @@ absl::Status Registry::Dispatch(const Command& command, absl::string_view caller
       command);
 }
 
-Applied Registry::Apply(const Command& command, absl::string_view caller) {
-  Transaction tx(revision_, now_us_, wall_us_, CauseOf(command));
+Applied Registry::Apply(const Command& command, absl::string_view caller, absl::string_view actor) {
+  Transaction tx(revision_, now_us_, wall_us_, CauseOf(command), actor);
   Applied applied;
   applied.status = Dispatch(command, caller, tx, applied.reply);
   event_log_.Append(tx);

@@ -76,8 +76,10 @@ class Registry {
   // be read or fits nothing.
   absl::StatusOr<Applied> Load(MetadataStore& store);
 
-  // Carries out one command. `caller` is the connection that it came by; see RequestLog.
-  Applied Apply(const Command& command, absl::string_view caller = "");
+  // Carries out one command. `caller` is the connection that it came by; see RequestLog. `actor` is who asked for it, as
+  // events name it.
+  Applied Apply(const Command& command, absl::string_view caller = "",
+                absl::string_view actor = "");
 
   Revision revision() const { return revision_; }
   const std::string& history_id() const { return options_.history_id; }

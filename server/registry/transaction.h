@@ -21,11 +21,12 @@ namespace muster {
 // Not thread-safe; lives for one command.
 class Transaction {
  public:
-  // `cause` says what asked for the command; it outlives the transaction.
+  // `cause` says what asked for the command, `actor` who did; both outlive the transaction.
   Transaction(Revision current, int64_t now_us, absl::string_view cause = "")
       : Transaction(current, now_us, now_us, cause) {}
-  Transaction(Revision current, int64_t now_us, int64_t wall_us, absl::string_view cause = "")
-      : revision_(current), now_us_(now_us), wall_us_(wall_us), cause_(cause) {}
+  Transaction(Revision current, int64_t now_us, int64_t wall_us, absl::string_view cause = "",
+              absl::string_view actor = "")
+      : revision_(current), now_us_(now_us), wall_us_(wall_us), cause_(cause), actor_(actor) {}
 
   // Marks the command as one that changes something, and returns its revision: the next one.
   Revision MarkChanged() {
@@ -44,6 +45,7 @@ class Transaction {
   // jump either way.
   int64_t wall_us() const { return wall_us_; }
   absl::string_view cause() const { return cause_; }
+  absl::string_view actor() const { return actor_; }
 
   void Put(std::string key, const google::protobuf::MessageLite& row) {
     Put(std::move(key), row.SerializeAsString());
@@ -106,6 +108,7 @@ class Transaction {
   int64_t now_us_;
   int64_t wall_us_;
   absl::string_view cause_;
+  absl::string_view actor_;
   bool changed_ = false;
   size_t bytes_ = 0;
   std::vector<MetadataBatch::Operation> operations_;
