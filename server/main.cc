@@ -20,13 +20,16 @@
 #include "absl/status/status.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "server/audit/audit_log.h"
 #include "server/commit/commit_thread.h"
 #include "server/commit/committer.h"
 #include "server/commit/tick_thread.h"
 #include "server/log_writer.h"
 #include "server/planning/planner_thread.h"
+#include "server/policy_file.h"
 #include "server/process_limits.h"
 #include "server/rpc/call_stats.h"
+#include "server/rpc/gate.h"
 #include "server/rpc/rpc_server.h"
 #include "server/rpc/server_tls.h"
 #include "server/server_options.h"
@@ -201,6 +204,7 @@ RpcOptions MakeRpcOptions(const ServerOptions& options, const ServerTls* tls, si
   rpc.listener.silent_max = rpc.listener.descriptors_max / 4 + 1;
   rpc.memory_bytes = options.connection_bytes;
   if (options.connection_age_s > 0) rpc.connection_age = absl::Seconds(options.connection_age_s);
+  rpc.audit_reads = options.audit_reads;
   rpc.watches.progress_interval = absl::Seconds(options.progress_interval_s);
   return rpc;
 }
@@ -262,8 +266,63 @@ void AwaitStopSignal(int signals) {
   }
 }
 
+// What decides about calls, as long as the server runs.
+struct Guards {
+  std::unique_ptr<ServerTls> tls;
+  std::unique_ptr<Gate> gate;
+  // Null: no policy of the operator's.
+  std::unique_ptr<PolicyFile> policy;
+  // Null: nothing is told.
+  std::unique_ptr<AuditLog> audit;
+  // What has to hear of another policy; null while nothing serves.
+  std::atomic<RpcServer*> server = nullptr;
+};
+
+void LogPolicy(const Policy& policy) {
+  spdlog::info("policy=loaded digest={}", policy.digest().substr(0, 16));
+}
+
+absl::Status OpenGate(const ServerOptions& options, const std::string& cluster, Clock& clock,
+                      Guards& guards) {
+  MUSTER_ASSIGN_OR_RETURN(guards.gate, Gate::Make({guards.tls != nullptr, cluster}, clock));
+  if (options.policy_file.empty()) return absl::OkStatus();
+  PolicyFile::Observer observer;
+  observer.changed = [&guards](std::shared_ptr<const Policy> policy) {
+    LogPolicy(*policy);
+    guards.gate->SetPolicy(std::move(policy));
+    if (RpcServer* server = guards.server; server != nullptr) server->AskWatchesAgain();
+  };
+  observer.refused = [](const absl::Status& status) {
+    spdlog::error("policy=refused message=\"{}; the policy before stays in force\"",
+                  absl::CHexEscape(status.message()));
+  };
+  guards.policy = std::make_unique<PolicyFile>(options.policy_file, clock, std::move(observer));
+  MUSTER_ASSIGN_OR_RETURN(std::shared_ptr<const Policy> policy, guards.policy->Load());
+  LogPolicy(*policy);
+  guards.gate->SetPolicy(std::move(policy));
+  return absl::OkStatus();
+}
+
+absl::Status OpenAudit(const ServerOptions& options, Clock& clock, Guards& guards) {
+  if (options.audit_file.empty()) return absl::OkStatus();
+  AuditLog::Options audit;
+  audit.path = options.audit_file;
+  audit.fail_open = options.audit_fail_open;
+  MUSTER_ASSIGN_OR_RETURN(
+      guards.audit, AuditLog::Open(audit, clock, [&options](const absl::Status& status) {
+        if (status.ok()) {
+          spdlog::warn("audit=works");
+          return;
+        }
+        spdlog::error("audit=failed message=\"{}; {}\"", absl::CHexEscape(status.message()),
+                      options.audit_fail_open ? "mutations are carried out untold"
+                                              : "mutations are refused until it can be written");
+      }));
+  return absl::OkStatus();
+}
+
 int Serve(const ServerOptions& options, int signals, size_t file_limit, MetadataStore& untimed,
-          const StoreIdentity& identity, std::unique_ptr<ServerTls> tls) {
+          const StoreIdentity& identity, Guards& guards) {
   Clock& clock = SystemClock();
   TimedStore store(untimed, clock);
   LiveTables live(MakeLiveOptions(options));
@@ -287,9 +346,12 @@ int Serve(const ServerOptions& options, int signals, size_t file_limit, Metadata
   });
   auto ticker =
       std::make_unique<TickThread>(clock, live, store, committer, kTickInterval, LogTimeOfDaySet);
-  if (tls != nullptr) tls->Start();
-  auto server = StartRpcServer(MakeRpcOptions(options, tls.get(), file_limit), clock, committer,
-                               feed, live, store, stats);
+  if (guards.tls != nullptr) guards.tls->Start();
+  auto server =
+      StartRpcServer(MakeRpcOptions(options, guards.tls.get(), file_limit), clock, committer, feed,
+                     live, store, stats, *guards.gate, guards.audit.get());
+  if (server.ok()) guards.server = server->get();
+  if (guards.policy != nullptr) guards.policy->Start();
   std::optional<StoreWatch> store_watch;
   int exit_code = kOk;
   if (!server.ok()) {
@@ -309,6 +371,7 @@ int Serve(const ServerOptions& options, int signals, size_t file_limit, Metadata
     spdlog::info("stop=begun");
   }
   const StopWatchdog watchdog;
+  guards.policy.reset();
   if (server.ok()) (*server)->Stop(kCallGrace);
   ticker.reset();
   planner.Stop();
@@ -355,7 +418,18 @@ int Serve(const ServerOptions& options) {
     LogFatal("the certificate can't be used", tls.status());
     return kBadListen;
   }
-  return Serve(options, signals, file_limit, **store, *identity, *std::move(tls));
+  Guards guards;
+  guards.tls = *std::move(tls);
+  if (const absl::Status opened = OpenGate(options, identity->cluster_id, SystemClock(), guards);
+      !opened.ok()) {
+    LogFatal("the policy can't be used", opened);
+    return kBadListen;
+  }
+  if (const absl::Status opened = OpenAudit(options, SystemClock(), guards); !opened.ok()) {
+    LogFatal("the audit log can't be used", opened);
+    return kBadListen;
+  }
+  return Serve(options, signals, file_limit, **store, *identity, guards);
 }
 
 // The commands beside serving: what was found on stdout, what went wrong on stderr.
@@ -385,6 +459,15 @@ struct Runner {
   int operator()(const ServerOptions& options) const { return Serve(options); }
   int operator()(const CheckOptions& options) const {
     return Tell(CheckDataDirectory(options.directory), options.directory, "checked");
+  }
+  int operator()(const CheckPolicyOptions& options) const {
+    const auto policy = ReadPolicyFile(options.file);
+    if (!policy.ok()) {
+      std::cerr << "musterd: " << policy.status().message() << "\n";
+      return kBadListen;
+    }
+    std::cout << options.file << ": no mistakes; digest " << (*policy)->digest() << "\n";
+    return kOk;
   }
   int operator()(const BackupOptions& options) const {
     return Tell(BackUp(options.directory, options.to), options.to, "backed up");

@@ -66,9 +66,11 @@ void AddEventOptions(CLI::App& app, ServerOptions& options) {
 // What is done instead of serving.
 struct Upkeep {
   CheckOptions check;
+  CheckPolicyOptions check_policy;
   BackupOptions backup;
   RestoreOptions restore;
   CLI::App* check_command = nullptr;
+  CLI::App* check_policy_command = nullptr;
   CLI::App* backup_command = nullptr;
   CLI::App* restore_command = nullptr;
 };
@@ -78,6 +80,10 @@ void AddUpkeepCommands(CLI::App& app, Upkeep& upkeep) {
   upkeep.check_command = app.add_subcommand(
       "check", "Read every row of a data directory and say what is wrong; changes nothing");
   upkeep.check_command->add_option("DIR", upkeep.check.directory, "The data directory, or a backup")
+      ->required();
+  upkeep.check_policy_command =
+      app.add_subcommand("check-policy", "Read a policy file and say what is wrong");
+  upkeep.check_policy_command->add_option("FILE", upkeep.check_policy.file, "The policy")
       ->required();
   upkeep.backup_command = app.add_subcommand(
       "backup", "Copy a data directory and check the copy; a server may be running on it");
@@ -138,6 +144,24 @@ void AddTlsOptions(CLI::App& app, ServerOptions& options) {
       ->envname("MUSTER_INSECURE");
 }
 
+void AddAccessOptions(CLI::App& app, ServerOptions& options) {
+  app.add_option("--policy", options.policy_file,
+                 "JSON file that says who may do what; a new one is in force within a second. "
+                 "Without it certificates of users may do everything, and nodes may join any "
+                 "assembly")
+      ->envname("MUSTER_POLICY");
+  app.add_option("--audit", options.audit_file,
+                 "File that gets a JSON line for each mutation and each call that was denied; - is "
+                 "stdout")
+      ->envname("MUSTER_AUDIT");
+  app.add_flag("--audit-reads", options.audit_reads, "Tell it of reads, too")
+      ->envname("MUSTER_AUDIT_READS");
+  app.add_flag("--audit-fail-open", options.audit_fail_open,
+               "Carry mutations out although the audit log can't be written; without it they are "
+               "refused until it can")
+      ->envname("MUSTER_AUDIT_FAIL_OPEN");
+}
+
 // What CLI11's checks of single options can't see.
 void CheckTogether(const CLI::App& app, const ServerOptions& options) {
   if (options.tls.certificate.empty() != options.tls.key.empty()) {
@@ -155,6 +179,13 @@ void CheckTogether(const CLI::App& app, const ServerOptions& options) {
   if (asks && options.tls.authority.empty()) {
     throw CLI::ValidationError(
         "--client-auth needs the authorities that certificates have to lead to: --tls-ca");
+  }
+  if (!encrypts && !options.policy_file.empty()) {
+    throw CLI::ValidationError(
+        "--policy needs callers who can show who they are: --tls-cert and --tls-key");
+  }
+  if (options.audit_file.empty() && (options.audit_reads || options.audit_fail_open)) {
+    throw CLI::ValidationError("--audit-reads and --audit-fail-open need --audit");
   }
   if (encrypts && options.insecure) {
     throw CLI::ValidationError("--insecure and --tls-cert are opposites");
@@ -193,6 +224,7 @@ void AddServingOptions(CLI::App& app, ServerOptions& options) {
                  "File that gets the bound host:port once the server serves")
       ->envname("MUSTER_ADDRESS_FILE");
   AddTlsOptions(app, options);
+  AddAccessOptions(app, options);
   AddLeaseOptions(app, options);
   AddEventOptions(app, options);
   AddConnectionOptions(app, options);
@@ -254,6 +286,7 @@ ServerCommand ParseServerOptions(int argc, char** argv) {
     return app.exit(error) == 0 ? 0 : 2;
   }
   if (upkeep.check_command->parsed()) return upkeep.check;
+  if (upkeep.check_policy_command->parsed()) return upkeep.check_policy;
   if (upkeep.backup_command->parsed()) return upkeep.backup;
   if (upkeep.restore_command->parsed()) return upkeep.restore;
   return options;

@@ -19,6 +19,12 @@ struct ServerOptions {
   ClientAuth client_auth = ClientAuth::kOptional;
   // Listen beyond loopback without a certificate.
   bool insecure = false;
+  // "": users may do everything, nodes may join any assembly.
+  std::string policy_file;
+  // "": nothing is told; "-": on stdout.
+  std::string audit_file;
+  bool audit_reads = false;
+  bool audit_fail_open = false;
   // "" takes the store's own; a name must match it.
   std::string cluster_id;
   // Where the bound address is written once the server serves; "" means nowhere.
@@ -53,13 +59,19 @@ struct BackupOptions {
   std::string to;
 };
 
+// musterd check-policy FILE
+struct CheckPolicyOptions {
+  std::string file;
+};
+
 // musterd restore --from BACKUP --to DIR
 struct RestoreOptions {
   std::string from;
   std::string to;
 };
 
-using ServerCommand = std::variant<ServerOptions, CheckOptions, BackupOptions, RestoreOptions, int>;
+using ServerCommand = std::variant<ServerOptions, CheckOptions, CheckPolicyOptions, BackupOptions,
+                                   RestoreOptions, int>;
 
 // What to do, or the exit code with which to end at once: --help, --version, or a mistake, which
 // was explained on stderr.

@@ -34,6 +34,8 @@ struct Identity {
   std::string credential;
   // When the proof ends; no later call counts.
   absl::Time expires = absl::InfiniteFuture();
+  // Of a token: the SHA-256 that the policy knew it by, so that another secret of the same id is another token.
+  std::string token_digest = "";
 
   static Identity Local() { return Of(Kind::kLocal, ""); }
   static Identity User(absl::string_view name) { return Of(Kind::kUser, name); }

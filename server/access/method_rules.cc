@@ -2,6 +2,7 @@
 
 #include <vector>
 
+#include "muster/v1/access.pb.h"
 #include "muster/v1/assembly.pb.h"
 #include "muster/v1/event.pb.h"
 #include "muster/v1/model.pb.h"
@@ -47,6 +48,9 @@ void AddModelService(std::vector<MethodLine>& lines) {
   const auto add = [&](const char* method, AnswerRule answer, std::vector<Name> names) {
     lines.push_back({method, answer, std::move(names)});
   };
+  const auto add_read = [&](const char* method, AnswerRule answer, std::vector<Name> names) {
+    lines.push_back({method, answer, std::move(names), AuditRule::kRead});
+  };
   using enum AnswerRule;
   add("muster.v1.ModelService/CreateModelVersion", kWhole,
       {Version(kPublish, "model_version.name")});
@@ -54,14 +58,14 @@ void AddModelService(std::vector<MethodLine>& lines) {
   add("muster.v1.ModelService/AddTensors", kWhole, {OfShard(kPublish)});
   add("muster.v1.ModelService/AddCompanions", kWhole, {Version(kPublish)});
   add("muster.v1.ModelService/CommitModelVersion", kWhole, {Version(kPublish)});
-  add("muster.v1.ModelService/GetModelVersion", kWhole, {Version(kRead)});
-  add("muster.v1.ModelService/ListModelVersions", kFiltered, {Somewhere(kRead, "models/")});
+  add_read("muster.v1.ModelService/GetModelVersion", kWhole, {Version(kRead)});
+  add_read("muster.v1.ModelService/ListModelVersions", kFiltered, {Somewhere(kRead, "models/")});
   add("muster.v1.ModelService/DeleteModelVersion", kWhole, {Version({Verb::kDelete})});
-  add("muster.v1.ModelService/GetShard", kWhole, {OfShard(kRead)});
-  add("muster.v1.ModelService/ListShards", kWhole, {Version(kRead)});
-  add("muster.v1.ModelService/ListPieces", kWhole, {OfShard(kRead)});
-  add("muster.v1.ModelService/ListTensors", kWhole, {Version(kRead)});
-  add("muster.v1.ModelService/ListCompanions", kWhole, {Version(kRead)});
+  add_read("muster.v1.ModelService/GetShard", kWhole, {OfShard(kRead)});
+  add_read("muster.v1.ModelService/ListShards", kWhole, {Version(kRead)});
+  add_read("muster.v1.ModelService/ListPieces", kWhole, {OfShard(kRead)});
+  add_read("muster.v1.ModelService/ListTensors", kWhole, {Version(kRead)});
+  add_read("muster.v1.ModelService/ListCompanions", kWhole, {Version(kRead)});
   // Where bytes come from is as good as what they are, to who does not check them.
   add("muster.v1.ModelService/AddLocations", kWhole, {Version(kPublish)});
   add("muster.v1.ModelService/RemoveLocations", kWhole, {Version(kPublish)});
@@ -71,27 +75,36 @@ void AddNodeService(std::vector<MethodLine>& lines) {
   const auto add = [&](const char* method, AnswerRule answer, std::vector<Name> names) {
     lines.push_back({method, answer, std::move(names)});
   };
+  const auto add_read = [&](const char* method, AnswerRule answer, std::vector<Name> names) {
+    lines.push_back({method, answer, std::move(names), AuditRule::kRead});
+  };
+  const auto add_never = [&](const char* method, AnswerRule answer, std::vector<Name> names) {
+    lines.push_back({method, answer, std::move(names), AuditRule::kNever});
+  };
   using enum AnswerRule;
   // Fences off who had the name before.
   add("muster.v1.NodeService/RegisterNode", kWhole, {Node(kReport, "node.name")});
-  add("muster.v1.NodeService/Heartbeat", kWhole, {Node(kReport)});
+  add_never("muster.v1.NodeService/Heartbeat", kWhole, {Node(kReport)});
   // An operator's change; the agent says its labels and capacity when it registers.
   add("muster.v1.NodeService/UpdateNode", kWhole, {Node(kOperate, "node.name")});
   add("muster.v1.NodeService/DrainNode", kPlansFiltered, {Node(kOperateOrReport)});
   // The shard's version, too, or the errors would tell which versions and locations there are.
-  add("muster.v1.NodeService/AcquireRead", kWhole, {Node(kReport), OfShard(kRead, "shard")});
+  add_never("muster.v1.NodeService/AcquireRead", kWhole, {Node(kReport), OfShard(kRead, "shard")});
   // Not the version: the place is given back after the assembly has gone, and the answer says nothing about it.
-  add("muster.v1.NodeService/ReleaseRead", kWhole, {Node(kReport)});
+  add_never("muster.v1.NodeService/ReleaseRead", kWhole, {Node(kReport)});
   add("muster.v1.NodeService/DeregisterNode", kPlansFiltered, {Node(kOperateOrReport)});
   // Concerns whichever nodes are held back, so that one that is denied makes it denied.
   add("muster.v1.NodeService/ResumeMoves", kPlansFiltered, {Everywhere(kOperate, "nodes/")});
-  add("muster.v1.NodeService/GetNode", kWhole, {Node(kRead)});
-  add("muster.v1.NodeService/ListNodes", kFiltered, {Somewhere(kRead, "nodes/")});
+  add_read("muster.v1.NodeService/GetNode", kWhole, {Node(kRead)});
+  add_read("muster.v1.NodeService/ListNodes", kFiltered, {Somewhere(kRead, "nodes/")});
 }
 
 void AddAssemblyService(std::vector<MethodLine>& lines) {
   const auto add = [&](const char* method, AnswerRule answer, std::vector<Name> names) {
     lines.push_back({method, answer, std::move(names)});
+  };
+  const auto add_read = [&](const char* method, AnswerRule answer, std::vector<Name> names) {
+    lines.push_back({method, answer, std::move(names), AuditRule::kRead});
   };
   using enum AnswerRule;
   // Its members read the version, so who makes it has to be allowed to.
@@ -107,27 +120,36 @@ void AddAssemblyService(std::vector<MethodLine>& lines) {
       {Node(kOperateOrReport, "node"), Assembly(kReadOrJoin)});
   add("muster.v1.AssemblyService/ReportShards", kWhole,
       {Node(kReport, "node"), Assembly(kReadOrJoin, "assembly")});
-  add("muster.v1.AssemblyService/WatchAssignments", kWhole, {Node(kReport, "node")});
-  add("muster.v1.AssemblyService/GetAssembly", kWhole, {Assembly(kReadOrJoin)});
-  add("muster.v1.AssemblyService/ListAssemblyMembers", kWhole, {Assembly(kReadOrJoin)});
-  add("muster.v1.AssemblyService/ListAssemblies", kFiltered,
-      {Somewhere(kReadOrJoin, "assemblies/"), IfSet(Version(kRead, "model_version"))});
+  add_read("muster.v1.AssemblyService/WatchAssignments", kWhole, {Node(kReport, "node")});
+  add_read("muster.v1.AssemblyService/GetAssembly", kWhole, {Assembly(kReadOrJoin)});
+  add_read("muster.v1.AssemblyService/ListAssemblyMembers", kWhole, {Assembly(kReadOrJoin)});
+  add_read("muster.v1.AssemblyService/ListAssemblies", kFiltered,
+           {Somewhere(kReadOrJoin, "assemblies/"), IfSet(Version(kRead, "model_version"))});
   // A node that is not a member looks the same as one that does not exist, so its name needs no right.
-  add("muster.v1.AssemblyService/WatchAssembly", kWhole, {Assembly(kReadOrJoin)});
-  add("muster.v1.AssemblyService/GetShardStatus", kWhole, {Assembly(kReadOrJoin)});
+  add_read("muster.v1.AssemblyService/WatchAssembly", kOfItsVersion, {Assembly(kReadOrJoin)});
+  add_read("muster.v1.AssemblyService/GetShardStatus", kOfItsVersion, {Assembly(kReadOrJoin)});
   // Here the two have different errors.
-  add("muster.v1.AssemblyService/ExplainAssignment", kWhole,
-      {Assembly(kReadOrJoin), IfSet(Node(kRead, "node"))});
+  add_read("muster.v1.AssemblyService/ExplainAssignment", kOfItsVersion,
+           {Assembly(kReadOrJoin), IfSet(Node(kRead, "node"))});
 }
 
 void AddEventService(std::vector<MethodLine>& lines) {
   for (const char* method :
        {"muster.v1.EventService/ListEvents", "muster.v1.EventService/WatchEvents"}) {
-    lines.push_back({method,
-                     AnswerRule::kFiltered,
-                     {Somewhere(kRead, ""), IfSet(Node(kRead, "filter.node")),
-                      IfSet(Assembly(kRead, "filter.assembly")),
-                      IfSet(Version(kRead, "filter.model_version"))}});
+    lines.push_back(
+        {method,
+         AnswerRule::kFiltered,
+         {Somewhere(kRead, ""), IfSet(Node(kRead, "filter.node")),
+          IfSet(Assembly(kRead, "filter.assembly")), IfSet(Version(kRead, "filter.model_version"))},
+         AuditRule::kRead});
+  }
+}
+
+// What a caller is told about itself is no secret to it.
+void AddAccessService(std::vector<MethodLine>& lines) {
+  for (const char* method :
+       {"muster.v1.AccessService/WhoAmI", "muster.v1.AccessService/CheckAccess"}) {
+    lines.push_back({method, AnswerRule::kWhole, {}, AuditRule::kRead, /*open=*/true});
   }
 }
 
@@ -138,6 +160,7 @@ absl::Span<const MethodLine> MethodLines() {
     // The lines name their methods by text; without a use of its messages the linker leaves a proto's descriptors out.
     (void)v1::Assembly::descriptor();
     (void)v1::Event::descriptor();
+    (void)v1::WhoAmIRequest::descriptor();
     (void)v1::ModelVersion::descriptor();
     (void)v1::Node::descriptor();
     auto* made = new std::vector<MethodLine>;
@@ -145,6 +168,7 @@ absl::Span<const MethodLine> MethodLines() {
     AddNodeService(*made);
     AddAssemblyService(*made);
     AddEventService(*made);
+    AddAccessService(*made);
     return made;
   }();
   return *lines;

@@ -83,6 +83,22 @@ CallDecision AllowsAny(const Caller& caller, const Requirement& requirement,
   return call;
 }
 
+// `call` was allowed to look at the assembly.
+void AskForItsVersion(const Caller& caller, absl::string_view assembly,
+                      const MembershipView& members, CallDecision& call) {
+  if (caller.identity().kind == Identity::Kind::kLocal) return;
+  // Of an assembly that does not exist there is nothing to be kept from anybody.
+  std::string version = members.VersionOf(assembly);
+  if (version.empty()) return;
+  const CallDecision read =
+      AllowsAny(caller, Requirement{{Verb::kRead}, Scope::kName, version}, members);
+  if (read.allowed) return;
+  call.allowed = false;
+  call.decision = read.decision;
+  call.verb = read.verb;
+  call.version = std::move(version);
+}
+
 }  // namespace
 
 absl::StatusOr<MethodTable> MethodTable::Make(absl::Span<const MethodLine> methods,
@@ -98,7 +114,7 @@ absl::Status MethodTable::AddMethod(const MethodLine& line) {
       absl::StrReplaceAll(line.method, {{"/", "."}}));
   if (found == nullptr)
     return absl::InternalError(absl::StrCat("there is no method ", line.method));
-  Method method{found->input_type(), line.answer, {}};
+  Method method{found->input_type(), line.answer, line.audit, {}};
   for (const MethodLine::Name& name : line.names) {
     Name resolved{name, {}};
     if (name.form != Form::kCollection) {
@@ -109,11 +125,16 @@ absl::Status MethodTable::AddMethod(const MethodLine& line) {
     }
     method.names.push_back(std::move(resolved));
   }
-  if (method.names.empty())
-    return absl::InternalError(absl::StrCat(line.method, " needs no right"));
-  if (!methods_.emplace(line.method, std::move(method)).second) {
-    return absl::InternalError(absl::StrCat(line.method, " has two lines"));
+  if (method.names.empty() != line.open) {
+    return absl::InternalError(
+        absl::StrCat(line.method, line.open ? " is open, and needs a right" : " needs no right"));
   }
+  if (!by_name_.emplace(line.method, methods_.size()).second ||
+      !by_request_.emplace(method.request, methods_.size()).second) {
+    return absl::InternalError(
+        absl::StrCat(line.method, " has two lines, or the request of another method"));
+  }
+  methods_.push_back(std::move(method));
   return absl::OkStatus();
 }
 
@@ -131,8 +152,25 @@ absl::Status MethodTable::AddItem(const ItemLine& line) {
 }
 
 const MethodTable::Method* MethodTable::Find(absl::string_view method) const {
-  const auto found = methods_.find(absl::StripPrefix(method, "/"));
-  return found == methods_.end() ? nullptr : &found->second;
+  const auto found = by_name_.find(absl::StripPrefix(method, "/"));
+  return found == by_name_.end() ? nullptr : &methods_[found->second];
+}
+
+const MethodTable::Method* MethodTable::FindByRequest(const Message& request) const {
+  const auto found = by_request_.find(request.GetDescriptor());
+  return found == by_request_.end() ? nullptr : &methods_[found->second];
+}
+
+Requirements MethodTable::RequirementsOf(const Method& method, const Message& request) {
+  Requirements requirements;
+  for (const Name& name : method.names) {
+    const absl::string_view text =
+        name.path.empty() ? absl::string_view(name.line.field) : TextAt(request, name.path);
+    if (name.line.optional && text.empty()) continue;
+    requirements.push_back(
+        Requirement{name.line.any_of, name.line.scope, OfForm(name.line.form, text)});
+  }
+  return requirements;
 }
 
 absl::StatusOr<Requirements> MethodTable::RequirementsOf(absl::string_view method,
@@ -144,27 +182,42 @@ absl::StatusOr<Requirements> MethodTable::RequirementsOf(absl::string_view metho
     return absl::InternalError(
         absl::StrCat(method, " got a ", request.GetDescriptor()->full_name()));
   }
-  Requirements requirements;
-  for (const Name& name : found->names) {
-    const absl::string_view text =
-        name.path.empty() ? absl::string_view(name.line.field) : TextAt(request, name.path);
-    if (name.line.optional && text.empty()) continue;
-    requirements.push_back(
-        Requirement{name.line.any_of, name.line.scope, OfForm(name.line.form, text)});
-  }
-  return requirements;
+  return RequirementsOf(*found, request);
 }
 
-CallDecision MethodTable::Authorise(const Caller& caller, absl::string_view method,
-                                    const Message& request, const MembershipView& members) const {
-  const absl::StatusOr<Requirements> requirements = RequirementsOf(method, request);
+CallDecision MethodTable::Authorise(const Caller& caller, const Message& request,
+                                    const MembershipView& members) const {
+  const Method* method = FindByRequest(request);
   CallDecision call;
-  if (!requirements.ok()) return call;
-  for (const Requirement& requirement : *requirements) {
+  call.unknown = method == nullptr;
+  if (call.unknown) return call;
+  call.allowed = true;
+  const Requirements requirements = RequirementsOf(*method, request);
+  for (const Requirement& requirement : requirements) {
     call = AllowsAny(caller, requirement, members);
     if (!call.allowed) return call;
   }
+  if (method->answer == AnswerRule::kOfItsVersion) {
+    AskForItsVersion(caller, requirements.front().name, members, call);
+  }
   return call;
+}
+
+AuditRule MethodTable::AuditOf(const Message& request) const {
+  const Method* method = FindByRequest(request);
+  return method == nullptr ? AuditRule::kAlways : method->audit;
+}
+
+std::vector<std::string> MethodTable::NamesIn(const Message& request) const {
+  std::vector<std::string> names;
+  const Method* method = FindByRequest(request);
+  if (method == nullptr) return names;
+  for (const Name& name : method->names) {
+    if (name.path.empty()) continue;
+    const absl::string_view text = TextAt(request, name.path);
+    if (!text.empty()) names.emplace_back(text.substr(0, kMaxResourceNameBytes));
+  }
+  return names;
 }
 
 AnswerRule MethodTable::AnswerOf(absl::string_view method) const {

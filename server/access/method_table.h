@@ -31,6 +31,9 @@ enum class AnswerRule : uint8_t {
   kFiltered,
   // With validate_only, plans of assemblies: the same for each.
   kPlansFiltered,
+  // How the shards of an assembly are doing: which of their locations failed, and how. Reading the assembly's version is
+  // needed, too; the assembly is the first of the names.
+  kOfItsVersion,
 };
 
 // One right that a call needs.
@@ -42,6 +45,15 @@ struct Requirement {
   absl::string_view name;
 };
 using Requirements = absl::InlinedVector<Requirement, 4>;
+
+// What the audit log tells of a call that is allowed. One that is denied is always told.
+enum class AuditRule : uint8_t {
+  // Only where reads are asked for, too.
+  kRead,
+  kAlways,
+  // What agents do all the time, and what changes nothing that is kept.
+  kNever,
+};
 
 // A line of the table, as it is written.
 struct MethodLine {
@@ -61,6 +73,9 @@ struct MethodLine {
   const char* method;
   AnswerRule answer;
   std::vector<Name> names;
+  AuditRule audit = AuditRule::kAlways;
+  // Needs no right, and so no names: anybody may ask.
+  bool open = false;
 };
 
 // What the lists, watches and plans show, and the fields with the names that have to be readable for it: all that are
@@ -80,8 +95,14 @@ struct CallDecision {
   bool allowed = false;
   Decision decision;
   Verb verb = Verb::kAdmin;
-  // Lies in the request.
+  // Of what; lies in the request.
   absl::string_view name;
+  // Of what, where the request does not say it: the version of its assembly.
+  std::string version;
+  // No line says who may call it.
+  bool unknown = false;
+
+  absl::string_view resource() const { return version.empty() ? name : version; }
 };
 
 // The lines with their fields looked up. Immutable; thread-safe.
@@ -97,10 +118,15 @@ class MethodTable {
   absl::StatusOr<Requirements> RequirementsOf(absl::string_view method,
                                               const google::protobuf::Message& request) const;
 
-  // Whether the caller has all of them. Methods without a line are denied.
-  CallDecision Authorise(const Caller& caller, absl::string_view method,
-                         const google::protobuf::Message& request,
+  // Whether the caller has all of them; each method has a request of its own, by which it is known. Methods without a
+  // line are denied.
+  CallDecision Authorise(const Caller& caller, const google::protobuf::Message& request,
                          const MembershipView& members) const;
+
+  // kAlways for a request of no method.
+  AuditRule AuditOf(const google::protobuf::Message& request) const;
+  // Full names of what the request is about, for audit lines: "models/llama/versions/v1".
+  std::vector<std::string> NamesIn(const google::protobuf::Message& request) const;
 
   // How the method's answer is filtered; kFiltered for one without a line.
   AnswerRule AnswerOf(absl::string_view method) const;
@@ -118,6 +144,7 @@ class MethodTable {
   struct Method {
     const google::protobuf::Descriptor* request;
     AnswerRule answer;
+    AuditRule audit;
     std::vector<Name> names;
   };
 
@@ -129,8 +156,13 @@ class MethodTable {
   absl::Status AddMethod(const MethodLine& line);
   absl::Status AddItem(const ItemLine& line);
   const Method* Find(absl::string_view method) const;
+  const Method* FindByRequest(const google::protobuf::Message& request) const;
+  static Requirements RequirementsOf(const Method& method,
+                                     const google::protobuf::Message& request);
 
-  absl::flat_hash_map<std::string, Method> methods_;
+  std::vector<Method> methods_;
+  absl::flat_hash_map<std::string, size_t> by_name_;
+  absl::flat_hash_map<const google::protobuf::Descriptor*, size_t> by_request_;
   absl::flat_hash_map<const google::protobuf::Descriptor*, Item> items_;
 };
 

@@ -166,6 +166,10 @@ absl::StatusOr<Caller> Caller::Admit(std::shared_ptr<const Policy> policy, Ident
   if (policy->Revokes(identity)) {
     return NotAdmitted(absl::StrCat(identity.Who(), " or what it showed is revoked"));
   }
+  if (identity.proof == Identity::Proof::kToken && !policy->tokens_.Holds(identity)) {
+    return NotAdmitted(absl::StrCat("the policy no longer has token ", identity.credential, " of ",
+                                    identity.Who()));
+  }
   return Caller(std::move(policy), std::move(identity));
 }
 

@@ -90,8 +90,17 @@ absl::StatusOr<Identity> TokenTable::IdentityOf(absl::Span<const absl::string_vi
         "token ", id, " expired at ",
         absl::FormatTime(absl::RFC3339_sec, found->second.expires, absl::UTCTimeZone())));
   }
-  return Identity{found->second.kind, found->second.name, Identity::Proof::kToken, found->second.id,
-                  found->second.expires};
+  return Identity{found->second.kind,      found->second.name,
+                  Identity::Proof::kToken, found->second.id,
+                  found->second.expires,   std::string(wanted.begin(), wanted.end())};
+}
+
+bool TokenTable::Holds(const Identity& identity) const {
+  const auto found = tokens_.find(identity.credential);
+  if (found == tokens_.end()) return false;
+  const Token& token = found->second;
+  return token.kind == identity.kind && token.name == identity.name &&
+         identity.token_digest == std::string(token.sha256.begin(), token.sha256.end());
 }
 
 }  // namespace muster

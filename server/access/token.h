@@ -46,6 +46,9 @@ class TokenTable {
   absl::StatusOr<Identity> IdentityOf(absl::Span<const absl::string_view> headers,
                                       absl::Time now) const;
 
+  // Whether a token that was taken before is still one: of the same owner, with the same secret.
+  bool Holds(const Identity& identity) const;
+
  private:
   absl::flat_hash_map<std::string, Token> tokens_;
 };

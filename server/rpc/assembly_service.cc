@@ -82,6 +82,23 @@ absl::Status FillShardStatus(const Registry& registry, const v1::GetShardStatusR
   return absl::OkStatus();
 }
 
+// Which locations failed, and how, is for those who may read the version: to others the reasons of an assembly stay,
+// without what they say.
+void HideReasons(const UnaryCall& call, const Registry& registry, v1::Assembly& assembly) {
+  if (call.CheckVersion(assembly.model_version(), RegistryMembers(registry)).ok()) return;
+  for (v1::AssemblyReason& reason : *assembly.mutable_reasons()) {
+    reason.set_message("what is known of it is for those who may read the model version");
+    reason.clear_node();
+    reason.clear_shards();
+  }
+}
+
+v1::Assembly Shown(const UnaryCall& call, const Registry& registry, const Assembly& assembly) {
+  v1::Assembly shown = registry.DescribeAssembly(assembly);
+  HideReasons(call, registry, shown);
+  return shown;
+}
+
 // WatchAssembly is raw, so that an event's bytes are made once for all followers of the assembly.
 using CallbackService =
     v1::AssemblyService::WithRawCallbackMethod_WatchAssembly<v1::AssemblyService::CallbackService>;
@@ -153,78 +170,79 @@ class AssemblyServiceRpc final : public CallbackService {
   ServerUnaryReactor* GetAssembly(CallbackServerContext* context,
                                   const v1::GetAssemblyRequest* request,
                                   v1::GetAssemblyResponse* response) override {
-    return Read<v1::GetAssemblyResponse>(
-        services_, context, "GetAssembly", response,
-        [request](const Registry& registry, v1::GetAssemblyResponse& out) -> absl::Status {
-          MUSTER_ASSIGN_OR_RETURN(const Assembly* assembly,
-                                  registry.assemblies().Find(request->name()));
-          *out.mutable_assembly() = registry.DescribeAssembly(*assembly);
-          const auto show = [&](const std::string& node, const Assembly::Member& member) {
-            v1::AssemblyMember* item = out.add_members();
-            *item = assembly->DescribeMember(node, member, kMaxClaimShown);
-            item->set_fetching_bytes(FetchingBytes(registry, *assembly, member));
-          };
-          if (!request->node().empty()) {
-            MUSTER_RETURN_IF_ERROR(ParseNodeName(request->node()).status());
-            const Assembly::Member* member = assembly->FindMember(request->node());
-            if (member != nullptr) show(request->node(), *member);
-            return absl::OkStatus();
-          }
-          for (const auto& [node, member] : assembly->members()) {
-            if (out.members_size() == kMaxMembersShown) break;
-            show(node, member);
-          }
-          ShowOrigins(registry, *assembly, out);
-          return absl::OkStatus();
-        });
+    return Read(services_, context, "GetAssembly", request, response,
+                [request](const UnaryCall& call, const Registry& registry,
+                          v1::GetAssemblyResponse& out) -> absl::Status {
+                  MUSTER_ASSIGN_OR_RETURN(const Assembly* assembly,
+                                          registry.assemblies().Find(request->name()));
+                  *out.mutable_assembly() = Shown(call, registry, *assembly);
+                  const auto show = [&](const std::string& node, const Assembly::Member& member) {
+                    v1::AssemblyMember* item = out.add_members();
+                    *item = assembly->DescribeMember(node, member, kMaxClaimShown);
+                    item->set_fetching_bytes(FetchingBytes(registry, *assembly, member));
+                  };
+                  if (!request->node().empty()) {
+                    MUSTER_RETURN_IF_ERROR(ParseNodeName(request->node()).status());
+                    const Assembly::Member* member = assembly->FindMember(request->node());
+                    if (member != nullptr) show(request->node(), *member);
+                    return absl::OkStatus();
+                  }
+                  for (const auto& [node, member] : assembly->members()) {
+                    if (out.members_size() == kMaxMembersShown) break;
+                    show(node, member);
+                  }
+                  ShowOrigins(registry, *assembly, out);
+                  HideReasons(call, registry, *out.mutable_assembly());
+                  return absl::OkStatus();
+                });
   }
 
   ServerUnaryReactor* ListAssemblyMembers(CallbackServerContext* context,
                                           const v1::ListAssemblyMembersRequest* request,
                                           v1::ListAssemblyMembersResponse* response) override {
-    return Read<v1::ListAssemblyMembersResponse>(
-        services_, context, "ListAssemblyMembers", response,
-        [request](const Registry& registry, v1::ListAssemblyMembersResponse& out) -> absl::Status {
-          MUSTER_ASSIGN_OR_RETURN(const Assembly* assembly,
-                                  registry.assemblies().Find(request->name()));
-          return FillPage(assembly->members(),
-                          absl::StrCat("ListAssemblyMembers ", assembly->uid().value),
-                          registry.revision(), *request, out,
-                          [&](const std::string& node, const Assembly::Member& member) {
-                            v1::AssemblyMember* item = out.add_members();
-                            *item = assembly->DescribeMember(node, member);
-                            item->set_fetching_bytes(FetchingBytes(registry, *assembly, member));
-                            return item->ByteSizeLong();
-                          });
-        });
+    return Read(services_, context, "ListAssemblyMembers", request, response,
+                [request](const UnaryCall& call, const Registry& registry,
+                          v1::ListAssemblyMembersResponse& out) -> absl::Status {
+                  MUSTER_ASSIGN_OR_RETURN(const Assembly* assembly,
+                                          registry.assemblies().Find(request->name()));
+                  const PageTokens tokens(
+                      absl::StrCat("ListAssemblyMembers ", assembly->uid().value), call);
+                  return FillPage(
+                      assembly->members(), tokens, registry.revision(), *request, out,
+                      [&](const std::string& node, const Assembly::Member& member) {
+                        v1::AssemblyMember* item = out.add_members();
+                        *item = assembly->DescribeMember(node, member);
+                        item->set_fetching_bytes(FetchingBytes(registry, *assembly, member));
+                        return item->ByteSizeLong();
+                      });
+                });
   }
 
   ServerUnaryReactor* ListAssemblies(CallbackServerContext* context,
                                      const v1::ListAssembliesRequest* request,
                                      v1::ListAssembliesResponse* response) override {
-    return Read<v1::ListAssembliesResponse>(
-        services_, context, "ListAssemblies", response,
-        [request](const Registry& registry, v1::ListAssembliesResponse& out) {
-          return FillPage(registry.assemblies().by_name(),
-                          absl::StrCat("ListAssemblies ", request->model_version()),
-                          registry.revision(), *request, out,
-                          [&](const Assembly& assembly) -> size_t {
-                            if (!request->model_version().empty() &&
-                                assembly.version().row.name() != request->model_version()) {
-                              return 0;
-                            }
-                            v1::Assembly* item = out.add_assemblies();
-                            *item = registry.DescribeAssembly(assembly);
-                            return item->ByteSizeLong();
-                          });
-        });
+    return Read(services_, context, "ListAssemblies", request, response,
+                [request](const UnaryCall& call, const Registry& registry,
+                          v1::ListAssembliesResponse& out) {
+                  const PageTokens tokens(absl::StrCat("ListAssemblies ", request->model_version()),
+                                          call);
+                  return FillPage(registry.assemblies().by_name(), tokens, registry.revision(),
+                                  *request, out, [&](const Assembly& assembly) -> size_t {
+                                    if (!request->model_version().empty() &&
+                                        assembly.version().row.name() != request->model_version()) {
+                                      return 0;
+                                    }
+                                    return AddShown(call, registry, Shown(call, registry, assembly),
+                                                    out.mutable_assemblies());
+                                  });
+                });
   }
 
   ServerUnaryReactor* ExplainAssignment(CallbackServerContext* context,
                                         const v1::ExplainAssignmentRequest* request,
                                         v1::ExplainAssignmentResponse* response) override {
-    return ReadAndWork<ExplainTask, v1::ExplainAssignmentResponse>(
-        services_, context, "ExplainAssignment", response,
+    return ReadAndWork<ExplainTask, v1::ExplainAssignmentRequest, v1::ExplainAssignmentResponse>(
+        services_, context, "ExplainAssignment", request, response,
         [request](const Registry& registry) -> absl::StatusOr<ExplainTask> {
           v1::GetShardStatusRequest shard;
           shard.set_name(request->name());
@@ -239,11 +257,10 @@ class AssemblyServiceRpc final : public CallbackService {
   ServerUnaryReactor* GetShardStatus(CallbackServerContext* context,
                                      const v1::GetShardStatusRequest* request,
                                      v1::GetShardStatusResponse* response) override {
-    return Read<v1::GetShardStatusResponse>(
-        services_, context, "GetShardStatus", response,
-        [request](const Registry& registry, v1::GetShardStatusResponse& out) {
-          return FillShardStatus(registry, *request, out);
-        });
+    return Read(services_, context, "GetShardStatus", request, response,
+                [request](const Registry& registry, v1::GetShardStatusResponse& out) {
+                  return FillShardStatus(registry, *request, out);
+                });
   }
 
   ServerWriteReactor<v1::WatchAssignmentsResponse>* WatchAssignments(

@@ -30,6 +30,8 @@ class CallStats {
   explicit CallStats(Clock& clock) : clock_(clock) {}
 
   Call Begin(const char* method, std::string peer);
+  // Since then.
+  absl::Duration Elapsed(const Call& call) const { return clock_.Monotonic() - call.start; }
 
   // Counts the call and logs a failure: method, code, reason, time, peer, message. Values that a
   // caller sent are escaped. Of failures of one method for one reason kFailuresLogged a second are

@@ -1,5 +1,5 @@
-// How a unary call is carried out: one way for mutations, one for reads, one for reads of the
-// store.
+// How a unary call is carried out: one way for mutations, one for reads, one for reads of the store. Each begins with the
+// gate, and ends with a line in the audit log where there is one to be told.
 #ifndef MUSTER_SERVER_RPC_CALLS_H_
 #define MUSTER_SERVER_RPC_CALLS_H_
 
@@ -9,6 +9,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -17,9 +18,12 @@
 #include "server/registry/registry.h"
 #include "server/registry/validation.h"
 #include "server/rpc/call_stats.h"
+#include "server/rpc/entry.h"
+#include "server/rpc/service_context.h"
 #include "server/rpc/status_to_grpc.h"
 #include "server/rpc/waiting_reads.h"
 #include "server/rpc/work_pool.h"
+#include "storage/base/error_info.h"
 #include "storage/metadata/metadata_store.h"
 
 namespace muster {
@@ -27,46 +31,58 @@ namespace muster {
 // NOT_FOUND VERSION_UNKNOWN, for a version that went while it was read.
 absl::Status VersionDeleted();
 
-// What all services share. All outlive the services.
-struct ServiceContext {
-  Committer& committer;
-  Feed& feed;
-  // Has locks of its own.
-  LiveTables& live;
-  // For store readers only.
-  MetadataStore& store;
-  WorkPool& store_readers;
-  // Plans that nobody applies: apart from the reads, as one takes as long as a thousand of those.
-  WorkPool& planners;
-  WaitingReads& waiting_reads;
-  CallStats& stats;
-};
-
-// One unary call on its way. Finishes exactly once; thread-safe to hand over.
+// One unary call on its way. Begins with the question whether it may; finishes exactly once; thread-safe to hand over.
 class UnaryCall {
  public:
-  UnaryCall(ServiceContext& services, grpc::CallbackServerContext* context, const char* method)
+  // A call that may not be made is finished at once: see refused().
+  UnaryCall(ServiceContext& services, grpc::CallbackServerContext* context, const char* method,
+            const google::protobuf::Message& request)
       : services_(services),
         context_(context),
         reactor_(context->DefaultReactor()),
-        call_(services.stats.Begin(method, "")) {}
+        call_(services.stats.Begin(method, "")),
+        entry_(Enter(services, *context, method, request)) {
+    if (refused()) Finish(entry_.status);
+  }
 
   grpc::ServerUnaryReactor* reactor() const { return reactor_; }
+  // It may not be made, and was finished so.
+  bool refused() const { return !entry_.status.ok(); }
 
   void Finish(const absl::Status& status) const {
-    if (status.ok()) {
-      services_.stats.End(call_, status);
-      reactor_->Finish(grpc::Status::OK);
-      return;
-    }
-    CallStats::Call failed = call_;
-    failed.peer = context_->peer();
-    services_.stats.End(failed, status);
-    reactor_->Finish(StatusToGrpc(status));
+    const absl::Status told =
+        admitted() == nullptr ? status : services_.gate.Told(*admitted(), status);
+    CallStats::Call ended = call_;
+    if (!told.ok()) ended.peer = context_->peer();
+    services_.stats.End(ended, told);
+    if (entry_.audit == nullptr) return Send(told);
+    Tell(services_, entry_.audit, status, services_.stats.Elapsed(call_),
+         [call = *this, told] { call.Send(told); });
+  }
+
+  // For the audit line.
+  void NoteRevision(Revision revision) const {
+    if (entry_.audit != nullptr) entry_.audit->revision = revision.value;
   }
 
   // As the name of who called: a connection has one.
   std::string peer() const { return context_->peer(); }
+  // As events name who asked.
+  std::string actor() const {
+    return admitted()->is_local() ? std::string() : admitted()->caller.who();
+  }
+  // Null where nobody got in.
+  const AdmittedPtr& admitted() const { return entry_.admitted; }
+  const PageSeal& page_seal() const { return services_.gate.page_seal(); }
+
+  // Whether the caller may see an item of the answer.
+  bool MayShow(const google::protobuf::Message& item, const MembershipView& members) const {
+    return services_.gate.MayShow(*admitted(), item, members);
+  }
+  // Whether it may read the version of an assembly that it may see.
+  absl::Status CheckVersion(const std::string& version, const MembershipView& members) const {
+    return services_.gate.CheckVersion(*admitted(), version, members);
+  }
 
   // Has `work`, which finishes the call, done by the pool; not if the caller has gone by then, by a
   // cancel or a deadline that has passed. Finishes the call where the pool refuses it.
@@ -81,6 +97,10 @@ class UnaryCall {
   }
 
  private:
+  void Send(const absl::Status& status) const {
+    reactor_->Finish(status.ok() ? grpc::Status::OK : StatusToGrpc(status));
+  }
+
   std::function<void()> UnlessGone(std::function<void()> work) const {
     return [call = *this, work = std::move(work)] {
       if (!call.context_->IsCancelled()) return work();
@@ -93,7 +113,8 @@ class UnaryCall {
   ServiceContext& services_;
   grpc::CallbackServerContext* context_;
   grpc::ServerUnaryReactor* reactor_;
-  CallStats::Call call_;
+  const CallStats::Call call_;
+  const Entry entry_;
 };
 
 // Takes a request out of its call. gRPC keeps it for the handler alone, until the call is finished,
@@ -112,39 +133,39 @@ std::string CallerOf(const grpc::CallbackServerContext& context, const Request& 
   return "";
 }
 
-// A mutation: the commands go to the committer; `fill` makes the response from what came of them.
+// Carries out the commands of a call that was begun; `fill` makes the response from what came of them.
 template <typename Response, typename Fill>
-grpc::ServerUnaryReactor* Mutate(ServiceContext& services, grpc::CallbackServerContext* context,
-                                 const char* method, std::vector<Command> commands,
-                                 Response* response, Fill fill, std::string caller = "") {
-  UnaryCall call(services, context, method);
+void Commit(ServiceContext& services, const UnaryCall& call, std::vector<Command> commands,
+            Response* response, Fill fill, std::string caller = "") {
   services.committer.Submit(Job{std::move(commands),
                                 [call, response, fill = std::move(fill)](JobResult result) {
                                   if (result.status.ok()) fill(result, *response);
+                                  call.NoteRevision(result.revision);
                                   call.Finish(result.status);
                                 },
-                                std::move(caller)});
-  return call.reactor();
+                                std::move(caller), call.actor()});
 }
 
 // A mutation that is one command with a response of its own.
 template <typename Request, typename Response>
 grpc::ServerUnaryReactor* Mutate(ServiceContext& services, grpc::CallbackServerContext* context,
                                  const char* method, const Request* request, Response* response) {
+  const UnaryCall call(services, context, method, *request);
+  if (call.refused()) return call.reactor();
   if (const absl::Status checked = CheckStateless(*request); !checked.ok()) {
-    const UnaryCall call(services, context, method);
     call.Finish(checked);
     return call.reactor();
   }
   std::string caller = CallerOf(*context, *request);
   std::vector<Command> commands;
   commands.push_back(TakeRequest(request));
-  return Mutate(
-      services, context, method, std::move(commands), response,
+  Commit(
+      services, call, std::move(commands), response,
       [](const JobResult& result, Response& out) {
         out.Swap(static_cast<Response*>(result.reply.get()));
       },
       std::move(caller));
+  return call.reactor();
 }
 
 // Looks at the registry under the shared lock, and finishes the call with what `look` returned once
@@ -177,25 +198,34 @@ void Answer(ServiceContext& services, const UnaryCall& call, Response* response,
       });
 }
 
-// A read of the registry: `read` runs under the shared lock and fills the response.
-template <typename Response>
-grpc::ServerUnaryReactor* Read(
-    ServiceContext& services, grpc::CallbackServerContext* context, const char* method,
-    Response* response, const std::function<absl::Status(const Registry&, Response&)>& read) {
-  const UnaryCall call(services, context, method);
-  Answer(services, call, response,
-         [&](const Registry& registry) { return read(registry, *response); });
+// A read of the registry: `read(registry, response)`, or `read(call, registry, response)` where the answer depends on who
+// asks, runs under the shared lock and fills the response.
+template <typename Request, typename Response, typename Look>
+grpc::ServerUnaryReactor* Read(ServiceContext& services, grpc::CallbackServerContext* context,
+                               const char* method, const Request* request, Response* response,
+                               Look read) {
+  const UnaryCall call(services, context, method, *request);
+  if (call.refused()) return call.reactor();
+  Answer(services, call, response, [&](const Registry& registry) -> absl::Status {
+    if constexpr (std::is_invocable_v<Look, const Registry&, Response&>) {
+      return read(registry, *response);
+    } else {
+      return read(call, registry, *response);
+    }
+  });
   return call.reactor();
 }
 
 // A read whose answer takes long to work out: `take` runs under the shared lock and returns what
 // the work needs; once what it saw is durable, a planner runs `work`. One at a time for a caller.
-template <typename Task, typename Response>
+template <typename Task, typename Request, typename Response>
 grpc::ServerUnaryReactor* ReadAndWork(
     ServiceContext& services, grpc::CallbackServerContext* context, const char* method,
-    Response* response, const std::function<absl::StatusOr<Task>(const Registry&)>& take,
+    const Request* request, Response* response,
+    const std::function<absl::StatusOr<Task>(const Registry&)>& take,
     std::function<absl::Status(const Task&, Response&)> work) {
-  UnaryCall call(services, context, method);
+  const UnaryCall call(services, context, method, *request);
+  if (call.refused()) return call.reactor();
   auto task = std::make_shared<absl::StatusOr<Task>>(absl::UnknownError("not taken"));
   services.committer.Read(
       [&](const Registry& registry) {
@@ -213,13 +243,14 @@ grpc::ServerUnaryReactor* ReadAndWork(
 // A read that needs rows of a model version: `find` runs under the shared lock and says which
 // version; once that is durable, a store reader runs `fetch`. A version that was deleted
 // meanwhile is NOT_FOUND VERSION_UNKNOWN.
-template <typename Response>
+template <typename Request, typename Response>
 grpc::ServerUnaryReactor* ReadStore(
     ServiceContext& services, grpc::CallbackServerContext* context, const char* method,
-    Response* response,
+    const Request* request, Response* response,
     const std::function<absl::StatusOr<VersionUid>(const Registry&, Response&)>& find,
     std::function<absl::Status(MetadataStore&, VersionUid, Response&)> fetch) {
-  UnaryCall call(services, context, method);
+  const UnaryCall call(services, context, method, *request);
+  if (call.refused()) return call.reactor();
   auto version = std::make_shared<absl::StatusOr<VersionUid>>(VersionUid(0));
   auto work = [&services, call, version, response, fetch = std::move(fetch)] {
     const absl::Status fetched = fetch(services.store, **version, *response);

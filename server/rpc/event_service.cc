@@ -22,11 +22,20 @@ class EventServiceRpc final : public v1::EventService::CallbackService {
   ServerUnaryReactor* ListEvents(CallbackServerContext* context,
                                  const v1::ListEventsRequest* request,
                                  v1::ListEventsResponse* response) override {
-    UnaryCall call(services_, context, "ListEvents");
+    const UnaryCall call(services_, context, "ListEvents", *request);
+    if (call.refused()) return call.reactor();
     auto list = std::make_shared<absl::StatusOr<EventList>>(EventList());
     // What the page shows is durable before it is read: its end is.
     services_.committer.Read(
-        [&](const Registry& registry) { *list = OpenEventList(*request, registry); },
+        [&](const Registry& registry) {
+          const AdmittedPtr& admitted = call.admitted();
+          *list =
+              OpenEventList(*request, registry, admitted->is_local() ? "" : admitted->caller.who());
+          if (!list->ok() || admitted->is_local()) return;
+          (*list)->shows = [this, call](const v1::Event& event) {
+            return call.MayShow(event, CommittedMembers(services_.committer));
+          };
+        },
         [this, call, list, response](Revision) {
           if (!list->ok()) return call.Finish(list->status());
           call.Work(services_.store_readers, [this, call, list, response] {

@@ -103,10 +103,12 @@ class ModelServiceRpc final : public v1::ModelService::CallbackService {
 
   ServerUnaryReactor* AddShards(CallbackServerContext* context, const v1::AddShardsRequest* request,
                                 v1::AddShardsResponse* response) override {
-    return MutateItems(context, "AddShards", AddShardsCommands(TakeRequest(request)), response,
-                       [](const JobResult& result, v1::AddShardsResponse& out) {
-                         out.set_added(static_cast<uint32_t>(result.changed));
-                       });
+    return MutateItems(
+        context, "AddShards", request, response,
+        [request] { return AddShardsCommands(TakeRequest(request)); },
+        [](const JobResult& result, v1::AddShardsResponse& out) {
+          out.set_added(static_cast<uint32_t>(result.changed));
+        });
   }
 
   ServerUnaryReactor* AddTensors(CallbackServerContext* context,
@@ -118,7 +120,7 @@ class ModelServiceRpc final : public v1::ModelService::CallbackService {
   ServerUnaryReactor* AddCompanions(CallbackServerContext* context,
                                     const v1::AddCompanionsRequest* request,
                                     v1::AddCompanionsResponse* response) override {
-    const auto commands = [&]() -> absl::StatusOr<std::vector<Command>> {
+    const auto commands = [request]() -> absl::StatusOr<std::vector<Command>> {
       MUSTER_RETURN_IF_ERROR(ParseModelVersionName(request->name()).status());
       MUSTER_RETURN_IF_ERROR(CheckItemCount("companions", request->companions_size()));
       std::vector<Command> out;
@@ -128,7 +130,7 @@ class ModelServiceRpc final : public v1::ModelService::CallbackService {
       }
       return out;
     };
-    return MutateItems(context, "AddCompanions", commands(), response,
+    return MutateItems(context, "AddCompanions", request, response, commands,
                        [](const JobResult& result, v1::AddCompanionsResponse& out) {
                          out.set_added(static_cast<uint32_t>(result.changed));
                        });
@@ -149,20 +151,20 @@ class ModelServiceRpc final : public v1::ModelService::CallbackService {
   ServerUnaryReactor* AddLocations(CallbackServerContext* context,
                                    const v1::AddLocationsRequest* request,
                                    v1::AddLocationsResponse* response) override {
-    return MutateEntries<AddLocation>(context, "AddLocations", *request, response);
+    return MutateEntries<AddLocation>(context, "AddLocations", request, response);
   }
 
   ServerUnaryReactor* RemoveLocations(CallbackServerContext* context,
                                       const v1::RemoveLocationsRequest* request,
                                       v1::RemoveLocationsResponse* response) override {
-    return MutateEntries<RemoveLocation>(context, "RemoveLocations", *request, response);
+    return MutateEntries<RemoveLocation>(context, "RemoveLocations", request, response);
   }
 
   ServerUnaryReactor* GetModelVersion(CallbackServerContext* context,
                                       const v1::GetModelVersionRequest* request,
                                       v1::GetModelVersionResponse* response) override {
-    return Read<v1::GetModelVersionResponse>(
-        services_, context, "GetModelVersion", response,
+    return Read(
+        services_, context, "GetModelVersion", request, response,
         [request](const Registry& registry, v1::GetModelVersionResponse& out) -> absl::Status {
           MUSTER_ASSIGN_OR_RETURN(const Version* version,
                                   registry.catalogue().Find(request->name()));
@@ -174,28 +176,28 @@ class ModelServiceRpc final : public v1::ModelService::CallbackService {
   ServerUnaryReactor* ListModelVersions(CallbackServerContext* context,
                                         const v1::ListModelVersionsRequest* request,
                                         v1::ListModelVersionsResponse* response) override {
-    return Read<v1::ListModelVersionsResponse>(
-        services_, context, "ListModelVersions", response,
-        [request](const Registry& registry, v1::ListModelVersionsResponse& out) {
+    return Read(
+        services_, context, "ListModelVersions", request, response,
+        [request](const UnaryCall& call, const Registry& registry,
+                  v1::ListModelVersionsResponse& out) {
           const std::string prefix = absl::StrCat("models/", request->model(), "/");
-          return FillPage(registry.catalogue().by_name(),
-                          absl::StrCat("ListModelVersions ", request->model()), registry.revision(),
-                          *request, out, [&](const Version& version) -> size_t {
+          const PageTokens tokens(absl::StrCat("ListModelVersions ", request->model()), call);
+          return FillPage(registry.catalogue().by_name(), tokens, registry.revision(), *request,
+                          out, [&](const Version& version) -> size_t {
                             if (!request->model().empty() &&
                                 version.row.name().compare(0, prefix.size(), prefix) != 0) {
                               return 0;
                             }
-                            auto* item = out.add_model_versions();
-                            *item = registry.catalogue().Describe(version);
-                            return item->ByteSizeLong();
+                            return AddShown(call, registry, registry.catalogue().Describe(version),
+                                            out.mutable_model_versions());
                           });
         });
   }
 
   ServerUnaryReactor* GetShard(CallbackServerContext* context, const v1::GetShardRequest* request,
                                v1::GetShardResponse* response) override {
-    return Read<v1::GetShardResponse>(
-        services_, context, "GetShard", response,
+    return Read(
+        services_, context, "GetShard", request, response,
         [request](const Registry& registry, v1::GetShardResponse& out) -> absl::Status {
           MUSTER_ASSIGN_OR_RETURN(const FoundShard found, FindShard(registry, request->name()));
           *out.mutable_shard() = registry.catalogue().DescribeShard(*found.version, found.index);
@@ -206,18 +208,17 @@ class ModelServiceRpc final : public v1::ModelService::CallbackService {
   ServerUnaryReactor* ListShards(CallbackServerContext* context,
                                  const v1::ListShardsRequest* request,
                                  v1::ListShardsResponse* response) override {
-    return Read<v1::ListShardsResponse>(
-        services_, context, "ListShards", response,
-        [request](const Registry& registry, v1::ListShardsResponse& out) {
-          return FillShards(registry, *request, out);
-        });
+    return Read(services_, context, "ListShards", request, response,
+                [request](const Registry& registry, v1::ListShardsResponse& out) {
+                  return FillShards(registry, *request, out);
+                });
   }
 
   ServerUnaryReactor* ListPieces(CallbackServerContext* context,
                                  const v1::ListPiecesRequest* request,
                                  v1::ListPiecesResponse* response) override {
-    return ReadStore<v1::ListPiecesResponse>(
-        services_, context, "ListPieces", response,
+    return ReadStore<v1::ListPiecesRequest, v1::ListPiecesResponse>(
+        services_, context, "ListPieces", request, response,
         [request](const Registry& registry,
                   v1::ListPiecesResponse& out) -> absl::StatusOr<VersionUid> {
           MUSTER_ASSIGN_OR_RETURN(const FoundShard found, FindShard(registry, request->name()));
@@ -239,8 +240,8 @@ class ModelServiceRpc final : public v1::ModelService::CallbackService {
         absl::StrCat("ListTensors ", request->name(), " ",
                      request->has_shard() ? absl::StrCat(request->shard()) : "all");
     auto start = std::make_shared<PageStart>();
-    return ReadStore<v1::ListTensorsResponse>(
-        services_, context, "ListTensors", response,
+    return ReadStore<v1::ListTensorsRequest, v1::ListTensorsResponse>(
+        services_, context, "ListTensors", request, response,
         [request, list, start](const Registry& registry,
                                v1::ListTensorsResponse&) -> absl::StatusOr<VersionUid> {
           MUSTER_ASSIGN_OR_RETURN(const Version* version,
@@ -267,8 +268,8 @@ class ModelServiceRpc final : public v1::ModelService::CallbackService {
                                      v1::ListCompanionsResponse* response) override {
     const std::string list = absl::StrCat("ListCompanions ", request->name());
     auto start = std::make_shared<PageStart>();
-    return ReadStore<v1::ListCompanionsResponse>(
-        services_, context, "ListCompanions", response,
+    return ReadStore<v1::ListCompanionsRequest, v1::ListCompanionsResponse>(
+        services_, context, "ListCompanions", request, response,
         [request, list, start](const Registry& registry,
                                v1::ListCompanionsResponse&) -> absl::StatusOr<VersionUid> {
           MUSTER_ASSIGN_OR_RETURN(const Version* version,
@@ -324,41 +325,48 @@ class ModelServiceRpc final : public v1::ModelService::CallbackService {
   }
 
   // A mutation of many items: one command an item, up to the first that fails.
-  template <typename Response, typename Fill>
+  template <typename Request, typename Response, typename Make, typename Fill>
   ServerUnaryReactor* MutateItems(CallbackServerContext* context, const char* method,
-                                  absl::StatusOr<std::vector<Command>> commands, Response* response,
+                                  const Request* request, Response* response, Make make,
                                   Fill fill) {
-    const UnaryCall call(services_, context, method);
+    const UnaryCall call(services_, context, method, *request);
+    if (call.refused()) return call.reactor();
+    absl::StatusOr<std::vector<Command>> commands = make();
     if (!commands.ok()) {
       call.Finish(commands.status());
       return call.reactor();
     }
     std::vector<uint32_t> items = ItemsOf(*commands);
-    services_.committer.Submit(Job{
-        *std::move(commands), [call, response, fill, items = std::move(items)](JobResult result) {
-          if (result.status.ok()) {
-            response->set_revision(result.revision.value);
-            fill(result, *response);
-          } else if (result.failed.has_value()) {
-            result.status = AtItem(result.status, items[*result.failed], result.changed);
-          }
-          call.Finish(result.status);
-        }});
+    Job job;
+    job.commands = *std::move(commands);
+    job.actor = call.actor();
+    job.done = [call, response, fill, items = std::move(items)](JobResult result) {
+      if (result.status.ok()) {
+        response->set_revision(result.revision.value);
+        fill(result, *response);
+      } else if (result.failed.has_value()) {
+        result.status = AtItem(result.status, items[*result.failed], result.changed);
+      }
+      call.NoteRevision(result.revision);
+      call.Finish(result.status);
+    };
+    services_.committer.Submit(std::move(job));
     return call.reactor();
   }
 
   template <typename Entry, typename Request, typename Response>
   ServerUnaryReactor* MutateEntries(CallbackServerContext* context, const char* method,
-                                    const Request& request, Response* response) {
-    absl::Status status = ParseModelVersionName(request.name()).status();
-    if (status.ok()) status = CheckItemCount("entries", request.entries_size());
-    absl::StatusOr<std::vector<Command>> commands = std::vector<Command>();
-    if (status.ok()) {
-      for (const auto& entry : request.entries()) commands->push_back(Entry{request.name(), entry});
-    } else {
-      commands = status;
-    }
-    return MutateItems(context, method, std::move(commands), response,
+                                    const Request* request, Response* response) {
+    const auto make = [request]() -> absl::StatusOr<std::vector<Command>> {
+      MUSTER_RETURN_IF_ERROR(ParseModelVersionName(request->name()).status());
+      MUSTER_RETURN_IF_ERROR(CheckItemCount("entries", request->entries_size()));
+      std::vector<Command> commands;
+      for (const auto& entry : request->entries()) {
+        commands.push_back(Entry{request->name(), entry});
+      }
+      return commands;
+    };
+    return MutateItems(context, method, request, response, make,
                        [](const JobResult&, Response&) {});
   }
 

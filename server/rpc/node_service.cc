@@ -29,8 +29,8 @@ class NodeServiceRpc final : public v1::NodeService::CallbackService {
 
   ServerUnaryReactor* Heartbeat(CallbackServerContext* context, const v1::HeartbeatRequest* request,
                                 v1::HeartbeatResponse* response) override {
-    const UnaryCall call(services_, context, "Heartbeat");
-    call.Finish(Renew(*request, *response));
+    const UnaryCall call(services_, context, "Heartbeat", *request);
+    if (!call.refused()) call.Finish(Renew(*request, *response));
     return call.reactor();
   }
 
@@ -43,11 +43,10 @@ class NodeServiceRpc final : public v1::NodeService::CallbackService {
   ServerUnaryReactor* ReleaseRead(CallbackServerContext* context,
                                   const v1::ReleaseReadRequest* request,
                                   v1::ReleaseReadResponse* response) override {
-    return Read<v1::ReleaseReadResponse>(
-        services_, context, "ReleaseRead", response,
-        [this, request](const Registry& registry, v1::ReleaseReadResponse&) {
-          return ReleaseReadPlace(registry, services_.live.read_places, *request);
-        });
+    return Read(services_, context, "ReleaseRead", request, response,
+                [this, request](const Registry& registry, v1::ReleaseReadResponse&) {
+                  return ReleaseReadPlace(registry, services_.live.read_places, *request);
+                });
   }
 
   ServerUnaryReactor* UpdateNode(CallbackServerContext* context,
@@ -98,29 +97,28 @@ class NodeServiceRpc final : public v1::NodeService::CallbackService {
 
   ServerUnaryReactor* GetNode(CallbackServerContext* context, const v1::GetNodeRequest* request,
                               v1::GetNodeResponse* response) override {
-    return Read<v1::GetNodeResponse>(
-        services_, context, "GetNode", response,
-        [request](const Registry& registry, v1::GetNodeResponse& out) -> absl::Status {
-          MUSTER_ASSIGN_OR_RETURN(const Node* node, registry.nodes().Find(request->name()));
-          *out.mutable_node() = registry.DescribeNode(*node);
-          return absl::OkStatus();
-        });
+    return Read(services_, context, "GetNode", request, response,
+                [request](const Registry& registry, v1::GetNodeResponse& out) -> absl::Status {
+                  MUSTER_ASSIGN_OR_RETURN(const Node* node, registry.nodes().Find(request->name()));
+                  *out.mutable_node() = registry.DescribeNode(*node);
+                  return absl::OkStatus();
+                });
   }
 
   ServerUnaryReactor* ListNodes(CallbackServerContext* context, const v1::ListNodesRequest* request,
                                 v1::ListNodesResponse* response) override {
-    return Read<v1::ListNodesResponse>(
-        services_, context, "ListNodes", response,
-        [request](const Registry& registry, v1::ListNodesResponse& out) -> absl::Status {
-          MUSTER_RETURN_IF_ERROR(CheckNodeList(*request));
-          return FillPage(registry.nodes().by_name(), ListName(*request), registry.revision(),
-                          *request, out, [&](const Node& node) -> size_t {
-                            if (!Matches(*request, node)) return 0;
-                            v1::Node* item = out.add_nodes();
-                            *item = registry.DescribeNode(node);
-                            return item->ByteSizeLong();
-                          });
-        });
+    return Read(services_, context, "ListNodes", request, response,
+                [request](const UnaryCall& call, const Registry& registry,
+                          v1::ListNodesResponse& out) -> absl::Status {
+                  MUSTER_RETURN_IF_ERROR(CheckNodeList(*request));
+                  return FillPage(registry.nodes().by_name(), PageTokens(ListName(*request), call),
+                                  registry.revision(), *request, out,
+                                  [&](const Node& node) -> size_t {
+                                    if (!Matches(*request, node)) return 0;
+                                    return AddShown(call, registry, registry.DescribeNode(node),
+                                                    out.mutable_nodes());
+                                  });
+                });
   }
 
  private:

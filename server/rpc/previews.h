@@ -12,6 +12,7 @@
 #include "server/planning/planning.h"
 #include "server/registry/registry.h"
 #include "server/rpc/calls.h"
+#include "server/rpc/members.h"
 
 namespace muster {
 
@@ -40,7 +41,8 @@ grpc::ServerUnaryReactor* MutateOrPreview(
     std::function<absl::StatusOr<Supposed>(const Registry&, const Response&)> suppose,
     std::function<void(muster::v1::PlanPreview, Response&)> add) {
   if (!request->validate_only()) return Mutate(services, context, method, request, response);
-  const UnaryCall call(services, context, method);
+  const UnaryCall call(services, context, method, *request);
+  if (call.refused()) return call.reactor();
   auto work = [&services, call, response, suppose = std::move(suppose), add = std::move(add)] {
     absl::StatusOr<Supposed> supposed = Supposed();
     services.committer.Read(
@@ -48,8 +50,9 @@ grpc::ServerUnaryReactor* MutateOrPreview(
         [](Revision) {});
     absl::Status status = supposed.status();
     if (status.ok()) {
+      const CommittedMembers members(services.committer);
       status = MakePreviews(services.committer, *supposed, [&](muster::v1::PlanPreview preview) {
-        add(std::move(preview), *response);
+        if (call.MayShow(preview, members)) add(std::move(preview), *response);
       });
     }
     // What the plans were made from may not be stored yet; a later read saw at least as much.
@@ -58,6 +61,7 @@ grpc::ServerUnaryReactor* MutateOrPreview(
   };
   services.committer.Submit(
       Job{{*request}, [&services, call, response, work = std::move(work)](JobResult result) {
+            call.NoteRevision(result.revision);
             if (!result.status.ok()) return call.Finish(result.status);
             response->Swap(static_cast<Response*>(result.reply.get()));
             call.WorkAlone(services.planners, work);

@@ -183,7 +183,8 @@ grpc::ServerUnaryReactor* AcquireReadPlace(ServiceContext& services,
                                            grpc::CallbackServerContext* context,
                                            const v1::AcquireReadRequest& request,
                                            v1::AcquireReadResponse* response) {
-  const UnaryCall call(services, context, "AcquireRead");
+  const UnaryCall call(services, context, "AcquireRead", request);
+  if (call.refused()) return call.reactor();
   auto place = std::make_shared<ReadPlaceCall>(call, services.committer, response);
   // Asked for under the registry's lock: whatever ends the node's right afterwards is committed
   // after that, and reaches the table after the request.

@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "grpc/health/v1/health.pb.h"
+#include "server/rpc/access_service.h"
 #include "server/rpc/assembly_service.h"
 #include "server/rpc/event_service.h"
 #include "server/rpc/model_service.h"
@@ -47,22 +48,25 @@ constexpr size_t kStoreReadersQueueLimit = 1'024;
 constexpr size_t kPlanners = 1;
 constexpr size_t kPlannersQueueLimit = 64;
 constexpr const char* kServices[] = {"muster.v1.ModelService", "muster.v1.NodeService",
-                                     "muster.v1.AssemblyService", "muster.v1.EventService"};
+                                     "muster.v1.AssemblyService", "muster.v1.EventService",
+                                     "muster.v1.AccessService"};
 
 class GrpcServer final : public RpcServer {
  public:
   GrpcServer(const RpcOptions& options, Clock& clock, Committer& committer, Feed& feed,
-             LiveTables& live, MetadataStore& store, CallStats& stats)
+             LiveTables& live, MetadataStore& store, CallStats& stats, Gate& gate, AuditLog* audit)
       : clock_(clock),
         hub_(clock, feed, options.watches),
         store_readers_("reads of the store", kStoreReaders, kStoreReadersQueueLimit),
         planners_("plans that are only shown", kPlanners, kPlannersQueueLimit),
         waiting_reads_({}),
-        context_{committer, feed, live, store, store_readers_, planners_, waiting_reads_, stats},
+        context_{committer,      feed,  live, store, store_readers_,     planners_,
+                 waiting_reads_, stats, gate, audit, options.audit_reads},
         models_(NewModelService(context_)),
         nodes_(NewNodeService(context_)),
         assemblies_(NewAssemblyService(context_, hub_)),
-        events_(NewEventService(context_, hub_)) {}
+        events_(NewEventService(context_, hub_)),
+        access_(NewAccessService(context_)) {}
 
   absl::Status Start(const RpcOptions& options) {
     MUSTER_ASSIGN_OR_RETURN(listener_, Listener::Open(options.listener, clock_));
@@ -71,6 +75,10 @@ class GrpcServer final : public RpcServer {
     // Reflection describes what is linked, and the linker takes what is mentioned.
     grpc::health::v1::HealthCheckRequest::descriptor();
     grpc::channelz::experimental::InitChannelzService();
+    // Without TLS it would end the process, and everybody may ask for everything anyway.
+    if (context_.gate.tls()) {
+      options.credentials->SetAuthMetadataProcessor(context_.gate.ProcessorOfOtherServices());
+    }
     grpc::ServerBuilder builder;
     connections_ = builder.experimental().AddExternalConnectionAcceptor(
         grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD,
@@ -83,6 +91,7 @@ class GrpcServer final : public RpcServer {
     builder.RegisterService(nodes_.get());
     builder.RegisterService(assemblies_.get());
     builder.RegisterService(events_.get());
+    builder.RegisterService(access_.get());
     server_ = builder.BuildAndStart();
     if (server_ == nullptr) return absl::InternalError("gRPC can't start its server");
     for (const char* service : kServices) {
@@ -100,6 +109,8 @@ class GrpcServer final : public RpcServer {
   void SetServing(bool serving) override {
     server_->GetHealthCheckService()->SetServingStatus(serving);
   }
+
+  void AskWatchesAgain() override { hub_.ScheduleAll(); }
 
   void Stop(absl::Duration grace) override {
     probe_.reset();
@@ -185,6 +196,7 @@ class GrpcServer final : public RpcServer {
   std::unique_ptr<grpc::Service> nodes_;
   std::unique_ptr<grpc::Service> assemblies_;
   std::unique_ptr<grpc::Service> events_;
+  std::unique_ptr<grpc::Service> access_;
   std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> connections_;
   std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> own_connections_;
   // Goes before the above, none of which is used after it.
@@ -206,8 +218,10 @@ std::shared_ptr<grpc::ServerCredentials> PlaintextCredentials() {
 absl::StatusOr<std::unique_ptr<RpcServer>> StartRpcServer(const RpcOptions& options, Clock& clock,
                                                           Committer& committer, Feed& feed,
                                                           LiveTables& live, MetadataStore& store,
-                                                          CallStats& stats) {
-  auto server = std::make_unique<GrpcServer>(options, clock, committer, feed, live, store, stats);
+                                                          CallStats& stats, Gate& gate,
+                                                          AuditLog* audit) {
+  auto server = std::make_unique<GrpcServer>(options, clock, committer, feed, live, store, stats,
+                                             gate, audit);
   MUSTER_RETURN_IF_ERROR(server->Start(options));
   return server;
 }

@@ -7,9 +7,11 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "server/audit/audit_log.h"
 #include "server/commit/committer.h"
 #include "server/registry/live_tables.h"
 #include "server/rpc/call_stats.h"
+#include "server/rpc/gate.h"
 #include "server/rpc/listener.h"
 #include "server/rpc/watch_hub.h"
 #include "server/watch/feed.h"
@@ -36,6 +38,9 @@ class RpcServer {
   // What health says of all services.
   virtual void SetServing(bool serving) = 0;
 
+  // Has the gate's new policy be in force for the watches that are open, too.
+  virtual void AskWatchesAgain() = 0;
+
   // Refuses what is new, ends the watches with UNAVAILABLE SHUTTING_DOWN, and waits up to `grace`
   // for calls that are under way. Once.
   virtual void Stop(absl::Duration grace) = 0;
@@ -52,14 +57,17 @@ struct RpcOptions {
   // clients make a new one. Infinite: never.
   absl::Duration connection_age = absl::InfiniteDuration();
   WatchHub::Options watches;
+  // Tell the audit log of reads, too.
+  bool audit_reads = false;
 };
 
-// Serves. All arguments but the options outlive the server. kUnavailable when the address can't be
+// Serves. All arguments but the options outlive the server; `audit` may be null. kUnavailable when the address can't be
 // bound.
 absl::StatusOr<std::unique_ptr<RpcServer>> StartRpcServer(const RpcOptions& options, Clock& clock,
                                                           Committer& committer, Feed& feed,
                                                           LiveTables& live, MetadataStore& store,
-                                                          CallStats& stats);
+                                                          CallStats& stats, Gate& gate,
+                                                          AuditLog* audit);
 
 }  // namespace muster
 

@@ -47,6 +47,10 @@ Position ParseEventPosition(absl::string_view text) {
   return position;
 }
 
+bool Shows(const EventList& list, const v1::Event& event) {
+  return Matches(list.request.filter(), event) && (list.shows == nullptr || list.shows(event));
+}
+
 absl::StatusOr<Revision> CompactedIn(MetadataStore& store) {
   const absl::StatusOr<std::string> packed = store.Get(EventLogKey());
   if (packed.status().code() == absl::StatusCode::kNotFound) return Revision(0);
@@ -110,7 +114,7 @@ absl::StatusOr<Position> FindTail(MetadataStore& store, const EventList& list) {
     MUSTER_RETURN_IF_ERROR(ForEachEvent(
         store, Position{Revision(entry.value + 1), 0}, end, [&](const v1::Event& event) {
           ++seen;
-          if (Matches(list.request.filter(), event)) {
+          if (Shows(list, event)) {
             matching.push_back(Position{Revision(event.revision()), event.sequence()});
           }
           return true;
@@ -126,7 +130,7 @@ absl::StatusOr<Position> FindTail(MetadataStore& store, const EventList& list) {
 }  // namespace
 
 absl::StatusOr<EventList> OpenEventList(const v1::ListEventsRequest& request,
-                                        const Registry& registry) {
+                                        const Registry& registry, absl::string_view who) {
   MUSTER_RETURN_IF_ERROR(CheckEventFilter(request.filter()));
   if (request.tail() > kMaxPageSize) {
     return InvalidField("tail", absl::StrCat(request.tail()),
@@ -137,7 +141,8 @@ absl::StatusOr<EventList> OpenEventList(const v1::ListEventsRequest& request,
   }
   EventList list;
   list.request = request;
-  list.name = absl::StrCat("ListEvents ", request.filter().SerializeAsString());
+  list.name = absl::StrCat("ListEvents ", request.filter().SerializeAsString(),
+                           who.empty() ? "" : "\n", who);
   MUSTER_ASSIGN_OR_RETURN(const PageStart start,
                           ParsePageToken(list.name, request.page_token(), registry.revision()));
   list.first_revision = start.first_revision;
@@ -165,7 +170,7 @@ absl::Status FetchEvents(MetadataStore& store, EventList list, v1::ListEventsRes
   while (true) {
     size_t seen = 0, bytes = 0;
     MUSTER_RETURN_IF_ERROR(ForEachEvent(store, list.begin, list.end, [&](v1::Event& event) {
-      const bool matches = Matches(list.request.filter(), event);
+      const bool matches = Shows(list, event);
       const size_t size = matches ? event.ByteSizeLong() + 8 : 0;
       if (static_cast<size_t>(response.events_size()) == page_size ||
           seen == kMaxSeen + page_size ||

@@ -5,6 +5,7 @@
 #define MUSTER_SERVER_RPC_STORED_EVENTS_H_
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -40,11 +41,13 @@ struct EventList {
   Revision end;
   // Where the log can be entered; see EventLog::Entries.
   std::vector<Revision> entries;
+  // Which of the events that match are for the caller; empty: all are.
+  std::function<bool(const muster::v1::Event&)> shows = nullptr;
 };
 
-// Checks the request. INVALID_ARGUMENT INVALID_FIELD, INVALID_PAGE_TOKEN.
+// Checks the request. `who` asks: its tokens are of no use to others. INVALID_ARGUMENT INVALID_FIELD, INVALID_PAGE_TOKEN.
 absl::StatusOr<EventList> OpenEventList(const muster::v1::ListEventsRequest& request,
-                                        const Registry& registry);
+                                        const Registry& registry, absl::string_view who = "");
 
 // Fills a page. OUT_OF_RANGE PAGE_TOKEN_EXPIRED, REVISION_COMPACTED.
 absl::Status FetchEvents(MetadataStore& store, EventList list,

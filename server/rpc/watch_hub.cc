@@ -117,6 +117,15 @@ void WatchHub::Schedule(Watch* watch) {
   Enqueue({std::move(entry)});
 }
 
+void WatchHub::ScheduleAll() {
+  std::vector<EntryPtr> entries;
+  {
+    MutexLock lock(mutex_);
+    for (const auto& [watch, entry] : watches_) entries.push_back(entry);
+  }
+  if (!entries.empty()) Enqueue(entries);
+}
+
 void WatchHub::ScheduleLater(Watch* watch) {
   MutexLock lock(mutex_);
   const auto found = watches_.find(watch);

@@ -63,6 +63,9 @@ class WatchHub {
   // Schedules the watch whenever the feed publishes something of the key. Once a watch.
   void Follow(Watch* watch, FeedKey key) MUSTER_EXCLUDES(mutex_);
 
+  // Has all of them pumped soon.
+  void ScheduleAll() MUSTER_EXCLUDES(mutex_);
+
   // Has the watch pumped soon; once, however often it is asked before that.
   void Schedule(Watch* watch) MUSTER_EXCLUDES(mutex_);
   // The same, after a tenth of a second or less.

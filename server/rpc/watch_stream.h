@@ -9,7 +9,9 @@
 // does.
 // 5. Finish is called exactly once: by the cursor's error or end, by a cancel, or by End. What
 //    comes later is dropped.
-// 6. The hub lets go of the stream in OnDone; callbacks that are under way keep it alive until they
+// 6. Each step asks the gate whether the caller may still follow: its membership may have ended. With another policy, or
+//    when the caller's time has come, a pump asks first of all, so that a stream whose client reads nothing ends, too.
+// 7. The hub lets go of the stream in OnDone; callbacks that are under way keep it alive until they
 //    have returned.
 #ifndef MUSTER_SERVER_RPC_WATCH_STREAM_H_
 #define MUSTER_SERVER_RPC_WATCH_STREAM_H_
@@ -24,7 +26,10 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "muster/v1/assembly.pb.h"
+#include "muster/v1/event.pb.h"
 #include "server/rpc/calls.h"
+#include "server/rpc/members.h"
 #include "server/rpc/watch_hub.h"
 #include "server/rpc/wire_message.h"
 #include "server/watch/feed_reader.h"
@@ -47,6 +52,14 @@ bool HasReachedEnd(const Cursor& cursor) {
   }
 }
 
+// Takes out of a message what the caller may not see.
+template <typename Message>
+void HideOthers(const Gate&, const Admitted&, const Registry&, Message&) {}
+void HideOthers(const Gate& gate, const Admitted& admitted, const Registry& registry,
+                muster::v1::WatchEventsResponse& message);
+void HideOthers(const Gate& gate, const Admitted& admitted, const Registry& registry,
+                muster::v1::WatchAssignmentsResponse& message);
+
 template <typename Cursor, typename Request, typename Response>
 class WatchStream final
     : public Watch,
@@ -54,11 +67,12 @@ class WatchStream final
       public std::enable_shared_from_this<WatchStream<Cursor, Request, Response>> {
  public:
   WatchStream(ServiceContext& services, WatchHub& hub, grpc::CallbackServerContext* context,
-              const char* method, const Request& request)
+              const char* method, const Request& request, AdmittedPtr admitted)
       : services_(services),
         hub_(hub),
         request_(request),
-        call_(services.stats.Begin(method, context->peer())) {}
+        call_(services.stats.Begin(method, context->peer())),
+        admitted_(std::move(admitted)) {}
 
   // Here and not in OnDone: a pump that was under way then may follow after it.
   ~WatchStream() override {
@@ -66,6 +80,12 @@ class WatchStream final
   }
 
   void Pump() override {
+    const AdmittedPtr follower = admitted();
+    // Nobody got in: End is on its way.
+    if (follower == nullptr) return;
+    if (services_.gate.IsStale(*follower)) {
+      if (const absl::Status allowed = AdmitAgain(); !allowed.ok()) return FinishOnce(allowed);
+    }
     {
       MutexLock lock(mutex_);
       if (finished_) return;
@@ -83,6 +103,9 @@ class WatchStream final
   }
 
   bool IsQuiet() override {
+    const AdmittedPtr follower = admitted();
+    if (follower == nullptr) return false;
+    if (services_.gate.IsStale(*follower)) return true;
     if (++quiet_visits_ < kQuietVisits) return false;
     progress_wanted_ = true;
     return true;
@@ -106,7 +129,34 @@ class WatchStream final
   void OnDone() override { hub_.Remove(this); }
 
  private:
+  AdmittedPtr admitted() {
+    MutexLock lock(mutex_);
+    return admitted_;
+  }
+
+  absl::Status AdmitAgain() {
+    MUSTER_ASSIGN_OR_RETURN(AdmittedPtr again, services_.gate.AdmitAgain(admitted()));
+    MUSTER_RETURN_IF_ERROR(
+        services_.gate.Check(*again, request_, CommittedMembers(services_.committer)).status);
+    MutexLock lock(mutex_);
+    admitted_ = std::move(again);
+    return absl::OkStatus();
+  }
+
   absl::StatusOr<CursorStep> Step(const Registry& registry) {
+    const AdmittedPtr follower = admitted();
+    if (follower->is_local()) return StepOfAll(registry);
+    MUSTER_RETURN_IF_ERROR(
+        services_.gate.Check(*follower, request_, RegistryMembers(registry)).status);
+    MUSTER_ASSIGN_OR_RETURN(const CursorStep step, StepOfAll(registry));
+    if (step == CursorStep::kMessage) {
+      HideOthers(services_.gate, *follower, registry, message_);
+    }
+    return step;
+  }
+
+  // As if the caller might see everything.
+  absl::StatusOr<CursorStep> StepOfAll(const Registry& registry) {
     if (!cursor_.has_value()) {
       MUSTER_ASSIGN_OR_RETURN(Cursor cursor, Cursor::Open(request_, registry));
       cursor_.emplace(std::move(cursor));
@@ -210,6 +260,7 @@ class WatchStream final
   bool busy_ MUSTER_GUARDED_BY(mutex_) = false;
   bool again_ MUSTER_GUARDED_BY(mutex_) = false;
   bool finished_ MUSTER_GUARDED_BY(mutex_) = false;
+  AdmittedPtr admitted_ MUSTER_GUARDED_BY(mutex_);
 };
 
 // Begins a watch of a service's method.
@@ -217,9 +268,18 @@ template <typename Cursor, typename Response, typename Request>
 grpc::ServerWriteReactor<Response>* OpenWatch(ServiceContext& services, WatchHub& hub,
                                               grpc::CallbackServerContext* context,
                                               const char* method, const Request& request) {
-  auto stream = std::make_shared<WatchStream<Cursor, Request, Response>>(services, hub, context,
-                                                                         method, request);
+  const Entry entry = Enter(services, *context, method, request);
+  auto stream = std::make_shared<WatchStream<Cursor, Request, Response>>(
+      services, hub, context, method, request, entry.admitted);
   grpc::ServerWriteReactor<Response>* reactor = stream.get();
+  if (!entry.status.ok()) {
+    hub.Add(stream);
+    Tell(services, entry.audit, entry.status, absl::ZeroDuration(),
+         [stream, status = entry.status] { stream->End(status); });
+    return reactor;
+  }
+  // Of a stream its beginning is told.
+  Tell(services, entry.audit, entry.status, absl::ZeroDuration(), [] {});
   hub.Add(std::move(stream));
   return reactor;
 }

@@ -36,6 +36,7 @@ void RequireShown(const absl::Status& status) {
 class Nothing final : public MembershipView {
   bool IsMember(absl::string_view, absl::string_view) const override { return false; }
   bool NeedsVersion(absl::string_view, absl::string_view) const override { return false; }
+  std::string VersionOf(absl::string_view) const override { return ""; }
 };
 
 // Whoever it is, a node is itself and what is no name is nobody's.

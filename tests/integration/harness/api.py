@@ -34,6 +34,7 @@ model_pb2 = importlib.import_module("muster.v1.model_pb2")
 node_pb2 = importlib.import_module("muster.v1.node_pb2")
 assembly_pb2 = importlib.import_module("muster.v1.assembly_pb2")
 event_pb2 = importlib.import_module("muster.v1.event_pb2")
+access_pb2 = importlib.import_module("muster.v1.access_pb2")
 status_pb2 = importlib.import_module("google.rpc.status_pb2")
 error_details_pb2 = importlib.import_module("google.rpc.error_details_pb2")
 _STUBS = {
@@ -41,6 +42,7 @@ _STUBS = {
     "nodes": importlib.import_module("muster.v1.node_pb2_grpc").NodeServiceStub,
     "assemblies": importlib.import_module("muster.v1.assembly_pb2_grpc").AssemblyServiceStub,
     "events": importlib.import_module("muster.v1.event_pb2_grpc").EventServiceStub,
+    "access": importlib.import_module("muster.v1.access_pb2_grpc").AccessServiceStub,
 }
 
 READY = assembly_pb2.Assembly.READY
@@ -114,6 +116,7 @@ class Api:
         self.nodes = _Service(_STUBS["nodes"](self.channel), node_pb2)
         self.assemblies = _Service(_STUBS["assemblies"](self.channel), assembly_pb2)
         self.events = _Service(_STUBS["events"](self.channel), event_pb2)
+        self.access = _Service(_STUBS["access"](self.channel), access_pb2)
 
     def close(self):
         self.channel.close()

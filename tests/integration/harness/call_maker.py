@@ -10,9 +10,9 @@ import random
 
 from google.protobuf.descriptor import FieldDescriptor
 
-from harness.api import assembly_pb2, event_pb2, model_pb2, node_pb2
+from harness.api import access_pb2, assembly_pb2, event_pb2, model_pb2, node_pb2
 
-MODULES = (model_pb2, node_pb2, assembly_pb2, event_pb2)
+MODULES = (model_pb2, node_pb2, assembly_pb2, event_pb2, access_pb2)
 OTHERS = {"node": "nodes/honest", "assembly": "assemblies/honest", "model_version": "models/honest/versions/v1"}
 # Methods that name what belongs to others without being able to change it.
 READING = ("Get", "List", "Watch", "Explain")

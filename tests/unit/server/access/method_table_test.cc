@@ -161,19 +161,16 @@ TEST(MethodTableTest, WithoutALineEverybodyIsDenied) {
 
   EXPECT_THAT(Table().RequirementsOf("/muster.v1.NodeService/Forgotten", request),
               StatusIs(absl::StatusCode::kInternal));
-  EXPECT_FALSE(
-      Table()
-          .Authorise(*local, "/muster.v1.NodeService/Forgotten", request, FakeMemberships())
-          .allowed);
-  EXPECT_TRUE(Table()
-                  .Authorise(*local, "/muster.v1.NodeService/GetNode", request, FakeMemberships())
-                  .allowed);
+  // A call is known by its request, and no method takes this one.
+  const CallDecision forgotten = Table().Authorise(*local, v1::Node(), FakeMemberships());
+  EXPECT_FALSE(forgotten.allowed);
+  EXPECT_TRUE(forgotten.unknown);
+  EXPECT_EQ(Table().AuditOf(v1::Node()), AuditRule::kAlways);
+  EXPECT_TRUE(Table().Authorise(*local, request, FakeMemberships()).allowed);
   EXPECT_EQ(Table().AnswerOf("/muster.v1.NodeService/Forgotten"), AnswerRule::kFiltered);
   // Neither does a request of another method pass.
-  EXPECT_FALSE(
-      Table()
-          .Authorise(*local, "/muster.v1.NodeService/DrainNode", request, FakeMemberships())
-          .allowed);
+  EXPECT_THAT(Table().RequirementsOf("/muster.v1.NodeService/DrainNode", request),
+              StatusIs(absl::StatusCode::kInternal));
 }
 
 // Every text field of a request that a resource's name can stand in is authorised, or named here with the reason.
@@ -258,6 +255,8 @@ TEST(MethodTableTest, CallsNeedTheRightsOfWhatTheyDo) {
        {"read some ", "read nodes/n1", "read assemblies/demo", "read models/llama/versions/v1"}},
       {"EventService/WatchEvents",
        {"read some ", "read nodes/n1", "read assemblies/demo", "read models/llama/versions/v1"}},
+      {"AccessService/WhoAmI", {}},
+      {"AccessService/CheckAccess", {}},
   };
   for (const MethodDescriptor* method : AllMethods()) {
     const std::string name = absl::StrCat(method->service()->name(), "/", method->name());
@@ -286,11 +285,7 @@ TEST(MethodTableTest, WhatIsNoNameIsNobodys) {
       Identity::User("root"), absl::UnixEpoch());
   MUSTER_ASSERT_OK(admin);
   v1::GetShardRequest request;
-  const auto may = [&] {
-    return Table()
-        .Authorise(*admin, "/muster.v1.ModelService/GetShard", request, FakeMemberships())
-        .allowed;
-  };
+  const auto may = [&] { return Table().Authorise(*admin, request, FakeMemberships()).allowed; };
   for (const std::string& name :
        {std::string(), std::string(kVersion), absl::StrCat(kVersion, "/shards/"),
         absl::StrCat(kVersion, "/shards/x"), absl::StrCat(kVersion, "/shards/-1"),
@@ -306,15 +301,11 @@ TEST(MethodTableTest, WhatIsNoNameIsNobodys) {
   // A name of another kind is none.
   v1::GetNodeRequest node;
   node.set_name("assemblies/demo");
-  EXPECT_FALSE(
-      Table().Authorise(*admin, "/muster.v1.NodeService/GetNode", node, FakeMemberships()).allowed);
+  EXPECT_FALSE(Table().Authorise(*admin, node, FakeMemberships()).allowed);
   // Nor is an optional one that is malformed left out.
   v1::ListEventsRequest events;
   events.mutable_filter()->set_node("n1");
-  EXPECT_FALSE(
-      Table()
-          .Authorise(*admin, "/muster.v1.EventService/ListEvents", events, FakeMemberships())
-          .allowed);
+  EXPECT_FALSE(Table().Authorise(*admin, events, FakeMemberships()).allowed);
 }
 
 TEST(MethodTableTest, TheFirstRightThatIsMissingIsNamed) {
@@ -327,8 +318,7 @@ TEST(MethodTableTest, TheFirstRightThatIsMissingIsNamed) {
   request.mutable_assembly()->set_name("assemblies/demo");
   request.mutable_assembly()->set_model_version(kVersion);
 
-  const CallDecision call = Table().Authorise(*alice, "/muster.v1.AssemblyService/CreateAssembly",
-                                              request, FakeMemberships());
+  const CallDecision call = Table().Authorise(*alice, request, FakeMemberships());
 
   EXPECT_FALSE(call.allowed);
   EXPECT_EQ(call.verb, Verb::kRead);
@@ -351,25 +341,80 @@ TEST(MethodTableTest, ANodeActsAsItself) {
   for (const MethodDescriptor* method : AllMethods()) {
     const auto request = RequestOf(*method);
     Fill(*request, method->service()->full_name());
-    if (Table().Authorise(*n1, PathOf(*method), *request, members).allowed)
-      as_itself.insert(method->name());
-    if (Table().Authorise(*n2, PathOf(*method), *request, members).allowed)
-      as_another.insert(method->name());
+    if (Table().Authorise(*n1, *request, members).allowed) as_itself.insert(method->name());
+    if (Table().Authorise(*n2, *request, members).allowed) as_another.insert(method->name());
   }
 
-  EXPECT_THAT(as_itself,
-              UnorderedElementsAre(
-                  "GetModelVersion", "ListModelVersions", "GetShard", "ListShards", "ListPieces",
-                  "ListTensors", "ListCompanions", "RegisterNode", "Heartbeat", "DrainNode",
-                  "AcquireRead", "ReleaseRead", "DeregisterNode", "GetNode", "ListNodes",
-                  "JoinAssembly", "LeaveAssembly", "GetAssembly", "ListAssemblyMembers",
-                  "ListAssemblies", "WatchAssignments", "ReportShards", "WatchAssembly",
-                  "GetShardStatus", "ExplainAssignment", "ListEvents", "WatchEvents"));
+  EXPECT_THAT(
+      as_itself,
+      UnorderedElementsAre("GetModelVersion", "ListModelVersions", "GetShard", "ListShards",
+                           "ListPieces", "ListTensors", "ListCompanions", "RegisterNode",
+                           "Heartbeat", "DrainNode", "AcquireRead", "ReleaseRead", "DeregisterNode",
+                           "GetNode", "ListNodes", "JoinAssembly", "LeaveAssembly", "GetAssembly",
+                           "ListAssemblyMembers", "ListAssemblies", "WatchAssignments",
+                           "ReportShards", "WatchAssembly", "GetShardStatus", "ExplainAssignment",
+                           "ListEvents", "WatchEvents", "WhoAmI", "CheckAccess"));
   EXPECT_THAT(as_another,
               UnorderedElementsAre("GetModelVersion", "ListModelVersions", "GetShard", "ListShards",
                                    "ListPieces", "ListTensors", "ListCompanions", "ListNodes",
                                    "GetAssembly", "ListAssemblyMembers", "ListAssemblies",
-                                   "WatchAssembly", "GetShardStatus"));
+                                   "WatchAssembly", "GetShardStatus", "WhoAmI", "CheckAccess"));
+}
+
+// Without any one of the rights that a line asks for, somebody gets in who should not: no line, and no part of one, is
+// there for nothing, and the calls of these callers would show it if one were lost.
+TEST(MethodTableTest, EachRightOfEachLineKeepsSomebodyOut) {
+  const std::vector<std::string> verbs = {
+      "read",           "publish", "delete", "assemble", "join",
+      "operate",        "report",  "sign",   "admin",    R"(operate", "report)",
+      R"(read", "join)"};
+  const std::vector<std::string> names = {kVersion, "nodes/n1", "assemblies/demo"};
+  // Each of them may do all but one thing, or two that stand for each other, to one name or to any.
+  std::vector<Caller> callers;
+  for (const std::string& verb : verbs) {
+    for (const std::string& name : {names[0], names[1], names[2], std::string("**")}) {
+      const auto policy = Policy::Parse(
+          absl::StrCat(R"({"grants": [{"who": "user/a", "role": "admin", "on": ["**"]},)",
+                       R"( {"who": "user/a", "verbs": [")", verb, R"("], "on": [")", name,
+                       R"("], "effect": "deny"}]})"));
+      MUSTER_ASSERT_OK(policy);
+      const auto caller = Caller::Admit(*policy, Identity::User("a"), absl::UnixEpoch());
+      MUSTER_ASSERT_OK(caller);
+      callers.push_back(*caller);
+    }
+  }
+  const auto nobody = Caller::Admit(Policy::Empty(), Identity(), absl::UnixEpoch());
+  MUSTER_ASSERT_OK(nobody);
+  callers.push_back(*nobody);
+  // With all fields that may be empty, and without.
+  std::map<std::string, std::vector<std::unique_ptr<google::protobuf::Message>>> requests;
+  for (const MethodDescriptor* method : AllMethods()) {
+    auto& of_method = requests[PathOf(*method).substr(1)];
+    of_method.push_back(RequestOf(*method));
+    of_method.push_back(RequestOf(*method));
+    Fill(*of_method.back(), method->service()->full_name());
+  }
+  size_t taken_out = 0;
+  const std::vector<MethodLine> lines(MethodLines().begin(), MethodLines().end());
+  for (size_t line = 0; line < lines.size(); ++line) {
+    for (size_t name = 0; name < lines[line].names.size(); ++name) {
+      std::vector<MethodLine> mutated = lines;
+      mutated[line].names.erase(mutated[line].names.begin() + static_cast<std::ptrdiff_t>(name));
+      mutated[line].open = mutated[line].names.empty();
+      const auto table = MethodTable::Make(mutated, ItemLines());
+      MUSTER_ASSERT_OK(table);
+      bool noticed = false;
+      for (const auto& request : requests.at(lines[line].method)) {
+        noticed |= std::any_of(callers.begin(), callers.end(), [&](const Caller& caller) {
+          return !Table().Authorise(caller, *request, FakeMemberships()).allowed &&
+                 table->Authorise(caller, *request, FakeMemberships()).allowed;
+        });
+      }
+      EXPECT_TRUE(noticed) << lines[line].method << " without its right number " << name;
+      ++taken_out;
+    }
+  }
+  EXPECT_GE(taken_out, 50u);
 }
 
 // Before it joins, and where a policy gives its role on everything.
@@ -387,10 +432,9 @@ TEST(MethodTableTest, WhoMayJoinAnAssemblySeesItAndNoModels) {
   v1::PlanPreview plan;
   plan.set_assembly("assemblies/demo");
 
-  EXPECT_TRUE(
-      Table().Authorise(*n1, "/muster.v1.AssemblyService/GetAssembly", get, members).allowed);
+  EXPECT_TRUE(Table().Authorise(*n1, get, members).allowed);
   EXPECT_TRUE(Table().MayShow(*n1, plan, members));
-  EXPECT_FALSE(Table().Authorise(*n1, "/muster.v1.ModelService/GetShard", shard, members).allowed);
+  EXPECT_FALSE(Table().Authorise(*n1, shard, members).allowed);
 }
 
 // Answers with items of their own names are filtered; nobody has to remember to say so.

@@ -68,8 +68,7 @@ TEST(PolicyCostTest, ADecisionAllocatesNothing) {
   const std::string denied = "models/m501/versions/v7";
   const size_t before = allocations;
 
-  const CallDecision call =
-      table->Authorise(*caller, "/muster.v1.AssemblyService/CreateAssembly", request, members);
+  const CallDecision call = table->Authorise(*caller, request, members);
   const bool may = caller->Allows(Verb::kRead, denied, members).allowed;
   const bool somewhere = caller->Allows(Verb::kRead, Scope::kSomewhere, "models/", members).allowed;
 

@@ -215,6 +215,7 @@ TEST(PolicyTest, MembershipsAreAskedOnlyWhereNoGrantDecides) {
   class Never final : public MembershipView {
     bool IsMember(absl::string_view, absl::string_view) const override { return Asked(); }
     bool NeedsVersion(absl::string_view, absl::string_view) const override { return Asked(); }
+    std::string VersionOf(absl::string_view) const override { return ""; }
     static bool Asked() {
       ADD_FAILURE() << "asked";
       return true;

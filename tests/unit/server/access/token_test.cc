@@ -45,6 +45,22 @@ TEST_F(TokenTest, ATokenIsWhoThePolicySays) {
   MUSTER_EXPECT_OK(Try("bearer mst_ci_" + kSecret));
 }
 
+// A policy may take a token away, give its id another secret, or its owner another name.
+TEST_F(TokenTest, WhetherATokenIsStillThereIsAskedAgain) {
+  const auto identity = Try("Bearer mst_ci_" + kSecret);
+  MUSTER_ASSERT_OK(identity);
+  EXPECT_TRUE(table_.Holds(*identity));
+
+  Identity other_secret = *identity, other_owner = *identity, other_id = *identity;
+  other_secret.token_digest[0] = static_cast<char>(other_secret.token_digest[0] + 1);
+  other_owner.name = "somebody";
+  other_id.credential = "cd";
+  EXPECT_FALSE(table_.Holds(other_secret));
+  EXPECT_FALSE(table_.Holds(other_owner));
+  EXPECT_FALSE(table_.Holds(other_id));
+  EXPECT_FALSE(TokenTable().Holds(*identity));
+}
+
 TEST_F(TokenTest, ATokenIsTakenAsItIsOrNot) {
   const std::string token = "mst_ci_" + kSecret;
   for (const std::string& header :
