@@ -213,12 +213,13 @@ std::string WhatTlsSays(const std::string& server, const ChannelSecurity& securi
   const TlsProbe probe = ProbeTls(options);
   using Outcome = TlsProbe::Outcome;
   if (!security.tls) {
-    const bool speaks =
-        probe.outcome != Outcome::kNoConnection && probe.outcome != Outcome::kPlaintext;
+    const bool speaks = probe.outcome != Outcome::kNoConnection &&
+                        probe.outcome != Outcome::kPlaintext && probe.outcome != Outcome::kClosed;
     return speaks ? "it speaks TLS only: name its authority with --tls-ca" : "";
   }
   switch (probe.outcome) {
     case Outcome::kNoConnection:
+    case Outcome::kClosed:
     case Outcome::kGood:
       return "";
     case Outcome::kPlaintext:

@@ -120,7 +120,7 @@ TlsProbe WhyItFailed(const SSL& session) {
       return {TlsProbe::Outcome::kClientRefused, why};
     }
   }
-  return {TlsProbe::Outcome::kClientRefused, "it closed the connection"};
+  return {TlsProbe::Outcome::kClosed, "it closed the connection"};
 }
 
 enum class Step { kDone, kFailed, kOverdue };

@@ -35,6 +35,8 @@ struct TlsProbe {
     kNameDiffers,
     // The server refuses this end: its certificate, or that there is none.
     kClientRefused,
+    // Whoever listens closed the connection without a word, as a server does that is being stopped.
+    kClosed,
   };
   Outcome outcome = Outcome::kNoConnection;
   // A phrase for people; may be empty.

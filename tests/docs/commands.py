@@ -75,8 +75,13 @@ class Programs:
         return flags
 
 
+# What a page prints below a command line that is a mistake on purpose.
+_MISTAKE = re.compile(r"^muster: (unknown command|`[^`]*` has no option)")
+
+
 def shell_lines(block):
-    """(line, text) of each command of a block: of those after a prompt where it has prompts, else of every line."""
+    """(line, text) of each command of a block: of those after a prompt where it has prompts, else of every line. Those that
+    the page shows to be mistakes are left out."""
     if block.language not in _SHELL_LANGUAGES:
         return
     has_prompts = any(line.startswith("$ ") for line in block.lines)
@@ -88,7 +93,9 @@ def shell_lines(block):
             while text.endswith("\\") and number + 1 < len(block.lines):
                 number += 1
                 text = text[:-1] + " " + block.lines[number].strip()
-            yield block.line + begin, text
+            after = block.lines[number + 1] if number + 1 < len(block.lines) else ""
+            if not (has_prompts and _MISTAKE.match(after)):
+                yield block.line + begin, text
         number += 1
 
 
@@ -120,6 +127,9 @@ def check_words(programs, words):
     takes_value = False
     for word in words[1:]:
         word = word.strip("[],.…")
+        if re.fullmatch(r"-[a-z]", word):
+            takes_value = word in ("-o",)
+            continue
         flag = _FLAG.match(word)
         if flag:
             name = flag.group()

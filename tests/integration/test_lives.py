@@ -279,9 +279,9 @@ def test_garbage_is_listed_and_collected(cluster, draft, tmp_path):
     (foreign / "shard-00000.safetensors").write_text("another server's")
     (cluster.store / "notes.txt").write_text("somebody's")
     stored = files(cluster)
-    assert cluster.muster("models", "gc", "--dry-run", "--json").json()[0]["what"] == "objects"
+    assert cluster.muster("models", "gc", "--dry-run", "--json").json()["items"][0]["what"] == "objects"
 
-    listed = cluster.muster("models", "gc", "--dry-run", "--older-than", "1ms", "--json").json()
+    listed = cluster.muster("models", "gc", "--dry-run", "--older-than", "1ms", "--json").json()["items"]
 
     assert [(one["what"], one["name"]) for one in listed] == [
         ("draft", draft.name), ("objects", "models/gone/versions/v1"), ("objects", "models/m/versions/v1"),
