@@ -210,13 +210,15 @@ std::string WhatTlsSays(const std::string& server, const ChannelSecurity& securi
   if (!files.ok()) return std::string(files.status().message());
   TlsProbeOptions options{server, security.files, security.server_name};
   if (!security.tls) options.timeout = kPlaintextProbeTimeout;
-  const TlsProbe probe = ProbeTls(options);
+  TlsProbe probe = ProbeTls(options);
   using Outcome = TlsProbe::Outcome;
   if (!security.tls) {
     const bool speaks = probe.outcome != Outcome::kNoConnection &&
                         probe.outcome != Outcome::kPlaintext && probe.outcome != Outcome::kClosed;
     return speaks ? "it speaks TLS only: name its authority with --tls-ca" : "";
   }
+  // A server that is being stopped seems to refuse once, and then does not answer.
+  if (probe.outcome == Outcome::kClientRefused) probe = ProbeTls(options);
   switch (probe.outcome) {
     case Outcome::kNoConnection:
     case Outcome::kClosed:

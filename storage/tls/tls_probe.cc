@@ -98,7 +98,8 @@ void ExpectName(SSL& session, const std::string& name) {
   }
 }
 
-TlsProbe WhyItFailed(const SSL& session) {
+// `shook`: this end was done with the handshake, and the other end judges after that.
+TlsProbe WhyItFailed(const SSL& session, bool shook) {
   const unsigned long error = ERR_peek_error();
   const int reason = ERR_GET_REASON(error);
   const int64_t verified = SSL_get_verify_result(&session);
@@ -120,7 +121,8 @@ TlsProbe WhyItFailed(const SSL& session) {
       return {TlsProbe::Outcome::kClientRefused, why};
     }
   }
-  return {TlsProbe::Outcome::kClosed, "it closed the connection"};
+  return {shook ? TlsProbe::Outcome::kClientRefused : TlsProbe::Outcome::kClosed,
+          "it closed the connection"};
 }
 
 enum class Step { kDone, kFailed, kOverdue };
@@ -156,7 +158,8 @@ TlsProbe ProbeTls(const TlsProbeOptions& options) {
   ExpectName(*session, options.server_name.empty() ? std::string(host) : options.server_name);
   SSL_set_fd(session.get(), fd.get());
   Step step = Finish(*session, fd.get(), deadline, [&] { return SSL_connect(session.get()); });
-  if (step == Step::kDone) {
+  const bool shook = step == Step::kDone;
+  if (shook) {
     // In TLS 1.3 a server judges the certificate after this end is done; one that is content speaks
     // first in HTTP/2.
     char first = 0;
@@ -166,7 +169,7 @@ TlsProbe ProbeTls(const TlsProbeOptions& options) {
     case Step::kDone:
       return {TlsProbe::Outcome::kGood, ""};
     case Step::kFailed:
-      return WhyItFailed(*session);
+      return WhyItFailed(*session, shook);
     case Step::kOverdue:
       return {TlsProbe::Outcome::kNoConnection, "it answers nothing"};
   }

@@ -33,9 +33,10 @@ struct TlsProbe {
     kServerRefused,
     // The server's certificate names others.
     kNameDiffers,
-    // The server refuses this end: its certificate, or that there is none.
+    // The server refuses this end: its certificate, or that there is none. A server that is stopped just after the
+    // handshake looks the same, once.
     kClientRefused,
-    // Whoever listens closed the connection without a word, as a server does that is being stopped.
+    // Whoever listens closed the connection in the middle of the handshake, as a server does that is being stopped.
     kClosed,
   };
   Outcome outcome = Outcome::kNoConnection;
