@@ -133,6 +133,7 @@ void AddCommands(CLI::App& app, Command& chosen) {
   AddVerifyCommand(app, chosen);
   AddTuneCommand(app, chosen);
   AddContextCommand(app, chosen);
+  AddAccessCommands(app, chosen);
   AddCompletionCommand(app, chosen);
 }
 

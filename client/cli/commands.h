@@ -37,6 +37,8 @@ void AddViewCommand(CLI::App& app, Command& chosen);
 void AddViewCreateCommand(CLI::App& view, Command& chosen);
 void AddVerifyCommand(CLI::App& app, Command& chosen);
 void AddTuneCommand(CLI::App& app, Command& chosen);
+// whoami and can.
+void AddAccessCommands(CLI::App& app, Command& chosen);
 
 }  // namespace muster
 

@@ -245,6 +245,17 @@ absl::StatusOr<v1::ReportShardsResponse> Client::ReportShards(
                                         request, options);
 }
 
+absl::StatusOr<v1::WhoAmIResponse> Client::WhoAmI(const v1::WhoAmIRequest& request,
+                                                  const CallOptions& options) {
+  return Call<v1::WhoAmIResponse>(*channel_, "/muster.v1.AccessService/WhoAmI", request, options);
+}
+
+absl::StatusOr<v1::CheckAccessResponse> Client::CheckAccess(const v1::CheckAccessRequest& request,
+                                                            const CallOptions& options) {
+  return Call<v1::CheckAccessResponse>(*channel_, "/muster.v1.AccessService/CheckAccess", request,
+                                       options);
+}
+
 absl::StatusOr<v1::ExplainAssignmentResponse> Client::ExplainAssignment(
     const v1::ExplainAssignmentRequest& request, const CallOptions& options) {
   return Call<v1::ExplainAssignmentResponse>(

@@ -11,6 +11,7 @@
 #include "client/sdk/channel.h"
 #include "client/sdk/grpc_channel.h"
 #include "client/sdk/retrying_channel.h"
+#include "muster/v1/access.pb.h"
 #include "muster/v1/assembly.pb.h"
 #include "muster/v1/event.pb.h"
 #include "muster/v1/model.pb.h"
@@ -123,6 +124,12 @@ class Client {
       const v1::ExplainAssignmentRequest& request, const CallOptions& options = {});
   absl::StatusOr<v1::GetShardStatusResponse> GetShardStatus(
       const v1::GetShardStatusRequest& request, const CallOptions& options = {});
+
+  // AccessService.
+  absl::StatusOr<v1::WhoAmIResponse> WhoAmI(const v1::WhoAmIRequest& request,
+                                            const CallOptions& options = {});
+  absl::StatusOr<v1::CheckAccessResponse> CheckAccess(const v1::CheckAccessRequest& request,
+                                                      const CallOptions& options = {});
 
   // EventService.
   absl::StatusOr<v1::ListEventsResponse> ListEvents(const v1::ListEventsRequest& request,
