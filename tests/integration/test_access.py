@@ -11,7 +11,8 @@ import pytest
 from harness import checkpoints
 from harness.access import CLUSTER, PolicyFile, Token, grant, node, user
 from harness.api import ApiError, assembly_pb2, event_pb2
-from harness.call_maker import methods
+from harness.barrage import Barrage
+from harness.call_maker import CallMaker, methods
 from harness.certificates import Authority, credentials, environment, server_flags
 from harness.cluster import binary
 from harness.conditions import eventually
@@ -570,3 +571,55 @@ def test_who_am_i_and_what_may_i(new_cluster, authority):
         with pytest.raises(ApiError) as wrong:
             check(verb=verb, resource=resource)
         assert wrong.value.reason == "INVALID_FIELD"
+
+
+def test_the_command_says_who_one_is_and_what_one_may_do(new_cluster, authority):
+    secured = Secured(new_cluster(), authority)
+    env = secured.environment("user/pub")
+
+    told = secured.cluster.muster("whoami", env=env).stdout
+    assert "user/pub" in told and "publisher on models/**" in told and "certificate" in told
+    yes = secured.cluster.muster("can", "publish", "llama@v2", env=env)
+    assert yes.stdout.startswith("yes: grants[3]: publisher on models/**")
+    no = secured.cluster.muster("can", "delete", "llama@v2", env=env, check=False)
+    assert no.code == 1 and "no: user/pub may not delete models/llama/versions/v2: no grant" in no.stderr
+    assert secured.cluster.muster("can", "admin", "**", env=secured.environment("user/admin")).code == 0
+    wrong = secured.cluster.muster("can", "fly", "llama@v2", env=env, check=False)
+    assert wrong.code == 1 and "one of read, publish" in wrong.stderr
+
+
+# --- a caller that means harm, as each identity
+
+
+def state(admin):
+    """All that there is, as far as it does not change by itself."""
+    versions = admin.paged(admin.models.ListModelVersions, "model_versions")
+    nodes = admin.paged(admin.nodes.ListNodes, "nodes")
+    assemblies = admin.paged(admin.assemblies.ListAssemblies, "assemblies")
+    return {one.name: one.SerializeToString(deterministic=True) for one in [*versions, *nodes, *assemblies]}
+
+
+@pytest.mark.limit(240)
+def test_hostile_calls_as_each_identity_change_nothing_beyond_its_rights(new_cluster, authority):
+    grants = [*DEFAULT_GRANTS[:-1], grant("node/h0", "node", "assemblies/h0"), grant("user/mine", "publisher", "models/h1/**")]
+    secured = Secured(new_cluster(), authority, "--lease-ttl", "1h", grants=grants)
+    admin = secured.api("user/admin")
+    publish(admin, "models/honest/versions/v1")
+    admin.assemblies.CreateAssembly(
+        assembly={"name": "assemblies/honest", "model_version": "models/honest/versions/v1", "policy": 1, "min_nodes": 1}
+    )
+    secured.api("node/honest").nodes.RegisterNode(node={"name": "nodes/honest"})
+    for seed, (who, may_change) in enumerate({
+        "anonymous": (), "user/reader": (), "token/ci": (), "node/h0": ("nodes/h0",), "user/mine": ("models/h1/",),
+    }.items()):  # fmt: skip
+        before = state(admin)
+        barrage = Barrage(secured.cluster.address, CallMaker(seed), 20.0, secured.credentials(who))
+        barrage.send(1_500)
+        barrage.close()
+
+        assert not barrage.problems, "\n".join(barrage.problems[:10])
+        after = state(admin)
+        changed = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
+        assert all(name.startswith(may_change) if may_change else False for name in changed), (who, changed)
+        allowed = {line["actor"] for line in secured.audited() if line["allowed"] and line.get("actor") == who}
+        assert bool(allowed) == bool(may_change), f"{who} changed something by the audit log"

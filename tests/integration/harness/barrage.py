@@ -39,7 +39,7 @@ def unknown_values(message):
 class Barrage:
     """Counts what came back by method and code; `problems` is empty as long as all is well."""
 
-    def __init__(self, address, maker, call_seconds=CALL_SECONDS):
+    def __init__(self, address, maker, call_seconds=CALL_SECONDS, credentials=None):
         self.maker = maker
         self.seen = collections.Counter()
         self.problems = []
@@ -47,7 +47,10 @@ class Barrage:
         self._call_seconds = call_seconds
         # Channels of their own, so that one connection's limit of streams is no limit of the barrage.
         options = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_send_message_length", -1)]
-        self._channels = [grpc.insecure_channel(address, options=options) for _ in range(3)]
+        if credentials is None:
+            self._channels = [grpc.insecure_channel(address, options=options) for _ in range(3)]
+        else:
+            self._channels = [grpc.secure_channel(address, credentials, options=options) for _ in range(3)]
         self._unary = {}
         self._done = queue.SimpleQueue()
         self._in_flight = 0
