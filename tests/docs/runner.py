@@ -151,7 +151,7 @@ class Shell:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("MUSTER_")}
         environment |= {
             "PATH": f"{self.directory}/bin:{environment['PATH']}", "MUSTER_SERVER": f"127.0.0.1:{self.port}",
-            "MUSTER_BIN_DIR": os.environ.get("MUSTER_BIN_DIR", ""), "LC_ALL": "C.UTF-8",
+            "MUSTER_BIN_DIR": os.environ.get("MUSTER_BIN_DIR", ""), "LC_ALL": "C.UTF-8", "EXAMPLES": str(ROOT / "examples"),
         }  # fmt: skip
         with open(self.directory / "out/shell", "wb") as log:
             self._bash = subprocess.Popen(
