@@ -42,6 +42,7 @@
 #include "storage/files/staged_file.h"
 #include "storage/metadata/rocksdb_metadata_store.h"
 #include "storage/metadata/store_marker.h"
+#include "storage/version/build_version.h"
 
 namespace muster {
 namespace {
@@ -194,8 +195,10 @@ absl::StatusOr<std::unique_ptr<ServerTls>> OpenTls(const ServerOptions& options,
   return ServerTls::Open(tls, clock, std::move(observer));
 }
 
-RpcOptions MakeRpcOptions(const ServerOptions& options, const ServerTls* tls, size_t file_limit) {
+RpcOptions MakeRpcOptions(const ServerOptions& options, const StoreIdentity& identity,
+                          const ServerTls* tls, size_t file_limit) {
   RpcOptions rpc;
+  rpc.identity = {BuildNumber(), BuildCommit(), identity.cluster_id};
   rpc.credentials = tls == nullptr ? PlaintextCredentials() : tls->credentials();
   rpc.listener.listen = options.listen;
   rpc.listener.loopback_only = tls == nullptr && !options.insecure;
@@ -348,7 +351,8 @@ int Serve(const ServerOptions& options, int signals, size_t file_limit, Metadata
       std::make_unique<TickThread>(clock, live, store, committer, kTickInterval, LogTimeOfDaySet);
   if (guards.tls != nullptr) guards.tls->Start();
   auto server =
-      StartRpcServer(MakeRpcOptions(options, guards.tls.get(), file_limit), clock, committer, feed,
+      StartRpcServer(MakeRpcOptions(options, guards.identity, tls.get(), file_limit), clock,
+                               committer, feed,
                      live, store, stats, *guards.gate, guards.audit.get());
   if (server.ok()) guards.server = server->get();
   if (guards.policy != nullptr) guards.policy->Start();

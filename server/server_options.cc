@@ -4,6 +4,8 @@
 #include <map>
 #include <string>
 
+#include "storage/version/build_version.h"
+
 namespace muster {
 namespace {
 
@@ -272,7 +274,7 @@ ServerCommand ParseServerOptions(int argc, char** argv) {
       "4 can't listen on the address; 5 the store failed while running; 6 the stop took too "
       "long;\n"
       "7 too few threads or too little memory.");
-  app.set_version_flag("--version", "musterd " MUSTER_VERSION);
+  app.set_version_flag("--version", "musterd " + BuildVersion());
   AddServingOptions(app, options);
   AddUpkeepCommands(app, upkeep);
   try {

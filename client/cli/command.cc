@@ -13,7 +13,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
-#include "client/cli/build_version.h"
 #include "client/cli/colour.h"
 #include "client/cli/commands.h"
 #include "client/cli/completion.h"
@@ -30,6 +29,7 @@
 #include "client/sdk/retrying_channel.h"
 #include "storage/base/error_info.h"
 #include "storage/base/status_macros.h"
+#include "storage/version/build_version.h"
 
 namespace muster {
 namespace {
@@ -134,6 +134,7 @@ void AddCommands(CLI::App& app, Command& chosen) {
   AddTuneCommand(app, chosen);
   AddContextCommand(app, chosen);
   AddAccessCommands(app, chosen);
+  AddVersionCommand(app, chosen);
   AddCompletionCommand(app, chosen);
 }
 

@@ -39,6 +39,7 @@ void AddVerifyCommand(CLI::App& app, Command& chosen);
 void AddTuneCommand(CLI::App& app, Command& chosen);
 // whoami and can.
 void AddAccessCommands(CLI::App& app, Command& chosen);
+void AddVersionCommand(CLI::App& app, Command& chosen);
 
 }  // namespace muster
 

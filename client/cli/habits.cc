@@ -75,10 +75,6 @@ std::vector<std::string> WithoutHabits(std::vector<std::string> arguments) {
     arguments.emplace_back("--help");
     return arguments;
   }
-  if (arguments[verb] == "version") {
-    arguments[verb] = "--version";
-    return arguments;
-  }
   const size_t noun = verb + 1;
   if (noun >= arguments.size() || !Holds(kVerbs, arguments[verb]) || !IsNoun(arguments[noun])) {
     return arguments;

@@ -9,8 +9,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
-#include "client/cli/build_version.h"
 #include "client/cli/terms.h"
+#include "storage/version/build_version.h"
 
 namespace muster {
 namespace {

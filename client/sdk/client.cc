@@ -274,6 +274,12 @@ absl::StatusOr<v1::ListEventsResponse> Client::ListEvents(const v1::ListEventsRe
                                       options);
 }
 
+absl::StatusOr<v1::GetServerInfoResponse> Client::GetServerInfo(
+    const v1::GetServerInfoRequest& request, const CallOptions& options) {
+  return Call<v1::GetServerInfoResponse>(*channel_, "/muster.v1.ServerService/GetServerInfo",
+                                         request, options);
+}
+
 absl::Status Client::WatchAssignments(const v1::WatchAssignmentsRequest& request,
                                       OnMessage<v1::WatchAssignmentsResponse> on_message,
                                       const CallOptions& options) {

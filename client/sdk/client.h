@@ -16,6 +16,7 @@
 #include "muster/v1/event.pb.h"
 #include "muster/v1/model.pb.h"
 #include "muster/v1/node.pb.h"
+#include "muster/v1/server.pb.h"
 
 namespace muster {
 
@@ -134,6 +135,10 @@ class Client {
   // EventService.
   absl::StatusOr<v1::ListEventsResponse> ListEvents(const v1::ListEventsRequest& request,
                                                     const CallOptions& options = {});
+
+  // ServerService. kUnimplemented: a server that is older than this call.
+  absl::StatusOr<v1::GetServerInfoResponse> GetServerInfo(const v1::GetServerInfoRequest& request,
+                                                          const CallOptions& options = {});
 
   // One stream each: it is not resumed here. `on_message` runs on the calling thread; false ends
   // the stream with OK.

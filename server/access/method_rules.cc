@@ -7,6 +7,7 @@
 #include "muster/v1/event.pb.h"
 #include "muster/v1/model.pb.h"
 #include "muster/v1/node.pb.h"
+#include "muster/v1/server.pb.h"
 #include "server/access/method_table.h"
 
 namespace muster {
@@ -153,6 +154,12 @@ void AddAccessService(std::vector<MethodLine>& lines) {
   }
 }
 
+// Shows which build it is and nothing that anybody keeps in it: for whoever may read something.
+void AddServerService(std::vector<MethodLine>& lines) {
+  lines.push_back(
+      {"muster.v1.ServerService/GetServerInfo", AnswerRule::kWhole, {Somewhere(kRead, "")}});
+}
+
 }  // namespace
 
 absl::Span<const MethodLine> MethodLines() {
@@ -163,12 +170,14 @@ absl::Span<const MethodLine> MethodLines() {
     (void)v1::WhoAmIRequest::descriptor();
     (void)v1::ModelVersion::descriptor();
     (void)v1::Node::descriptor();
+    (void)v1::GetServerInfoResponse::descriptor();
     auto* made = new std::vector<MethodLine>;
     AddModelService(*made);
     AddNodeService(*made);
     AddAssemblyService(*made);
     AddEventService(*made);
     AddAccessService(*made);
+    AddServerService(*made);
     return made;
   }();
   return *lines;

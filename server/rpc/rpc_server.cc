@@ -49,7 +49,8 @@ constexpr size_t kPlanners = 1;
 constexpr size_t kPlannersQueueLimit = 64;
 constexpr const char* kServices[] = {"muster.v1.ModelService", "muster.v1.NodeService",
                                      "muster.v1.AssemblyService", "muster.v1.EventService",
-                                     "muster.v1.AccessService"};
+                                     "muster.v1.AccessService",
+                                     "muster.v1.ServerService"};
 
 class GrpcServer final : public RpcServer {
  public:
@@ -66,7 +67,8 @@ class GrpcServer final : public RpcServer {
         nodes_(NewNodeService(context_)),
         assemblies_(NewAssemblyService(context_, hub_)),
         events_(NewEventService(context_, hub_)),
-        access_(NewAccessService(context_)) {}
+        access_(NewAccessService(context_)),
+        about_(NewServerService(context_, options.identity)) {}
 
   absl::Status Start(const RpcOptions& options) {
     MUSTER_ASSIGN_OR_RETURN(listener_, Listener::Open(options.listener, clock_));
@@ -92,6 +94,7 @@ class GrpcServer final : public RpcServer {
     builder.RegisterService(assemblies_.get());
     builder.RegisterService(events_.get());
     builder.RegisterService(access_.get());
+    builder.RegisterService(about_.get());
     server_ = builder.BuildAndStart();
     if (server_ == nullptr) return absl::InternalError("gRPC can't start its server");
     for (const char* service : kServices) {
@@ -197,6 +200,7 @@ class GrpcServer final : public RpcServer {
   std::unique_ptr<grpc::Service> assemblies_;
   std::unique_ptr<grpc::Service> events_;
   std::unique_ptr<grpc::Service> access_;
+  std::unique_ptr<grpc::Service> about_;
   std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> connections_;
   std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> own_connections_;
   // Goes before the above, none of which is used after it.

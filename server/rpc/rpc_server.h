@@ -13,6 +13,7 @@
 #include "server/rpc/call_stats.h"
 #include "server/rpc/gate.h"
 #include "server/rpc/listener.h"
+#include "server/rpc/server_service.h"
 #include "server/rpc/watch_hub.h"
 #include "server/watch/feed.h"
 #include "storage/base/clock.h"
@@ -47,6 +48,8 @@ class RpcServer {
 };
 
 struct RpcOptions {
+  // What GetServerInfo says.
+  ServerIdentity identity;
   Listener::Options listener;
   // Of all connections but those that the server makes to itself.
   std::shared_ptr<grpc::ServerCredentials> credentials;

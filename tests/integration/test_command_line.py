@@ -4,7 +4,9 @@ import json
 import os
 import socket
 import subprocess
+from concurrent import futures
 
+import grpc
 import pytest
 from harness import checkpoints
 from harness.cluster import binary, free_port
@@ -43,6 +45,46 @@ def test_address_is_understood_as_it_is_pasted(published):
     refused = published.muster("nodes", server=f"https://{published.address}", check=False)
     assert refused.code == 2
     assert "--tls-ca" in refused.stderr
+
+
+def test_version_is_that_of_both(cluster):
+    both = cluster.muster("version")
+    client, server, skew = both.stdout.splitlines()
+    assert client.split() == cluster.muster("--version").stdout.split()
+    assert server.removeprefix("musterd ").split(",")[0] == client.removeprefix("muster ")
+    assert skew == "the server is of the same build" or "+" not in client
+    shown = cluster.muster("version", "--json").json()
+    info = cluster.api().server.GetServerInfo()
+    assert shown["server"] == {"version": info.version, "commit": info.commit, "cluster_id": info.cluster_id}
+    assert shown["client"] == {"version": info.version, "commit": info.commit}
+    assert shown["skew"] == "same" or "+" not in client
+    musterd = subprocess.run([binary("musterd"), "--version"], capture_output=True, text=True, timeout=60, check=True)
+    assert musterd.stdout.split() == server.split(",")[0].split()
+
+
+def test_version_of_a_server_that_is_away_is_told_and_no_failure(cluster):
+    client = cluster.muster("--version").stdout.strip()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        for server in (f"127.0.0.1:{free_port()}", f"127.0.0.1:{silent.getsockname()[1]}"):
+            away = cluster.muster("version", server=server)
+            assert away.stdout.strip() == client
+            assert "musterd: " in away.stderr and "the server's version is not known" in away.stderr
+            shown = cluster.muster("version", "--json", server=server).json()
+            assert (shown["server"], shown["skew"]) == (None, "unknown") and shown["message"]
+    assert cluster.muster("version", server="h:99999", check=False).code == 2
+
+
+# A server from before the call says so; it is the older one, whatever else it says.
+def test_server_without_the_call_is_the_older_one(cluster):
+    old = grpc.server(futures.ThreadPoolExecutor(1))
+    port = old.add_insecure_port("127.0.0.1:0")
+    old.start()
+    try:
+        shown = cluster.muster("version", "--json", server=f"127.0.0.1:{port}").json()
+        assert (shown["server"], shown["skew"]) == (None, "server_older")
+        assert "the server is older" in cluster.muster("version", server=f"127.0.0.1:{port}").stderr
+    finally:
+        old.stop(None).wait(60)
 
 
 def test_timeout_before_wait_is_how_long_it_waits(published):

@@ -35,6 +35,7 @@ node_pb2 = importlib.import_module("muster.v1.node_pb2")
 assembly_pb2 = importlib.import_module("muster.v1.assembly_pb2")
 event_pb2 = importlib.import_module("muster.v1.event_pb2")
 access_pb2 = importlib.import_module("muster.v1.access_pb2")
+server_pb2 = importlib.import_module("muster.v1.server_pb2")
 status_pb2 = importlib.import_module("google.rpc.status_pb2")
 error_details_pb2 = importlib.import_module("google.rpc.error_details_pb2")
 _STUBS = {
@@ -43,6 +44,7 @@ _STUBS = {
     "assemblies": importlib.import_module("muster.v1.assembly_pb2_grpc").AssemblyServiceStub,
     "events": importlib.import_module("muster.v1.event_pb2_grpc").EventServiceStub,
     "access": importlib.import_module("muster.v1.access_pb2_grpc").AccessServiceStub,
+    "server": importlib.import_module("muster.v1.server_pb2_grpc").ServerServiceStub,
 }
 
 READY = assembly_pb2.Assembly.READY
@@ -117,6 +119,7 @@ class Api:
         self.assemblies = _Service(_STUBS["assemblies"](self.channel), assembly_pb2)
         self.events = _Service(_STUBS["events"](self.channel), event_pb2)
         self.access = _Service(_STUBS["access"](self.channel), access_pb2)
+        self.server = _Service(_STUBS["server"](self.channel), server_pb2)
 
     def close(self):
         self.channel.close()

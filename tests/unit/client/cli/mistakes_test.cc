@@ -127,7 +127,9 @@ TEST(HabitsTest, VersionIsAskedForInAnyWay) {
               testing::MatchesRegex("muster [0-9]+\\.[0-9]+\\.[0-9]+(\\+[0-9a-f]+(-dirty)?)?\n"));
   EXPECT_EQ(HelpOf({"-v"}), version);
   EXPECT_EQ(HelpOf({"-V"}), version);
-  EXPECT_EQ(HelpOf({"version"}), version);
+  // The command asks the server, too.
+  EXPECT_EQ(Said({"version"}), "");
+  EXPECT_EQ(Said({"--server", "h:1", "version", "--json"}), "");
 }
 
 TEST(HabitsTest, VerbFirstIsTheSameCommand) {

@@ -257,6 +257,7 @@ TEST(MethodTableTest, CallsNeedTheRightsOfWhatTheyDo) {
        {"read some ", "read nodes/n1", "read assemblies/demo", "read models/llama/versions/v1"}},
       {"AccessService/WhoAmI", {}},
       {"AccessService/CheckAccess", {}},
+      {"ServerService/GetServerInfo", {"read some "}},
   };
   for (const MethodDescriptor* method : AllMethods()) {
     const std::string name = absl::StrCat(method->service()->name(), "/", method->name());
@@ -353,12 +354,12 @@ TEST(MethodTableTest, ANodeActsAsItself) {
                            "GetNode", "ListNodes", "JoinAssembly", "LeaveAssembly", "GetAssembly",
                            "ListAssemblyMembers", "ListAssemblies", "WatchAssignments",
                            "ReportShards", "WatchAssembly", "GetShardStatus", "ExplainAssignment",
-                           "ListEvents", "WatchEvents", "WhoAmI", "CheckAccess"));
+                           "ListEvents", "WatchEvents", "WhoAmI", "CheckAccess", "GetServerInfo"));
   EXPECT_THAT(as_another,
               UnorderedElementsAre("GetModelVersion", "ListModelVersions", "GetShard", "ListShards",
                                    "ListPieces", "ListTensors", "ListCompanions", "ListNodes",
                                    "GetAssembly", "ListAssemblyMembers", "ListAssemblies",
-                                   "WatchAssembly", "GetShardStatus", "WhoAmI", "CheckAccess"));
+                                   "WatchAssembly", "GetShardStatus", "WhoAmI", "CheckAccess", "GetServerInfo"));
 }
 
 // Without any one of the rights that a line asks for, somebody gets in who should not: no line, and no part of one, is
