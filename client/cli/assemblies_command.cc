@@ -32,13 +32,17 @@ struct AssembliesArguments {
 
 absl::Status ListAssemblies(Invocation& invocation, const AssembliesArguments& options) {
   MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect());
-  MUSTER_ASSIGN_OR_RETURN(const std::vector<v1::Assembly> assemblies,
-                          ListAllAssemblies(*client, "", invocation.Call()));
-  List list = ListOfMessages(
-      assemblies, [](const auto& assembly) { return ShortName(assembly.name()); },
-      [](const auto& shown, bool wide) { return AssembliesTable(shown, /*with_why=*/true, wide); });
-  list.none = "no assemblies; `muster assemblies create` makes one";
-  return PrintList(invocation, options.list, list);
+  return ShowList(invocation, options.list, [&]() -> absl::StatusOr<List> {
+    MUSTER_ASSIGN_OR_RETURN(const std::vector<v1::Assembly> assemblies,
+                            ListAllAssemblies(*client, "", invocation.Call()));
+    List list = ListOfMessages(
+        assemblies, [](const auto& assembly) { return ShortName(assembly.name()); },
+        [](const auto& shown, bool wide, absl::Time) {
+          return AssembliesTable(shown, /*with_why=*/true, wide);
+        });
+    list.none = "no assemblies; `muster assemblies create` makes one";
+    return list;
+  });
 }
 
 absl::Status Create(Invocation& invocation, const AssembliesArguments& options) {
@@ -164,7 +168,7 @@ void AddAssembliesCommand(CLI::App& app, Command& chosen) {
   });
   CLI::App* const list = assemblies->add_subcommand("list", "List assemblies (the default)");
   list->callback(choose(ListAssemblies));
-  for (CLI::App* const command : {assemblies, list}) AddListFlags(*command, options->list);
+  for (CLI::App* const command : {assemblies, list}) AddWatchedListFlags(*command, options->list);
   CLI::App* const create =
       assemblies->add_subcommand("create", "Create an assembly of a committed model version");
   CLI::App* const update = assemblies->add_subcommand(
@@ -208,6 +212,7 @@ void AddAssembliesCommand(CLI::App& app, Command& chosen) {
       "Examples:\n"
       "  muster assemblies\n"
       "  muster assemblies list --filter state!=READY -q\n"
+      "  muster assemblies list --watch\n"
       "  muster assemblies create demo --model llama@v1 --policy balanced --min-nodes 3 --replicas "
       "2\n"
       "  muster assemblies create big --model llama@v1 --policy contiguous --select gpu=h100 "

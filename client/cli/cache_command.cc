@@ -91,7 +91,7 @@ absl::Status ListEntries(Invocation& invocation, const CacheArguments& options) 
   for (const CacheItem& item : items) list.items.push_back({item.key, ItemJson(item)});
   list.more.Add("used_bytes", BytesOf(items));
   list.none = "the cache is empty; `muster agent` and `muster prefetch` fill it";
-  list.table = [&items, now = invocation.clock().Now()](const std::vector<size_t>& shown, bool) {
+  list.table = [&items](const std::vector<size_t>& shown, bool, absl::Time now) {
     std::vector<CacheItem> picked;
     for (const size_t index : shown) picked.push_back(items[index]);
     return absl::StrCat(ItemsTable(picked, now), items.size(), " in all, ",

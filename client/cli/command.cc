@@ -123,6 +123,7 @@ void AddCommands(CLI::App& app, Command& chosen) {
   AddAgentCommand(app, chosen);
   AddWaitCommand(app, chosen);
   AddStatusCommand(app, chosen);
+  AddTopCommand(app, chosen);
   AddExplainCommand(app, chosen);
   AddEventsCommand(app, chosen);
   AddAssembleCommand(app, chosen);

@@ -26,6 +26,7 @@ void AddShardsRepairCommands(CLI::App& shards, Command& chosen);
 void AddAgentCommand(CLI::App& app, Command& chosen);
 void AddWaitCommand(CLI::App& app, Command& chosen);
 void AddStatusCommand(CLI::App& app, Command& chosen);
+void AddTopCommand(CLI::App& app, Command& chosen);
 void AddEventsCommand(CLI::App& app, Command& chosen);
 void AddExplainCommand(CLI::App& app, Command& chosen);
 void AddAssembleCommand(CLI::App& app, Command& chosen);

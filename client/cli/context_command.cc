@@ -54,7 +54,7 @@ absl::Status ListContexts(Invocation& invocation, const ContextArguments& option
     list.items.push_back({name, ContextJson(all, name)});
   }
   list.none = "no contexts; `muster context set NAME --server HOST:PORT` makes one";
-  list.table = [&](const std::vector<size_t>& shown, bool) {
+  list.table = [&](const std::vector<size_t>& shown, bool, absl::Time) {
     Table table({{"CURRENT"}, {"CONTEXT"}, {"SERVER"}});
     for (const size_t index : shown) {
       const std::string& name = list.items[index].name;

@@ -19,6 +19,9 @@ std::string ShortName(absl::string_view name);
 // "3 min 5 s ago"; "-" for an unset time.
 std::string Age(const google::protobuf::Timestamp& time, absl::Time now);
 
+// A `now` at which nothing has an age, so that tables of the same things are the same.
+inline constexpr absl::Time kNoAges = absl::InfinitePast();
+
 // "live", "lost", "released", "braked", "draining 3 left", "drained", "overdue 3 left"; "lost,
 // draining 3 left" where both apply.
 std::string NodeState(const v1::Node& node);

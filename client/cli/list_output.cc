@@ -13,6 +13,7 @@
 #include "absl/strings/strip.h"
 #include "client/cli/display.h"
 #include "client/cli/mistakes.h"
+#include "client/cli/repeated_view.h"
 #include "client/cli/values.h"
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
@@ -21,6 +22,8 @@ namespace muster {
 namespace {
 
 using Json = nlohmann::ordered_json;
+
+constexpr char kNoneShown[] = "none of them is asked for\n";
 
 struct Filter {
   std::string key;
@@ -118,6 +121,18 @@ std::string ItemsJson(const List& list, const std::vector<size_t>& shown) {
   return object.ToString();
 }
 
+// What of the list is shown, in the form of --output.
+absl::StatusOr<View> ViewOf(const Invocation& invocation, const ListFlags& flags,
+                            const List& list) {
+  MUSTER_ASSIGN_OR_RETURN(const std::vector<size_t> shown, PickItems(list.items, flags));
+  if (flags.names_only || invocation.output() == "name") return View{Names(list, shown)};
+  if (invocation.json()) return View{invocation.JsonText(ItemsJson(list, shown))};
+  if (list.items.empty()) return View{absl::StrCat(list.none, "\n")};
+  if (shown.empty()) return View{kNoneShown};
+  const bool wide = invocation.output() == "wide";
+  return View{list.table(shown, wide, invocation.clock().Now()), list.table(shown, wide, kNoAges)};
+}
+
 }  // namespace
 
 void AddListFlags(CLI::App& command, ListFlags& flags) {
@@ -132,6 +147,13 @@ void AddListFlags(CLI::App& command, ListFlags& flags) {
                      "By this key of --json; with - before it the largest first, as in "
                      "--sort -size_bytes");
   command.add_option("--limit", flags.limit, "At most so many, after --filter and --sort");
+}
+
+void AddWatchedListFlags(CLI::App& command, ListFlags& flags) {
+  AddListFlags(command, flags);
+  command.add_flag("-w,--watch", flags.watch,
+                   "Show them again every 2 s, in place on a terminal, until SIGINT; elsewhere "
+                   "whenever they change");
 }
 
 absl::StatusOr<std::vector<size_t>> PickItems(const std::vector<List::Item>& items,
@@ -165,19 +187,26 @@ absl::StatusOr<std::vector<size_t>> PickItems(const std::vector<List::Item>& ite
 }
 
 absl::Status PrintList(const Invocation& invocation, const ListFlags& flags, const List& list) {
-  MUSTER_ASSIGN_OR_RETURN(const std::vector<size_t> shown, PickItems(list.items, flags));
-  if (flags.names_only || invocation.output() == "name") {
-    invocation.Print(Names(list, shown));
-  } else if (invocation.json()) {
-    invocation.PrintJson(ItemsJson(list, shown));
-  } else if (list.items.empty()) {
-    invocation.PrintLine(list.none);
-  } else if (shown.empty()) {
+  MUSTER_ASSIGN_OR_RETURN(const View view, ViewOf(invocation, flags, list));
+  if (view.text == kNoneShown) {
     invocation.Note("none of them is asked for");
   } else {
-    invocation.Print(list.table(shown, invocation.output() == "wide"));
+    invocation.Print(view.text);
   }
   return absl::OkStatus();
+}
+
+absl::Status ShowList(Invocation& invocation, const ListFlags& flags,
+                      absl::FunctionRef<absl::StatusOr<List>()> make) {
+  if (flags.watch) {
+    const auto view = [&]() -> absl::StatusOr<View> {
+      MUSTER_ASSIGN_OR_RETURN(const List list, make());
+      return ViewOf(invocation, flags, list);
+    };
+    return ShowRepeatedly(invocation, view, invocation.stop());
+  }
+  MUSTER_ASSIGN_OR_RETURN(const List list, make());
+  return PrintList(invocation, flags, list);
 }
 
 }  // namespace muster

@@ -10,7 +10,10 @@
 #include <utility>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "client/cli/command.h"
 #include "client/cli/json_output.h"
 
@@ -27,9 +30,12 @@ struct ListFlags {
   // A key; with "-" before it the largest comes first.
   std::string sort;
   std::optional<size_t> limit;
+  bool watch = false;
 };
 
 void AddListFlags(CLI::App& command, ListFlags& flags);
+// With --watch: for lists that ShowList prints.
+void AddWatchedListFlags(CLI::App& command, ListFlags& flags);
 
 // What there is, before it is filtered.
 struct List {
@@ -41,8 +47,8 @@ struct List {
     std::string json;
   };
   std::vector<Item> items;
-  // The table of the items with these indices, in their order.
-  std::function<std::string(const std::vector<size_t>& shown, bool wide)> table;
+  // The table of the items with these indices, in their order; ages are those at `now`.
+  std::function<std::string(const std::vector<size_t>& shown, bool wide, absl::Time now)> table;
   // What people are told where there is no item at all.
   std::string none;
   // Further fields of the object that --json prints, which has the items as `items`.
@@ -56,11 +62,11 @@ List ListOfMessages(std::vector<Message> messages, NameOf name_of, MakeTable tab
   for (const Message& message : messages) {
     list.items.push_back({name_of(message), MessageToJson(message)});
   }
-  list.table = [messages = std::move(messages), table](const std::vector<size_t>& shown,
-                                                       bool wide) {
+  list.table = [messages = std::move(messages), table](const std::vector<size_t>& shown, bool wide,
+                                                       absl::Time now) {
     std::vector<Message> picked;
     for (const size_t index : shown) picked.push_back(messages[index]);
-    return table(picked, wide);
+    return table(picked, wide, now);
   };
   return list;
 }
@@ -71,6 +77,10 @@ absl::StatusOr<std::vector<size_t>> PickItems(const std::vector<List::Item>& ite
 
 // Prints the list in the form of --output.
 absl::Status PrintList(const Invocation& invocation, const ListFlags& flags, const List& list);
+
+// The same of what `make` finds; with --watch again and again, as ShowRepeatedly does.
+absl::Status ShowList(Invocation& invocation, const ListFlags& flags,
+                      absl::FunctionRef<absl::StatusOr<List>()> make);
 
 }  // namespace muster
 

@@ -36,15 +36,17 @@ struct ModelsArguments {
 
 absl::Status ListModels(Invocation& invocation, const ModelsArguments& options) {
   MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect());
-  MUSTER_ASSIGN_OR_RETURN(const std::vector<v1::ModelVersion> versions,
-                          ListAllModelVersions(*client, options.only_model, invocation.Call()));
-  List list = ListOfMessages(
-      versions, [](const auto& version) { return ShortModelVersionName(version.name()); },
-      [now = invocation.clock().Now()](const auto& shown, bool wide) {
-        return ModelVersionsTable(shown, now, wide);
-      });
-  list.none = "no model versions; `muster publish` makes one";
-  return PrintList(invocation, options.list, list);
+  return ShowList(invocation, options.list, [&]() -> absl::StatusOr<List> {
+    MUSTER_ASSIGN_OR_RETURN(const std::vector<v1::ModelVersion> versions,
+                            ListAllModelVersions(*client, options.only_model, invocation.Call()));
+    List list = ListOfMessages(
+        versions, [](const auto& version) { return ShortModelVersionName(version.name()); },
+        [](const auto& shown, bool wide, absl::Time now) {
+          return ModelVersionsTable(shown, now, wide);
+        });
+    list.none = "no model versions; `muster publish` makes one";
+    return list;
+  });
 }
 
 absl::StatusOr<v1::GetModelVersionResponse> GetVersion(const Invocation& invocation, Client& client,
@@ -350,7 +352,7 @@ void AddModelsCommand(CLI::App& app, Command& chosen) {
   });
   CLI::App* const list = models->add_subcommand("list", "List model versions (the default)");
   list->add_option("--model", options->only_model, "Only versions of this model");
-  for (CLI::App* const command : {models, list}) AddListFlags(*command, options->list);
+  for (CLI::App* const command : {models, list}) AddWatchedListFlags(*command, options->list);
   list->callback(choose(ListModels));
   CLI::App* const show = models->add_subcommand("show", "Show one model version");
   CLI::App* const tensors = models->add_subcommand("tensors", "List a model version's tensors");
@@ -384,6 +386,7 @@ void AddModelsCommand(CLI::App& app, Command& chosen) {
       "Examples:\n"
       "  muster models\n"
       "  muster models list --filter state=COMMITTED --sort -size_bytes --limit 5\n"
+      "  muster models list --watch\n"
       "  muster models show llama@v1\n"
       "  muster models tensors llama@v1 --shard 3\n"
       "  muster models delete llama@v1 --with-objects\n"

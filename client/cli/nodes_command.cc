@@ -45,16 +45,16 @@ absl::Status ListNodes(Invocation& invocation, const NodesArguments& options) {
   MUSTER_ASSIGN_OR_RETURN(const auto labels, ParseLabels(options.labels));
   filter.mutable_labels()->insert(labels.begin(), labels.end());
   MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect());
-  MUSTER_ASSIGN_OR_RETURN(const std::vector<v1::Node> nodes,
-                          ListAllNodes(*client, filter, invocation.Call()));
-  List list = ListOfMessages(
-      nodes, [](const auto& node) { return ShortName(node.name()); },
-      [now = invocation.clock().Now()](const auto& shown, bool wide) {
-        return NodesTable(shown, now, wide);
-      });
-  list.none = filter.ByteSizeLong() > 0 ? "no such nodes; `muster nodes` lists all"
-                                        : "no nodes; `muster agent` registers one";
-  return PrintList(invocation, options.list, list);
+  return ShowList(invocation, options.list, [&]() -> absl::StatusOr<List> {
+    MUSTER_ASSIGN_OR_RETURN(const std::vector<v1::Node> nodes,
+                            ListAllNodes(*client, filter, invocation.Call()));
+    List list = ListOfMessages(
+        nodes, [](const auto& node) { return ShortName(node.name()); },
+        [](const auto& shown, bool wide, absl::Time now) { return NodesTable(shown, now, wide); });
+    list.none = filter.ByteSizeLong() > 0 ? "no such nodes; `muster nodes` lists all"
+                                          : "no nodes; `muster agent` registers one";
+    return list;
+  });
 }
 
 absl::Status ShowNode(Invocation& invocation, const NodesArguments& options) {
@@ -165,7 +165,7 @@ absl::Status ResumeMoves(Invocation& invocation, const NodesArguments& options) 
 
 // Returns the option of the zone, which may be "".
 const CLI::Option* AddNodeFilters(CLI::App& command, NodesArguments& options) {
-  AddListFlags(command, options.list);
+  AddWatchedListFlags(command, options.list);
   command.add_option("--state", options.state, "Only nodes in this state: live or lost");
   command
       .add_option("--label", options.labels,
@@ -241,6 +241,7 @@ void AddNodesCommand(CLI::App& app, Command& chosen) {
       "  muster nodes\n"
       "  muster nodes --state LOST --zone z1\n"
       "  muster nodes list --sort -assigned_bytes -o wide\n"
+      "  muster nodes list --filter state=LOST --watch\n"
       "  muster nodes show n1 --json\n"
       "  muster nodes drain n1 --wait\n"
       "  muster nodes resume-moves --zone rack7 --dry-run\n"

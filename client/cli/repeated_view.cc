@@ -37,30 +37,32 @@ bool PauseUnless(const std::stop_token& stop, absl::Duration duration) {
   return stop.stop_requested();
 }
 
-absl::Status ShowRepeatedly(Invocation& invocation,
-                            absl::FunctionRef<absl::StatusOr<std::string>()> make) {
+absl::Status ShowRepeatedly(Invocation& invocation, absl::FunctionRef<absl::StatusOr<View>()> make,
+                            const std::stop_token& stop) {
   LiveScreen screen(invocation.json() ? Terminal() : invocation.terminal());
   std::string shown;
+  std::optional<std::string> content;
   std::string trouble;
   absl::Status status;
   do {
-    absl::StatusOr<std::string> text = make();
-    if (text.ok()) {
+    absl::StatusOr<View> view = make();
+    if (view.ok()) {
       trouble.clear();
-      if (!screen.can_redraw() && *text != shown) invocation.Print(*text);
-      shown = *std::move(text);
-    } else if (ExitCodeOf(text.status()) != kExitUnreachable) {
-      status = text.status();
+      if (!screen.can_redraw() && content != view->content) invocation.Print(view->text);
+      shown = std::move(view->text);
+      content = std::move(view->content);
+    } else if (ExitCodeOf(view.status()) != kExitUnreachable) {
+      status = view.status();
       break;
     } else {
-      const std::string line = absl::StrCat("waiting for the server: ", text.status().message());
+      const std::string line = absl::StrCat("waiting for the server: ", view.status().message());
       if (!screen.can_redraw() && line != trouble) invocation.Note(line);
       trouble = line;
     }
     std::vector<std::string> lines = LinesOf(shown);
     if (!trouble.empty()) lines.insert(lines.begin(), Printable(trouble));
     screen.Show(lines);
-  } while (invocation.IsRead() && !PauseUnless(invocation.stop(), kViewInterval));
+  } while (invocation.IsRead() && !PauseUnless(stop, kViewInterval));
   const bool stays = screen.can_redraw();
   screen.Wipe();
   if (stays) invocation.Print(shown);

@@ -6,6 +6,7 @@
 #include "client/cli/display.h"
 #include "client/cli/json_output.h"
 #include "client/cli/list_output.h"
+#include "client/cli/repeated_view.h"
 #include "client/cli/table.h"
 #include "client/cli/values.h"
 #include "client/sdk/pages.h"
@@ -91,8 +92,9 @@ absl::StatusOr<std::string> AssemblyOf(const Invocation& invocation, Client& cli
                                  ShortModelVersionName(model_version)));
 }
 
-absl::Status PrintStatuses(const Invocation& invocation, Client& client,
-                           const std::string& assembly, const std::vector<v1::Shard>& shards) {
+absl::StatusOr<View> ViewOfStatuses(const Invocation& invocation, Client& client,
+                                    const std::string& assembly,
+                                    const std::vector<v1::Shard>& shards) {
   Table table = ReplicaTable();
   std::vector<std::string> json;
   for (const v1::Shard& shard : shards) {
@@ -104,31 +106,35 @@ absl::Status PrintStatuses(const Invocation& invocation, Client& client,
       AddReplicas(status, table);
     }
   }
-  if (invocation.json()) {
-    JsonObject all;
-    all.AddRaw("items", JsonArray(json));
-    invocation.PrintJson(all.ToString());
-  } else {
-    invocation.Print(table.ToString());
-  }
-  return absl::OkStatus();
+  if (!invocation.json()) return View{table.ToString()};
+  JsonObject all;
+  all.AddRaw("items", JsonArray(json));
+  return View{invocation.JsonText(all.ToString())};
 }
 
 absl::Status ListShards(Invocation& invocation, const ShardsArguments& options) {
   MUSTER_ASSIGN_OR_RETURN(const std::string name, FullModelVersionName(options.model));
   MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect());
-  MUSTER_ASSIGN_OR_RETURN(const std::vector<v1::Shard> shards,
-                          ListAllShards(*client, name, invocation.Call()));
   if (!options.assembly.empty()) {
+    MUSTER_ASSIGN_OR_RETURN(const std::vector<v1::Shard> shards,
+                            ListAllShards(*client, name, invocation.Call()));
     MUSTER_ASSIGN_OR_RETURN(const std::string assembly,
                             AssemblyOf(invocation, *client, options.assembly, name));
-    return PrintStatuses(invocation, *client, assembly, shards);
+    const auto make = [&] { return ViewOfStatuses(invocation, *client, assembly, shards); };
+    if (options.list.watch) return ShowRepeatedly(invocation, make, invocation.stop());
+    MUSTER_ASSIGN_OR_RETURN(const View view, make());
+    invocation.Print(view.text);
+    return absl::OkStatus();
   }
-  List list = ListOfMessages(
-      shards, [](const auto& shard) { return absl::StrCat(shard.index()); },
-      [](const auto& shown, bool) { return ShardsTable(shown); });
-  list.none = "no shards";
-  return PrintList(invocation, options.list, list);
+  return ShowList(invocation, options.list, [&]() -> absl::StatusOr<List> {
+    MUSTER_ASSIGN_OR_RETURN(const std::vector<v1::Shard> shards,
+                            ListAllShards(*client, name, invocation.Call()));
+    List list = ListOfMessages(
+        shards, [](const auto& shard) { return absl::StrCat(shard.index()); },
+        [](const auto& shown, bool, absl::Time) { return ShardsTable(shown); });
+    list.none = "no shards";
+    return list;
+  });
 }
 
 absl::Status ShowShard(Invocation& invocation, const ShardsArguments& options) {
@@ -140,7 +146,10 @@ absl::Status ShowShard(Invocation& invocation, const ShardsArguments& options) {
   if (!options.assembly.empty()) {
     MUSTER_ASSIGN_OR_RETURN(const std::string assembly,
                             AssemblyOf(invocation, *client, options.assembly, name));
-    return PrintStatuses(invocation, *client, assembly, {response.shard()});
+    MUSTER_ASSIGN_OR_RETURN(const View view,
+                            ViewOfStatuses(invocation, *client, assembly, {response.shard()}));
+    invocation.Print(view.text);
+    return absl::OkStatus();
   }
   if (invocation.json()) {
     invocation.PrintJson(response);
@@ -189,7 +198,7 @@ void AddShardsCommand(CLI::App& app, Command& chosen) {
   CLI::App* const list = shards->add_subcommand("list", "List the shards (the default)");
   list->add_option("MODEL@VERSION", options->model, "The model version")->required();
   list->callback([choose] { choose(ListShards); });
-  for (CLI::App* const command : {shards, list}) AddListFlags(*command, options->list);
+  for (CLI::App* const command : {shards, list}) AddWatchedListFlags(*command, options->list);
   CLI::App* const show = shards->add_subcommand("show", "Show one shard");
   show->add_option("MODEL@VERSION", options->model, "The model version")->required();
   show->add_option("INDEX", options->shard, "The shard's index, from 0")
@@ -207,6 +216,7 @@ void AddShardsCommand(CLI::App& app, Command& chosen) {
       "  muster shards llama@v1\n"
       "  muster shards list llama@v1 --sort -size_bytes --limit 3\n"
       "  muster shards llama@v1 --assembly demo\n"
+      "  muster shards llama@v1 --assembly demo --watch\n"
       "  muster shards show llama@v1 3\n"
       "  muster shards show llama@v1 3 --assembly demo\n"
       "  muster shards repair llama@v1 3 --from ./Llama-3-8B\n"

@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "client/cli/commands.h"
 #include "client/cli/display.h"
 #include "client/cli/json_output.h"
@@ -79,20 +80,20 @@ absl::StatusOr<std::string> NodesAndShards(const Invocation& invocation, Client&
 }
 
 // For people, or JSON.
-absl::StatusOr<std::string> TextOfOne(const Invocation& invocation, Client& client,
-                                      const std::string& name, bool all) {
+absl::StatusOr<View> ViewOfOne(const Invocation& invocation, Client& client,
+                               const std::string& name, bool all) {
   MUSTER_ASSIGN_OR_RETURN(const auto response, GetAssemblyView(invocation, client, name));
-  if (invocation.json()) return invocation.JsonText(MessageToJson(response));
+  if (invocation.json()) return View{invocation.JsonText(MessageToJson(response))};
   std::string text = AssemblySummary(response);
   if (response.members_size() > 0) {
     MUSTER_ASSIGN_OR_RETURN(const std::string nodes,
                             NodesAndShards(invocation, client, response, all));
     absl::StrAppend(&text, nodes);
   }
-  return text;
+  return View{text};
 }
 
-absl::StatusOr<std::string> TextOfAll(const Invocation& invocation, Client& client) {
+absl::StatusOr<View> ViewOfAll(const Invocation& invocation, Client& client) {
   const CallOptions call = invocation.Call();
   MUSTER_ASSIGN_OR_RETURN(const auto models, ListAllModelVersions(client, "", call));
   MUSTER_ASSIGN_OR_RETURN(const auto assemblies, ListAllAssemblies(client, "", call));
@@ -107,22 +108,19 @@ absl::StatusOr<std::string> TextOfAll(const Invocation& invocation, Client& clie
     all.AddRaw("model_versions", array(models));
     all.AddRaw("assemblies", array(assemblies));
     all.AddRaw("nodes", array(nodes));
-    return invocation.JsonText(all.ToString());
+    return View{invocation.JsonText(all.ToString())};
   }
-  const absl::Time now = invocation.clock().Now();
   if (models.empty() && nodes.empty()) {
-    return "nothing here yet; `muster publish` stores a model\n";
+    return View{"nothing here yet; `muster publish` stores a model\n"};
   }
-  const std::string sections[] = {
-      models.empty() ? "" : ModelVersionsTable(models, now),
-      assemblies.empty() ? "" : AssembliesTable(assemblies),
-      nodes.empty() ? "" : NodesTable(nodes, now),
+  const auto text_at = [&](absl::Time now) {
+    std::vector<std::string> sections;
+    if (!models.empty()) sections.push_back(ModelVersionsTable(models, now));
+    if (!assemblies.empty()) sections.push_back(AssembliesTable(assemblies));
+    if (!nodes.empty()) sections.push_back(NodesTable(nodes, now));
+    return absl::StrJoin(sections, "\n");
   };
-  std::string text;
-  for (const std::string& section : sections) {
-    if (!section.empty()) absl::StrAppend(&text, text.empty() ? "" : "\n", section);
-  }
-  return text;
+  return View{text_at(invocation.clock().Now()), text_at(kNoAges)};
 }
 
 absl::Status RunStatus(Invocation& invocation, const StatusArguments& options) {
@@ -132,12 +130,12 @@ absl::Status RunStatus(Invocation& invocation, const StatusArguments& options) {
   }
   MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect());
   const auto make = [&] {
-    return name.empty() ? TextOfAll(invocation, *client)
-                        : TextOfOne(invocation, *client, name, options.all);
+    return name.empty() ? ViewOfAll(invocation, *client)
+                        : ViewOfOne(invocation, *client, name, options.all);
   };
-  if (options.watch) return ShowRepeatedly(invocation, make);
-  MUSTER_ASSIGN_OR_RETURN(const std::string text, make());
-  invocation.Print(text);
+  if (options.watch) return ShowRepeatedly(invocation, make, invocation.stop());
+  MUSTER_ASSIGN_OR_RETURN(const View view, make());
+  invocation.Print(view.text);
   return absl::OkStatus();
 }
 

@@ -84,7 +84,7 @@ absl::Status ListViews(Invocation& invocation, const ViewArguments& options) {
   list.more.Add("view", place.link());
   list.more.Add("current", place.Current().value_or(""));
   list.none = absl::StrCat("no versions at ", Printable(place.link()));
-  list.table = [&versions](const std::vector<size_t>& shown, bool) {
+  list.table = [&versions](const std::vector<size_t>& shown, bool, absl::Time) {
     return ViewVersionsTable(versions, shown);
   };
   return PrintList(invocation, options.list, list);

@@ -1,11 +1,13 @@
 """What a terminal shows while `muster` works, replayed on a screen of 40 and of 120 columns."""
 
+import json
 import pathlib
 import re
 import signal
 
 import pytest
 from fault_proxy import FaultProxy, Throttle
+from harness.conditions import eventually
 from harness.terminal import TerminalCommand
 from harness.web_server import WebServer, read_over
 
@@ -112,3 +114,91 @@ def test_status_is_drawn_again_in_place_until_ctrl_c(cluster, tmp_path):
         assert (32 in shown.screen.colours) == coloured, str(shown)
     piped = cluster.muster("status", "demo")
     assert "\033" not in piped.text
+
+
+def test_lists_are_drawn_again_in_place_until_ctrl_c(cluster, tmp_path):
+    cluster.muster("sample", "--out", tmp_path / "model.safetensors", "--size", "1MiB")
+    cluster.publish(tmp_path / "model.safetensors", "llama@v1", shards=2)
+    watching = TerminalCommand(cluster.muster_command("get", "assemblies", "--watch"), 100)
+    watching.read_until(lambda command: "no assemblies" in command.written, "it says that there is none")
+    cluster.create_assembly("demo", "llama@v1", policy="full")
+    watching.read_until(lambda command: "WAITING" in command.written, "what is new is shown")
+    watching.signal(signal.SIGINT)
+    shown = watching.end()
+
+    assert shown.code == 0, str(shown)
+    assert re.search(r"demo +llama@v1 +full +WAITING", shown.screen.text()), str(shown)
+    assert "no assemblies" not in shown.screen.text(), str(shown)
+    assert all(frame.count("ASSEMBLY") <= 1 for frame in shown.frames), str(shown)
+
+
+def test_lists_in_pipes_are_printed_when_they_change(cluster, tmp_path):
+    cluster.muster("sample", "--out", tmp_path / "model.safetensors", "--size", "1MiB")
+    cluster.publish(tmp_path / "model.safetensors", "llama@v1", shards=2)
+    models = cluster.spawn_muster("models", "models", "list", "--watch")
+    shards = cluster.spawn_muster("shards", "shards", "llama@v1", "-o", "json", "--watch")
+    names = cluster.spawn_muster("names", "nodes", "-q", "--watch")
+    eventually(lambda: "llama@v1" in models.output(), "the table is there")
+
+    def document():
+        text = shards.output()
+        assert text.rstrip().endswith("]}"), text
+        return json.loads(text[text.index("{") :])
+
+    eventually(lambda: len(document()["items"]) == 2, "the document is there")
+    api = cluster.api()
+    api.nodes.RegisterNode(node={"name": "nodes/n1"}, lease_ttl={"seconds": 600})
+    eventually(lambda: names.output().splitlines() == ["n1"], "the name is there")
+    api.nodes.RegisterNode(node={"name": "nodes/n2"}, lease_ttl={"seconds": 600})
+    eventually(lambda: names.output().splitlines() == ["n1", "n1", "n2"], "the names are there again")
+
+    # The ages in the table went on meanwhile, which is no change.
+    assert models.output().count("MODEL") == 1, models.output()
+    # And it is the only one.
+    assert len(document()["items"]) == 2
+    for process in (models, shards, names):
+        process.signal(signal.SIGINT)
+        assert process.wait(60) == 0
+
+
+@pytest.mark.limit(240)
+@pytest.mark.parametrize("columns", [40, 120])
+def test_top_shows_rates_until_q(cluster, slow, columns):
+    cluster.create_assembly("demo", "llama@v1", policy="full")
+    cluster.api().nodes.RegisterNode(node={"name": "nodes/gone"}, lease_ttl={"seconds": 1})
+    cluster.start_agent("n1", "demo", "--connections", 1, "--parallel-shards", 1, "--lease-ttl", "2s")
+    top = TerminalCommand(cluster.muster_command("top"), columns)
+    top.read_until(lambda command: re.search(r"n1 +live .*MiB/s|n1 +live .*KiB/s", command.written), "the node has a rate")
+    top.read_until(lambda command: re.search(r"gone +lost", command.written), "who is lost is shown")
+    cluster.wait_ready("demo")
+    top.read_until(lambda command: re.search(r"demo .*READY +100%", command.written), "the end is shown")
+    top.type("xq")
+    shown = top.end()
+
+    assert shown.code == 0, str(shown)
+    assert all(len(line) < columns for frame in shown.frames for line in frame.splitlines()), str(shown)
+    assert re.match(r"1/1 READY, 1/2 nodes live, ", shown.screen.text()), str(shown)
+    lines = shown.screen.text().splitlines()
+    # The lost one comes first, and "x" was no key and is not shown.
+    assert [line.split()[0] for line in lines if re.match("n1|gone", line)] == ["gone", "n1"], str(shown)
+    assert ("FAILED" in shown.screen.text()) == (columns == 120), str(shown)
+
+
+def test_top_once_and_in_pipes_is_printed_once(cluster, tmp_path):
+    cluster.muster("sample", "--out", tmp_path / "model.safetensors", "--size", "1MiB")
+    cluster.publish(tmp_path / "model.safetensors", "llama@v1", shards=2)
+    cluster.create_assembly("demo", "llama@v1", policy="full")
+    cluster.start_agent("n1", "demo")
+    cluster.wait_ready("demo")
+    once = TerminalCommand(cluster.muster_command("top", "--once"), 100).end()
+    assert once.code == 0 and len(once.frames) == 1, str(once)
+    piped = cluster.muster("top").stdout
+    assert re.search(r"demo +llama@v1 +READY +100%", piped) and re.search(r"n1 +live +100%", piped), piped
+    shown = cluster.muster("top", "-o", "json").json()
+    assert [node["name"] for node in shown["nodes"]] == ["nodes/n1"]
+    assert shown["nodes"][0]["there_bytes"] == shown["nodes"][0]["total_bytes"] == shown["assemblies"][0]["total_bytes"]
+    # Ctrl-C ends it as q does.
+    top = TerminalCommand(cluster.muster_command("top"), 100)
+    top.read_until(lambda command: "n1" in command.written, "it is drawn")
+    top.signal(signal.SIGINT)
+    assert top.end().code == 0

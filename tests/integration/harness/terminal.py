@@ -122,6 +122,9 @@ class TerminalCommand:
         while not condition(self):
             assert self._read(deadline), f"not before the end of {' '.join(self.command)}: {what}\n{self.written!r}"
 
+    def type(self, text):
+        os.write(self._master, text.encode())
+
     def signal(self, number):
         self._process.send_signal(number)
 
