@@ -216,7 +216,7 @@ bool RemoveItem(const CacheDomain& domain, const CacheItem& item) {
 // What lies beside the entry goes first: once that is gone another writer may begin, with files of these
 // names. The use file goes last: it keeps others from beginning to use the entry.
 void RemoveEntryFiles(const CacheDomain& domain, const std::string& key) {
-  for (const char* suffix : {kRecordSuffix, kPiecesSuffix, "", kUseSuffix}) {
+  for (const char* suffix : {kRecordSuffix, kPiecesSuffix, kNamesSuffix, "", kUseSuffix}) {
     domain.Remove(key + suffix);
   }
 }

@@ -31,6 +31,8 @@ struct CacheItem {
   bool in_use = false;
   // Whose pins name the key, in order.
   std::vector<std::string> owners;
+  // See NamesOfEntry; set by ShardCache::List.
+  std::vector<std::string> names = {};
 
   bool pinned() const { return in_use || !owners.empty(); }
 };

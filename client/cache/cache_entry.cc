@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/cache/cache_contents.h"
+#include "client/cache/cache_names.h"
 #include "client/cache/cache_pieces.h"
 #include "client/cache/cache_record.h"
 #include "client/cache/cache_use.h"
@@ -119,6 +120,8 @@ absl::StatusOr<CachedShard> FindEntry(const CacheDomain& domain, const CheckedSh
     }
     // For a later check of the entry. Without it the entry just stays unchecked.
     KeepPieces(domain, shard).IgnoreError();
+    // And for people.
+    KeepName(domain, shard).IgnoreError();
     return CachedShard(std::move(fd), std::move(use), path,
                        std::make_shared<const CheckedShard>(shard));
   }

@@ -66,7 +66,10 @@ void CacheDomain::RemovePart(const std::string& key, const std::string& stem) co
     others = others || (other != stem && Has(other + kPartSuffix));
   }
   Remove(stem + kClaimsSuffix);
-  if (!others) Remove(key + kPiecesSuffix);
+  if (!others) {
+    Remove(key + kPiecesSuffix);
+    Remove(key + kNamesSuffix);
+  }
   Remove(stem + kPartSuffix);
 }
 

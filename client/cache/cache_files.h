@@ -26,6 +26,7 @@ inline constexpr char kClaimsSuffix[] = ".claims";
 inline constexpr char kRecordSuffix[] = ".record";
 inline constexpr char kPiecesSuffix[] = ".pieces";
 inline constexpr char kUseSuffix[] = ".use";
+inline constexpr char kNamesSuffix[] = ".names";
 
 // A shard has one writer. Only beside one that holds its part file and writes nothing may others
 // begin, each with files of its own: so many writers in all.

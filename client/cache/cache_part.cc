@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/cache/cache_entry.h"
+#include "client/cache/cache_names.h"
 #include "client/cache/cache_pieces.h"
 #include "client/cache/cache_record.h"
 #include "client/cache/cache_use.h"
@@ -73,6 +74,8 @@ absl::Status FileCachePart::OpenClaims() {
 }
 
 absl::Status FileCachePart::TakeOver(const CheckedShard& shard, const std::stop_token& stop) {
+  // For people.
+  KeepName(*domain_, shard).IgnoreError();
   if (piece_count_ == 0) return absl::OkStatus();
   MUSTER_RETURN_IF_ERROR(OpenClaims());
   // For a later check of the entry. Without it the entry just stays unchecked.

@@ -4,6 +4,7 @@
 //     DOMAIN/KEY                an entry: complete, synced, read-only, never written again
 //     DOMAIN/KEY.record         says in which state the entry was verified; see cache_record.h
 //     DOMAIN/KEY.pieces         the entry's piece list; see cache_pieces.h
+//     DOMAIN/KEY.names          which shards of which models it is, for people; see cache_names.h
 //     DOMAIN/KEY.use            the users of the entry, and the last use; see cache_use.h
 //     DOMAIN/pins/              the owners that need entries; see cache_pins.h
 //     DOMAIN/KEY.part           a shard being written, or left by a writer that ended
@@ -72,6 +73,7 @@
 #include "client/cache/cache_directory.h"
 #include "client/cache/cache_entry.h"
 #include "client/cache/cache_files.h"
+#include "client/cache/cache_names.h"
 #include "client/cache/cache_part.h"
 #include "client/cache/cache_pieces.h"
 #include "client/cache/cache_record.h"
@@ -366,11 +368,14 @@ absl::StatusOr<bool> FileShardCache::EndPin(const std::string& owner, const std:
 
 absl::StatusOr<std::vector<CacheItem>> FileShardCache::List() {
   MUSTER_ASSIGN_OR_RETURN(const UniqueFd lock, domain_->Lock({}));
-  return ListContents(*domain_);
+  MUSTER_ASSIGN_OR_RETURN(std::vector<CacheItem> items, ListContents(*domain_));
+  for (CacheItem& item : items) item.names = NamesOfEntry(*domain_, item.key);
+  return items;
 }
 
 absl::StatusOr<CacheRoom> FileShardCache::Room(absl::Span<const WantedShard> wanted) {
-  MUSTER_ASSIGN_OR_RETURN(const std::vector<CacheItem> contents, List());
+  MUSTER_ASSIGN_OR_RETURN(const UniqueFd lock, domain_->Lock({}));
+  MUSTER_ASSIGN_OR_RETURN(const std::vector<CacheItem> contents, ListContents(*domain_));
   return RoomFor(*domain_, options_.budget_bytes, contents, AsKept(wanted));
 }
 

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <map>
 #include <memory>
+#include <optional>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -15,6 +16,7 @@
 #include "client/cli/values.h"
 #include "storage/base/error_info.h"
 #include "storage/base/reasons.h"
+#include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
@@ -25,6 +27,8 @@ constexpr char kViewOwner[] = "view:";
 
 struct CacheArguments {
   ListFlags list;
+  // "llama" or "llama@v1"; "" is all.
+  std::string model;
   std::string directory;
   std::string domain = "default";
   std::vector<std::string> keys;
@@ -39,9 +43,29 @@ std::string Names(const std::vector<std::string>& owners) {
   return JsonArray(values);
 }
 
+// What it was noted as last.
+std::optional<ShardName> LastShardOf(const CacheItem& item) {
+  if (item.names.empty()) return std::nullopt;
+  const auto shard = ParseShardName(item.names.back());
+  return shard.ok() ? std::optional<ShardName>(*shard) : std::nullopt;
+}
+
+// Whether it is a shard of the model, in a version or in any.
+bool IsOfModel(const CacheItem& item, const std::string& model) {
+  return std::any_of(item.names.begin(), item.names.end(), [&](const std::string& name) {
+    const auto shard = ParseShardName(name);
+    return shard.ok() && (shard->version.model == model ||
+                          ShortModelVersionName(shard->version.ToString()) == model);
+  });
+}
+
 std::string ItemJson(const CacheItem& item) {
   JsonObject json;
   json.Add("key", item.key);
+  const auto shard = LastShardOf(item);
+  json.Add("model_version", shard.has_value() ? shard->version.ToString() : "");
+  json.AddRaw("shard", shard.has_value() ? absl::StrCat(shard->index.value) : "null");
+  json.AddRaw("names", Names(item.names));
   json.AddRaw("part", item.is_part ? "true" : "false");
   json.Add("size_bytes", item.size_bytes);
   json.Add("last_use_unix_seconds",
@@ -64,7 +88,9 @@ int64_t BytesOf(const std::vector<CacheItem>& items) {
 }
 
 std::string ItemsTable(const std::vector<CacheItem>& items, absl::Time now) {
-  Table table({{"KEY"},
+  Table table({{"MODEL"},
+               {"SHARD", Table::Align::kRight},
+               {"KEY"},
                {"SIZE", Table::Align::kRight},
                {"LAST USE", Table::Align::kRight},
                {"KIND"},
@@ -72,8 +98,14 @@ std::string ItemsTable(const std::vector<CacheItem>& items, absl::Time now) {
   for (const CacheItem& item : items) {
     std::vector<std::string> pins = item.owners;
     if (item.in_use) pins.insert(pins.begin(), "a transfer");
+    const auto shard = LastShardOf(item);
+    const size_t others = item.names.empty() ? 0 : item.names.size() - 1;
     table.Add(
-        {item.key, FormatSize(item.size_bytes),
+        {shard.has_value() ? absl::StrCat(ShortModelVersionName(shard->version.ToString()),
+                                          others > 0 ? absl::StrCat(" +", others) : "")
+                           : "-",
+         shard.has_value() ? absl::StrCat(shard->index.value) : "-", item.key,
+         FormatSize(item.size_bytes),
          item.last_use <= absl::UnixEpoch()
              ? "-"
              : absl::StrCat(HumanDuration(std::max(now - item.last_use, absl::ZeroDuration())),
@@ -86,11 +118,20 @@ std::string ItemsTable(const std::vector<CacheItem>& items, absl::Time now) {
 absl::Status ListEntries(Invocation& invocation, const CacheArguments& options) {
   MUSTER_ASSIGN_OR_RETURN(const LocalCaches caches,
                           LocalCaches::Open({options.directory}, options.domain));
-  MUSTER_ASSIGN_OR_RETURN(const std::vector<CacheItem> items, caches.pointers().front()->List());
+  MUSTER_ASSIGN_OR_RETURN(std::vector<CacheItem> items, caches.pointers().front()->List());
   List list;
+  list.none = "the cache is empty; `muster agent` and `muster prefetch` fill it";
+  if (!options.model.empty() && !items.empty()) {
+    std::string model = options.model;
+    if (absl::StrContains(model, '@') || absl::StrContains(model, '/')) {
+      MUSTER_ASSIGN_OR_RETURN(model, FullModelVersionName(model));
+      model = ShortModelVersionName(model);
+    }
+    std::erase_if(items, [&](const CacheItem& item) { return !IsOfModel(item, model); });
+    list.none = absl::StrCat("nothing in this cache is known to be of ", Printable(model));
+  }
   for (const CacheItem& item : items) list.items.push_back({item.key, ItemJson(item)});
   list.more.Add("used_bytes", BytesOf(items));
-  list.none = "the cache is empty; `muster agent` and `muster prefetch` fill it";
   list.table = [&items](const std::vector<size_t>& shown, bool, absl::Time now) {
     std::vector<CacheItem> picked;
     for (const size_t index : shown) picked.push_back(items[index]);
@@ -361,11 +402,13 @@ void AddCacheCommand(CLI::App& app, Command& chosen) {
     command->callback(choose(run));
     return command;
   };
-  AddListFlags(*add("list",
-                    "Entries and parts with size, last use and pins, in the order in which they "
-                    "may go",
-                    ListEntries),
-               options->list);
+  CLI::App* const list = add("list",
+                             "Entries and parts with model, size, last use and pins, in the order "
+                             "in which they may go",
+                             ListEntries);
+  AddListFlags(*list, options->list);
+  list->add_option("--model", options->model,
+                   "Only shards of this model, such as llama or llama@v1");
   add("verify", "Read every entry from the disk and remove corrupt ones", Verify);
   CLI::App* const evict = add("evict", "Remove entries that nothing needs", Evict);
   evict->add_option("KEY", options->keys, "Entries to remove, by key");
@@ -384,9 +427,13 @@ void AddCacheCommand(CLI::App& app, Command& chosen) {
       "are "
       "let go by the next agent that starts on the cache; `unpin` lets go of them, and of those of "
       "an "
-      "agent that never comes back, by hand. `evict --to` says what stays, and for whom.\n\n"
+      "agent that never comes back, by hand. `evict --to` says what stays, and for whom. MODEL and "
+      "SHARD are what an entry was last fetched or found as (+1: it is in one more version); of "
+      "what "
+      "nobody has looked up since an earlier version of Muster stored it they are \"-\".\n\n"
       "Examples:\n"
       "  muster cache list --cache /var/cache/muster\n"
+      "  muster cache list --model llama --sort -size_bytes\n"
       "  muster cache verify --cache /var/cache/muster\n"
       "  muster cache evict --cache /var/cache/muster --to 100GiB\n"
       "  muster cache pins --cache /var/cache/muster --json\n"

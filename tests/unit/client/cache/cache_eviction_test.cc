@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <fstream>
 #include <set>
 #include <thread>
 
@@ -13,6 +14,7 @@
 #include "absl/time/clock.h"
 #include "client/cache/cache_directory.h"
 #include "client/cache/cache_files.h"
+#include "client/cache/cache_names.h"
 #include "client/cache/shard_cache.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -181,6 +183,57 @@ TEST_F(EvictionTest, PinThatSaysTheSameIsLeftAsItIs) {
   EXPECT_EQ(after.st_ino, before.st_ino) << "a full disk has no room for another";
   MUSTER_ASSERT_OK(cache->SetPin({kOwner, {KeyOf(1)}}, {}));
   EXPECT_THAT(cache->Pins()->front().keys, ElementsAre(KeyOf(1)));
+}
+
+// One that is called as a shard of the version.
+CheckedShard Named(const std::string& bytes, const std::string& version, int index) {
+  PullShard shard = ShardWithPieces(bytes, {});
+  shard.shard.set_name(absl::StrCat("models/llama/versions/", version, "/shards/", index));
+  return *CheckedShard::Make(shard);
+}
+
+TEST_F(EvictionTest, ListSaysWhatAnEntryIsCalledInEachVersionThatHasIt) {
+  const auto cache = OpenCache();
+  const CheckedShard v1 = Named(BytesOf(0), "v1", 3);
+  auto acquired = cache->Acquire(v1, {});
+  MUSTER_ASSERT_OK(acquired);
+  EXPECT_THAT(cache->List()->front().names, ElementsAre("models/llama/versions/v1/shards/3"));
+  MUSTER_ASSERT_OK(acquired->part->Write(0, BytesOf(0)));
+  MUSTER_ASSERT_OK(acquired->part->Commit());
+  for (int repeat = 0; repeat < 2; ++repeat) {
+    MUSTER_ASSERT_OK(cache->Lookup(v1, {}));
+    MUSTER_ASSERT_OK(cache->Lookup(Named(BytesOf(0), "v2", 0), {}));
+  }
+
+  EXPECT_THAT(cache->List()->front().names, ElementsAre("models/llama/versions/v1/shards/3",
+                                                        "models/llama/versions/v2/shards/0"));
+
+  MUSTER_ASSERT_OK(cache->Evict({.target_bytes = 0}, {}));
+  EXPECT_NE(access(PathOf(KeyOf(0) + ".names").c_str(), F_OK), 0);
+}
+
+TEST_F(EvictionTest, NamesOfAnEntryAreBoundedAndNothingElseIsTakenForOne) {
+  const auto cache = OpenCache();
+  MUSTER_ASSERT_OK(Get(*cache, 0));
+  for (int version = 0; version < 40; ++version) {
+    MUSTER_ASSERT_OK(cache->Lookup(Named(BytesOf(0), absl::StrCat("v", version), 0), {}));
+  }
+  EXPECT_EQ(cache->List()->front().names.size(), kMaxNamesOfEntry);
+  EXPECT_EQ(cache->List()->front().names.back(), "models/llama/versions/v39/shards/0");
+
+  const std::string path = PathOf(KeyOf(0) + ".names");
+  for (const std::string& text :
+       {std::string("\x1b[2J\nmodels/a/versions/b/shards/1\nmodels/a/versions/../shards/1"),
+        std::string(1 << 20, 'x')}) {
+    std::ofstream(path, std::ios::trunc) << text;
+    const auto names = cache->List()->front().names;
+    EXPECT_TRUE(names.empty() || names == std::vector<std::string>{"models/a/versions/b/shards/1"});
+  }
+  // A link is not followed.
+  ASSERT_EQ(unlink(path.c_str()), 0);
+  ASSERT_EQ(symlink("/etc/hostname", path.c_str()), 0);
+  EXPECT_THAT(cache->List()->front().names, IsEmpty());
+  MUSTER_EXPECT_OK(cache->Lookup(Named(BytesOf(0), "v1", 0), {}));
 }
 
 // Else a damaged cache would evict what is pinned.

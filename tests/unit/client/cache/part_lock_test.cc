@@ -174,8 +174,8 @@ TEST_F(StandingWriterTest, PartBesideItMayBeEvicted) {
   MUSTER_ASSERT_OK(gone);
   EXPECT_EQ(gone->size(), 1u);
   EXPECT_THAT(NamesIn(domain()),
-              ElementsAre(shard_.ContentKey() + ".claims", shard_.ContentKey() + ".part",
-                          shard_.ContentKey() + ".pieces"));
+              ElementsAre(shard_.ContentKey() + ".claims", shard_.ContentKey() + ".names",
+                          shard_.ContentKey() + ".part", shard_.ContentKey() + ".pieces"));
 }
 
 }  // namespace

@@ -97,8 +97,8 @@ TEST_F(ShardCacheTest, OnlyThePartFileIsThereBeforeCommit) {
   MUSTER_ASSERT_OK(acquired->part->Write(0, bytes_));
 
   EXPECT_THAT(NamesIn(domain()),
-              ElementsAre(shard_.ContentKey() + ".claims", shard_.ContentKey() + ".part",
-                          shard_.ContentKey() + ".pieces"));
+              ElementsAre(shard_.ContentKey() + ".claims", shard_.ContentKey() + ".names",
+                          shard_.ContentKey() + ".part", shard_.ContentKey() + ".pieces"));
   EXPECT_THAT(cache->Lookup(shard_, {}), StatusIs(absl::StatusCode::kNotFound));
 }
 
@@ -319,8 +319,8 @@ TEST_F(ShardCacheTest, LivePartSurvivesAnotherOpen) {
   OpenCache();
 
   EXPECT_THAT(NamesIn(domain()),
-              ElementsAre(shard_.ContentKey() + ".claims", shard_.ContentKey() + ".part",
-                          shard_.ContentKey() + ".pieces"));
+              ElementsAre(shard_.ContentKey() + ".claims", shard_.ContentKey() + ".names",
+                          shard_.ContentKey() + ".part", shard_.ContentKey() + ".pieces"));
 }
 
 // A process that dies runs no destructor; its part file stays. The cache was opened before.
@@ -340,8 +340,8 @@ class DeadWriterTest : public ShardCacheTest {
     ASSERT_EQ(waitpid(child, &status, 0), child);
     ASSERT_EQ(status, 0);
     ASSERT_THAT(NamesIn(domain()),
-                ElementsAre(shard_.ContentKey() + ".claims", shard_.ContentKey() + ".part",
-                            shard_.ContentKey() + ".pieces"));
+                ElementsAre(shard_.ContentKey() + ".claims", shard_.ContentKey() + ".names",
+                            shard_.ContentKey() + ".part", shard_.ContentKey() + ".pieces"));
   }
 
   std::unique_ptr<ShardCache> cache_;
