@@ -18,6 +18,7 @@
 #include <variant>
 
 #include "absl/status/status.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "server/audit/audit_log.h"
@@ -93,6 +94,18 @@ void LogFatal(const char* what, const absl::Status& status) {
                    absl::StatusCodeToString(status.code()), absl::CHexEscape(status.message()));
 }
 
+// Why the server does not start: a sentence as of `muster`, behind all that is logged. Who collects logs gets a line, too;
+// a person at a terminal has no use for it.
+void SayFatal(const char* what, const absl::Status& status) {
+  if (isatty(STDERR_FILENO) == 0) LogFatal(what, status);
+  spdlog::default_logger()->flush();
+  std::string sentence(status.message());
+  for (char& c : sentence) {
+    if (absl::ascii_iscntrl(static_cast<unsigned char>(c))) c = '?';
+  }
+  std::fprintf(stderr, "musterd: %s: %s\n", what, sentence.c_str());
+}
+
 // Nothing that the server decides goes by it; but people compare times in events and in other logs.
 void LogTimeOfDaySet(absl::Duration by) {
   spdlog::warn(
@@ -150,7 +163,7 @@ bool WriteAddressFile(const std::string& path, const std::string& address) {
   if (path.empty()) return true;
   const absl::Status written = WriteWholeFile(path, absl::StrCat(address, "\n"));
   if (written.ok()) return true;
-  LogFatal("can't write the address file", written);
+  SayFatal("can't write the address file", written);
   return false;
 }
 
@@ -338,7 +351,7 @@ int Serve(const ServerOptions& options, int signals, size_t file_limit, Metadata
                       [&planner](AssemblyUid assembly) { planner.Want(assembly); });
   const absl::Duration begin = clock.Monotonic();
   if (const absl::Status loaded = committer.Load(); !loaded.ok()) {
-    LogFatal("the data directory can't be read", loaded);
+    SayFatal("the data directory can't be read", loaded);
     return kBadDataDir;
   }
   // The time before the first call.
@@ -359,7 +372,7 @@ int Serve(const ServerOptions& options, int signals, size_t file_limit, Metadata
   std::optional<StoreWatch> store_watch;
   int exit_code = kOk;
   if (!server.ok()) {
-    LogFatal("can't serve", server.status());
+    SayFatal("can't serve", server.status());
     exit_code = kBadListen;
   } else if (!WriteAddressFile(options.address_file, (*server)->address())) {
     exit_code = kBadListen;
@@ -383,7 +396,8 @@ int Serve(const ServerOptions& options, int signals, size_t file_limit, Metadata
   store_watch.reset();
   if (server.ok()) server->reset();
   stats.LogSummary();
-  spdlog::info("stop=done revision={}", committer.durable().value);
+  // What did not start is not stopped; the sentence about it is the last word.
+  if (exit_code == kOk) spdlog::info("stop=done revision={}", committer.durable().value);
   return exit_code;
 }
 
@@ -399,7 +413,7 @@ int Serve(const ServerOptions& options) {
   // With the lines that still wait, while everything that they need is there.
   const LogEnd log_end;
   if (const absl::Status enough = CheckThreads(ThreadsOfAServer()); !enough.ok()) {
-    LogFatal("too few threads", enough);
+    SayFatal("too few threads", enough);
     return kTooFewThreads;
   }
   // Each connection is a file, and the usual limit of 1,024 would refuse most of a big cluster.
@@ -408,18 +422,18 @@ int Serve(const ServerOptions& options) {
   const std::unique_ptr<Random> random = NewSystemRandom();
   auto store = OpenStore(options, *random);
   if (!store.ok()) {
-    LogFatal("the data directory can't be opened", store.status());
+    SayFatal("the data directory can't be opened", store.status());
     return kBadDataDir;
   }
   const auto identity = CheckStoreMarker(*random, **store, options.cluster_id);
   if (!identity.ok()) {
-    LogFatal("the data directory can't be used", identity.status());
+    SayFatal("the data directory can't be used", identity.status());
     return kBadDataDir;
   }
   RequireTls13();
   auto tls = OpenTls(options, SystemClock());
   if (!tls.ok()) {
-    LogFatal("the certificate can't be used", tls.status());
+    SayFatal("the certificate can't be used", tls.status());
     return kBadListen;
   }
   Guards guards;

@@ -1,8 +1,10 @@
 #include "server/server_options.h"
 
 #include <CLI/CLI.hpp>
+#include <iostream>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "storage/version/build_version.h"
 
@@ -251,6 +253,22 @@ void AddServingOptions(CLI::App& app, ServerOptions& options) {
       "new history id; without it such a data directory is refused. For one start only");
 }
 
+// Options before the words that only follow them.
+std::string FirstUnknown(const CLI::App& app) {
+  const std::vector<std::string> unknown = app.remaining(/*recurse=*/true);
+  for (const std::string& word : unknown) {
+    if (word.size() > 1 && word[0] == '-') return "the option \"" + word + "\"";
+  }
+  return unknown.empty() ? "something" : "\"" + unknown.front() + "\"";
+}
+
+// Returns the exit code of wrong usage.
+int SayMistake(const std::string& what) {
+  std::cerr << "musterd: " << what
+            << "\nhint: `musterd --help` shows what it takes, with examples\n";
+  return 2;
+}
+
 }  // namespace
 
 ServerCommand ParseServerOptions(int argc, char** argv) {
@@ -284,8 +302,12 @@ ServerCommand ParseServerOptions(int argc, char** argv) {
       throw CLI::RequiredError("--data-dir");
     }
     CheckTogether(app, options);
+  } catch (const CLI::Success& success) {
+    return app.exit(success);
+  } catch (const CLI::ExtrasError&) {
+    return SayMistake("it does not know " + FirstUnknown(app));
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
+    return SayMistake(error.what());
   }
   if (upkeep.check_command->parsed()) return upkeep.check;
   if (upkeep.check_policy_command->parsed()) return upkeep.check_policy;

@@ -4,6 +4,7 @@ import os
 import pathlib
 import shutil
 import socket
+import subprocess
 
 import pytest
 from harness import checkpoints, hostile
@@ -11,6 +12,7 @@ from harness.api import ApiError
 from harness.caches import entries
 from harness.cluster import free_port
 from harness.conditions import always, eventually
+from harness.terminal import TerminalCommand
 
 FAILED, USAGE, TIMED_OUT, UNREACHABLE, FENCED = 1, 2, 3, 4, 5
 BAD_DATA_DIR, BAD_LISTEN, STORE_FAILED = 3, 4, 5
@@ -433,6 +435,10 @@ def test_store_that_fills_up_ends_the_server_and_loses_nothing_acknowledged(new_
 # --- starting the server
 
 
+def last_line(server):
+    return server.output().splitlines()[-1]
+
+
 def test_port_in_use_is_told(new_cluster):
     cluster = new_cluster()
     port = free_port()
@@ -444,7 +450,7 @@ def test_port_in_use_is_told(new_cluster):
         code = server.wait(20)
 
     assert code == BAD_LISTEN
-    assert f"127.0.0.1:{port}" in server.output()
+    assert last_line(server).startswith(f"musterd: can't serve: can't listen on 127.0.0.1:{port} (Address already in use)")
 
 
 def test_second_server_on_one_port_is_told(cluster):
@@ -464,7 +470,12 @@ def test_data_directory_in_use_is_told(cluster):
     )
 
     assert other.wait(20) == BAD_DATA_DIR
-    assert str(cluster.data_dir) in other.output()
+    assert last_line(other) == (
+        f'musterd: the data directory can\'t be opened: data directory "{cluster.data_dir}" is in use by another process; '
+        "stop that one, or use another directory"
+    )
+    # For who collects logs.
+    assert 'fatal what="the data directory can\'t be opened" code=FAILED_PRECONDITION' in other.output()
     assert cluster.muster("models").code == 0
 
 
@@ -488,8 +499,40 @@ def test_data_directory_with_other_files_or_none_at_all_is_refused(new_cluster):
     refused = cluster.start_server(data_dir=file, wait=False)
 
     assert refused.wait(20) == BAD_DATA_DIR
-    assert str(file) in refused.output()
+    assert last_line(refused).startswith("musterd: the data directory can't be opened: ")
+    assert f'"{file}" is not a directory; use another path' in last_line(refused)
     assert file.read_text() == "no directory"
+
+
+# A person gets a sentence, and no line of the log.
+def test_start_that_fails_at_a_terminal_is_one_sentence(cluster, tmp_path):
+    musterd = cluster.server.command[0]
+    cases = [
+        (["--data-dir", cluster.data_dir], BAD_DATA_DIR, "is in use by another process"),
+        (["--data-dir", tmp_path / "a", "--listen", cluster.address], BAD_LISTEN, "Address already in use"),
+        (["--data-dir", tmp_path / "b", "--tls-cert", tmp_path / "no.crt", "--tls-key", tmp_path / "no.key"], BAD_LISTEN,
+         "the certificate can't be used: "),
+        (["--data-dir", tmp_path / "c", "--listen", "127.0.0.1:0", "--address-file", tmp_path / "no" / "file"], BAD_LISTEN,
+         "can't write the address file: "),
+    ]  # fmt: skip
+    for words, code, told in cases:
+        shown = TerminalCommand([musterd, *words], 400).end()
+        assert shown.code == code, str(shown)
+        assert len(shown.screen.text().splitlines()) == 1 and shown.screen.text().startswith("musterd: "), str(shown)
+        assert told in shown.screen.text(), str(shown)
+
+
+def test_mistakes_in_the_flags_of_the_server_are_sentences(cluster, tmp_path):
+    musterd = cluster.server.command[0]
+    for words, told in (
+        (["--listen", "127.0.0.1:0"], "--data-dir is required"),
+        (["--data-dir", tmp_path, "--lisen", "h:1"], 'it does not know the option "--lisen"'),
+        (["--data-dir"], "--data-dir"),
+    ):
+        done = subprocess.run([musterd, *map(str, words)], capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == USAGE and done.stdout == ""
+        assert done.stderr.startswith(f"musterd: {told}"), done.stderr
+        assert "hint: `musterd --help`" in done.stderr
 
 
 @pytest.mark.parametrize(

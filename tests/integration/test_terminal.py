@@ -167,7 +167,7 @@ def test_top_shows_rates_until_q(cluster, slow, columns):
     cluster.create_assembly("demo", "llama@v1", policy="full")
     cluster.api().nodes.RegisterNode(node={"name": "nodes/gone"}, lease_ttl={"seconds": 1})
     cluster.start_agent("n1", "demo", "--connections", 1, "--parallel-shards", 1, "--lease-ttl", "2s")
-    top = TerminalCommand(cluster.muster_command("top"), columns)
+    top = TerminalCommand(cluster.muster_command("top"), columns, env={"NO_COLOR": "1"})
     top.read_until(lambda command: re.search(r"n1 +live .*MiB/s|n1 +live .*KiB/s", command.written), "the node has a rate")
     top.read_until(lambda command: re.search(r"gone +lost", command.written), "who is lost is shown")
     cluster.wait_ready("demo")
