@@ -181,7 +181,7 @@ def test_top_shows_rates_until_q(cluster, slow, columns):
     lines = shown.screen.text().splitlines()
     # The lost one comes first, and "x" was no key and is not shown.
     assert [line.split()[0] for line in lines if re.match("n1|gone", line)] == ["gone", "n1"], str(shown)
-    assert ("FAILED" in shown.screen.text()) == (columns == 120), str(shown)
+    assert ("BYTES" in shown.screen.text()) == (columns == 120), str(shown)
 
 
 def test_top_once_and_in_pipes_is_printed_once(cluster, tmp_path):
