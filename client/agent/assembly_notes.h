@@ -21,6 +21,8 @@ class AssemblyNotes {
   // Those of all nodes whose agents use the cache in this directory.
   static std::vector<AssemblyNotes> OfCache(const std::string& cache);
 
+  const NodeFolder& folder() const { return folder_; }
+
   // Replaces what is noted of its assembly. Durable, and whole or not there.
   absl::Status Write(const node::AssemblyNote& note) const;
   // `assembly` is a full name. kNotFound: nothing is noted. kDataLoss: the file is damaged.

@@ -57,6 +57,8 @@ NodeFolder::NodeFolder(absl::string_view cache, absl::string_view node)
     : path_(absl::StrCat(WithoutTrailingSlashes(cache), "/", kFolderOfNodes, "/",
                          absl::StripPrefix(node, "nodes/"))) {}
 
+std::string NodeFolder::CompanionsPath() const { return absl::StrCat(path_, "/companions"); }
+
 absl::Status NodeFolder::Make() const {
   return MakeDirectories(path_, path_, {.mode = 0700, .parent_mode = 0755}).status();
 }

@@ -18,6 +18,8 @@ class NodeFolder {
   NodeFolder(absl::string_view cache, absl::string_view node);
 
   const std::string& path() const { return path_; }
+  // For copies of the small files of what is noted.
+  std::string CompanionsPath() const;
 
   // The folder, for its owner alone; made where it is missing. Durable.
   absl::Status Make() const;

@@ -49,7 +49,7 @@ class Assembly {
     MUSTER_RETURN_IF_ERROR(CheckDiskRoom({layout_.total_bytes, FreeBytesAt(staging_)}, staging_));
     if (options_.on_plan) options_.on_plan(layout_.total_bytes);
     MUSTER_RETURN_IF_ERROR(CopyShards());
-    MUSTER_RETURN_IF_ERROR(CopyCompanions(*copier_, companions_, staging_, options_.stop));
+    MUSTER_RETURN_IF_ERROR(CopyCompanions(*copier_, companions_, {}, staging_, options_.stop));
     MUSTER_RETURN_IF_ERROR(Prove());
     MUSTER_RETURN_IF_ERROR(SyncTree(staging_));
     if (options_.stop.stop_requested()) return absl::CancelledError("interrupted");

@@ -1,6 +1,7 @@
 #include "client/assemble/model_files.h"
 
 #include <filesystem>
+#include <optional>
 #include <system_error>
 
 #include "absl/strings/str_cat.h"
@@ -23,14 +24,20 @@ absl::Status MakeFolderOf(const std::string& path) {
 }
 
 absl::Status CopyCompanions(ShardCopier& copier, const std::vector<v1::Companion>& companions,
-                            const std::string& directory, const std::stop_token& stop) {
+                            const std::vector<KeptCompanions>& kept, const std::string& directory,
+                            const std::stop_token& stop) {
   for (const v1::Companion& companion : companions) {
     if (stop.stop_requested()) return absl::CancelledError("interrupted");
     const std::string path = absl::StrCat(directory, "/", companion.path());
     MUSTER_RETURN_IF_ERROR(MakeFolderOf(path));
     MUSTER_ASSIGN_OR_RETURN(StagedFile file, StagedFile::Create(path));
     StagedFileSink sink(file, 0);
-    const absl::Status copied = copier.CopyCompanion(companion, sink, stop);
+    std::optional<std::string> bytes;
+    for (size_t i = 0; i < kept.size() && !bytes.has_value(); ++i) {
+      bytes = kept[i].BytesOf(companion);
+    }
+    const absl::Status copied =
+        bytes.has_value() ? sink.Write(0, *bytes) : copier.CopyCompanion(companion, sink, stop);
     if (!copied.ok()) return Annotate(copied, QuoteForMessage(companion.path()));
     MUSTER_RETURN_IF_ERROR(file.Commit());
   }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "client/assemble/kept_companions.h"
 #include "client/assemble/shard_copier.h"
 #include "muster/v1/model.pb.h"
 
@@ -15,10 +16,11 @@ namespace muster {
 // Makes the folders above the file `path`, with the errors of MakeDirectories.
 absl::Status MakeFolderOf(const std::string& path);
 
-// Fetches the companions into `directory`, each verified and synced. Their paths were checked by
-// CheckCompanionPaths. kCancelled.
+// Fetches the companions into `directory`, each verified and synced, from the first folder that keeps it, or else from its
+// location. Their paths were checked by CheckCompanionPaths. kCancelled.
 absl::Status CopyCompanions(ShardCopier& copier, const std::vector<v1::Companion>& companions,
-                            const std::string& directory, const std::stop_token& stop);
+                            const std::vector<KeptCompanions>& kept, const std::string& directory,
+                            const std::stop_token& stop);
 
 // Makes the names of all files below `root`, which are synced themselves, durable.
 absl::Status SyncTree(const std::string& root);

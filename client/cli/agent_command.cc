@@ -346,11 +346,12 @@ absl::Status RunAgent(Invocation& invocation, const AgentArguments& options) {
           reporter->OnWarmed(assembly, report);
         });
   }
-  NoteReady(*client, *cache, notes, shards_of, plan.ready);
+  NoteReady(*client, *cache, puller, notes, shards_of, plan.ready);
   actions = std::make_unique<ReadyActions>(
       *client, invocation.clock(), invocation.random(), *reporter,
       [&](Client& says, ViewOptions view) {
         view.warn = LogWarning;
+        view.kept_companions = {CompanionsOf(notes)};
         return BuildView(says, puller, *cache, view);
       },
       shards_of, plan.ready);

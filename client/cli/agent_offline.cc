@@ -1,9 +1,11 @@
 #include "client/cli/agent_offline.h"
 
 #include <optional>
+#include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "client/assemble/shard_copier.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
@@ -21,6 +23,26 @@ absl::StatusOr<std::unique_ptr<NotedAssembly>> ReadOne(const AssemblyNotes& note
                                                        Random& random) {
   MUSTER_ASSIGN_OR_RETURN(node::AssemblyNote note, notes.Read(assembly));
   return NotedAssembly::Make(std::move(note), random);
+}
+
+// After the note of `assembly` was written, so that nobody removes what is kept for it.
+absl::Status KeepCompanionsOf(Client& client, Puller& puller, const AssemblyNotes& notes,
+                              const std::string& assembly, const std::stop_token& stop) {
+  MUSTER_ASSIGN_OR_RETURN(const node::AssemblyNote note, notes.Read(assembly));
+  ShardCopier copier(client, puller, {});
+  const KeptCompanions kept = CompanionsOf(notes);
+  MUSTER_RETURN_IF_ERROR(
+      kept.Keep(copier, {note.companions().begin(), note.companions().end()}, stop));
+  std::set<std::string> md5s;
+  for (const std::string& other : notes.Assemblies()) {
+    const absl::StatusOr<node::AssemblyNote> one = notes.Read(other);
+    // It went, or what it needs is not known.
+    if (!one.ok() && !absl::IsNotFound(one.status())) return absl::OkStatus();
+    if (!one.ok()) continue;
+    for (const v1::Companion& companion : one->companions()) md5s.insert(companion.md5());
+  }
+  kept.RemoveOthers(md5s);
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -41,9 +63,13 @@ NotedAssemblies ReadNoted(const AssemblyNotes& notes, const std::vector<Membersh
   return known;
 }
 
-void NoteReady(Client& client, ShardCache& cache, const AssemblyNotes& notes,
+KeptCompanions CompanionsOf(const AssemblyNotes& notes) {
+  return KeptCompanions(notes.folder().CompanionsPath());
+}
+
+void NoteReady(Client& client, ShardCache& cache, Puller& puller, const AssemblyNotes& notes,
                ReadyActions::ShardsOf shards_of, ReadyOptions& options) {
-  options.note = [&client, notes, shards_of = std::move(shards_of)](
+  options.note = [&client, &puller, notes, shards_of = std::move(shards_of)](
                      const v1::Assembly& assembly, bool whole,
                      const std::stop_token& stop) -> absl::Status {
     CallOptions call;
@@ -54,7 +80,8 @@ void NoteReady(Client& client, ShardCache& cache, const AssemblyNotes& notes,
     MUSTER_ASSIGN_OR_RETURN(
         const std::optional<node::AssemblyNote> note,
         MakeNote(client, assembly, held, whole, notes.Read(assembly.name()), call));
-    return note.has_value() ? notes.Write(*note) : absl::OkStatus();
+    if (note.has_value()) MUSTER_RETURN_IF_ERROR(notes.Write(*note));
+    return KeepCompanionsOf(client, puller, notes, assembly.name(), stop);
   };
   options.verify = [&cache](const NotedAssembly& noted, const std::stop_token& stop) {
     return noted.Verify(cache, stop);

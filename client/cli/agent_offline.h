@@ -11,7 +11,9 @@
 #include "client/agent/memberships.h"
 #include "client/agent/noted_assembly.h"
 #include "client/agent/ready_actions.h"
+#include "client/assemble/kept_companions.h"
 #include "client/cache/shard_cache.h"
+#include "client/transfer/puller.h"
 
 namespace muster {
 
@@ -23,9 +25,12 @@ NotedAssemblies ReadNoted(const AssemblyNotes& notes, const std::vector<Membersh
                           Random& random,
                           const std::function<void(const std::string& warning)>& warn);
 
-// Lets `options` note what is READY, and verify what was noted. `client` and `cache` outlive them;
-// `shards_of` says what the node holds of an assembly.
-void NoteReady(Client& client, ShardCache& cache, const AssemblyNotes& notes,
+// Where the small files of what is noted are kept.
+KeptCompanions CompanionsOf(const AssemblyNotes& notes);
+
+// Lets `options` note what is READY, with its small files, and verify what was noted. `client`, `cache` and `puller` outlive
+// them; `shards_of` says what the node holds of an assembly.
+void NoteReady(Client& client, ShardCache& cache, Puller& puller, const AssemblyNotes& notes,
                ReadyActions::ShardsOf shards_of, ReadyOptions& options);
 
 }  // namespace muster

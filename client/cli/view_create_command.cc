@@ -9,6 +9,7 @@
 #include "absl/strings/str_join.h"
 #include "client/agent/assembly_notes.h"
 #include "client/agent/noted_assembly.h"
+#include "client/cli/agent_offline.h"
 #include "client/cli/cache_flags.h"
 #include "client/cli/commands.h"
 #include "client/cli/json_output.h"
@@ -85,6 +86,9 @@ absl::Status CreateView(Invocation& invocation, const ViewCreateArguments& optio
   if (options.partial) view.only_shards = noted->held();
   view.allow_code = options.allow_code;
   view.file_mode = file_mode;
+  for (const AssemblyNotes& notes : AssemblyNotes::OfCache(cache->place().path)) {
+    view.kept_companions.push_back(CompanionsOf(notes));
+  }
   view.stop = invocation.stop();
   view.warn = warn;
   MUSTER_ASSIGN_OR_RETURN(const ViewSummary summary,
@@ -126,7 +130,8 @@ void AddViewCreateCommand(CLI::App& view, Command& chosen) {
   AddPullFlags(*command, options->pull, UnnamedLocations::kAll);
   command->footer(
       "For when no server answers and no agent runs: the shards come from the cache, and are "
-      "hashed where nothing vouches for them; small files of the model come from its storage. "
+      "hashed where nothing vouches for them; small files of the model are kept beside the cache "
+      "(64 MiB of them), others come from its storage. "
       "What can be made is what an agent with this --cache was READY with.\n\n"
       "Examples:\n"
       "  muster view create /srv/llama llama@v1 --cache /var/cache/muster");

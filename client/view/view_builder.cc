@@ -324,7 +324,8 @@ class ViewBuild {
           const absl::Status made = MakeFile(file, plan_.files[planned], stop);
           return Annotate(made, QuoteForMessage(plan_.files[planned].path));
         }));
-    MUSTER_RETURN_IF_ERROR(CopyCompanions(copier_, companions_, staging_, options_.stop));
+    MUSTER_RETURN_IF_ERROR(
+        CopyCompanions(copier_, companions_, options_.kept_companions, staging_, options_.stop));
     MUSTER_RETURN_IF_ERROR(WriteIndexes());
     MUSTER_RETURN_IF_ERROR(FinishFiles());
     if (options_.stop.stop_requested()) return absl::CancelledError("interrupted");

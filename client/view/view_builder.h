@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "client/assemble/kept_companions.h"
 #include "client/cache/shard_cache.h"
 #include "client/sdk/client.h"
 #include "client/transfer/puller.h"
@@ -32,6 +33,8 @@ struct ViewOptions {
   // Permission bits of files, the cache's entries included; directories have 0755. Unset: entries stay
   // as they are, and other files have 0444, or 0440 with content of encrypted shards.
   std::optional<uint32_t> file_mode;
+  // Asked before the locations of the model's small files.
+  std::vector<KeptCompanions> kept_companions;
   std::stop_token stop;
   // Gets one sentence per thing that went wrong and was made good; may be empty. From any thread.
   std::function<void(const std::string& warning)> warn;

@@ -174,3 +174,78 @@ def test_part_of_a_model_is_served_as_the_assembly_was(published, tmp_path):
     await_line(agent, "offline")
     await_line(agent, "on_ready", "offline=true")
     assert version_in(tmp_path / "view") == "v1"
+
+
+def companions_of(view):
+    """The model's small files, but for the index, which a view makes itself."""
+    files = [path for path in view.resolve().rglob("*") if path.is_file() and ".safetensors" not in path.name]
+    return {str(path.relative_to(view.resolve())): path.read_bytes() for path in files}
+
+
+def await_kept(tmp_path):
+    contents = {content for content in companions_of(tmp_path / "view").values() if content}
+    eventually(lambda: len(kept_companions(tmp_path)) == len(contents), "the small files are kept")
+
+
+def lose_view_and_storage(cluster, tmp_path):
+    """Returns the small files of the view that was there."""
+    files = companions_of(tmp_path / "view")
+    assert "config.json" in files
+    os.unlink(tmp_path / "view")
+    shutil.rmtree(tmp_path / "view.d")
+    shutil.rmtree(cluster.store)
+    return files
+
+
+def kept_companions(tmp_path):
+    folder = tmp_path / "cache" / ".nodes" / "n1" / "companions"
+    return sorted(folder.iterdir()) if folder.exists() else []
+
+
+def test_view_is_made_whole_without_server_and_storage(published, tmp_path):
+    agent = start(published, tmp_path, name="before")
+    await_view(tmp_path / "view")
+    await_kept(tmp_path)
+    published.kill_server()
+    agent.kill()
+    files = lose_view_and_storage(published, tmp_path)
+
+    agent = start(published, tmp_path)
+
+    assert "kept=false" in await_line(agent, "view", "offline=true")
+    assert companions_of(tmp_path / "view") == files
+    # By hand, too.
+    published.muster("view", "create", tmp_path / "other", "llama@v1", "--cache", tmp_path / "cache")
+    assert companions_of(tmp_path / "other") == files
+
+
+def test_kept_file_that_was_changed_is_not_shown(published, tmp_path):
+    agent = start(published, tmp_path, name="before")
+    await_view(tmp_path / "view")
+    await_kept(tmp_path)
+    published.kill_server()
+    agent.kill()
+    lose_view_and_storage(published, tmp_path)
+    for path in kept_companions(tmp_path):
+        path.write_bytes(b"x" * path.stat().st_size)
+
+    agent = start(published, tmp_path)
+
+    await_line(agent, "ready_failed")
+    assert not (tmp_path / "view").exists()
+
+
+def test_kept_files_go_with_what_needs_them(published, tmp_path):
+    first = start(published, tmp_path, name="first")
+    await_view(tmp_path / "view")
+    await_kept(tmp_path)
+    before = kept_companions(tmp_path)
+    first.terminate()
+    published.api().assemblies.DeleteAssembly(name="assemblies/demo1")
+    stray = before[0].with_name("0" * 32)
+    stray.write_bytes(b"of an older version")
+
+    start(published, tmp_path, name="second", assembly="demo2")
+
+    eventually(lambda: not stray.exists(), "what no note names is removed")
+    assert kept_companions(tmp_path)
