@@ -5,8 +5,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
 #include "client/cli/values.h"
-#include "client/encoding/secret_key.h"
 #include "storage/base/error_info.h"
+#include "storage/base/secret_key.h"
 #include "storage/base/status_macros.h"
 #include "storage/object/environment.h"
 

@@ -10,7 +10,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "client/encoding/frame_table.h"
-#include "client/encoding/secret_key.h"
+#include "storage/base/secret_key.h"
 
 namespace muster {
 

@@ -15,8 +15,8 @@
 #include "client/encoding/encoding_name.h"
 #include "client/encoding/frame_cipher.h"
 #include "client/encoding/frame_table.h"
-#include "client/encoding/secret_key.h"
 #include "storage/base/md5.h"
+#include "storage/base/secret_key.h"
 
 namespace muster {
 

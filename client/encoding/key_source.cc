@@ -11,11 +11,11 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "client/encoding/secret_memory.h"
 #include "client/shell/shell_command.h"
 #include "storage/base/error_info.h"
 #include "storage/base/mutex.h"
 #include "storage/base/reasons.h"
+#include "storage/base/secret_memory.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {

@@ -10,8 +10,8 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
-#include "client/encoding/secret_key.h"
 #include "storage/base/clock.h"
+#include "storage/base/secret_key.h"
 
 namespace muster {
 

@@ -1,4 +1,4 @@
-#include "client/encoding/secret_memory.h"
+#include "storage/base/secret_memory.h"
 
 #include <openssl/crypto.h>
 #include <sys/mman.h>

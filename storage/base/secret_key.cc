@@ -1,4 +1,4 @@
-#include "client/encoding/secret_key.h"
+#include "storage/base/secret_key.h"
 
 #include <openssl/crypto.h>
 

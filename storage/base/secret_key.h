@@ -1,6 +1,6 @@
 // The 32 bytes that nobody may see.
-#ifndef MUSTER_CLIENT_ENCODING_SECRET_KEY_H_
-#define MUSTER_CLIENT_ENCODING_SECRET_KEY_H_
+#ifndef MUSTER_STORAGE_BASE_SECRET_KEY_H_
+#define MUSTER_STORAGE_BASE_SECRET_KEY_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -8,7 +8,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
-#include "client/encoding/secret_memory.h"
+#include "storage/base/secret_memory.h"
 
 namespace muster {
 
@@ -37,4 +37,4 @@ void Wipe(absl::Span<char> bytes);
 
 }  // namespace muster
 
-#endif  // MUSTER_CLIENT_ENCODING_SECRET_KEY_H_
+#endif  // MUSTER_STORAGE_BASE_SECRET_KEY_H_

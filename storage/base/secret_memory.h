@@ -1,6 +1,6 @@
 // Memory for keys.
-#ifndef MUSTER_CLIENT_ENCODING_SECRET_MEMORY_H_
-#define MUSTER_CLIENT_ENCODING_SECRET_MEMORY_H_
+#ifndef MUSTER_STORAGE_BASE_SECRET_MEMORY_H_
+#define MUSTER_STORAGE_BASE_SECRET_MEMORY_H_
 
 #include <cstddef>
 
@@ -29,4 +29,4 @@ class SecretMemory {
 
 }  // namespace muster
 
-#endif  // MUSTER_CLIENT_ENCODING_SECRET_MEMORY_H_
+#endif  // MUSTER_STORAGE_BASE_SECRET_MEMORY_H_
