@@ -5,6 +5,7 @@
 #include "muster/v1/access.pb.h"
 #include "muster/v1/assembly.pb.h"
 #include "muster/v1/event.pb.h"
+#include "muster/v1/key.pb.h"
 #include "muster/v1/model.pb.h"
 #include "muster/v1/node.pb.h"
 #include "muster/v1/server.pb.h"
@@ -134,6 +135,18 @@ void AddAssemblyService(std::vector<MethodLine>& lines) {
            {Assembly(kReadOrJoin), IfSet(Node(kRead, "node"))});
 }
 
+void AddKeyService(std::vector<MethodLine>& lines) {
+  const auto add = [&](const char* method, std::vector<Name> names) {
+    lines.push_back({method, AnswerRule::kWhole, std::move(names)});
+  };
+  // Who may add to a draft may encrypt what is added.
+  add("muster.v1.KeyService/CreateContentKey", {Version(kPublish)});
+  // Who may read the version may have its key: this is what makes the right one on bytes.
+  add("muster.v1.KeyService/GetContentKey", {Version(kRead)});
+  // Master keys are the server's own, and the counts tell of all versions.
+  add("muster.v1.KeyService/GetKeyStatus", {Everywhere({Verb::kAdmin}, "")});
+}
+
 void AddEventService(std::vector<MethodLine>& lines) {
   for (const char* method :
        {"muster.v1.EventService/ListEvents", "muster.v1.EventService/WatchEvents"}) {
@@ -166,6 +179,7 @@ absl::Span<const MethodLine> MethodLines() {
   static const auto* const lines = [] {
     // The lines name their methods by text; without a use of its messages the linker leaves a proto's descriptors out.
     (void)v1::Assembly::descriptor();
+    (void)v1::ContentKey::descriptor();
     (void)v1::Event::descriptor();
     (void)v1::WhoAmIRequest::descriptor();
     (void)v1::ModelVersion::descriptor();
@@ -175,6 +189,7 @@ absl::Span<const MethodLine> MethodLines() {
     AddModelService(*made);
     AddNodeService(*made);
     AddAssemblyService(*made);
+    AddKeyService(*made);
     AddEventService(*made);
     AddAccessService(*made);
     AddServerService(*made);

@@ -335,6 +335,7 @@ absl::Status Catalogue::Add(const AddShard& command, Transaction& tx) {
     return absl::OkStatus();
   }
   if (version->draft == nullptr) return NotDraft(*version);
+  MUSTER_RETURN_IF_ERROR(CheckKeyOfShard(version->row, row.key_id()));
   const uint32_t announced = version->row.shard_count();
   if (index >= announced) {
     return InvalidField("index", absl::StrCat(index),
@@ -567,6 +568,7 @@ void Catalogue::Erase(Version& version, Transaction& tx) {
   tx.DeletePrefix(AllCompanionsPrefix(version.uid));
   health_.Forget(version.uid, tx);
   if (version.draft != nullptr) CountDraft(version, -1);
+  content_keys_.Remove(version.row.content_key());
   by_uid_.erase(version.uid);
   by_name_.erase(std::string(version.row.name()));
 }
@@ -650,6 +652,7 @@ v1::ModelVersion Catalogue::Describe(const Version& version) const {
   out.set_companions_added(
       static_cast<uint32_t>(draft ? version.companions.size() : row.companion_count()));
   out.set_revision(row.revision());
+  out.set_content_key_id(row.content_key().key_id());
   return out;
 }
 
@@ -684,6 +687,8 @@ absl::Status Catalogue::Load(store::VersionRow row) {
     return absl::DataLossError(absl::StrCat("the row of ", row.name(), " is damaged: it has ",
                                             row.shard_count(), " shards"));
   }
+  MUSTER_RETURN_IF_ERROR(CheckWrappedKey(row));
+  content_keys_.Add(row.content_key());
   auto version = std::make_unique<Version>();
   version->uid = VersionUid(row.uid());
   const bool draft = row.state() == v1::ModelVersion::DRAFT;

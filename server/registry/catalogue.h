@@ -21,6 +21,7 @@
 #include "muster/v1/model.pb.h"
 #include "server/placement/plan.h"
 #include "server/registry/command.h"
+#include "server/registry/content_keys.h"
 #include "server/registry/draft.h"
 #include "server/registry/location_health.h"
 #include "server/registry/packed_bytes.h"
@@ -90,6 +91,8 @@ class Catalogue {
   absl::Status Add(const AddCompanion& command, Transaction& tx);
   absl::Status Add(const AddLocation& command, Transaction& tx);
   absl::Status Remove(const RemoveLocation& command, Transaction& tx);
+  absl::Status Set(const SetContentKey& command, Transaction& tx);
+  absl::Status Rewrap(const RewrapContentKey& command, Transaction& tx);
   absl::Status Commit(const muster::v1::CommitModelVersionRequest& request, Transaction& tx,
                       muster::v1::CommitModelVersionResponse& response);
   absl::Status Delete(const muster::v1::DeleteModelVersionRequest& request, Transaction& tx);
@@ -116,6 +119,9 @@ class Catalogue {
                        int64_t now_us, std::vector<NoteLocations::Finding>& findings) const;
   absl::Status Note(const NoteLocations& command, const std::string& node_name, Transaction& tx);
 
+  // By which master keys the content keys are wrapped.
+  const ContentKeyCounts& content_keys() const { return content_keys_; }
+
   // Its uid as clients know it.
   std::string UidText(const Version& version) const;
   muster::v1::ModelVersion Describe(const Version& version) const;
@@ -138,6 +144,7 @@ class Catalogue {
   absl::Status CheckRoomForDraft(uint32_t shards) const;
   // Counts a draft that has come (`sign` 1) or is one no longer (-1).
   void CountDraft(const Version& version, int sign);
+  void PutContentKey(const muster::store::WrappedKeyRow& key, Version& version, Transaction& tx);
   void Erase(Version& version, Transaction& tx);
   absl::Status CheckComplete(const Version& version) const;
   void ReplaceLocations(Version& version, uint32_t index, muster::store::ShardRow row,
@@ -152,6 +159,7 @@ class Catalogue {
   uint64_t drafts_ = 0;
   uint64_t draft_shards_ = 0;
   LocationHealth health_;
+  ContentKeyCounts content_keys_;
 };
 
 }  // namespace muster

@@ -14,6 +14,8 @@ absl::string_view NameOf(const AddShard&) { return "AddShards"; }
 absl::string_view NameOf(const AddCompanion&) { return "AddCompanions"; }
 absl::string_view NameOf(const AddLocation&) { return "AddLocations"; }
 absl::string_view NameOf(const RemoveLocation&) { return "RemoveLocations"; }
+absl::string_view NameOf(const SetContentKey&) { return "CreateContentKey"; }
+absl::string_view NameOf(const RewrapContentKey&) { return "master key changed"; }
 absl::string_view NameOf(const Tick&) { return "time"; }
 absl::string_view NameOf(const ExpireLease&) { return "lease expired"; }
 absl::string_view NameOf(const ReleaseNode&) { return "move grace over"; }

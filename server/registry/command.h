@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/strings/string_view.h"
+#include "muster/store/rows.pb.h"
 #include "muster/v1/assembly.pb.h"
 #include "muster/v1/model.pb.h"
 #include "muster/v1/node.pb.h"
@@ -50,6 +51,21 @@ struct AddLocation {
 struct RemoveLocation {
   std::string version;
   muster::v1::RemoveLocationsRequest::Entry entry;
+};
+
+// Gives a draft its content key, wrapped. One that has a key keeps it.
+struct SetContentKey {
+  std::string version;
+  // It is wrapped for this very draft, and for no other under the name.
+  VersionUid uid;
+  muster::store::WrappedKeyRow key;
+};
+
+// Stores the same content key as another master key wraps it, unless that of `from` was replaced meanwhile.
+struct RewrapContentKey {
+  VersionUid version;
+  std::string from;
+  muster::store::WrappedKeyRow key;
 };
 
 // The time, from outside; the only way in which it enters.
@@ -195,10 +211,10 @@ using RequestTypes = TypeList<
 
 // The others: entries of requests that are a command each, and what the server asks of itself.
 using OtherCommands =
-    TypeList<StagePieces, AddShard, AddCompanion, AddLocation, RemoveLocation, Tick, ExpireLease,
-             ReleaseNode, ForgetNode, ReviveNode, NoteDrain, ResumePlans, ExpireGivenUp, ApplyPlan,
-             NotePlanFailure, NoteLocations, ExpireDraft, RemoveMembers, ForgetMember,
-             ForgetPlanDirectory, RememberReady, RememberMember>;
+    TypeList<StagePieces, AddShard, AddCompanion, AddLocation, RemoveLocation, SetContentKey,
+             RewrapContentKey, Tick, ExpireLease, ReleaseNode, ForgetNode, ReviveNode, NoteDrain,
+             ResumePlans, ExpireGivenUp, ApplyPlan, NotePlanFailure, NoteLocations, ExpireDraft,
+             RemoveMembers, ForgetMember, ForgetPlanDirectory, RememberReady, RememberMember>;
 
 template <typename Requests, typename Others>
 struct CommandFrom;

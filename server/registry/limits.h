@@ -59,6 +59,9 @@ inline constexpr uint64_t kMaxAssemblyShards = 50'000'000;
 // Of calls, and as many of registrations.
 inline constexpr size_t kMaxRequestIds = 100'000;
 
+// Of a wrapped content key: 60 bytes by a file of master keys, more by what may come.
+inline constexpr size_t kMaxWrappedKeyBytes = 1'024;
+
 // Every store carries rows of this size.
 inline constexpr size_t kMaxRowBytes = 256u << 10;
 // A transaction has at most this many rows and bytes, so that every store can carry it.

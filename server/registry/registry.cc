@@ -192,6 +192,8 @@ absl::Status Registry::Dispatch(const Command& command, absl::string_view caller
       IfRoom(room, To<AddCompanion>(catalogue_, &Catalogue::Add)),
       IfRoom(room, To<AddLocation>(catalogue_, &Catalogue::Add)),
       To<RemoveLocation>(catalogue_, &Catalogue::Remove),
+      IfRoom(room, To<SetContentKey>(catalogue_, &Catalogue::Set)),
+      To<RewrapContentKey>(catalogue_, &Catalogue::Rewrap),
       To<Tick>(*this, &Registry::TakeTime),
       To<ExpireLease>(*this, &Registry::LoseNode),
       To<ReleaseNode>(*this, &Registry::ReleaseShards),

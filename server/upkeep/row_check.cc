@@ -6,6 +6,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "muster/store/rows.pb.h"
+#include "server/registry/content_keys.h"
 #include "server/registry/row_keys.h"
 #include "storage/base/md5.h"
 #include "storage/metadata/store_marker.h"
@@ -57,7 +58,8 @@ std::string CheckInventory(absl::string_view, const std::string& value) {
 std::string CheckVersion(absl::string_view key, const std::string& value) {
   store::VersionRow row;
   if (!row.ParseFromString(value)) return "is no VersionRow";
-  return VersionKey(VersionUid(row.uid())) == key ? "" : "is of another version";
+  if (VersionKey(VersionUid(row.uid())) != key) return "is of another version";
+  return CheckWrappedKey(row).ok() ? "" : "has a content key that is none";
 }
 
 std::string CheckNode(absl::string_view key, const std::string& value) {

@@ -51,6 +51,8 @@ inline constexpr int64_t kMaxPiecesPerPublishedShard = 10'000;
 inline constexpr int64_t kMaxShardSizeBytes = kMaxPiecesPerShard * kMaxPieceSizeBytes;
 inline constexpr int kMaxTensorsPerShard = 1'000'000;
 inline constexpr int kMaxKeyIdBytes = 63;
+// What the key ids of content keys that the server made begin with; those of other keys don't.
+inline constexpr char kContentKeyIdPrefix[] = "muster/";
 
 // Tensors.
 inline constexpr int kMaxTensorNameBytes = 1'024;

@@ -136,12 +136,19 @@ inline constexpr char kShardNotLoaded[] = "SHARD_NOT_LOADED";
 inline constexpr char kTensorUnknown[] = "TENSOR_UNKNOWN";
 
 // Encoded shards and their keys.
+inline constexpr char kContentKeyDamaged[] = "CONTENT_KEY_DAMAGED";
 inline constexpr char kEncodingDiffers[] = "ENCODING_DIFFERS";
 inline constexpr char kFrameCorrupt[] = "FRAME_CORRUPT";
 inline constexpr char kFrameTableBroken[] = "FRAME_TABLE_BROKEN";
 inline constexpr char kKeyCommandFailed[] = "KEY_COMMAND_FAILED";
 inline constexpr char kKeyFileExposed[] = "KEY_FILE_EXPOSED";
 inline constexpr char kKeyMissing[] = "KEY_MISSING";
+inline constexpr char kKeysNeedTls[] = "KEYS_NEED_TLS";
+inline constexpr char kMasterKeyFile[] = "MASTER_KEY_FILE";
+inline constexpr char kMasterKeyInUse[] = "MASTER_KEY_IN_USE";
+inline constexpr char kMasterKeyMissing[] = "MASTER_KEY_MISSING";
+inline constexpr char kNoContentKey[] = "NO_CONTENT_KEY";
+inline constexpr char kNoMasterKey[] = "NO_MASTER_KEY";
 inline constexpr char kUnknownEncoding[] = "UNKNOWN_ENCODING";
 inline constexpr char kWrongKey[] = "WRONG_KEY";
 

@@ -228,6 +228,45 @@ Attempt DeleteAttempt(World& world, const std::string& name) {
   return attempt;
 }
 
+store::WrappedKeyRow WrappedKey(World& world, const std::string& key_id) {
+  store::WrappedKeyRow key;
+  key.set_key_id(key_id);
+  key.set_master_key_id(absl::StrCat("mk-", world.Below(3)));
+  key.set_wrapped(std::string(60, static_cast<char>('a' + world.Below(26))));
+  return key;
+}
+
+// As server/rpc does for CreateContentKey: looks, makes a key for what it saw, and hands it in.
+Attempt KeyAttempt(World& world, const std::string& name) {
+  Attempt attempt{.what = absl::StrCat("content key of ", name)};
+  const auto found = world.registry().catalogue().Find(name);
+  SetContentKey set{name, VersionUid(0),
+                    WrappedKey(world, absl::StrCat(kContentKeyIdPrefix, world.Below(1'000'000)))};
+  const bool stale = world.Chance(10);
+  set.uid = found.ok() && !stale ? (*found)->uid : VersionUid(1'000'000'000);
+  attempt.expect = !found.ok()                  ? "VERSION_UNKNOWN"
+                   : (*found)->draft == nullptr ? "VERSION_NOT_DRAFT"
+                   : stale                      ? "VERSION_UNKNOWN"
+                                                : "OK";
+  attempt.changes_nothing = attempt.expect != "OK" || (*found)->row.has_content_key();
+  attempt.idempotent = true;
+  attempt.commands.push_back(std::move(set));
+  return attempt;
+}
+
+// As the thread that wraps keys anew; one time in three after something else has done it.
+Attempt RewrapAttempt(World& world, const std::string& name) {
+  Attempt attempt{.what = absl::StrCat("rewrap of ", name), .expect = "OK"};
+  const auto found = world.registry().catalogue().Find(name);
+  const store::WrappedKeyRow present = (*found)->row.content_key();
+  RewrapContentKey rewrap{(*found)->uid, present.master_key_id(),
+                          WrappedKey(world, present.key_id())};
+  if (world.Chance(30)) rewrap.from = "mk-gone";
+  attempt.changes_nothing = present.key_id().empty() || rewrap.from != present.master_key_id();
+  attempt.commands.push_back(std::move(rewrap));
+  return attempt;
+}
+
 Attempt LocationAttempt(World& world, const std::string& name) {
   Attempt attempt{.what = absl::StrCat("location of ", name)};
   attempt.idempotent = true;
@@ -263,6 +302,10 @@ std::optional<Attempt> CatalogueAttempt(World& world) {
       return DeleteAttempt(world, name);
     case 2:
       return LocationAttempt(world, name);
+    case 18:
+      return KeyAttempt(world, name);
+    case 19:
+      return RewrapAttempt(world, name);
     case 3:
     case 4:
     case 5:

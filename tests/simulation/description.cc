@@ -62,6 +62,10 @@ std::string DescribeAll(const Registry& registry) {
   std::string out = absl::StrCat("revision ", registry.revision().value, "\n");
   for (const auto& [name, version] : registry.catalogue().by_name()) {
     DescribeVersion(registry, *version, out);
+    absl::StrAppend(&out, TextOf(version->row.content_key()), "\n");
+  }
+  for (const auto& [master, keys] : registry.catalogue().content_keys().by_master_key()) {
+    absl::StrAppend(&out, master, " wraps ", keys, "\n");
   }
   for (const auto& [name, node] : registry.nodes().by_name()) {
     absl::StrAppend(&out, TextOf(registry.nodes().Describe(*node)), " in");

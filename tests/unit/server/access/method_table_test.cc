@@ -251,6 +251,9 @@ TEST(MethodTableTest, CallsNeedTheRightsOfWhatTheyDo) {
       {"AssemblyService/WatchAssembly", {"read|join assemblies/demo"}},
       {"AssemblyService/ExplainAssignment", {"read|join assemblies/demo", "read nodes/n1"}},
       {"AssemblyService/GetShardStatus", {"read|join assemblies/demo"}},
+      {"KeyService/CreateContentKey", {"publish models/llama/versions/v1"}},
+      {"KeyService/GetContentKey", {"read models/llama/versions/v1"}},
+      {"KeyService/GetKeyStatus", {"admin all "}},
       {"EventService/ListEvents",
        {"read some ", "read nodes/n1", "read assemblies/demo", "read models/llama/versions/v1"}},
       {"EventService/WatchEvents",
@@ -353,13 +356,14 @@ TEST(MethodTableTest, ANodeActsAsItself) {
                            "Heartbeat", "DrainNode", "AcquireRead", "ReleaseRead", "DeregisterNode",
                            "GetNode", "ListNodes", "JoinAssembly", "LeaveAssembly", "GetAssembly",
                            "ListAssemblyMembers", "ListAssemblies", "WatchAssignments",
-                           "ReportShards", "WatchAssembly", "GetShardStatus", "ExplainAssignment",
+                           "ReportShards", "WatchAssembly", "GetShardStatus", "GetContentKey",
+                           "ExplainAssignment",
                            "ListEvents", "WatchEvents", "WhoAmI", "CheckAccess", "GetServerInfo"));
   EXPECT_THAT(as_another,
               UnorderedElementsAre("GetModelVersion", "ListModelVersions", "GetShard", "ListShards",
                                    "ListPieces", "ListTensors", "ListCompanions", "ListNodes",
                                    "GetAssembly", "ListAssemblyMembers", "ListAssemblies",
-                                   "WatchAssembly", "GetShardStatus", "WhoAmI", "CheckAccess", "GetServerInfo"));
+                                   "WatchAssembly", "GetShardStatus", "WhoAmI", "CheckAccess", "GetServerInfo", "GetContentKey"));
 }
 
 // Without any one of the rights that a line asks for, somebody gets in who should not: no line, and no part of one, is

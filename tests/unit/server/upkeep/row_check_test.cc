@@ -74,6 +74,18 @@ TEST(RowCheckTest, ShardWithoutADigestOrWithAShortOneIsDamaged) {
   EXPECT_FALSE(CheckRow(key, row.SerializeAsString()).ok());
 }
 
+TEST(RowCheckTest, VersionWithAContentKeyThatIsNoneIsDamaged) {
+  store::VersionRow version;
+  version.set_uid(kVersionUid.value);
+  version.mutable_content_key()->set_key_id("muster/1");
+  version.mutable_content_key()->set_master_key_id("mk-1");
+  version.mutable_content_key()->set_wrapped(std::string(60, 'w'));
+  MUSTER_EXPECT_OK(CheckRow(VersionKey(kVersionUid), version.SerializeAsString()));
+  version.mutable_content_key()->clear_wrapped();
+  EXPECT_THAT(CheckRow(VersionKey(kVersionUid), version.SerializeAsString()),
+              StatusIs(absl::StatusCode::kDataLoss, HasSubstr("has a content key that is none")));
+}
+
 TEST(RowCheckTest, RowUnderAnotherKeyIsDamaged) {
   store::VersionRow version;
   version.set_uid(6);
