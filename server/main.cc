@@ -25,6 +25,8 @@
 #include "server/commit/commit_thread.h"
 #include "server/commit/committer.h"
 #include "server/commit/tick_thread.h"
+#include "server/keys/key_keeper.h"
+#include "server/keys/master_key_file.h"
 #include "server/log_writer.h"
 #include "server/planning/planner_thread.h"
 #include "server/policy_file.h"
@@ -208,10 +210,58 @@ absl::StatusOr<std::unique_ptr<ServerTls>> OpenTls(const ServerOptions& options,
   return ServerTls::Open(tls, clock, std::move(observer));
 }
 
+// What decides about calls, as long as the server runs.
+struct Guards {
+  // Null: calls are not encrypted.
+  std::unique_ptr<ServerTls> tls;
+  // Null: the server has no master keys.
+  std::unique_ptr<KeyWrapper> keys;
+  std::unique_ptr<Gate> gate;
+  // Null: no policy of the operator's.
+  std::unique_ptr<PolicyFile> policy;
+  // Null: nothing is told.
+  std::unique_ptr<AuditLog> audit;
+  // What has to hear of another policy; null while nothing serves.
+  std::atomic<RpcServer*> server = nullptr;
+};
+
+// Null without --master-key.
+absl::StatusOr<std::unique_ptr<KeyWrapper>> OpenMasterKeys(const ServerOptions& options) {
+  if (options.master_key.empty()) return nullptr;
+  MUSTER_ASSIGN_OR_RETURN(auto keys, OpenMasterKeyFile(options.master_key));
+  spdlog::info("master_keys=loaded current={} count={}", keys->current_id(), keys->ids().size());
+  return keys;
+}
+
+KeyKeeper::Observer KeyObserver() {
+  KeyKeeper::Observer observer;
+  observer.loaded = [](const std::string& current, size_t count) {
+    spdlog::info("master_keys=loaded current={} count={}", current, count);
+  };
+  observer.refused = [](const absl::Status& status) {
+    spdlog::error("master_keys=refused message=\"{}; the keys before stay in force\"",
+                  absl::CHexEscape(status.message()));
+  };
+  observer.missing = [](const std::string& id, uint64_t count) {
+    spdlog::error(
+        "master_keys=missing master_key_id={} content_keys={} message=\"these content keys can't "
+        "be "
+        "opened: put the master key back into the file of --master-key\"",
+        absl::CHexEscape(id), count);
+  };
+  observer.rewrapped = [](uint64_t done, uint64_t left, uint64_t failed) {
+    spdlog::info("master_keys={} content_keys={} left={} failed={}",
+                 left > 0 ? "rewrapping" : "rewrapped", done, left, failed);
+  };
+  return observer;
+}
+
 RpcOptions MakeRpcOptions(const ServerOptions& options, const StoreIdentity& identity,
-                          const ServerTls* tls, size_t file_limit) {
+                          const Guards& guards, size_t file_limit) {
+  const ServerTls* const tls = guards.tls.get();
   RpcOptions rpc;
   rpc.identity = {BuildNumber(), BuildCommit(), identity.cluster_id};
+  rpc.keys = guards.keys.get();
   rpc.credentials = tls == nullptr ? PlaintextCredentials() : tls->credentials();
   rpc.listener.listen = options.listen;
   rpc.listener.loopback_only = tls == nullptr && !options.insecure;
@@ -282,18 +332,6 @@ void AwaitStopSignal(int signals) {
   }
 }
 
-// What decides about calls, as long as the server runs.
-struct Guards {
-  std::unique_ptr<ServerTls> tls;
-  std::unique_ptr<Gate> gate;
-  // Null: no policy of the operator's.
-  std::unique_ptr<PolicyFile> policy;
-  // Null: nothing is told.
-  std::unique_ptr<AuditLog> audit;
-  // What has to hear of another policy; null while nothing serves.
-  std::atomic<RpcServer*> server = nullptr;
-};
-
 void LogPolicy(const Policy& policy) {
   spdlog::info("policy=loaded digest={}", policy.digest().substr(0, 16));
 }
@@ -363,9 +401,13 @@ int Serve(const ServerOptions& options, int signals, size_t file_limit, Metadata
   auto ticker =
       std::make_unique<TickThread>(clock, live, store, committer, kTickInterval, LogTimeOfDaySet);
   if (guards.tls != nullptr) guards.tls->Start();
+  std::optional<KeyKeeper> keeper;
+  if (guards.keys != nullptr) {
+    keeper.emplace(KeyKeeper::Options(), clock, committer, *guards.keys, KeyObserver());
+    keeper->Start();
+  }
   auto server =
-      StartRpcServer(MakeRpcOptions(options, guards.identity, tls.get(), file_limit), clock,
-                               committer, feed,
+      StartRpcServer(MakeRpcOptions(options, identity, guards, file_limit), clock, committer, feed,
                      live, store, stats, *guards.gate, guards.audit.get());
   if (server.ok()) guards.server = server->get();
   if (guards.policy != nullptr) guards.policy->Start();
@@ -391,6 +433,7 @@ int Serve(const ServerOptions& options, int signals, size_t file_limit, Metadata
   guards.policy.reset();
   if (server.ok()) (*server)->Stop(kCallGrace);
   ticker.reset();
+  keeper.reset();
   planner.Stop();
   commit_thread.reset();
   store_watch.reset();
@@ -440,13 +483,19 @@ int Serve(const ServerOptions& options) {
   guards.tls = *std::move(tls);
   if (const absl::Status opened = OpenGate(options, identity->cluster_id, SystemClock(), guards);
       !opened.ok()) {
-    LogFatal("the policy can't be used", opened);
+    SayFatal("the policy can't be used", opened);
     return kBadListen;
   }
   if (const absl::Status opened = OpenAudit(options, SystemClock(), guards); !opened.ok()) {
-    LogFatal("the audit log can't be used", opened);
+    SayFatal("the audit log can't be used", opened);
     return kBadListen;
   }
+  auto keys = OpenMasterKeys(options);
+  if (!keys.ok()) {
+    SayFatal("the master keys can't be used", keys.status());
+    return kBadListen;
+  }
+  guards.keys = *std::move(keys);
   return Serve(options, signals, file_limit, **store, *identity, guards);
 }
 
@@ -471,6 +520,38 @@ int Tell(const absl::StatusOr<StoreReport>& report, const std::string& directory
   return kBadDataDir;
 }
 
+// OK if no content key of the data directory is wrapped by the master key.
+absl::Status CheckUnneeded(const MasterKeyOptions& options) {
+  if (options.data_dir.empty()) return absl::OkStatus();
+  MUSTER_ASSIGN_OR_RETURN(const uint64_t needed, CountContentKeys(options.data_dir, options.id));
+  if (needed == 0) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat(needed, " content keys in ", options.data_dir, " are wrapped by ", options.id,
+                   ": rotate, and let a server that runs on it wrap them anew"));
+}
+
+absl::StatusOr<std::string> ChangeMasterKeys(const MasterKeyOptions& options) {
+  const absl::Time now = SystemClock().Now();
+  switch (options.action) {
+    case MasterKeyOptions::Action::kNew: {
+      MUSTER_ASSIGN_OR_RETURN(const std::string id, NewMasterKeyFile(options.file, now));
+      return absl::StrCat(options.file, ": made with the master key ", id,
+                          "; keep a copy in a safe place, as without it nobody can read what is "
+                          "encrypted by it");
+    }
+    case MasterKeyOptions::Action::kRotate: {
+      MUSTER_ASSIGN_OR_RETURN(const std::string id, RotateMasterKeyFile(options.file, now));
+      return absl::StrCat(options.file, ": the current master key is ", id,
+                          "; the ones before stay until they are retired");
+    }
+    case MasterKeyOptions::Action::kRetire:
+      MUSTER_RETURN_IF_ERROR(CheckUnneeded(options));
+      MUSTER_RETURN_IF_ERROR(RetireMasterKey(options.file, options.id));
+      return absl::StrCat(options.file, ": ", options.id, " is retired");
+  }
+  return absl::InternalError("no such action");
+}
+
 // One overload for each thing that the command line can ask for.
 struct Runner {
   int operator()(int exit_code) const { return exit_code; }
@@ -489,6 +570,15 @@ struct Runner {
   }
   int operator()(const BackupOptions& options) const {
     return Tell(BackUp(options.directory, options.to), options.to, "backed up");
+  }
+  int operator()(const MasterKeyOptions& options) const {
+    const absl::StatusOr<std::string> done = ChangeMasterKeys(options);
+    if (done.ok()) {
+      std::cout << *done << "\n";
+      return kOk;
+    }
+    std::cerr << "musterd: " << done.status().message() << "\n";
+    return kBadDataDir;
   }
   int operator()(const RestoreOptions& options) const {
     const std::unique_ptr<Random> random = NewSystemRandom();

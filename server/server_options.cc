@@ -73,6 +73,8 @@ struct Upkeep {
   CheckPolicyOptions check_policy;
   BackupOptions backup;
   RestoreOptions restore;
+  MasterKeyOptions master_key;
+  CLI::App* master_key_command = nullptr;
   CLI::App* check_command = nullptr;
   CLI::App* check_policy_command = nullptr;
   CLI::App* backup_command = nullptr;
@@ -102,6 +104,37 @@ void AddUpkeepCommands(CLI::App& app, Upkeep& upkeep) {
   upkeep.restore_command
       ->add_option("--to", upkeep.restore.to, "The data directory: a new or an empty directory")
       ->required();
+}
+
+void AddMasterKeyCommands(CLI::App& app, Upkeep& upkeep) {
+  upkeep.master_key_command = app.add_subcommand(
+      "master-key", "Make, rotate and retire the master keys that --master-key names");
+  upkeep.master_key_command->require_subcommand(1);
+  MasterKeyOptions& options = upkeep.master_key;
+  const auto add = [&](const char* name, const char* help, MasterKeyOptions::Action action) {
+    CLI::App* const command = upkeep.master_key_command->add_subcommand(name, help);
+    command->add_option("FILE", options.file, "The file of master keys")->required();
+    command->callback([&options, action] { options.action = action; });
+    return command;
+  };
+  add("new", "Make a file with one new master key, for its owner only",
+      MasterKeyOptions::Action::kNew);
+  add("rotate",
+      "Add a new master key and make it the current one; a running server then wraps all content "
+      "keys anew",
+      MasterKeyOptions::Action::kRotate);
+  CLI::App* const retire = add("retire", "Remove a master key that no content key needs any more",
+                               MasterKeyOptions::Action::kRetire);
+  retire->add_option("ID", options.id, "The master key")->required();
+  CLI::Option* const rows = retire->add_option(
+      "--data-dir", options.data_dir,
+      "Refuse if a content key in this data directory, or backup, needs it; no server may be "
+      "running on it");
+  retire
+      ->add_flag("--unused", options.unused,
+                 "`muster keys status` says that it wraps 0 content keys; a server that is running "
+                 "goes on with the key if that is wrong")
+      ->excludes(rows);
 }
 
 void AddConnectionOptions(CLI::App& app, ServerOptions& options) {
@@ -210,6 +243,14 @@ void AddStoreOptions(CLI::App& app, ServerOptions& options) {
       ->envname("MUSTER_STORE_TIMEOUT");
 }
 
+void AddKeyOptions(CLI::App& app, ServerOptions& options) {
+  app.add_option("--master-key", options.master_key,
+                 "File of the master keys that wrap the content keys of encrypted model versions, "
+                 "which it gives to those who may read them; `musterd master-key new` makes one. A "
+                 "changed file is in force some seconds after it is there")
+      ->envname("MUSTER_MASTER_KEY");
+}
+
 void AddServingOptions(CLI::App& app, ServerOptions& options) {
   app.add_option("--data-dir", options.data_dir,
                  "Directory of the metadata store; created if missing")
@@ -229,6 +270,7 @@ void AddServingOptions(CLI::App& app, ServerOptions& options) {
       ->envname("MUSTER_ADDRESS_FILE");
   AddTlsOptions(app, options);
   AddAccessOptions(app, options);
+  AddKeyOptions(app, options);
   AddLeaseOptions(app, options);
   AddEventOptions(app, options);
   AddConnectionOptions(app, options);
@@ -295,6 +337,7 @@ ServerCommand ParseServerOptions(int argc, char** argv) {
   app.set_version_flag("--version", "musterd " + BuildVersion());
   AddServingOptions(app, options);
   AddUpkeepCommands(app, upkeep);
+  AddMasterKeyCommands(app, upkeep);
   try {
     app.parse(argc, argv);
     // Not required() of CLI11, which would ask the commands for it, too.
@@ -306,11 +349,18 @@ ServerCommand ParseServerOptions(int argc, char** argv) {
     return app.exit(success);
   } catch (const CLI::ExtrasError&) {
     return SayMistake("it does not know " + FirstUnknown(app));
+    if (upkeep.master_key.action == MasterKeyOptions::Action::kRetire &&
+        upkeep.master_key.data_dir.empty() && !upkeep.master_key.unused) {
+      throw CLI::ValidationError(
+          "retire has to know that no content key needs it: --data-dir DIR, or --unused where "
+          "`muster keys status` says 0");
+    }
   } catch (const CLI::ParseError& error) {
     return SayMistake(error.what());
   }
   if (upkeep.check_command->parsed()) return upkeep.check;
   if (upkeep.check_policy_command->parsed()) return upkeep.check_policy;
+  if (upkeep.master_key_command->parsed()) return upkeep.master_key;
   if (upkeep.backup_command->parsed()) return upkeep.backup;
   if (upkeep.restore_command->parsed()) return upkeep.restore;
   return options;

@@ -17,6 +17,8 @@ struct ServerOptions {
   // None: calls are neither encrypted nor authenticated.
   TlsFiles tls;
   ClientAuth client_auth = ClientAuth::kOptional;
+  // The file of master keys; none: no content keys are made or given.
+  std::string master_key;
   // Listen beyond loopback without a certificate.
   bool insecure = false;
   // "": users may do everything, nodes may join any assembly.
@@ -70,8 +72,21 @@ struct RestoreOptions {
   std::string to;
 };
 
-using ServerCommand = std::variant<ServerOptions, CheckOptions, CheckPolicyOptions, BackupOptions,
-                                   RestoreOptions, int>;
+// musterd master-key new|rotate|retire FILE
+struct MasterKeyOptions {
+  enum class Action { kNew, kRotate, kRetire };
+  Action action = Action::kNew;
+  std::string file;
+  // The rest is for kRetire: which one, and how it is known that no content key needs it: by the rows of a data
+  // directory, or by the operator's word.
+  std::string id;
+  std::string data_dir;
+  bool unused = false;
+};
+
+using ServerCommand =
+    std::variant<ServerOptions, CheckOptions, CheckPolicyOptions, BackupOptions,
+                                   RestoreOptions, MasterKeyOptions, int>;
 
 // What to do, or the exit code with which to end at once: --help, --version, or a mistake, which
 // was explained on stderr.

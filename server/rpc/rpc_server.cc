@@ -17,6 +17,7 @@
 #include "server/rpc/access_service.h"
 #include "server/rpc/assembly_service.h"
 #include "server/rpc/event_service.h"
+#include "server/rpc/key_service.h"
 #include "server/rpc/model_service.h"
 #include "server/rpc/node_service.h"
 #include "server/rpc/queue_probe.h"
@@ -50,7 +51,8 @@ constexpr size_t kPlannersQueueLimit = 64;
 constexpr const char* kServices[] = {"muster.v1.ModelService", "muster.v1.NodeService",
                                      "muster.v1.AssemblyService", "muster.v1.EventService",
                                      "muster.v1.AccessService",
-                                     "muster.v1.ServerService"};
+                                     "muster.v1.ServerService",
+                                     "muster.v1.KeyService"};
 
 class GrpcServer final : public RpcServer {
  public:
@@ -68,7 +70,8 @@ class GrpcServer final : public RpcServer {
         assemblies_(NewAssemblyService(context_, hub_)),
         events_(NewEventService(context_, hub_)),
         access_(NewAccessService(context_)),
-        about_(NewServerService(context_, options.identity)) {}
+        about_(NewServerService(context_, options.identity)),
+        keys_(NewKeyService(context_, options.keys)) {}
 
   absl::Status Start(const RpcOptions& options) {
     MUSTER_ASSIGN_OR_RETURN(listener_, Listener::Open(options.listener, clock_));
@@ -95,6 +98,7 @@ class GrpcServer final : public RpcServer {
     builder.RegisterService(events_.get());
     builder.RegisterService(access_.get());
     builder.RegisterService(about_.get());
+    builder.RegisterService(keys_.get());
     server_ = builder.BuildAndStart();
     if (server_ == nullptr) return absl::InternalError("gRPC can't start its server");
     for (const char* service : kServices) {
@@ -201,6 +205,7 @@ class GrpcServer final : public RpcServer {
   std::unique_ptr<grpc::Service> events_;
   std::unique_ptr<grpc::Service> access_;
   std::unique_ptr<grpc::Service> about_;
+  std::unique_ptr<grpc::Service> keys_;
   std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> connections_;
   std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> own_connections_;
   // Goes before the above, none of which is used after it.

@@ -9,6 +9,7 @@
 #include "absl/time/time.h"
 #include "server/audit/audit_log.h"
 #include "server/commit/committer.h"
+#include "server/keys/key_wrapper.h"
 #include "server/registry/live_tables.h"
 #include "server/rpc/call_stats.h"
 #include "server/rpc/gate.h"
@@ -62,6 +63,8 @@ struct RpcOptions {
   WatchHub::Options watches;
   // Tell the audit log of reads, too.
   bool audit_reads = false;
+  // Wraps content keys; outlives the server. Null: it makes and gives none.
+  KeyWrapper* keys = nullptr;
 };
 
 // Serves. All arguments but the options outlive the server; `audit` may be null. kUnavailable when the address can't be

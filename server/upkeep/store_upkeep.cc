@@ -136,6 +136,17 @@ absl::StatusOr<StoreReport> Restore(Random& random, const std::string& backup,
   return report;
 }
 
+absl::StatusOr<uint64_t> CountContentKeys(const std::string& directory,
+                                          const std::string& master_key_id) {
+  MUSTER_ASSIGN_OR_RETURN(const ReadOnlyRocksdb opened, OpenRocksdbReadOnly(directory));
+  LiveTables live(LiveTables::Options{});
+  Registry registry(Registry::Options{}, live);
+  MUSTER_RETURN_IF_ERROR(registry.Load(*opened.store).status());
+  const auto& counts = registry.catalogue().content_keys().by_master_key();
+  const auto found = counts.find(master_key_id);
+  return found == counts.end() ? 0 : found->second;
+}
+
 std::string EndOfRows(MetadataStore& store) {
   const absl::StatusOr<std::string> packed = store.Get(RevisionKey());
   store::RevisionRow row;

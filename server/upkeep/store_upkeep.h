@@ -46,6 +46,10 @@ absl::StatusOr<StoreReport> BackUp(const std::string& directory, const std::stri
 absl::StatusOr<StoreReport> Restore(Random& random, const std::string& backup,
                                     const std::string& directory);
 
+// How many content keys of the data directory the master key wraps. Errors as CheckDataDirectory.
+absl::StatusOr<uint64_t> CountContentKeys(const std::string& directory,
+                                          const std::string& master_key_id);
+
 // "revision 44", or "" where there is none: where the rows of a store end.
 std::string EndOfRows(MetadataStore& store);
 
