@@ -23,6 +23,8 @@ inline constexpr int64_t kMaxPageBytes = int64_t{1} << 20;
 // Request ids, and those of processes.
 inline constexpr int kMaxIdBytes = 128;
 inline constexpr int64_t kRequestIdTtlUs = 600'000'000;
+// A request for a certificate, in PEM form; one with an RSA key of 4,096 bits has less than 2 KiB.
+inline constexpr int kMaxCertificateRequestBytes = 16 << 10;
 
 // Text: names in resource names, one value of a label, a zone; maps of labels and annotations.
 inline constexpr int kMaxNameLength = 63;

@@ -97,12 +97,13 @@ StagedFile::~StagedFile() {
   unlinkat(directory(), temporary_name_.c_str(), 0);
 }
 
-absl::StatusOr<StagedFile> StagedFile::Create(absl::string_view path) {
+absl::StatusOr<StagedFile> StagedFile::Create(absl::string_view path, mode_t mode) {
   const std::string name(path);
   int attempt = 0;
   const auto next_name = [&] { return TemporaryPath(name, attempt++); };
   for (;;) {
-    absl::StatusOr<StagedFile> file = Create({UniqueFd(), name, QuoteForMessage(path)}, next_name);
+    absl::StatusOr<StagedFile> file =
+        Create({UniqueFd(), name, QuoteForMessage(path), mode}, next_name);
     if (!file.ok() || LockNew(file->fd_.get(), AT_FDCWD, file->temporary_name_)) return file;
     if (attempt >= kMaxNames)
       return PathError(EBUSY, "lock a file beside it", QuoteForMessage(path));
@@ -114,8 +115,8 @@ absl::StatusOr<StagedFile> StagedFile::Create(FileDestination destination,
   StagedFile file(std::move(destination), "", UniqueFd());
   file.fd_ = UniqueFd(MakeUnderFreeName(
       temporary_name,
-      [directory = file.directory()](const char* name) {
-        return openat(directory, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
+      [directory = file.directory(), mode = file.destination_.mode](const char* name) {
+        return openat(directory, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
       },
       file.temporary_name_));
   if (file.fd_.valid()) return file;
@@ -149,6 +150,12 @@ absl::Status WriteWholeFile(absl::string_view path, absl::string_view bytes) {
   MUSTER_ASSIGN_OR_RETURN(StagedFile file, StagedFile::Create(path));
   MUSTER_RETURN_IF_ERROR(file.Write(0, bytes));
   return file.Commit();
+}
+
+absl::Status WriteSecretFile(absl::string_view path, absl::string_view bytes, bool may_replace) {
+  MUSTER_ASSIGN_OR_RETURN(StagedFile file, StagedFile::Create(path, 0600));
+  MUSTER_RETURN_IF_ERROR(file.Write(0, bytes));
+  return file.Commit(may_replace).status();
 }
 
 absl::Status WriteWholeFileAt(int directory_fd, const std::string& name, absl::string_view bytes,

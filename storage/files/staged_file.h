@@ -22,6 +22,8 @@ struct FileDestination {
   std::string name;
   // For messages.
   std::string shown;
+  // Subject to the umask.
+  mode_t mode = 0666;
 };
 
 // A file without its name yet. Destroying it uncommitted removes what was written. Write may run in
@@ -32,7 +34,7 @@ class StagedFile {
  public:
   // For `path`, whose directory exists. An existing file stays as it is until Commit replaces it. The file is locked
   // for as long as this lives, see RemoveAbandoned.
-  static absl::StatusOr<StagedFile> Create(absl::string_view path);
+  static absl::StatusOr<StagedFile> Create(absl::string_view path, mode_t mode = 0666);
 
   // The same under a name of `temporary_name`, which is asked again while names are taken.
   static absl::StatusOr<StagedFile> Create(FileDestination destination,
@@ -72,6 +74,10 @@ class StagedFile {
 
 // Stores `bytes` as a whole file at once.
 absl::Status WriteWholeFile(absl::string_view path, absl::string_view bytes);
+
+// The same with the mode 0600 from its first moment on. kAlreadyExists where there is such a file and `may_replace`
+// is not set.
+absl::Status WriteSecretFile(absl::string_view path, absl::string_view bytes, bool may_replace);
 
 // The same for `name` in an open directory, with the mode 0644, under `part_name` first. Such a file
 // of a process that died is overwritten, so callers for one name exclude each other. `shown` is

@@ -45,6 +45,10 @@ struct TlsMaterial {
 // within the time of the certificate, or of any authority. kNotFound, kPermissionDenied: as the system says.
 absl::StatusOr<TlsMaterial> ReadTlsFiles(const TlsFiles& files, absl::Time now);
 
+// One of them, as it is: a regular file of at most 1 MiB; a `secret` one is its owner's alone, as above. Fails as
+// ReadTlsFiles does.
+absl::StatusOr<std::string> ReadPemFile(const std::string& path, bool secret);
+
 }  // namespace muster
 
 #endif  // MUSTER_STORAGE_TLS_TLS_FILES_H_
