@@ -13,7 +13,6 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "storage/base/limits.h"
@@ -263,19 +262,20 @@ absl::Status CheckStrength(const EVP_PKEY& key) {
       "keys here are on P-256 or P-384, or RSA; this one is of another kind");
 }
 
-// One block, and only space around it: what OpenSSL would skip or stop at is not passed on unseen.
-bool IsOneBlock(absl::string_view pem) {
-  constexpr absl::string_view kBegin = "-----BEGIN ";
+// `pem` without the space around it, if it is one block and nothing else; else "". What OpenSSL would skip or stop at is
+// not passed on unseen.
+absl::string_view TheOneBlock(absl::string_view pem) {
+  const absl::string_view block = absl::StripAsciiWhitespace(pem);
   for (const absl::string_view label :
        {"CERTIFICATE REQUEST-----", "NEW CERTIFICATE REQUEST-----"}) {
-    absl::string_view rest = absl::StripAsciiWhitespace(pem);
-    if (absl::ConsumePrefix(&rest, absl::StrCat(kBegin, label)) &&
-        absl::ConsumeSuffix(&rest, absl::StrCat("-----END ", label))) {
-      return !absl::StrContains(rest, '-') && !absl::StrContains(rest, '\0') &&
-             !absl::StrContains(rest, ':');
+    absl::string_view inside = block;
+    if (absl::ConsumePrefix(&inside, absl::StrCat("-----BEGIN ", label)) &&
+        absl::ConsumeSuffix(&inside, absl::StrCat("-----END ", label)) &&
+        inside.find_first_of(absl::string_view("-:\0", 3)) == absl::string_view::npos) {
+      return block;
     }
   }
-  return false;
+  return "";
 }
 
 absl::Status NoRequest() {
@@ -385,8 +385,7 @@ absl::StatusOr<std::string> PublicKeyOfRequest(absl::string_view request_pem) {
                                                    request_pem.size(), " bytes; at most ",
                                                    kMaxCertificateRequestBytes, " are taken"));
   }
-  if (!IsOneBlock(request_pem)) return NoRequest();
-  const BioPtr bio = ReadingBio(request_pem);
+  const BioPtr bio = ReadingBio(TheOneBlock(request_pem));
   bool asked = false;
   const RequestPtr request(PEM_read_bio_X509_REQ(bio.get(), nullptr, NoPassphrase, &asked));
   EVP_PKEY* const key = request == nullptr ? nullptr : X509_REQ_get0_pubkey(request.get());

@@ -111,6 +111,30 @@ TEST_F(StagedFileTest, NameThatIsTakenIsNotReplacedWhereThatIsAskedFor) {
   EXPECT_EQ(Content("f"), "first");
 }
 
+TEST_F(StagedFileTest, SecretIsItsOwnersAlone) {
+  const mode_t before = umask(0);
+  const auto mode = [&] {
+    struct stat info = {};
+    EXPECT_EQ(stat(directory_.Join("key").c_str(), &info), 0);
+    return info.st_mode & 0777;
+  };
+  {
+    absl::StatusOr<StagedFile> unfinished = StagedFile::Create(directory_.Join("key"), 0600);
+    MUSTER_ASSERT_OK(unfinished);
+    struct stat info = {};
+    EXPECT_EQ(stat(directory_.Join(Names().front()).c_str(), &info), 0);
+    EXPECT_EQ(info.st_mode & 0777, 0600u);
+  }
+  Write("key", "for everybody");
+  MUSTER_EXPECT_OK(WriteSecretFile(directory_.Join("key"), "one", /*may_replace=*/true));
+  EXPECT_EQ(mode(), 0600u);
+
+  EXPECT_THAT(WriteSecretFile(directory_.Join("key"), "two", /*may_replace=*/false),
+              StatusIs(StatusCode::kAlreadyExists));
+  EXPECT_EQ(Content("key"), "one");
+  umask(before);
+}
+
 TEST_F(StagedFileTest, WhereNoFileCanBeNothingIsLeft) {
   fs::create_directory(directory_.Join("dir"));
   Write("file", "x");
