@@ -81,10 +81,14 @@ absl::StatusOr<std::string> CertificateText(X509* certificate) {
   return TextOfBio(*bio);
 }
 
+absl::Status NoCertificate() {
+  return absl::InvalidArgumentError("this is no certificate in PEM form");
+}
+
 absl::StatusOr<CertificatePtr> ReadCertificate(absl::string_view pem) {
   std::vector<CertificatePtr> found = CertificatesIn(pem);
-  if (!found.empty()) return std::move(found.front());
-  return absl::InvalidArgumentError("this is no certificate in PEM form");
+  if (found.empty()) return NoCertificate();
+  return std::move(found.front());
 }
 
 // Random, so that none is used twice and nothing has to be remembered for it.
@@ -293,6 +297,26 @@ absl::StatusOr<std::string> PinOf(const X509& certificate) {
                                      reinterpret_cast<const char*>(digest), sizeof(digest))));
 }
 
+absl::StatusOr<CertificateFacts> FactsOfOne(X509& certificate) {
+  AlternativeNames names = NamesOf(certificate);
+  CertificateFacts facts;
+  facts.subject = SubjectOf(certificate);
+  facts.common_name = CommonNameOf(*X509_get_subject_name(&certificate));
+  facts.issuer = CommonNameOf(*X509_get_issuer_name(&certificate));
+  facts.serial = SerialOf(certificate);
+  facts.uris = std::move(names.uris);
+  facts.dns = std::move(names.dns);
+  facts.addresses = std::move(names.addresses);
+  facts.authority = IsAuthority(certificate);
+  facts.server = X509_check_purpose(&certificate, X509_PURPOSE_SSL_SERVER, 0) == 1;
+  facts.client = X509_check_purpose(&certificate, X509_PURPOSE_SSL_CLIENT, 0) == 1;
+  facts.valid_from = TimeOf(X509_get0_notBefore(&certificate));
+  facts.valid_until = TimeOf(X509_get0_notAfter(&certificate));
+  ERR_clear_error();
+  MUSTER_ASSIGN_OR_RETURN(facts.pin, PinOf(certificate));
+  return facts;
+}
+
 }  // namespace
 
 absl::StatusOr<std::string> NewPrivateKey() {
@@ -306,11 +330,17 @@ absl::StatusOr<std::string> PublicKeyOf(absl::string_view key_pem) {
 }
 
 absl::StatusOr<KeyPair> NewAuthority(absl::string_view common_name, absl::Time not_before,
-                                     absl::Time not_after) {
+                                     absl::Time not_after, const std::string& uri) {
   MUSTER_RETURN_IF_ERROR(CheckTimes(not_before - kCertificateSkew, not_after));
   if (common_name.empty() || common_name.size() > kMaxCommonNameBytes) {
     return absl::InvalidArgumentError(absl::StrCat(
         "an authority's name has 1 to ", kMaxCommonNameBytes, " bytes, not ", common_name.size()));
+  }
+  NamesPtr names;
+  if (!uri.empty()) {
+    CertificateOrder order;
+    order.uris.push_back(uri);
+    MUSTER_ASSIGN_OR_RETURN(names, MakeNames(order));
   }
   MUSTER_ASSIGN_OR_RETURN(const KeyPtr key, MakeKey());
   const CertificatePtr made(X509_new());
@@ -322,6 +352,8 @@ absl::StatusOr<KeyPair> NewAuthority(absl::string_view common_name, absl::Time n
       !AddExtension(*made, *made, NID_basic_constraints, "critical,CA:TRUE,pathlen:0") ||
       !AddExtension(*made, *made, NID_key_usage, "critical,keyCertSign,cRLSign") ||
       !AddExtension(*made, *made, NID_subject_key_identifier, "hash") ||
+      (names != nullptr && X509_add1_ext_i2d(made.get(), NID_subject_alt_name, names.get(), 0,
+                                             X509V3_ADD_APPEND) != 1) ||
       X509_sign(made.get(), key.get(), EVP_sha256()) == 0) {
     return OpenSslFailed("make an authority");
   }
@@ -408,23 +440,18 @@ absl::StatusOr<std::string> AuthorityPin(absl::string_view certificate_pem) {
 
 absl::StatusOr<CertificateFacts> FactsOf(absl::string_view certificate_pem) {
   MUSTER_ASSIGN_OR_RETURN(const CertificatePtr certificate, ReadCertificate(certificate_pem));
-  AlternativeNames names = NamesOf(*certificate);
-  CertificateFacts facts;
-  facts.subject = SubjectOf(*certificate);
-  facts.common_name = CommonNameOf(*X509_get_subject_name(certificate.get()));
-  facts.issuer = CommonNameOf(*X509_get_issuer_name(certificate.get()));
-  facts.serial = SerialOf(*certificate);
-  facts.uris = std::move(names.uris);
-  facts.dns = std::move(names.dns);
-  facts.addresses = std::move(names.addresses);
-  facts.authority = IsAuthority(*certificate);
-  facts.server = X509_check_purpose(certificate.get(), X509_PURPOSE_SSL_SERVER, 0) == 1;
-  facts.client = X509_check_purpose(certificate.get(), X509_PURPOSE_SSL_CLIENT, 0) == 1;
-  facts.valid_from = TimeOf(X509_get0_notBefore(certificate.get()));
-  facts.valid_until = TimeOf(X509_get0_notAfter(certificate.get()));
-  ERR_clear_error();
-  MUSTER_ASSIGN_OR_RETURN(facts.pin, PinOf(*certificate));
-  return facts;
+  return FactsOfOne(*certificate);
+}
+
+absl::StatusOr<std::vector<CertificateFacts>> FactsOfAll(absl::string_view certificates_pem) {
+  const std::vector<CertificatePtr> found = CertificatesIn(certificates_pem);
+  if (found.empty()) return NoCertificate();
+  std::vector<CertificateFacts> all;
+  for (const CertificatePtr& certificate : found) {
+    MUSTER_ASSIGN_OR_RETURN(CertificateFacts facts, FactsOfOne(*certificate));
+    all.push_back(std::move(facts));
+  }
+  return all;
 }
 
 bool IsSignedBy(absl::string_view certificate_pem, absl::string_view authority_pem) {

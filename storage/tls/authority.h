@@ -46,9 +46,10 @@ absl::StatusOr<std::string> NewPrivateKey();
 // The public key of a private one.
 absl::StatusOr<std::string> PublicKeyOf(absl::string_view key_pem);
 
-// A new key, and a certificate that it signs itself. It may sign certificates, but no further authorities.
+// A new key, and a certificate that it signs itself. It may sign certificates, but no further authorities. `uri`: what
+// else it is called; "" for nothing else.
 absl::StatusOr<KeyPair> NewAuthority(absl::string_view common_name, absl::Time not_before,
-                                     absl::Time not_after);
+                                     absl::Time not_after, const std::string& uri = "");
 
 // A certificate for that public key, under a random serial number of 128 bits. kFailedPrecondition: `authority` is
 // none, its key is not that of its certificate, or its time is over at `not_before`.
@@ -92,6 +93,8 @@ struct CertificateFacts {
   std::string pin;
 };
 absl::StatusOr<CertificateFacts> FactsOf(absl::string_view certificate_pem);
+// The same of all, up to the first bad one; there is at least one.
+absl::StatusOr<std::vector<CertificateFacts>> FactsOfAll(absl::string_view certificates_pem);
 
 // Whether the first certificate is signed by the first of the authority's, at whatever time.
 bool IsSignedBy(absl::string_view certificate_pem, absl::string_view authority_pem);
