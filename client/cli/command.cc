@@ -136,6 +136,7 @@ void AddCommands(CLI::App& app, Command& chosen) {
   AddContextCommand(app, chosen);
   AddAccessCommands(app, chosen);
   AddVersionCommand(app, chosen);
+  AddCertsCommand(app, chosen);
   AddCompletionCommand(app, chosen);
 }
 

@@ -41,6 +41,7 @@ void AddTuneCommand(CLI::App& app, Command& chosen);
 // whoami and can.
 void AddAccessCommands(CLI::App& app, Command& chosen);
 void AddVersionCommand(CLI::App& app, Command& chosen);
+void AddCertsCommand(CLI::App& app, Command& chosen);
 
 }  // namespace muster
 

@@ -48,7 +48,7 @@ bool IsHostName(absl::string_view host) {
          });
 }
 
-absl::Status CheckFree(const std::string& path) {
+absl::Status CheckFreePath(const std::string& path) {
   struct stat info = {};
   if (lstat(path.c_str(), &info) != 0) return absl::OkStatus();
   return absl::AlreadyExistsError(absl::StrCat(QuoteForMessage(path), ": is there already"));
@@ -158,11 +158,13 @@ absl::StatusOr<KeyPair> ReadAuthorityFiles(const std::string& directory) {
   return authority;
 }
 
+absl::Status CheckFree(const PairFiles& files) {
+  MUSTER_RETURN_IF_ERROR(CheckFreePath(files.key));
+  return CheckFreePath(files.certificate);
+}
+
 absl::Status WritePair(const PairFiles& files, const KeyPair& pair, bool may_replace) {
-  if (!may_replace) {
-    MUSTER_RETURN_IF_ERROR(CheckFree(files.key));
-    MUSTER_RETURN_IF_ERROR(CheckFree(files.certificate));
-  }
+  if (!may_replace) MUSTER_RETURN_IF_ERROR(CheckFree(files));
   MUSTER_RETURN_IF_ERROR(WriteSecretFile(files.key, pair.key_pem, may_replace));
   return WriteWholeFile(files.certificate, pair.certificate_pem);
 }

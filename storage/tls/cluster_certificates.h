@@ -65,6 +65,9 @@ absl::StatusOr<CertificateOrder> ServerOrder(absl::Span<const std::string> hosts
 // Reads DIRECTORY/ca.crt and DIRECTORY/ca.key; fails as ReadPemFile does.
 absl::StatusOr<KeyPair> ReadAuthorityFiles(const std::string& directory);
 
+// kAlreadyExists where one of them is there.
+absl::Status CheckFree(const PairFiles& files);
+
 // The key, then the certificate, so that whoever finds the certificate finds both; the key is for its owner's eyes
 // only. kAlreadyExists where one of them is there and `may_replace` is not set. Else fails as WriteSecretFile does.
 absl::Status WritePair(const PairFiles& files, const KeyPair& pair, bool may_replace);
