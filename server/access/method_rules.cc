@@ -4,6 +4,7 @@
 
 #include "muster/v1/access.pb.h"
 #include "muster/v1/assembly.pb.h"
+#include "muster/v1/enrolment.pb.h"
 #include "muster/v1/event.pb.h"
 #include "muster/v1/key.pb.h"
 #include "muster/v1/model.pb.h"
@@ -21,6 +22,7 @@ constexpr VerbSet kRead = {Verb::kRead};
 constexpr VerbSet kPublish = {Verb::kPublish};
 constexpr VerbSet kAssemble = {Verb::kAssemble};
 constexpr VerbSet kReport = {Verb::kReport};
+constexpr VerbSet kAdmin = {Verb::kAdmin};
 constexpr VerbSet kOperate = {Verb::kOperate};
 // Who may join an assembly may look at it: agents do so before they join, and to see what their joining would change.
 constexpr VerbSet kReadOrJoin = {Verb::kRead, Verb::kJoin};
@@ -173,6 +175,22 @@ void AddServerService(std::vector<MethodLine>& lines) {
       {"muster.v1.ServerService/GetServerInfo", AnswerRule::kWhole, {Somewhere(kRead, "")}});
 }
 
+void AddEnrolmentService(std::vector<MethodLine>& lines) {
+  const auto add = [&](const char* method, std::vector<Name> names) {
+    lines.push_back({method, AnswerRule::kWhole, std::move(names)});
+  };
+  // A token makes nodes, so it is as good as the policy.
+  add("muster.v1.EnrolmentService/CreateJoinToken", {Everywhere(kAdmin, "")});
+  add("muster.v1.EnrolmentService/ListJoinTokens", {Everywhere(kAdmin, "")});
+  add("muster.v1.EnrolmentService/DeleteJoinToken", {Everywhere(kAdmin, "")});
+  // Who enrols is nobody yet.
+  lines.push_back({"muster.v1.EnrolmentService/Enrol", AnswerRule::kWhole, {},
+                   AuditRule::kAlways, /*open=*/true});
+  // As itself; that it holds the name is for the registry to say.
+  add("muster.v1.EnrolmentService/RenewCertificate", {Node(kReport, "node")});
+  add("muster.v1.EnrolmentService/ReleaseName", {Node(kOperate, "node")});
+}
+
 }  // namespace
 
 absl::Span<const MethodLine> MethodLines() {
@@ -182,6 +200,7 @@ absl::Span<const MethodLine> MethodLines() {
     (void)v1::ContentKey::descriptor();
     (void)v1::Event::descriptor();
     (void)v1::WhoAmIRequest::descriptor();
+    (void)v1::JoinToken::descriptor();
     (void)v1::ModelVersion::descriptor();
     (void)v1::Node::descriptor();
     (void)v1::GetServerInfoResponse::descriptor();
@@ -193,6 +212,7 @@ absl::Span<const MethodLine> MethodLines() {
     AddEventService(*made);
     AddAccessService(*made);
     AddServerService(*made);
+    AddEnrolmentService(*made);
     return made;
   }();
   return *lines;

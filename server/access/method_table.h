@@ -74,7 +74,8 @@ struct MethodLine {
   AnswerRule answer;
   std::vector<Name> names;
   AuditRule audit = AuditRule::kAlways;
-  // Needs no right, and so no names: anybody may ask.
+  // Needs no right of the caller, and so no names: anybody may ask, or the request itself carries the right, a join token,
+  // which the registry judges.
   bool open = false;
 };
 

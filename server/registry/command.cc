@@ -33,6 +33,9 @@ absl::string_view NameOf(const ForgetMember&) { return "node removed"; }
 absl::string_view NameOf(const ForgetPlanDirectory&) { return "plan"; }
 absl::string_view NameOf(const RememberReady&) { return "READY"; }
 absl::string_view NameOf(const RememberMember&) { return "READY"; }
+absl::string_view NameOf(const AddJoinToken&) { return "CreateJoinToken"; }
+absl::string_view NameOf(const EnrolNode&) { return "Enrol"; }
+absl::string_view NameOf(const RenewNode&) { return "RenewCertificate"; }
 
 }  // namespace
 

@@ -13,6 +13,7 @@
 #include "absl/strings/string_view.h"
 #include "muster/store/rows.pb.h"
 #include "muster/v1/assembly.pb.h"
+#include "muster/v1/enrolment.pb.h"
 #include "muster/v1/model.pb.h"
 #include "muster/v1/node.pb.h"
 #include "server/registry/planned_assembly.h"
@@ -181,6 +182,40 @@ struct RememberMember {
   NodeUid node;
 };
 
+// Keeps a join token, of which whoever asked has the secret. Not a request: a stored reply would hold that.
+struct AddJoinToken {
+  // 1 to 63 lowercase letters and digits; drawn at random.
+  std::string id;
+  // Of the whole token: 32 bytes, as below.
+  std::string sha256;
+  std::string node_pattern;
+  uint32_t uses = 1;
+  int64_t ttl_us = 0;
+};
+
+// Takes a use of a join token, where the key has not done so before, and notes whose certificate holds the name. The
+// certificate is made already, and leaves the server only where this succeeds.
+struct EnrolNode {
+  std::string token_id;
+  std::string token_sha256;
+  // "nodes/{node}", checked.
+  std::string node;
+  // Of the SubjectPublicKeyInfo.
+  std::string key_sha256;
+  std::string serial;
+  // Time of day.
+  int64_t valid_until_us = 0;
+};
+
+// Notes the certificate that takes the place of the one that a node has shown; the same holds.
+struct RenewNode {
+  std::string node;
+  std::string shown_key_sha256;
+  std::string key_sha256;
+  std::string serial;
+  int64_t valid_until_us = 0;
+};
+
 // A request that is one command, and its response.
 template <typename RequestType, typename ResponseType>
 struct Mutation {
@@ -207,14 +242,17 @@ using RequestTypes = TypeList<
     Mutation<muster::v1::JoinAssemblyRequest, muster::v1::JoinAssemblyResponse>,
     Mutation<muster::v1::LeaveAssemblyRequest, muster::v1::LeaveAssemblyResponse>,
     Mutation<muster::v1::DeleteAssemblyRequest, muster::v1::DeleteAssemblyResponse>,
-    Mutation<muster::v1::ReportShardsRequest, muster::v1::ReportShardsResponse>>;
+    Mutation<muster::v1::ReportShardsRequest, muster::v1::ReportShardsResponse>,
+    Mutation<muster::v1::DeleteJoinTokenRequest, muster::v1::DeleteJoinTokenResponse>,
+    Mutation<muster::v1::ReleaseNameRequest, muster::v1::ReleaseNameResponse>>;
 
 // The others: entries of requests that are a command each, and what the server asks of itself.
 using OtherCommands =
     TypeList<StagePieces, AddShard, AddCompanion, AddLocation, RemoveLocation, SetContentKey,
              RewrapContentKey, Tick, ExpireLease, ReleaseNode, ForgetNode, ReviveNode, NoteDrain,
              ResumePlans, ExpireGivenUp, ApplyPlan, NotePlanFailure, NoteLocations, ExpireDraft,
-             RemoveMembers, ForgetMember, ForgetPlanDirectory, RememberReady, RememberMember>;
+             RemoveMembers, ForgetMember, ForgetPlanDirectory, RememberReady, RememberMember, AddJoinToken, EnrolNode,
+             RenewNode>;
 
 template <typename Requests, typename Others>
 struct CommandFrom;

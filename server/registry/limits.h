@@ -62,6 +62,9 @@ inline constexpr size_t kMaxRequestIds = 100'000;
 // Of a wrapped content key: 60 bytes by a file of master keys, more by what may come.
 inline constexpr size_t kMaxWrappedKeyBytes = 1'024;
 
+// Join tokens and names that one tick forgets, a row each.
+inline constexpr size_t kMaxForgottenEnrolments = 16;
+
 // Every store carries rows of this size.
 inline constexpr size_t kMaxRowBytes = 256u << 10;
 // A transaction has at most this many rows and bytes, so that every store can carry it.

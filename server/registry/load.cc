@@ -133,6 +133,19 @@ absl::Status LoadEventLog(MetadataStore& store, Revision newest, EventLog& log) 
   return absl::OkStatus();
 }
 
+absl::Status LoadEnrolment(MetadataStore& store, EnrolmentTable& table) {
+  MUSTER_RETURN_IF_ERROR(
+      ForEach<store::JoinTokenRow>(store, "j", [&](const std::string&, store::JoinTokenRow& row) {
+        table.Load(std::move(row));
+        return absl::OkStatus();
+      }));
+  return ForEach<store::EnrolledNameRow>(store, "m",
+                                         [&](const std::string&, store::EnrolledNameRow& row) {
+                                           table.Load(std::move(row));
+                                           return absl::OkStatus();
+                                         });
+}
+
 }  // namespace
 
 absl::StatusOr<Applied> Registry::Load(MetadataStore& store) {
@@ -160,6 +173,7 @@ absl::StatusOr<Applied> Registry::Load(MetadataStore& store) {
         return uid.has_value() ? nodes_.LoadInventory(*uid, row) : DamagedRow(key);
       }));
   MUSTER_RETURN_IF_ERROR(LoadAssemblies(store, assemblies_, tx));
+  MUSTER_RETURN_IF_ERROR(LoadEnrolment(store, enrolment_));
   MUSTER_RETURN_IF_ERROR(
       ForEach<store::RequestRow>(store, "q", [&](const std::string&, store::RequestRow& row) {
         requests_.Load(std::move(row));

@@ -187,6 +187,8 @@ absl::Status Registry::Dispatch(const Command& command, absl::string_view caller
       To<v1::LeaveAssemblyRequest>(assemblies_, &AssemblyTable::Leave),
       To<v1::DeleteAssemblyRequest>(assemblies_, &AssemblyTable::Delete),
       To<v1::ReportShardsRequest>(assemblies_, &AssemblyTable::Report),
+      To<v1::DeleteJoinTokenRequest>(enrolment_, &EnrolmentTable::Delete),
+      To<v1::ReleaseNameRequest>(enrolment_, &EnrolmentTable::Release),
       IfRoom(room, To<StagePieces>(catalogue_, &Catalogue::Stage)),
       IfRoom(room, To<AddShard>(catalogue_, &Catalogue::Add)),
       IfRoom(room, To<AddCompanion>(catalogue_, &Catalogue::Add)),
@@ -211,6 +213,10 @@ absl::Status Registry::Dispatch(const Command& command, absl::string_view caller
       To<ForgetPlanDirectory>(assemblies_, &AssemblyTable::Forget),
       To<RememberReady>(assemblies_, &AssemblyTable::Remember),
       To<RememberMember>(assemblies_, &AssemblyTable::Remember),
+      IfRoom(room, To<AddJoinToken>(enrolment_, &EnrolmentTable::Add)),
+      IfRoom(room, To<EnrolNode>(enrolment_, &EnrolmentTable::Enrol)),
+      // Takes the place of a row that is there.
+      To<RenewNode>(enrolment_, &EnrolmentTable::Renew),
   };
   return std::visit(
       [&](const auto& what) -> absl::Status {
@@ -371,6 +377,7 @@ void Registry::TakeTime(const Tick& command, Transaction& tx) {
   event_log_.Tick(at_now);
   nodes_.Tick(at_now);
   assemblies_.Tick(at_now);
+  enrolment_.Tick(at_now);
   tx = std::move(at_now);
 }
 

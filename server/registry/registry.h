@@ -22,6 +22,7 @@
 #include "server/registry/assembly_table.h"
 #include "server/registry/catalogue.h"
 #include "server/registry/command.h"
+#include "server/registry/enrolment_table.h"
 #include "server/registry/event_log.h"
 #include "server/registry/live_tables.h"
 #include "server/registry/node_table.h"
@@ -89,6 +90,7 @@ class Registry {
   const Catalogue& catalogue() const { return catalogue_; }
   const NodeTable& nodes() const { return nodes_; }
   const AssemblyTable& assemblies() const { return assemblies_; }
+  const EnrolmentTable& enrolment() const { return enrolment_; }
   const EventLog& event_log() const { return event_log_; }
   // Beside the registry; each has a lock of its own.
   const LeaseTable& leases() const { return live_.leases; }
@@ -142,6 +144,7 @@ class Registry {
   Catalogue catalogue_;
   NodeTable nodes_;
   AssemblyTable assemblies_;
+  EnrolmentTable enrolment_;
   RequestLog requests_;
   EventLog event_log_;
 };

@@ -75,6 +75,8 @@ std::string EventRunKey(Revision last) { return KeyWriter('k').U64(last.value).D
 std::string LocationHealthKey(VersionUid version, ShardIndex shard, absl::string_view uri) {
   return KeyWriter('h').U64(version.value).U32(shard.value).Text(uri).Done();
 }
+std::string JoinTokenKey(absl::string_view id) { return KeyWriter('j').Text(id).Done(); }
+std::string EnrolledNameKey(absl::string_view node) { return KeyWriter('m').Text(node).Done(); }
 std::string RequestKey(int64_t expire_time_us, absl::string_view request_id) {
   return KeyWriter('q').U64(static_cast<uint64_t>(expire_time_us)).Text(request_id).Done();
 }

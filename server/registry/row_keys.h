@@ -11,7 +11,9 @@
 //   "e" revision part                   EventsRow
 //   "h" version shard location URI      LocationHealthRow
 //   "i" node                            InventoryRow
+//   "j" token id                        JoinTokenRow
 //   "k" revision                        EventRunRow
+//   "m" node                            EnrolledNameRow
 //   "n" node                            NodeRow
 //   "p" version shard chunk             PiecesRow
 //   "q" expiry request id               RequestRow
@@ -19,7 +21,8 @@
 //   "t" version shard start             TensorsRow
 //   "v" version                         VersionRow
 //
-// Versions, nodes and assemblies stand by their uid. Thread-safe: pure functions.
+// Versions, nodes and assemblies stand by their uid, but for an EnrolledNameRow, which has the full name of a node that
+// need not be registered. Thread-safe: pure functions.
 #ifndef MUSTER_SERVER_REGISTRY_ROW_KEYS_H_
 #define MUSTER_SERVER_REGISTRY_ROW_KEYS_H_
 
@@ -50,6 +53,8 @@ std::string EventLogKey();
 std::string EventsKey(Revision revision, uint32_t part);
 std::string EventRunKey(Revision last);
 std::string LocationHealthKey(VersionUid version, ShardIndex shard, absl::string_view uri);
+std::string JoinTokenKey(absl::string_view id);
+std::string EnrolledNameKey(absl::string_view node);
 std::string RequestKey(int64_t expire_time_us, absl::string_view request_id);
 
 // Prefixes of whole ranges; PrefixEnd gives the key after the last one that begins with the prefix.

@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "storage/base/error_info.h"
 #include "storage/base/limits.h"
 #include "storage/base/md5.h"
@@ -517,6 +518,22 @@ absl::Status CheckStateless(const v1::JoinAssemblyRequest& request) {
 template <>
 absl::Status CheckStateless(const v1::ReportShardsRequest& request) {
   return CheckReports(request);
+}
+
+absl::Status CheckJoinToken(const v1::CreateJoinTokenRequest& request) {
+  absl::string_view pattern = request.node_pattern();
+  const bool is_beginning = absl::ConsumeSuffix(&pattern, "*");
+  // What a name may begin with is a name once something follows it.
+  const std::string name = absl::StrCat("nodes/", pattern, is_beginning ? "0" : "");
+  if (pattern.size() > kMaxNodeNameLength || !ParseNodeName(name).ok()) {
+    return InvalidField("node_pattern", request.node_pattern(),
+                        "the name of a node, or how some begin and '*'");
+  }
+  if (request.has_uses()) {
+    MUSTER_RETURN_IF_ERROR(CheckRange("uses", request.uses(), 1, kMaxJoinTokenUses));
+  }
+  if (!request.has_ttl()) return absl::OkStatus();
+  return CheckDuration("ttl", request.ttl(), kMinJoinTokenTtlUs, kMaxJoinTokenTtlUs);
 }
 
 absl::Status CheckEventFilter(const v1::EventFilter& filter) {

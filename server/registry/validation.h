@@ -12,6 +12,7 @@
 #include "absl/strings/string_view.h"
 #include "google/protobuf/field_mask.pb.h"
 #include "muster/v1/assembly.pb.h"
+#include "muster/v1/enrolment.pb.h"
 #include "muster/v1/event.pb.h"
 #include "muster/v1/model.pb.h"
 #include "muster/v1/node.pb.h"
@@ -59,6 +60,8 @@ absl::Status CheckUpdate(const muster::v1::UpdateAssemblyRequest& request);
 bool Names(const google::protobuf::FieldMask& mask, absl::string_view field);
 absl::Status CheckClaim(const muster::v1::Claim& claim, uint32_t shard_count);
 absl::Status CheckReports(const muster::v1::ReportShardsRequest& request);
+// The pattern, the uses and the time to live.
+absl::Status CheckJoinToken(const muster::v1::CreateJoinTokenRequest& request);
 // What of a request can be refused without looking at any state, so that it need not wait its turn
 // to be. The commands check all of it again.
 template <typename Request>

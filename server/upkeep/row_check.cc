@@ -80,6 +80,23 @@ std::string CheckRequest(absl::string_view key, const std::string& value) {
   return RequestKey(row.expire_time_us(), row.request_id()) == key ? "" : "is of another request";
 }
 
+std::string CheckJoinToken(absl::string_view key, const std::string& value) {
+  store::JoinTokenRow row;
+  if (!row.ParseFromString(value)) return "is no JoinTokenRow";
+  if (row.sha256().size() != kSha256Bytes) return "has a digest of another length";
+  return JoinTokenKey(row.id()) == key ? "" : "is of another join token";
+}
+
+std::string CheckEnrolledName(absl::string_view key, const std::string& value) {
+  store::EnrolledNameRow row;
+  if (!row.ParseFromString(value)) return "is no EnrolledNameRow";
+  if (row.key_sha256().size() != kSha256Bytes ||
+      !IsDigest(row.previous_key_sha256(), kSha256Bytes)) {
+    return "has a digest of another length";
+  }
+  return EnrolledNameKey(row.node()) == key ? "" : "is of another node";
+}
+
 std::string CheckMarker(absl::string_view, const std::string& value) {
   return std::string(CheckMarkerValue(value).message());
 }
@@ -134,9 +151,15 @@ std::optional<Kind> KindOfNumbered(absl::string_view key) {
     case 'i':
       if (has(kNumberBytes)) return Kind{"InventoryRow", CheckInventory};
       break;
+    case 'j':
+      if (has_text_behind(0)) return Kind{"JoinTokenRow", CheckJoinToken};
+      break;
     case 'k':
       if (ParseEventRunKey(key).has_value())
         return Kind{"EventRunRow", CheckMessage<store::EventRunRow>};
+      break;
+    case 'm':
+      if (has_text_behind(0)) return Kind{"EnrolledNameRow", CheckEnrolledName};
       break;
     case 'n':
       if (has(kNumberBytes)) return Kind{"NodeRow", CheckNode};

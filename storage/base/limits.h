@@ -83,6 +83,17 @@ inline constexpr int64_t kMinDrainUs = 1'000'000;
 inline constexpr int64_t kDefaultDrainUs = int64_t{3600} * 1'000'000;
 inline constexpr int64_t kMaxDrainUs = int64_t{7} * 24 * 3600 * 1'000'000;
 
+// Join tokens, and names that certificates hold: 300 bytes each in memory.
+inline constexpr int kMaxJoinTokens = 1'000;
+inline constexpr int kMaxJoinTokenUses = 100'000;
+inline constexpr int64_t kMinJoinTokenTtlUs = int64_t{60} * 1'000'000;
+inline constexpr int64_t kDefaultJoinTokenTtlUs = int64_t{24} * 3600 * 1'000'000;
+inline constexpr int64_t kMaxJoinTokenTtlUs = int64_t{30} * 24 * 3600 * 1'000'000;
+inline constexpr int kMaxJoinTokenBytes = 128;
+inline constexpr int kMaxEnrolledNames = 1'000'000;
+// PEM; one of a key of 8,192 bits has 3 KiB.
+inline constexpr int kMaxCertificateRequestBytes = 16 << 10;
+
 // Assemblies.
 inline constexpr int kMaxMinNodes = 10'000;
 inline constexpr int kMaxReplicas = 100;

@@ -27,6 +27,16 @@ inline constexpr char kAuditFailed[] = "AUDIT_FAILED";
 inline constexpr char kCredentialRefused[] = "CREDENTIAL_REFUSED";
 inline constexpr char kPolicyInvalid[] = "POLICY_INVALID";
 
+// Certificates for nodes.
+inline constexpr char kAuthorityDiffers[] = "AUTHORITY_DIFFERS";
+inline constexpr char kEnrolmentOff[] = "ENROLMENT_OFF";
+inline constexpr char kJoinTokenNotForNode[] = "JOIN_TOKEN_NOT_FOR_NODE";
+inline constexpr char kJoinTokenRefused[] = "JOIN_TOKEN_REFUSED";
+inline constexpr char kJoinTokenUnknown[] = "JOIN_TOKEN_UNKNOWN";
+inline constexpr char kJoinTokenUsedUp[] = "JOIN_TOKEN_USED_UP";
+inline constexpr char kNodeNameEnrolled[] = "NODE_NAME_ENROLLED";
+inline constexpr char kNodeNotEnrolled[] = "NODE_NOT_ENROLLED";
+
 // The server, and the way to it.
 inline constexpr char kInvalidServer[] = "INVALID_SERVER";
 inline constexpr char kListenFailed[] = "LISTEN_FAILED";

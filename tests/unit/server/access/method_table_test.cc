@@ -20,6 +20,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "muster/v1/assembly.pb.h"
+#include "muster/v1/enrolment.pb.h"
 #include "muster/v1/event.pb.h"
 #include "muster/v1/model.pb.h"
 #include "muster/v1/node.pb.h"
@@ -48,6 +49,7 @@ const MethodTable& Table() {
 std::vector<const MethodDescriptor*> AllMethods() {
   // The descriptors of a message bring its whole file in.
   (void)v1::ModelVersion::descriptor();
+  (void)v1::JoinToken::descriptor();
   std::vector<std::string> files;
   EXPECT_TRUE(DescriptorPool::internal_generated_database()->FindAllFileNames(&files));
   std::vector<const MethodDescriptor*> methods;
@@ -173,6 +175,33 @@ TEST(MethodTableTest, WithoutALineEverybodyIsDenied) {
               StatusIs(absl::StatusCode::kInternal));
 }
 
+// The one way to need no right: a line that says that the request brings one. It is never the default.
+TEST(MethodTableTest, OnlyEnrolNeedsNoRightOfTheCaller) {
+  for (const MethodLine& line : MethodLines()) {
+    EXPECT_EQ(line.by_token, std::string(line.method) == "muster.v1.EnrolmentService/Enrol")
+        << line.method;
+  }
+  const auto policy = Policy::Parse(R"({"grants": []})");
+  MUSTER_ASSERT_OK(policy);
+  const auto nobody = Caller::Admit(*policy, Identity(), absl::UnixEpoch());
+  MUSTER_ASSERT_OK(nobody);
+  const auto may = [&](const char* method, const google::protobuf::Message& request) {
+    return Table().Authorise(*nobody, method, request, FakeMemberships()).allowed;
+  };
+  EXPECT_TRUE(may("/muster.v1.EnrolmentService/Enrol", v1::EnrolRequest()));
+  EXPECT_FALSE(may("/muster.v1.EnrolmentService/Enrol", v1::CreateJoinTokenRequest()));
+  EXPECT_FALSE(may("/muster.v1.EnrolmentService/CreateJoinToken", v1::CreateJoinTokenRequest()));
+
+  using Lines = std::vector<MethodLine>;
+  const Lines forgotten = {{"muster.v1.EnrolmentService/Enrol", AnswerRule::kWhole, {}}};
+  EXPECT_THAT(MethodTable::Make(forgotten, {}), StatusIs(absl::StatusCode::kInternal));
+  const Lines both = {{"muster.v1.EnrolmentService/ReleaseName",
+                       AnswerRule::kWhole,
+                       {{{Verb::kOperate}, Form::kNode, "node"}},
+                       /*by_token=*/true}};
+  EXPECT_THAT(MethodTable::Make(both, {}), StatusIs(absl::StatusCode::kInternal));
+}
+
 // Every text field of a request that a resource's name can stand in is authorised, or named here with the reason.
 TEST(MethodTableTest, EveryNameInARequestIsAuthorised) {
   const std::map<std::string, std::string> not_authorised = {
@@ -184,6 +213,9 @@ TEST(MethodTableTest, EveryNameInARequestIsAuthorised) {
        "can't be changed, so that it is not read"},
       {"/muster.v1.NodeService/ReleaseRead models/llama/versions/v1",
        "the answer says nothing about it"},
+      {"/muster.v1.EnrolmentService/DeleteJoinToken models/llama/versions/v1",
+       "names a join token, which needs the right to everything"},
+      {"/muster.v1.EnrolmentService/Enrol nodes/n1", "the join token says for which names it is"},
   };
   std::set<std::string> seen;
   for (const MethodDescriptor* method : AllMethods()) {
@@ -261,6 +293,13 @@ TEST(MethodTableTest, CallsNeedTheRightsOfWhatTheyDo) {
       {"AccessService/WhoAmI", {}},
       {"AccessService/CheckAccess", {}},
       {"ServerService/GetServerInfo", {"read some "}},
+      {"EnrolmentService/CreateJoinToken", {"admin all "}},
+      {"EnrolmentService/ListJoinTokens", {"admin all "}},
+      {"EnrolmentService/DeleteJoinToken", {"admin all "}},
+      // The join token is the right.
+      {"EnrolmentService/Enrol", {}},
+      {"EnrolmentService/RenewCertificate", {"report nodes/n1"}},
+      {"EnrolmentService/ReleaseName", {"operate nodes/n1"}},
   };
   for (const MethodDescriptor* method : AllMethods()) {
     const std::string name = absl::StrCat(method->service()->name(), "/", method->name());
@@ -353,17 +392,17 @@ TEST(MethodTableTest, ANodeActsAsItself) {
       as_itself,
       UnorderedElementsAre("GetModelVersion", "ListModelVersions", "GetShard", "ListShards",
                            "ListPieces", "ListTensors", "ListCompanions", "RegisterNode",
-                           "Heartbeat", "DrainNode", "AcquireRead", "ReleaseRead", "DeregisterNode",
+                           "Heartbeat", "Enrol", "RenewCertificate", "DrainNode", "AcquireRead", "ReleaseRead", "DeregisterNode",
                            "GetNode", "ListNodes", "JoinAssembly", "LeaveAssembly", "GetAssembly",
                            "ListAssemblyMembers", "ListAssemblies", "WatchAssignments",
                            "ReportShards", "WatchAssembly", "GetShardStatus", "GetContentKey",
                            "ExplainAssignment",
                            "ListEvents", "WatchEvents", "WhoAmI", "CheckAccess", "GetServerInfo"));
   EXPECT_THAT(as_another,
-              UnorderedElementsAre("GetModelVersion", "ListModelVersions", "GetShard", "ListShards",
-                                   "ListPieces", "ListTensors", "ListCompanions", "ListNodes",
-                                   "GetAssembly", "ListAssemblyMembers", "ListAssemblies",
-                                   "WatchAssembly", "GetShardStatus", "WhoAmI", "CheckAccess", "GetServerInfo", "GetContentKey"));
+              UnorderedElementsAre("Enrol", "GetModelVersion", "ListModelVersions", "GetShard",
+                                   "ListShards", "ListPieces", "ListTensors", "ListCompanions",
+                                   "ListNodes", "GetAssembly", "ListAssemblyMembers",
+                                   "ListAssemblies", "WatchAssembly", "GetShardStatus", "WhoAmI", "CheckAccess", "GetServerInfo", "GetContentKey"));
 }
 
 // Without any one of the rights that a line asks for, somebody gets in who should not: no line, and no part of one, is

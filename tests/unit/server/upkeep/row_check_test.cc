@@ -38,6 +38,8 @@ TEST(RowCheckTest, EveryKeyHasItsKind) {
   EXPECT_EQ(RowKind(EventRunKey(Revision(1))), "EventRunRow");
   EXPECT_EQ(RowKind(LocationHealthKey(kVersionUid, kShard, "file:///x")), "LocationHealthRow");
   EXPECT_EQ(RowKind(RequestKey(1, "id")), "RequestRow");
+  EXPECT_EQ(RowKind(JoinTokenKey("t1")), "JoinTokenRow");
+  EXPECT_EQ(RowKind(EnrolledNameKey("nodes/n1")), "EnrolledNameRow");
 }
 
 TEST(RowCheckTest, KeyThatNoRowHasIsTold) {
@@ -96,6 +98,19 @@ TEST(RowCheckTest, RowUnderAnotherKeyIsDamaged) {
   request.set_expire_time_us(5);
   MUSTER_EXPECT_OK(CheckRow(RequestKey(5, "a"), request.SerializeAsString()));
   EXPECT_FALSE(CheckRow(RequestKey(5, "b"), request.SerializeAsString()).ok());
+  store::JoinTokenRow token;
+  token.set_id("t1");
+  EXPECT_FALSE(CheckRow(JoinTokenKey("t1"), token.SerializeAsString()).ok()) << "no digest";
+  token.set_sha256(std::string(32, 'd'));
+  MUSTER_EXPECT_OK(CheckRow(JoinTokenKey("t1"), token.SerializeAsString()));
+  EXPECT_FALSE(CheckRow(JoinTokenKey("t2"), token.SerializeAsString()).ok());
+  store::EnrolledNameRow name;
+  name.set_node("nodes/n1");
+  name.set_key_sha256(std::string(32, 'd'));
+  MUSTER_EXPECT_OK(CheckRow(EnrolledNameKey("nodes/n1"), name.SerializeAsString()));
+  EXPECT_FALSE(CheckRow(EnrolledNameKey("nodes/n2"), name.SerializeAsString()).ok());
+  name.set_previous_key_sha256("short");
+  EXPECT_FALSE(CheckRow(EnrolledNameKey("nodes/n1"), name.SerializeAsString()).ok());
 }
 
 }  // namespace
