@@ -91,8 +91,6 @@ inline constexpr int64_t kDefaultJoinTokenTtlUs = int64_t{24} * 3600 * 1'000'000
 inline constexpr int64_t kMaxJoinTokenTtlUs = int64_t{30} * 24 * 3600 * 1'000'000;
 inline constexpr int kMaxJoinTokenBytes = 128;
 inline constexpr int kMaxEnrolledNames = 1'000'000;
-// PEM; one of a key of 8,192 bits has 3 KiB.
-inline constexpr int kMaxCertificateRequestBytes = 16 << 10;
 
 // Assemblies.
 inline constexpr int kMaxMinNodes = 10'000;
