@@ -280,6 +280,41 @@ absl::StatusOr<v1::GetServerInfoResponse> Client::GetServerInfo(
                                          request, options);
 }
 
+absl::StatusOr<v1::CreateJoinTokenResponse> Client::CreateJoinToken(
+    const v1::CreateJoinTokenRequest& request, const CallOptions& options) {
+  return Call<v1::CreateJoinTokenResponse>(*channel_, "/muster.v1.EnrolmentService/CreateJoinToken",
+                                           request, options);
+}
+
+absl::StatusOr<v1::ListJoinTokensResponse> Client::ListJoinTokens(
+    const v1::ListJoinTokensRequest& request, const CallOptions& options) {
+  return Call<v1::ListJoinTokensResponse>(*channel_, "/muster.v1.EnrolmentService/ListJoinTokens",
+                                          request, options);
+}
+
+absl::StatusOr<v1::DeleteJoinTokenResponse> Client::DeleteJoinToken(
+    const v1::DeleteJoinTokenRequest& request, const CallOptions& options) {
+  return CallOnce<v1::DeleteJoinTokenResponse>(
+      *channel_, random_, "/muster.v1.EnrolmentService/DeleteJoinToken", request, options);
+}
+
+absl::StatusOr<v1::EnrolResponse> Client::Enrol(const v1::EnrolRequest& request,
+                                                const CallOptions& options) {
+  return Call<v1::EnrolResponse>(*channel_, "/muster.v1.EnrolmentService/Enrol", request, options);
+}
+
+absl::StatusOr<v1::RenewCertificateResponse> Client::RenewCertificate(
+    const v1::RenewCertificateRequest& request, const CallOptions& options) {
+  return Call<v1::RenewCertificateResponse>(
+      *channel_, "/muster.v1.EnrolmentService/RenewCertificate", request, options);
+}
+
+absl::StatusOr<v1::ReleaseNameResponse> Client::ReleaseName(const v1::ReleaseNameRequest& request,
+                                                            const CallOptions& options) {
+  return CallOnce<v1::ReleaseNameResponse>(
+      *channel_, random_, "/muster.v1.EnrolmentService/ReleaseName", request, options);
+}
+
 absl::Status Client::WatchAssignments(const v1::WatchAssignmentsRequest& request,
                                       OnMessage<v1::WatchAssignmentsResponse> on_message,
                                       const CallOptions& options) {

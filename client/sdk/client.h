@@ -13,6 +13,7 @@
 #include "client/sdk/retrying_channel.h"
 #include "muster/v1/access.pb.h"
 #include "muster/v1/assembly.pb.h"
+#include "muster/v1/enrolment.pb.h"
 #include "muster/v1/event.pb.h"
 #include "muster/v1/model.pb.h"
 #include "muster/v1/node.pb.h"
@@ -139,6 +140,20 @@ class Client {
   // ServerService. kUnimplemented: a server that is older than this call.
   absl::StatusOr<v1::GetServerInfoResponse> GetServerInfo(const v1::GetServerInfoRequest& request,
                                                           const CallOptions& options = {});
+
+  // EnrolmentService. A CreateJoinToken whose answer is lost is made again, and its token with it; nobody has the first.
+  absl::StatusOr<v1::CreateJoinTokenResponse> CreateJoinToken(
+      const v1::CreateJoinTokenRequest& request, const CallOptions& options = {});
+  absl::StatusOr<v1::ListJoinTokensResponse> ListJoinTokens(
+      const v1::ListJoinTokensRequest& request, const CallOptions& options = {});
+  absl::StatusOr<v1::DeleteJoinTokenResponse> DeleteJoinToken(
+      const v1::DeleteJoinTokenRequest& request, const CallOptions& options = {});
+  absl::StatusOr<v1::EnrolResponse> Enrol(const v1::EnrolRequest& request,
+                                          const CallOptions& options = {});
+  absl::StatusOr<v1::RenewCertificateResponse> RenewCertificate(
+      const v1::RenewCertificateRequest& request, const CallOptions& options = {});
+  absl::StatusOr<v1::ReleaseNameResponse> ReleaseName(const v1::ReleaseNameRequest& request,
+                                                      const CallOptions& options = {});
 
   // One stream each: it is not resumed here. `on_message` runs on the calling thread; false ends
   // the stream with OK.

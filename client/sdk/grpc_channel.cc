@@ -14,6 +14,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "client/sdk/bearer_token.h"
 #include "client/sdk/server_address.h"
 #include "client/sdk/status_from_wire.h"
 #include "storage/base/clock.h"
@@ -129,12 +130,26 @@ absl::Status ToStatus(const grpc::Status& status, const CallOptions& options) {
                         status.error_details());
 }
 
-absl::Status UnaryOnce(const std::shared_ptr<grpc::Channel>& channel, const std::string& method,
+// One way to one server, and what its calls carry.
+struct Route {
+  std::shared_ptr<grpc::Channel> channel;
+  // "" for none; a secret.
+  std::string token;
+};
+
+void SetUp(grpc::ClientContext& context, const Route& route, const CallOptions& options) {
+  SetDeadline(context, options);
+  // Sent once the server's certificate was checked: without TLS there is no token.
+  if (!route.token.empty())
+    context.AddMetadata("authorization", absl::StrCat("Bearer ", route.token));
+}
+
+absl::Status UnaryOnce(const Route& route, const std::string& method,
                        const Channel::Message& request, Channel::Message& response,
                        const CallOptions& options) {
-  grpc::TemplatedGenericStub<MessageLite, MessageLite> stub(channel);
+  grpc::TemplatedGenericStub<MessageLite, MessageLite> stub(route.channel);
   grpc::ClientContext context;
-  SetDeadline(context, options);
+  SetUp(context, route, options);
   CallQueue queue;
   grpc::Status status;
   auto call = stub.PrepareUnaryCall(&context, method, request, queue.get());
@@ -147,12 +162,12 @@ absl::Status UnaryOnce(const std::shared_ptr<grpc::Channel>& channel, const std:
 
 // Messages are read as bytes and parsed here: gRPC's own parsing would not distinguish a message
 // that can't be parsed from the end of the stream, and the wait for that end could last for ever.
-absl::Status StreamOnce(const std::shared_ptr<grpc::Channel>& channel, const std::string& method,
+absl::Status StreamOnce(const Route& route, const std::string& method,
                         const Channel::Message& request, Channel::Message& message,
                         absl::FunctionRef<bool()> on_message, const CallOptions& options) {
-  grpc::TemplatedGenericStub<MessageLite, grpc::ByteBuffer> stub(channel);
+  grpc::TemplatedGenericStub<MessageLite, grpc::ByteBuffer> stub(route.channel);
   grpc::ClientContext context;
-  SetDeadline(context, options);
+  SetUp(context, route, options);
   CallQueue queue;
   auto call = stub.PrepareCall(&context, method, queue.get());
   call->StartCall(nullptr);
@@ -243,23 +258,17 @@ std::string WhatTlsSays(const std::string& server, const ChannelSecurity& securi
 class GrpcChannel final : public Channel {
  public:
   GrpcChannel(const std::vector<std::string>& servers, const ChannelSecurity& security)
-      : servers_(servers), security_(security) {
-    const auto credentials = CredentialsOf(security);
-    grpc::ChannelArguments arguments = Arguments();
-    if (security.tls && !security.server_name.empty()) {
-      arguments.SetSslTargetNameOverride(security.server_name);
-    }
-    for (const std::string& server : servers_) {
-      channels_.push_back(grpc::CreateCustomChannel(server, credentials, arguments));
-    }
-  }
+      : servers_(servers), security_(security), token_(security.token, security.token_file) {}
+
+  // Whether the token can be used.
+  absl::Status CheckToken() { return token_.Get().status(); }
 
   absl::Status Unary(absl::string_view method, const Message& request, Message& response,
                      const CallOptions& options) override {
     const std::string path(method);
     const bool began = false;
-    return OnFirstReachable(began, options, [&](const std::shared_ptr<grpc::Channel>& channel) {
-      return UnaryOnce(channel, path, request, response, options);
+    return OnFirstReachable(began, options, [&](const Route& route) {
+      return UnaryOnce(route, path, request, response, options);
     });
   }
 
@@ -271,28 +280,58 @@ class GrpcChannel final : public Channel {
       began = true;
       return on_message();
     };
-    return OnFirstReachable(began, options, [&](const std::shared_ptr<grpc::Channel>& channel) {
-      return StreamOnce(channel, path, request, message, deliver, options);
+    return OnFirstReachable(began, options, [&](const Route& route) {
+      return StreamOnce(route, path, request, message, deliver, options);
     });
   }
 
  private:
+  // One for each server.
+  using Channels = std::vector<std::shared_ptr<grpc::Channel>>;
+
+  // Those made with the present certificate. Streams keep the ones before until they end.
+  std::shared_ptr<const Channels> PresentChannels() {
+    const uint64_t renewals = security_.renewals == nullptr ? 0 : security_.renewals->load();
+    MutexLock lock(channels_mutex_);
+    if (channels_ == nullptr || renewals != made_after_) {
+      channels_ = std::make_shared<const Channels>(MakeChannels());
+      made_after_ = renewals;
+    }
+    return channels_;
+  }
+
+  Channels MakeChannels() const {
+    const auto credentials = CredentialsOf(security_);
+    grpc::ChannelArguments arguments = Arguments();
+    if (security_.tls && !security_.server_name.empty()) {
+      arguments.SetSslTargetNameOverride(security_.server_name);
+    }
+    // Or gRPC would go on with the connections of the channels before.
+    if (security_.renewals != nullptr) arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+    Channels channels;
+    for (const std::string& server : servers_) {
+      channels.push_back(grpc::CreateCustomChannel(server, credentials, arguments));
+    }
+    return channels;
+  }
+
   // Makes `call` at one server after the other until one is reached. `began` is set by a stream
   // that has delivered a message: where it breaks afterwards its reader resumes it, and nothing is
   // begun again elsewhere.
-  absl::Status OnFirstReachable(
-      const bool& began, const CallOptions& options,
-      absl::FunctionRef<absl::Status(const std::shared_ptr<grpc::Channel>&)> call) {
+  absl::Status OnFirstReachable(const bool& began, const CallOptions& options,
+                                absl::FunctionRef<absl::Status(const Route&)> call) {
     const size_t first = current_.load(std::memory_order_relaxed);
+    MUSTER_ASSIGN_OR_RETURN(const std::string token, token_.Get());
+    const std::shared_ptr<const Channels> channels = PresentChannels();
     absl::Status last;
-    for (size_t i = 0; i < channels_.size(); ++i) {
-      const size_t server = (first + i) % channels_.size();
-      AwaitReconnect(*channels_[server], options);
-      last = call(channels_[server]);
+    for (size_t i = 0; i < channels->size(); ++i) {
+      const size_t server = (first + i) % channels->size();
+      AwaitReconnect(*(*channels)[server], options);
+      last = call(Route{(*channels)[server], token});
       if (absl::IsUnavailable(last) && !began) continue;
       // A server that is too slow is passed over by the next call.
       const bool too_slow = absl::IsDeadlineExceeded(last);
-      current_.store((too_slow ? server + 1 : server) % channels_.size(),
+      current_.store((too_slow ? server + 1 : server) % channels->size(),
                      std::memory_order_relaxed);
       if (!too_slow || !ReasonOf(last).empty()) return last;
       return MakeError(absl::StatusCode::kDeadlineExceeded, reasons::kServerTimedOut,
@@ -330,7 +369,10 @@ class GrpcChannel final : public Channel {
 
   const std::vector<std::string> servers_;
   const ChannelSecurity security_;
-  std::vector<std::shared_ptr<grpc::Channel>> channels_;
+  BearerToken token_;
+  Mutex channels_mutex_;
+  std::shared_ptr<const Channels> channels_ MUSTER_GUARDED_BY(channels_mutex_);
+  uint64_t made_after_ MUSTER_GUARDED_BY(channels_mutex_) = 0;
   Mutex probe_mutex_;
   std::string probed_ MUSTER_GUARDED_BY(probe_mutex_);
   std::string said_ MUSTER_GUARDED_BY(probe_mutex_);
@@ -351,7 +393,15 @@ absl::StatusOr<std::unique_ptr<Channel>> NewGrpcChannel(const std::vector<std::s
   if (security.tls) {
     MUSTER_RETURN_IF_ERROR(ReadTlsFiles(security.files, SystemClock().Now()).status());
   }
-  return std::make_unique<GrpcChannel>(addresses, security);
+  const bool has_token = BearerToken(security.token, security.token_file).wanted();
+  if (has_token && !security.tls) {
+    return MakeError(absl::StatusCode::kInvalidArgument, reasons::kCredentialRefused,
+                     "a token is sent over TLS only, or whoever listens would have it: name the "
+                     "server's authority with --tls-ca, or leave the token out");
+  }
+  auto channel = std::make_unique<GrpcChannel>(addresses, security);
+  MUSTER_RETURN_IF_ERROR(channel->CheckToken());
+  return channel;
 }
 
 }  // namespace muster

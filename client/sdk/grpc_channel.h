@@ -2,6 +2,8 @@
 #ifndef MUSTER_CLIENT_SDK_GRPC_CHANNEL_H_
 #define MUSTER_CLIENT_SDK_GRPC_CHANNEL_H_
 
+#include <atomic>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -21,6 +23,12 @@ struct ChannelSecurity {
   TlsFiles files;
   // What the server's certificate has to name, where that is not the host of its address.
   std::string server_name;
+  // A bearer token, or the file that it is in (see BearerToken): sent with each call, and over TLS only.
+  std::string token = "";
+  std::string token_file = "";
+  // Grows whenever whoever owns the files has put a new certificate into them: calls that begin later go by connections
+  // that are made with it. Null: connections end by themselves.
+  std::shared_ptr<const std::atomic<uint64_t>> renewals = nullptr;
 };
 
 // `servers` are "host:port". Each call goes to the server that answered last; on kUnavailable it
@@ -28,6 +36,8 @@ struct ChannelSecurity {
 // SERVER_UNREACHABLE and names them all; kDeadlineExceeded SERVER_TIMED_OUT: one was, and gave no
 // answer in time. kInvalidArgument: no server, or one that is not
 // "host:port". Connects lazily, so an unreachable server is not an error here.
+//
+// A token without TLS is kInvalidArgument CREDENTIAL_REFUSED, as is one that can't be used.
 //
 // With TLS, files that can't be used are an error here, as ReadTlsFiles has them. A connection that can't be secured is
 // kUnavailable TLS_FAILED, with what was found by trying it once more: whose certificate is refused and why, or that

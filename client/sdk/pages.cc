@@ -130,4 +130,14 @@ absl::StatusOr<std::vector<v1::Assembly>> ListAllAssemblies(Client& client,
   return assemblies;
 }
 
+absl::StatusOr<std::vector<v1::JoinToken>> ListAllJoinTokens(Client& client,
+                                                             const CallOptions& options) {
+  std::vector<v1::JoinToken> tokens;
+  MUSTER_RETURN_IF_ERROR(ForEach(
+      v1::ListJoinTokensRequest(),
+      [&](const auto& page) { return client.ListJoinTokens(page, options); },
+      [](const auto& page) -> const auto& { return page.join_tokens(); }, AppendTo(tokens)));
+  return tokens;
+}
+
 }  // namespace muster

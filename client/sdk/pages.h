@@ -56,6 +56,9 @@ absl::StatusOr<std::vector<v1::Assembly>> ListAllAssemblies(Client& client,
                                                             absl::string_view model_version,
                                                             const CallOptions& options = {});
 
+absl::StatusOr<std::vector<v1::JoinToken>> ListAllJoinTokens(Client& client,
+                                                             const CallOptions& options);
+
 }  // namespace muster
 
 #endif  // MUSTER_CLIENT_SDK_PAGES_H_
