@@ -190,6 +190,8 @@ struct AddJoinToken {
   std::string sha256;
   std::string node_pattern;
   uint32_t uses = 1;
+  // Time of day.
+  int64_t create_time_us = 0;
   int64_t ttl_us = 0;
 };
 

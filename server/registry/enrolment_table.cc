@@ -168,8 +168,8 @@ absl::Status EnrolmentTable::Add(const AddJoinToken& command, Transaction& tx) {
   row.set_sha256(command.sha256);
   row.set_node_pattern(command.node_pattern);
   row.set_uses(command.uses);
-  row.set_create_time_us(tx.wall_us());
-  row.set_expire_time_us(tx.wall_us() + command.ttl_us);
+  row.set_create_time_us(command.create_time_us);
+  row.set_expire_time_us(command.create_time_us + command.ttl_us);
   row.set_due_us(tx.now_us() + command.ttl_us);
   tx.Put(JoinTokenKey(row.id()), row);
   Load(std::move(row));

@@ -16,6 +16,7 @@
 #include "grpc/health/v1/health.pb.h"
 #include "server/rpc/access_service.h"
 #include "server/rpc/assembly_service.h"
+#include "server/rpc/enrolment_service.h"
 #include "server/rpc/event_service.h"
 #include "server/rpc/key_service.h"
 #include "server/rpc/model_service.h"
@@ -48,11 +49,15 @@ constexpr size_t kStoreReaders = 2;
 constexpr size_t kStoreReadersQueueLimit = 1'024;
 constexpr size_t kPlanners = 1;
 constexpr size_t kPlannersQueueLimit = 64;
+// One, so that who enrols takes at most one core.
+constexpr size_t kSigners = 1;
+constexpr size_t kSignersQueueLimit = 1'024;
 constexpr const char* kServices[] = {"muster.v1.ModelService", "muster.v1.NodeService",
                                      "muster.v1.AssemblyService", "muster.v1.EventService",
                                      "muster.v1.AccessService",
                                      "muster.v1.ServerService",
-                                     "muster.v1.KeyService"};
+                                     "muster.v1.KeyService",
+                                     "muster.v1.EnrolmentService"};
 
 class GrpcServer final : public RpcServer {
  public:
@@ -62,6 +67,7 @@ class GrpcServer final : public RpcServer {
         hub_(clock, feed, options.watches),
         store_readers_("reads of the store", kStoreReaders, kStoreReadersQueueLimit),
         planners_("plans that are only shown", kPlanners, kPlannersQueueLimit),
+        signers_("requests for certificates", kSigners, kSignersQueueLimit),
         waiting_reads_({}),
         context_{committer,      feed,  live, store, store_readers_,     planners_,
                  waiting_reads_, stats, gate, audit, options.audit_reads},
@@ -71,7 +77,8 @@ class GrpcServer final : public RpcServer {
         events_(NewEventService(context_, hub_)),
         access_(NewAccessService(context_)),
         about_(NewServerService(context_, options.identity)),
-        keys_(NewKeyService(context_, options.keys)) {}
+        keys_(NewKeyService(context_, options.keys)),
+        enrolment_(NewEnrolmentService(context_, options.issuer, signers_, clock)) {}
 
   absl::Status Start(const RpcOptions& options) {
     MUSTER_ASSIGN_OR_RETURN(listener_, Listener::Open(options.listener, clock_));
@@ -99,6 +106,7 @@ class GrpcServer final : public RpcServer {
     builder.RegisterService(access_.get());
     builder.RegisterService(about_.get());
     builder.RegisterService(keys_.get());
+    builder.RegisterService(enrolment_.get());
     server_ = builder.BuildAndStart();
     if (server_ == nullptr) return absl::InternalError("gRPC can't start its server");
     for (const char* service : kServices) {
@@ -197,6 +205,7 @@ class GrpcServer final : public RpcServer {
   WatchHub hub_;
   WorkPool store_readers_;
   WorkPool planners_;
+  WorkPool signers_;
   WaitingReads waiting_reads_;
   ServiceContext context_;
   std::unique_ptr<grpc::Service> models_;
@@ -206,6 +215,7 @@ class GrpcServer final : public RpcServer {
   std::unique_ptr<grpc::Service> access_;
   std::unique_ptr<grpc::Service> about_;
   std::unique_ptr<grpc::Service> keys_;
+  std::unique_ptr<grpc::Service> enrolment_;
   std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> connections_;
   std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> own_connections_;
   // Goes before the above, none of which is used after it.

@@ -13,6 +13,7 @@
 #include "server/registry/live_tables.h"
 #include "server/rpc/call_stats.h"
 #include "server/rpc/gate.h"
+#include "server/rpc/certificate_issuer.h"
 #include "server/rpc/listener.h"
 #include "server/rpc/server_service.h"
 #include "server/rpc/watch_hub.h"
@@ -65,6 +66,8 @@ struct RpcOptions {
   bool audit_reads = false;
   // Wraps content keys; outlives the server. Null: it makes and gives none.
   KeyWrapper* keys = nullptr;
+  // Outlives the server; null: certificates come from elsewhere.
+  const CertificateIssuer* issuer = nullptr;
 };
 
 // Serves. All arguments but the options outlive the server; `audit` may be null. kUnavailable when the address can't be

@@ -36,6 +36,7 @@ AddJoinToken TokenFor(absl::string_view pattern, uint32_t uses = 1) {
   add.sha256 = Digest('s');
   add.node_pattern = std::string(pattern);
   add.uses = uses;
+  add.create_time_us = kStartUs;
   add.ttl_us = kDayUs;
   return add;
 }
