@@ -171,8 +171,10 @@ void AddAccessService(std::vector<MethodLine>& lines) {
 
 // Shows which build it is and nothing that anybody keeps in it: for whoever may read something.
 void AddServerService(std::vector<MethodLine>& lines) {
-  lines.push_back(
-      {"muster.v1.ServerService/GetServerInfo", AnswerRule::kWhole, {Somewhere(kRead, "")}});
+  lines.push_back({"muster.v1.ServerService/GetServerInfo",
+                   AnswerRule::kWhole,
+                   {Somewhere(kRead, "")},
+                   AuditRule::kRead});
 }
 
 void AddEnrolmentService(std::vector<MethodLine>& lines) {
@@ -184,8 +186,11 @@ void AddEnrolmentService(std::vector<MethodLine>& lines) {
   add("muster.v1.EnrolmentService/ListJoinTokens", {Everywhere(kAdmin, "")});
   add("muster.v1.EnrolmentService/DeleteJoinToken", {Everywhere(kAdmin, "")});
   // Who enrols is nobody yet.
-  lines.push_back({"muster.v1.EnrolmentService/Enrol", AnswerRule::kWhole, {},
-                   AuditRule::kAlways, /*open=*/true});
+  lines.push_back({"muster.v1.EnrolmentService/Enrol",
+                   AnswerRule::kWhole,
+                   {},
+                   AuditRule::kAlways,
+                   /*open=*/true});
   // As itself; that it holds the name is for the registry to say.
   add("muster.v1.EnrolmentService/RenewCertificate", {Node(kReport, "node")});
   add("muster.v1.EnrolmentService/ReleaseName", {Node(kOperate, "node")});

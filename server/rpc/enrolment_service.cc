@@ -72,33 +72,40 @@ class EnrolmentServiceRpc final : public v1::EnrolmentService::CallbackService {
   ServerUnaryReactor* CreateJoinToken(CallbackServerContext* context,
                                       const v1::CreateJoinTokenRequest* request,
                                       v1::CreateJoinTokenResponse* response) override {
+    const UnaryCall call(services_, context, "CreateJoinToken", *request);
+    if (call.refused()) return call.reactor();
     const absl::StatusOr<JoinTokenText> token = NewToken(*request);
-    if (!token.ok()) return Refuse(context, "CreateJoinToken", token.status());
+    if (!token.ok()) {
+      call.Finish(token.status());
+      return call.reactor();
+    }
     const AddJoinToken add = ToCommand(*request, *token, clock_.Now());
     response->set_token(token->text);
     response->set_authority_pin(issuer_->authority_pin());
     *response->mutable_join_token() = Describe(add);
-    return Mutate(services_, context, "CreateJoinToken", std::vector<Command>{add}, response,
-                  [](const JobResult& result, v1::CreateJoinTokenResponse& out) {
-                    out.set_revision(result.revision.value);
-                  });
+    Commit(services_, call, std::vector<Command>{add}, response,
+           [](const JobResult& result, v1::CreateJoinTokenResponse& out) {
+             out.set_revision(result.revision.value);
+           });
+    return call.reactor();
   }
 
   ServerUnaryReactor* ListJoinTokens(CallbackServerContext* context,
                                      const v1::ListJoinTokensRequest* request,
                                      v1::ListJoinTokensResponse* response) override {
-    return Read<v1::ListJoinTokensResponse>(
-        services_, context, "ListJoinTokens", response,
-        [request](const Registry& registry, v1::ListJoinTokensResponse& out) {
-          const EnrolmentTable& table = registry.enrolment();
-          return FillPage(table.tokens(), kTokenList, registry.revision(), *request, out,
-                          [&](const std::string&, const store::JoinTokenRow& row) -> size_t {
-                            if (table.HasEnded(row)) return 0;
-                            v1::JoinToken* item = out.add_join_tokens();
-                            *item = table.Describe(row);
-                            return item->ByteSizeLong();
-                          });
-        });
+    return Read(services_, context, "ListJoinTokens", request, response,
+                [request](const UnaryCall& call, const Registry& registry,
+                          v1::ListJoinTokensResponse& out) {
+                  const EnrolmentTable& table = registry.enrolment();
+                  return FillPage(
+                      table.tokens(), PageTokens(kTokenList, call), registry.revision(), *request,
+                      out, [&](const std::string&, const store::JoinTokenRow& row) -> size_t {
+                        if (table.HasEnded(row)) return 0;
+                        v1::JoinToken* item = out.add_join_tokens();
+                        *item = table.Describe(row);
+                        return item->ByteSizeLong();
+                      });
+                });
   }
 
   ServerUnaryReactor* DeleteJoinToken(CallbackServerContext* context,
@@ -115,35 +122,39 @@ class EnrolmentServiceRpc final : public v1::EnrolmentService::CallbackService {
 
   ServerUnaryReactor* Enrol(CallbackServerContext* context, const v1::EnrolRequest* request,
                             v1::EnrolResponse* response) override {
+    const UnaryCall call(services_, context, "Enrol", *request);
+    if (call.refused()) return call.reactor();
     const absl::StatusOr<EnrolNode> enrol = ToEnrol(*request);
-    if (!enrol.ok()) return Refuse(context, "Enrol", enrol.status());
-    return IssueFor(context, "Enrol", *enrol, request->certificate_request_pem(), response,
-                    [enrol = *enrol](const Registry& registry) {
-                      return registry.enrolment().CheckEnrol(enrol);
-                    });
+    if (!enrol.ok()) {
+      call.Finish(enrol.status());
+      return call.reactor();
+    }
+    IssueFor(call, *enrol, request->certificate_request_pem(), response,
+             [enrol = *enrol](const Registry& registry) {
+               return registry.enrolment().CheckEnrol(enrol);
+             });
+    return call.reactor();
   }
 
   ServerUnaryReactor* RenewCertificate(CallbackServerContext* context,
                                        const v1::RenewCertificateRequest* request,
                                        v1::RenewCertificateResponse* response) override {
+    const UnaryCall call(services_, context, "RenewCertificate", *request);
+    if (call.refused()) return call.reactor();
     absl::Status checked = CheckNode(request->node(), request->certificate_request_pem());
-    if (!checked.ok()) return Refuse(context, "RenewCertificate", checked);
+    if (!checked.ok()) {
+      call.Finish(checked);
+      return call.reactor();
+    }
     RenewNode renew;
     renew.node = request->node();
     renew.shown_key_sha256 = ShownKeyOf(*context);
-    return IssueFor(
-        context, "RenewCertificate", renew, request->certificate_request_pem(), response,
-        [renew](const Registry& registry) { return registry.enrolment().CheckRenew(renew); });
-  }
-
- private:
-  ServerUnaryReactor* Refuse(CallbackServerContext* context, const char* method,
-                             const absl::Status& status) {
-    const UnaryCall call(services_, context, method);
-    call.Finish(status);
+    IssueFor(call, renew, request->certificate_request_pem(), response,
+             [renew](const Registry& registry) { return registry.enrolment().CheckRenew(renew); });
     return call.reactor();
   }
 
+ private:
   absl::StatusOr<JoinTokenText> NewToken(const v1::CreateJoinTokenRequest& request) const {
     MUSTER_RETURN_IF_ERROR(CheckJoinToken(request));
     if (issuer_ == nullptr) return EnrolmentOff();
@@ -169,10 +180,8 @@ class EnrolmentServiceRpc final : public v1::EnrolmentService::CallbackService {
   // Signs first: the certificate leaves only once the command that notes it is durable. Whoever would be refused anyway
   // costs no signature.
   template <typename What, typename Response>
-  ServerUnaryReactor* IssueFor(CallbackServerContext* context, const char* method, What what,
-                               const std::string& request_pem, Response* response,
-                               std::function<absl::Status(const Registry&)> check) {
-    UnaryCall call(services_, context, method);
+  void IssueFor(const UnaryCall& call, What what, const std::string& request_pem,
+                Response* response, std::function<absl::Status(const Registry&)> check) {
     auto checked = std::make_shared<absl::Status>();
     services_.committer.Read(
         [&](const Registry& registry) { *checked = check(registry); },
@@ -182,7 +191,6 @@ class EnrolmentServiceRpc final : public v1::EnrolmentService::CallbackService {
             Sign(call, what, request_pem, response);
           });
         });
-    return call.reactor();
   }
 
   template <typename What, typename Response>
@@ -196,12 +204,16 @@ class EnrolmentServiceRpc final : public v1::EnrolmentService::CallbackService {
     response->set_certificate_pem(std::move(issued->pem));
     response->set_authority_pem(issuer_->authority_pem());
     *response->mutable_valid_until() = ToTimestamp(what.valid_until_us);
-    services_.committer.Submit(
-        Job{.commands = {std::move(what)}, .done = [call, response](const JobResult& result) {
-              if (!result.status.ok()) response->Clear();
-              response->set_revision(result.revision.value);
-              call.Finish(result.status);
-            }});
+    Job job;
+    job.commands = {std::move(what)};
+    job.actor = call.actor();
+    job.done = [call, response](const JobResult& result) {
+      if (!result.status.ok()) response->Clear();
+      response->set_revision(result.revision.value);
+      call.NoteRevision(result.revision);
+      call.Finish(result.status);
+    };
+    services_.committer.Submit(std::move(job));
   }
 
   ServiceContext& services_;

@@ -87,7 +87,8 @@ class KeyServiceRpc final : public v1::KeyService::CallbackService {
   ServerUnaryReactor* CreateContentKey(CallbackServerContext* context,
                                        const v1::CreateContentKeyRequest* request,
                                        v1::CreateContentKeyResponse* response) override {
-    const UnaryCall call(services_, context, "CreateContentKey");
+    const UnaryCall call(services_, context, "CreateContentKey", *request);
+    if (call.refused()) return call.reactor();
     if (const absl::Status possible = CheckPossible(*context, request->name()); !possible.ok()) {
       call.Finish(possible);
       return call.reactor();
@@ -104,7 +105,8 @@ class KeyServiceRpc final : public v1::KeyService::CallbackService {
   ServerUnaryReactor* GetContentKey(CallbackServerContext* context,
                                     const v1::GetContentKeyRequest* request,
                                     v1::GetContentKeyResponse* response) override {
-    const UnaryCall call(services_, context, "GetContentKey");
+    const UnaryCall call(services_, context, "GetContentKey", *request);
+    if (call.refused()) return call.reactor();
     if (const absl::Status possible = CheckPossible(*context, request->name()); !possible.ok()) {
       call.Finish(possible);
       return call.reactor();
@@ -118,14 +120,14 @@ class KeyServiceRpc final : public v1::KeyService::CallbackService {
     return call.reactor();
   }
 
-  ServerUnaryReactor* GetKeyStatus(CallbackServerContext* context, const v1::GetKeyStatusRequest*,
+  ServerUnaryReactor* GetKeyStatus(CallbackServerContext* context,
+                                   const v1::GetKeyStatusRequest* request,
                                    v1::GetKeyStatusResponse* response) override {
-    return Read<v1::GetKeyStatusResponse>(
-        services_, context, "GetKeyStatus", response,
-        [this](const Registry& registry, v1::GetKeyStatusResponse& out) {
-          FillStatus(registry.catalogue().content_keys().by_master_key(), out);
-          return absl::OkStatus();
-        });
+    return Read(services_, context, "GetKeyStatus", request, response,
+                [this](const Registry& registry, v1::GetKeyStatusResponse& out) {
+                  FillStatus(registry.catalogue().content_keys().by_master_key(), out);
+                  return absl::OkStatus();
+                });
   }
 
  private:
@@ -184,6 +186,7 @@ class KeyServiceRpc final : public v1::KeyService::CallbackService {
       command.key.set_wrapped(std::move(wrapped->bytes));
       Job job;
       job.commands.push_back(std::move(command));
+      job.actor = call.actor();
       job.done = [this, call, name, response](JobResult result) {
         if (!result.status.ok()) return call.Finish(result.status);
         // Not on the committer's thread.

@@ -52,12 +52,10 @@ constexpr size_t kPlannersQueueLimit = 64;
 // One, so that who enrols takes at most one core.
 constexpr size_t kSigners = 1;
 constexpr size_t kSignersQueueLimit = 1'024;
-constexpr const char* kServices[] = {"muster.v1.ModelService", "muster.v1.NodeService",
+constexpr const char* kServices[] = {"muster.v1.ModelService",    "muster.v1.NodeService",
                                      "muster.v1.AssemblyService", "muster.v1.EventService",
-                                     "muster.v1.AccessService",
-                                     "muster.v1.ServerService",
-                                     "muster.v1.KeyService",
-                                     "muster.v1.EnrolmentService"};
+                                     "muster.v1.AccessService",   "muster.v1.ServerService",
+                                     "muster.v1.KeyService",      "muster.v1.EnrolmentService"};
 
 class GrpcServer final : public RpcServer {
  public:

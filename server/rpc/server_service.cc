@@ -15,15 +15,15 @@ class ServerServiceRpc final : public v1::ServerService::CallbackService {
       : services_(services), identity_(std::move(identity)) {}
 
   grpc::ServerUnaryReactor* GetServerInfo(grpc::CallbackServerContext* context,
-                                          const v1::GetServerInfoRequest*,
+                                          const v1::GetServerInfoRequest* request,
                                           v1::GetServerInfoResponse* response) override {
-    return Read<v1::GetServerInfoResponse>(services_, context, "GetServerInfo", response,
-                                           [this](const Registry&, v1::GetServerInfoResponse& out) {
-                                             out.set_version(identity_.version);
-                                             out.set_commit(identity_.commit);
-                                             out.set_cluster_id(identity_.cluster_id);
-                                             return absl::OkStatus();
-                                           });
+    return Read(services_, context, "GetServerInfo", request, response,
+                [this](const Registry&, v1::GetServerInfoResponse& out) {
+                  out.set_version(identity_.version);
+                  out.set_commit(identity_.commit);
+                  out.set_cluster_id(identity_.cluster_id);
+                  return absl::OkStatus();
+                });
   }
 
  private:

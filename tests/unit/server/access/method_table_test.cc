@@ -175,22 +175,24 @@ TEST(MethodTableTest, WithoutALineEverybodyIsDenied) {
               StatusIs(absl::StatusCode::kInternal));
 }
 
-// The one way to need no right: a line that says that the request brings one. It is never the default.
-TEST(MethodTableTest, OnlyEnrolNeedsNoRightOfTheCaller) {
+// The one way to need no right: a line that says so. It is never the default.
+TEST(MethodTableTest, FewMethodsNeedNoRightOfTheCaller) {
+  std::vector<std::string> open;
   for (const MethodLine& line : MethodLines()) {
-    EXPECT_EQ(line.by_token, std::string(line.method) == "muster.v1.EnrolmentService/Enrol")
-        << line.method;
+    if (line.open) open.emplace_back(line.method);
   }
+  EXPECT_THAT(open, UnorderedElementsAre("muster.v1.AccessService/WhoAmI",
+                                         "muster.v1.AccessService/CheckAccess",
+                                         "muster.v1.EnrolmentService/Enrol"));
   const auto policy = Policy::Parse(R"({"grants": []})");
   MUSTER_ASSERT_OK(policy);
   const auto nobody = Caller::Admit(*policy, Identity(), absl::UnixEpoch());
   MUSTER_ASSERT_OK(nobody);
-  const auto may = [&](const char* method, const google::protobuf::Message& request) {
-    return Table().Authorise(*nobody, method, request, FakeMemberships()).allowed;
+  const auto may = [&](const google::protobuf::Message& request) {
+    return Table().Authorise(*nobody, request, FakeMemberships()).allowed;
   };
-  EXPECT_TRUE(may("/muster.v1.EnrolmentService/Enrol", v1::EnrolRequest()));
-  EXPECT_FALSE(may("/muster.v1.EnrolmentService/Enrol", v1::CreateJoinTokenRequest()));
-  EXPECT_FALSE(may("/muster.v1.EnrolmentService/CreateJoinToken", v1::CreateJoinTokenRequest()));
+  EXPECT_TRUE(may(v1::EnrolRequest()));
+  EXPECT_FALSE(may(v1::CreateJoinTokenRequest()));
 
   using Lines = std::vector<MethodLine>;
   const Lines forgotten = {{"muster.v1.EnrolmentService/Enrol", AnswerRule::kWhole, {}}};
@@ -198,7 +200,8 @@ TEST(MethodTableTest, OnlyEnrolNeedsNoRightOfTheCaller) {
   const Lines both = {{"muster.v1.EnrolmentService/ReleaseName",
                        AnswerRule::kWhole,
                        {{{Verb::kOperate}, Form::kNode, "node"}},
-                       /*by_token=*/true}};
+                       AuditRule::kAlways,
+                       /*open=*/true}};
   EXPECT_THAT(MethodTable::Make(both, {}), StatusIs(absl::StatusCode::kInternal));
 }
 
@@ -388,21 +391,21 @@ TEST(MethodTableTest, ANodeActsAsItself) {
     if (Table().Authorise(*n2, *request, members).allowed) as_another.insert(method->name());
   }
 
-  EXPECT_THAT(
-      as_itself,
-      UnorderedElementsAre("GetModelVersion", "ListModelVersions", "GetShard", "ListShards",
-                           "ListPieces", "ListTensors", "ListCompanions", "RegisterNode",
-                           "Heartbeat", "Enrol", "RenewCertificate", "DrainNode", "AcquireRead", "ReleaseRead", "DeregisterNode",
-                           "GetNode", "ListNodes", "JoinAssembly", "LeaveAssembly", "GetAssembly",
-                           "ListAssemblyMembers", "ListAssemblies", "WatchAssignments",
-                           "ReportShards", "WatchAssembly", "GetShardStatus", "GetContentKey",
-                           "ExplainAssignment",
-                           "ListEvents", "WatchEvents", "WhoAmI", "CheckAccess", "GetServerInfo"));
+  EXPECT_THAT(as_itself,
+              UnorderedElementsAre(
+                  "GetModelVersion", "ListModelVersions", "GetShard", "ListShards", "ListPieces",
+                  "ListTensors", "ListCompanions", "RegisterNode", "Heartbeat", "Enrol",
+                  "RenewCertificate", "DrainNode", "AcquireRead", "ReleaseRead", "DeregisterNode",
+                  "GetNode", "ListNodes", "JoinAssembly", "LeaveAssembly", "GetAssembly",
+                  "ListAssemblyMembers", "ListAssemblies", "WatchAssignments", "ReportShards",
+                  "WatchAssembly", "GetShardStatus", "GetContentKey", "ExplainAssignment",
+                  "ListEvents", "WatchEvents", "WhoAmI", "CheckAccess", "GetServerInfo"));
   EXPECT_THAT(as_another,
               UnorderedElementsAre("Enrol", "GetModelVersion", "ListModelVersions", "GetShard",
                                    "ListShards", "ListPieces", "ListTensors", "ListCompanions",
                                    "ListNodes", "GetAssembly", "ListAssemblyMembers",
-                                   "ListAssemblies", "WatchAssembly", "GetShardStatus", "WhoAmI", "CheckAccess", "GetServerInfo", "GetContentKey"));
+                                   "ListAssemblies", "WatchAssembly", "GetShardStatus", "WhoAmI",
+                                   "CheckAccess", "GetServerInfo", "GetContentKey"));
 }
 
 // Without any one of the rights that a line asks for, somebody gets in who should not: no line, and no part of one, is
