@@ -36,6 +36,8 @@ assembly_pb2 = importlib.import_module("muster.v1.assembly_pb2")
 event_pb2 = importlib.import_module("muster.v1.event_pb2")
 access_pb2 = importlib.import_module("muster.v1.access_pb2")
 server_pb2 = importlib.import_module("muster.v1.server_pb2")
+key_pb2 = importlib.import_module("muster.v1.key_pb2")
+enrolment_pb2 = importlib.import_module("muster.v1.enrolment_pb2")
 status_pb2 = importlib.import_module("google.rpc.status_pb2")
 error_details_pb2 = importlib.import_module("google.rpc.error_details_pb2")
 _STUBS = {
@@ -45,6 +47,8 @@ _STUBS = {
     "events": importlib.import_module("muster.v1.event_pb2_grpc").EventServiceStub,
     "access": importlib.import_module("muster.v1.access_pb2_grpc").AccessServiceStub,
     "server": importlib.import_module("muster.v1.server_pb2_grpc").ServerServiceStub,
+    "keys": importlib.import_module("muster.v1.key_pb2_grpc").KeyServiceStub,
+    "enrolment": importlib.import_module("muster.v1.enrolment_pb2_grpc").EnrolmentServiceStub,
 }
 
 READY = assembly_pb2.Assembly.READY
@@ -120,6 +124,8 @@ class Api:
         self.events = _Service(_STUBS["events"](self.channel), event_pb2)
         self.access = _Service(_STUBS["access"](self.channel), access_pb2)
         self.server = _Service(_STUBS["server"](self.channel), server_pb2)
+        self.keys = _Service(_STUBS["keys"](self.channel), key_pb2)
+        self.enrolment = _Service(_STUBS["enrolment"](self.channel), enrolment_pb2)
 
     def close(self):
         self.channel.close()

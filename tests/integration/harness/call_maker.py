@@ -10,9 +10,11 @@ import random
 
 from google.protobuf.descriptor import FieldDescriptor
 
-from harness.api import access_pb2, assembly_pb2, event_pb2, model_pb2, node_pb2
+from harness.api import (
+    access_pb2, assembly_pb2, enrolment_pb2, event_pb2, key_pb2, model_pb2, node_pb2, server_pb2,
+)  # fmt: skip
 
-MODULES = (model_pb2, node_pb2, assembly_pb2, event_pb2, access_pb2)
+MODULES = (model_pb2, node_pb2, assembly_pb2, event_pb2, access_pb2, server_pb2, key_pb2, enrolment_pb2)
 OTHERS = {"node": "nodes/honest", "assembly": "assemblies/honest", "model_version": "models/honest/versions/v1"}
 # Methods that name what belongs to others without being able to change it.
 READING = ("Get", "List", "Watch", "Explain")
@@ -215,6 +217,9 @@ class CallMaker:
         yield self._call(
             "CreateModelVersion", model_version={"name": name, "shard_count": 1, "tensor_count": 3, "companion_count": 1}
         )
+        if dice.random() < 0.5:
+            yield self._call("CreateContentKey", name=name)
+            yield self._call("GetContentKey", name=name)
         whole = {**self._shard(name, 0), "tensor_count": 3, "size_bytes": 3 << 20}
         pieces = b"".join(bytes.fromhex(md5_of(f"{name}/{i}")) for i in range(3))
         whole.update(piece_size_bytes=1 << 20, piece_md5s=pieces, root=hashlib.md5(pieces).hexdigest())
@@ -333,6 +338,7 @@ class CallMaker:
         for method in ("ListNodes", "ListAssemblies", "ListModelVersions", "ListEvents"):
             yield self._call(method, page_size=dice.choice([0, 1, 1_000, 2**32 - 1]))
         yield self._call("ListEvents", tail=dice.choice([1, 1_000, 100_000, 2**32 - 1]))
+        yield self._call("CheckAccess", verb=dice.choice(["read", "admin", "fly"]), resource=self._own("model_version"))
         yield self._call("ExplainAssignment", name=self._own("assembly"), shard=0)
         yield self._call("JoinAssembly", name=self._own("assembly"), node=self._own("node"), validate_only=True)
 
