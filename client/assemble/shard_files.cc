@@ -1,5 +1,8 @@
 #include "client/assemble/shard_files.h"
 
+#include <errno.h>
+#include <unistd.h>
+
 #include <filesystem>
 #include <set>
 #include <system_error>
@@ -17,6 +20,7 @@
 #include "storage/base/resource_name.h"
 #include "storage/base/status_macros.h"
 #include "storage/files/directories.h"
+#include "storage/files/file_error.h"
 #include "storage/files/staged_file.h"
 
 namespace muster {
@@ -129,7 +133,9 @@ absl::StatusOr<std::vector<PulledFile>> PullShardFiles(Client& client, Puller& p
   ShardCopier copier(client, puller,
                      {options.caches, call, options.warn, options.keys, options.out});
   HashQueue hashes;
-  MUSTER_RETURN_IF_ERROR(RunInParallel(
+  // By one thread each.
+  std::vector<char> made(files.size(), 0);
+  const absl::Status status = RunInParallel(
       shards.size(), options.jobs, options.stop,
       [&](size_t i, const std::stop_token& stop) -> absl::Status {
         MUSTER_ASSIGN_OR_RETURN(files[i].kept,
@@ -142,9 +148,40 @@ absl::StatusOr<std::vector<PulledFile>> PullShardFiles(Client& client, Puller& p
         StagedFileSink sink(file, 0);
         const absl::Status copied = copier.Copy(shards[i], sink, stop, options.on_bytes);
         if (!copied.ok()) return Annotate(copied, absl::StrCat("shard ", shards[i].index()));
-        return file.Commit();
-      }));
-  return files;
+        MUSTER_RETURN_IF_ERROR(file.Commit());
+        made[i] = 1;
+        return absl::OkStatus();
+      });
+  if (status.ok()) return files;
+  if (options.discard.stop_requested()) {
+    for (size_t i = 0; i < files.size(); ++i) {
+      if (made[i] != 0) unlink(files[i].path.c_str());
+    }
+  }
+  return status;
+}
+
+absl::StatusOr<std::vector<PulledFile>> RemoveShardFiles(Client& client,
+                                                         const PullFilesOptions& options) {
+  CallOptions call;
+  call.stop = options.stop;
+  MUSTER_ASSIGN_OR_RETURN(const std::vector<v1::Shard> shards,
+                          ChooseShards(client, options.model_version, options.shards, call));
+  std::vector<PulledFile> files = FilesOf(shards, options.out);
+  RemoveLeftovers(files, options.out);
+  HashQueue hashes;
+  std::vector<PulledFile> there;
+  for (size_t i = 0; i < files.size(); ++i) {
+    if (access(files[i].path.c_str(), F_OK) != 0) continue;
+    MUSTER_ASSIGN_OR_RETURN(const bool ours,
+                            Holds(client, shards[i], files[i].path, hashes, options.stop));
+    files[i].kept = !ours;
+    if (ours && unlink(files[i].path.c_str()) != 0) {
+      return PathError(errno, "remove it", QuoteForMessage(files[i].path));
+    }
+    there.push_back(files[i]);
+  }
+  return there;
 }
 
 }  // namespace muster

@@ -31,6 +31,8 @@ struct PullFilesOptions {
   std::shared_ptr<KeySource> keys;
   size_t jobs = 2;
   std::stop_token stop;
+  // Requested beside `stop`: the files that this call made go, too.
+  std::stop_token discard;
   std::function<void(int64_t total_bytes)> on_plan;
   ByteProgress on_bytes;
   std::function<void(const std::string& warning)> warn;
@@ -66,6 +68,11 @@ absl::StatusOr<ShardFilesRoom> RoomForShardFiles(Client& client, const PullFiles
 // the first byte.
 absl::StatusOr<std::vector<PulledFile>> PullShardFiles(Client& client, Puller& puller,
                                                        const PullFilesOptions& options);
+
+// Removes the files in `options.out` that hold what PullShardFiles would put there, and what a killed one left beside them.
+// Returns those that were there; `kept` are those that hold something else, or that can't be told, as of encoded shards.
+absl::StatusOr<std::vector<PulledFile>> RemoveShardFiles(Client& client,
+                                                         const PullFilesOptions& options);
 
 }  // namespace muster
 

@@ -25,6 +25,7 @@ struct PullArguments {
   std::vector<std::string> caches;
   std::string cache_domain = "default";
   bool dry_run = false;
+  bool clean = false;
   PullFlags pull;
   KeyFlags keys;
 };
@@ -67,6 +68,31 @@ absl::Status PrintPullRoom(const Invocation& invocation, Client& client,
   return CheckDiskRoom(files.disk, pull.out);
 }
 
+// What an earlier pull left, whole or not.
+absl::Status CleanPulled(const Invocation& invocation, Client& client,
+                         const PullFilesOptions& pull) {
+  MUSTER_ASSIGN_OR_RETURN(const std::vector<PulledFile> files, RemoveShardFiles(client, pull));
+  std::vector<std::string> removed;
+  int64_t bytes = 0;
+  for (const PulledFile& file : files) {
+    if (file.kept) {
+      invocation.Note(absl::StrCat(file.path, " stays: that it is what was pulled can't be told"));
+      continue;
+    }
+    bytes += file.size_bytes;
+    removed.push_back(JsonString(file.path));
+  }
+  if (invocation.json()) {
+    JsonObject json;
+    json.AddRaw("removed", JsonArray(removed));
+    invocation.PrintJson(json.ToString());
+  } else {
+    invocation.PrintLine(absl::StrCat("removed ", CountOf(removed.size(), "file"), ", ",
+                                      FormatSize(bytes), ", from ", Printable(pull.out)));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status RunPull(Invocation& invocation, const PullArguments& options) {
   PullFilesOptions pull;
   MUSTER_ASSIGN_OR_RETURN(pull.model_version, FullModelVersionName(options.model));
@@ -82,8 +108,10 @@ absl::Status RunPull(Invocation& invocation, const PullArguments& options) {
   MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect(kLongCallTimeout));
   pull.out = options.out;
   pull.stop = invocation.stop();
+  if (options.clean) return CleanPulled(invocation, *client, pull);
   if (options.dry_run) return PrintPullRoom(invocation, *client, pull);
   Puller puller(*stores, invocation.clock(), invocation.random(), puller_options);
+  pull.discard = invocation.SecondStop();
   const auto bar = invocation.NewProgressBar("pulling");
   pull.caches = caches.pointers();
   pull.on_plan = [&](int64_t bytes) { bar->SetTotal(bytes); };
@@ -92,11 +120,15 @@ absl::Status RunPull(Invocation& invocation, const PullArguments& options) {
     if (!invocation.json()) bar->Say(absl::StrCat("warning: ", warning));
   };
   const absl::StatusOr<std::vector<PulledFile>> files = PullShardFiles(*client, puller, pull);
+  if (absl::IsCancelled(files.status()) && pull.discard.stop_requested()) {
+    return absl::CancelledError(
+        absl::StrCat("interrupted; what this command had put into ", options.out, " is removed"));
+  }
   if (absl::IsCancelled(files.status())) {
     return absl::CancelledError(
         absl::StrCat("interrupted; the files in ", options.out,
-                     " are whole: the same command keeps them and gets the rest, and they may be "
-                     "deleted"));
+                     " are whole: the same command keeps them and gets the rest, and with --clean "
+                     "it deletes them"));
   }
   MUSTER_RETURN_IF_ERROR(files.status());
   PrintPulledFiles(invocation, options, *files);
@@ -117,17 +149,23 @@ void AddPullCommand(CLI::App& app, Command& chosen) {
   AddCacheDomainFlag(*command, options->cache_domain);
   command->add_flag("--dry-run", options->dry_run,
                     "Fetch nothing: only say whether what is missing fits into --out");
+  command->add_flag("--clean", options->clean,
+                    "Fetch nothing: delete the files in --out that are these shards, and what a "
+                    "killed pull left beside them");
   AddPullFlags(*command, options->pull, UnnamedLocations::kAll);
   AddKeyFlags(*command, "The key of encrypted shards", options->keys);
   command->footer(
       "Each file is named after its shard and appears when it is verified; correct files that "
       "are already there are kept, except those of shards that are stored encoded. What does "
       "not fit is refused before the first byte. What is whole stays when it is interrupted, and "
-      "the same command gets the rest. `muster export` makes the complete model instead.\n\n"
+      "the same command gets the rest; a second Ctrl-C while it ends removes what it had fetched, "
+      "and "
+      "--clean does so later. `muster export` makes the complete model instead.\n\n"
       "Examples:\n"
       "  muster pull llama@v1 --out /srv/shards\n"
       "  muster pull llama@v1 --out /srv/shards --shards 0,3-5\n"
-      "  muster pull llama@v1 --out /srv/shards --dry-run --json");
+      "  muster pull llama@v1 --out /srv/shards --dry-run --json\n"
+      "  muster pull llama@v1 --out /srv/shards --clean");
   command->callback([options, &chosen] {
     chosen = [options](Invocation& invocation) { return RunPull(invocation, *options); };
   });

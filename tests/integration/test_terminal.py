@@ -11,6 +11,7 @@ from harness.conditions import eventually
 from harness.terminal import TerminalCommand
 from harness.web_server import WebServer, read_over
 
+INTERRUPTED = 130
 SIZE = 12 << 20
 RATE = 2 << 20
 
@@ -202,3 +203,48 @@ def test_top_once_and_in_pipes_is_printed_once(cluster, tmp_path):
     top.read_until(lambda command: "n1" in command.written, "it is drawn")
     top.signal(signal.SIGINT)
     assert top.end().code == 0
+
+
+def pulled(directory):
+    return sorted(path.name for path in directory.iterdir()) if directory.exists() else []
+
+
+@pytest.mark.limit(240)
+def test_interrupted_pull_keeps_what_is_whole_until_clean(cluster, slow, tmp_path):
+    out = tmp_path / "out"
+    words = ["pull", "llama@v1", "--out", out, "--connections", 1]
+    cluster.muster(*words, "--shards", 0)
+    pull = cluster.spawn_muster("pull", *words)
+    # Shard 1 has another name until it is whole.
+    eventually(lambda: len(pulled(out)) == 2, "it fetches the other one")
+    pull.signal(signal.SIGINT)
+    assert pull.wait(60) == INTERRUPTED
+    assert "the same command keeps them and gets the rest, and with --clean it deletes them" in pull.output()
+    assert pulled(out) == ["shard-00000.safetensors"]
+    (out / "shard-00001.safetensors").write_bytes(b"a user's own")
+    (out / "notes.txt").write_text("of the user")
+
+    cleaned = cluster.muster("pull", "llama@v1", "--out", out, "--clean")
+
+    assert cleaned.stdout.startswith("removed 1 file, ")
+    assert "shard-00001.safetensors stays" in cleaned.stderr
+    assert pulled(out) == ["notes.txt", "shard-00001.safetensors"]
+    assert cluster.muster("pull", "llama@v1", "--out", out, "--clean", "--json").json() == {"removed": []}
+
+
+@pytest.mark.limit(240)
+def test_second_stop_of_a_pull_removes_what_it_fetched_and_no_more(cluster, slow, tmp_path):
+    out = tmp_path / "out"
+    words = ["pull", "llama@v1", "--out", out, "--connections", 1]
+    cluster.muster(*words, "--shards", 0)
+    pull = cluster.spawn_muster("again", *words)
+    eventually(lambda: len(pulled(out)) == 2, "it fetches the other one")
+    # Both wait for it, so that it gets the second while it ends by the first.
+    pull.pause()
+    pull.signal(signal.SIGINT)
+    pull.signal(signal.SIGTERM)
+    pull.resume()
+
+    assert pull.wait(60) == INTERRUPTED
+    assert f"what this command had put into {out} is removed" in pull.output()
+    assert pulled(out) == ["shard-00000.safetensors"], "it was there before"

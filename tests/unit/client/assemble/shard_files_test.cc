@@ -1,7 +1,10 @@
 #include "client/assemble/shard_files.h"
 
+#include <algorithm>
 #include <filesystem>
+#include <fstream>
 
+#include "gmock/gmock.h"
 #include "tests/support/status_matchers.h"
 #include "tests/unit/client/publish/publishing_fixture.h"
 
@@ -15,6 +18,15 @@ class ShardFilesTest : public PublishingTest {
     options.model_version = kName;
     options.out = directory_.Path("out/deep");
     return options;
+  }
+  // With their paths, in order.
+  std::vector<std::string> FilesThere() {
+    std::vector<std::string> files;
+    for (const auto& entry : std::filesystem::directory_iterator(directory_.Path("out/deep"))) {
+      files.push_back(entry.path().string());
+    }
+    std::sort(files.begin(), files.end());
+    return files;
   }
 };
 
@@ -44,6 +56,48 @@ TEST_F(ShardFilesTest, ShardsThatDoNotFitAreRefusedBeforeTheFirstByte) {
 
   EXPECT_THAT(pulled, ErrorIs(absl::StatusCode::kResourceExhausted, "NO_SPACE"));
   EXPECT_FALSE(std::filesystem::exists(directory_.Path("out")));
+}
+
+// Stops a pull once its first file is there.
+TEST_F(ShardFilesTest, WhatIsWholeStaysWhenAPullIsStoppedUnlessItIsToGo) {
+  MUSTER_ASSERT_OK(PublishNow(Options()));
+  for (const bool discard : {false, true}) {
+    std::stop_source stopped, discarded;
+    PullFilesOptions options = ToOut();
+    options.jobs = 1;
+    options.stop = stopped.get_token();
+    options.discard = discarded.get_token();
+    int64_t bytes = 0;
+    options.on_bytes = [&](int64_t more) {
+      bytes += more;
+      if (bytes <= static_cast<int64_t>(version().shards.at(0).size_bytes())) return;
+      if (discard) discarded.request_stop();
+      stopped.request_stop();
+    };
+
+    const auto pulled = PullShardFiles(catalogue_.client(), *puller_, options);
+
+    EXPECT_THAT(pulled, StatusIs(absl::StatusCode::kCancelled));
+    EXPECT_EQ(FilesThere().size(), discard ? 0 : 1);
+    std::filesystem::remove_all(directory_.Path("out"));
+  }
+}
+
+TEST_F(ShardFilesTest, OnlyWhatWasPulledIsRemoved) {
+  MUSTER_ASSERT_OK(PublishNow(Options()));
+  MUSTER_ASSERT_OK(PullShardFiles(catalogue_.client(), *puller_, ToOut()));
+  const std::vector<std::string> files = FilesThere();
+  ASSERT_EQ(files.size(), version().shards.size());
+  std::ofstream(files.back(), std::ios::trunc) << "of the user";
+  std::ofstream(directory_.Path("out/deep/notes.txt")) << "of the user, too";
+
+  const auto removed = RemoveShardFiles(catalogue_.client(), ToOut());
+
+  MUSTER_ASSERT_OK(removed);
+  EXPECT_EQ(removed->size(), files.size());
+  for (const PulledFile& file : *removed) EXPECT_EQ(file.kept, file.path == files.back());
+  EXPECT_THAT(FilesThere(),
+              testing::ElementsAre(directory_.Path("out/deep/notes.txt"), files.back()));
 }
 
 }  // namespace
