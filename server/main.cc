@@ -35,6 +35,7 @@
 #include "server/rpc/gate.h"
 #include "server/rpc/rpc_server.h"
 #include "server/rpc/server_tls.h"
+#include "server/secure_start.h"
 #include "server/server_options.h"
 #include "server/store_watch.h"
 #include "server/upkeep/store_upkeep.h"
@@ -182,8 +183,42 @@ absl::StatusOr<std::unique_ptr<MetadataStore>> OpenStore(const ServerOptions& op
   return std::move(opened.store);
 }
 
+void LogSecureFilesMade(SecureStart& secure) {
+  for (const std::string& path : secure.TakeMade()) {
+    spdlog::info("secure=made file=\"{}\"", absl::CHexEscape(path));
+  }
+}
+
+void LookAtSecureFiles(SecureStart& secure) {
+  if (const absl::Status looked = secure.Look(); !looked.ok()) {
+    spdlog::error("secure=failed message=\"{}\"", absl::CHexEscape(looked.message()));
+  }
+  LogSecureFilesMade(secure);
+}
+
+// Null without --secure; with it `options` name the files that there are then.
+absl::StatusOr<std::unique_ptr<SecureStart>> OpenSecure(ServerOptions& options,
+                                                        const StoreIdentity& identity) {
+  if (!options.secure) return nullptr;
+  SecureStart::Options start{options.data_dir, identity.cluster_id, NamesOfThisMachine()};
+  start.names.insert(start.names.end(), options.secure_names.begin(), options.secure_names.end());
+  MUSTER_ASSIGN_OR_RETURN(std::unique_ptr<SecureStart> secure,
+                          SecureStart::Open(start, SystemClock()));
+  options.tls = secure->files();
+  options.policy_file = secure->policy_file();
+  LogSecureFilesMade(*secure);
+  return secure;
+}
+
+// On stdout, for whoever started it by hand; what reads logs finds none of it there.
+void SayHowToGoOn(const SecureStart* secure, const std::string& address) {
+  if (secure == nullptr) return;
+  std::cout << secure->Instructions(address) << std::flush;
+}
+
 // Null where calls are not encrypted.
-absl::StatusOr<std::unique_ptr<ServerTls>> OpenTls(const ServerOptions& options, Clock& clock) {
+absl::StatusOr<std::unique_ptr<ServerTls>> OpenTls(const ServerOptions& options, Clock& clock,
+                                                   SecureStart* secure) {
   if (options.tls.certificate.empty()) return nullptr;
   ServerTls::Options tls;
   tls.files = options.tls;
@@ -199,8 +234,11 @@ absl::StatusOr<std::unique_ptr<ServerTls>> OpenTls(const ServerOptions& options,
     spdlog::error("tls=refused message=\"{}; the certificate before stays in force\"",
                   absl::CHexEscape(status.message()));
   };
-  observer.expiring = [](const TlsMaterial& material, absl::Duration left) {
+  if (secure != nullptr) observer.looking = [secure] { LookAtSecureFiles(*secure); };
+  observer.expiring = [secure](const TlsMaterial& material, absl::Duration left) {
     const bool over = left <= absl::ZeroDuration();
+    // Those of --secure are renewed then, and `secure=failed` says why where they are not.
+    if (secure != nullptr && !over) return;
     spdlog::warn("tls={} subject=\"{}\" serial={} hours_left={:.1f} message=\"{}\"",
                  over ? "expired" : "expiring", absl::CHexEscape(material.subject), material.serial,
                  absl::ToDoubleHours(left),
@@ -376,7 +414,8 @@ absl::Status OpenAudit(const ServerOptions& options, Clock& clock, Guards& guard
 }
 
 int Serve(const ServerOptions& options, int signals, size_t file_limit, MetadataStore& untimed,
-          const StoreIdentity& identity, Guards& guards) {
+          const StoreIdentity& identity, Guards& guards,
+          const SecureStart* secure) {
   Clock& clock = SystemClock();
   TimedStore store(untimed, clock);
   LiveTables live(MakeLiveOptions(options));
@@ -426,6 +465,7 @@ int Serve(const ServerOptions& options, int signals, size_t file_limit, Metadata
         (*server)->address(), options.data_dir, identity.cluster_id, identity.history_id,
         committer.durable().value, absl::ToDoubleMilliseconds(clock.Monotonic() - begin));
     StartIsOver();
+    SayHowToGoOn(secure, (*server)->address());
     AwaitStopSignal(signals);
     spdlog::info("stop=begun");
   }
@@ -444,7 +484,7 @@ int Serve(const ServerOptions& options, int signals, size_t file_limit, Metadata
   return exit_code;
 }
 
-int Serve(const ServerOptions& options) {
+int Serve(ServerOptions options) {
   EndWithASentence(kTooFewThreads);
   // Before the log has a thread.
   const int signals = BlockStopSignals();
@@ -474,7 +514,12 @@ int Serve(const ServerOptions& options) {
     return kBadDataDir;
   }
   RequireTls13();
-  auto tls = OpenTls(options, SystemClock());
+  const auto secure = OpenSecure(options, *identity);
+  if (!secure.ok()) {
+    SayFatal("what --secure needs can't be made", secure.status());
+    return kBadListen;
+  }
+  auto tls = OpenTls(options, SystemClock(), secure->get());
   if (!tls.ok()) {
     SayFatal("the certificate can't be used", tls.status());
     return kBadListen;
@@ -496,7 +541,7 @@ int Serve(const ServerOptions& options) {
     return kBadListen;
   }
   guards.keys = *std::move(keys);
-  return Serve(options, signals, file_limit, **store, *identity, guards);
+  return Serve(options, signals, file_limit, **store, *identity, guards, secure->get());
 }
 
 // The commands beside serving: what was found on stdout, what went wrong on stderr.

@@ -179,6 +179,33 @@ void AddTlsOptions(CLI::App& app, ServerOptions& options) {
                "Listen where other machines reach it without encrypting or authenticating calls: "
                "whoever reaches the port can do everything")
       ->envname("MUSTER_INSECURE");
+  app.add_flag("--secure", options.secure,
+               "Make an authority, certificates of the server and of its admin and a policy below "
+               "the data directory, or use those that an earlier start made, and say how to go on")
+      ->envname("MUSTER_SECURE");
+  app.add_option("--secure-name", options.secure_names,
+                 "With --secure: a further name or address by which this server is reached; may be "
+                 "given again (default: this machine's own)")
+      ->envname("MUSTER_SECURE_NAME")
+      ->delimiter(',');
+}
+
+// --secure names the files itself.
+void CheckSecure(const ServerOptions& options) {
+  if (!options.secure) {
+    if (options.secure_names.empty()) return;
+    throw CLI::ValidationError("--secure-name is for --secure");
+  }
+  if (!options.tls.empty()) {
+    throw CLI::ValidationError(
+        "--secure makes the certificates itself; take away --tls-cert, --tls-key and --tls-ca, or "
+        "take away --secure to use yours");
+  }
+  if (options.insecure) throw CLI::ValidationError("--insecure and --secure are opposites");
+  if (options.client_auth == ClientAuth::kNone) {
+    throw CLI::ValidationError(
+        "--client-auth none would ask nobody for a certificate, and --secure goes by them");
+  }
 }
 
 void AddAccessOptions(CLI::App& app, ServerOptions& options) {
@@ -201,6 +228,7 @@ void AddAccessOptions(CLI::App& app, ServerOptions& options) {
 
 // What CLI11's checks of single options can't see.
 void CheckTogether(const CLI::App& app, const ServerOptions& options) {
+  CheckSecure(options);
   if (options.tls.certificate.empty() != options.tls.key.empty()) {
     throw CLI::ValidationError(options.tls.key.empty()
                                    ? "--tls-cert needs its key: --tls-key"
@@ -213,7 +241,7 @@ void CheckTogether(const CLI::App& app, const ServerOptions& options) {
   }
   const bool asks =
       app.get_option("--client-auth")->count() > 0 && options.client_auth != ClientAuth::kNone;
-  if (asks && options.tls.authority.empty()) {
+  if (asks && options.tls.authority.empty() && !options.secure) {
     throw CLI::ValidationError(
         "--client-auth needs the authorities that certificates have to lead to: --tls-ca");
   }
@@ -257,7 +285,7 @@ void AddServingOptions(CLI::App& app, ServerOptions& options) {
       ->envname("MUSTER_DATA_DIR");
   app.add_option("--listen", options.listen,
                  "host:port to serve on; port 0 takes a free one. Addresses that other machines "
-                 "reach need --tls-cert and --tls-key, or --insecure")
+                 "reach need --secure, --tls-cert and --tls-key, or --insecure")
       ->envname("MUSTER_LISTEN")
       ->check(CheckListen)
       ->capture_default_str();
@@ -326,6 +354,8 @@ ServerCommand ParseServerOptions(int argc, char** argv) {
       "Examples:\n"
       "  musterd --data-dir /var/lib/muster\n"
       "  musterd --data-dir /tmp/m --listen 127.0.0.1:0 --address-file /tmp/m.addr\n"
+      "  musterd --data-dir /var/lib/muster --listen 0.0.0.0:7070 --secure --secure-name "
+      "muster.example\n"
       "  musterd --data-dir /var/lib/muster --listen 0.0.0.0:7070 --tls-cert server.crt --tls-key "
       "server.key --tls-ca ca.crt --client-auth require\n"
       "  musterd backup /var/lib/muster --to /backup/muster-1\n\n"

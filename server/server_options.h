@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string>
 #include <variant>
+#include <vector>
 
 #include "server/rpc/server_tls.h"
 #include "storage/tls/tls_files.h"
@@ -27,6 +28,12 @@ struct ServerOptions {
   std::string audit_file;
   bool audit_reads = false;
   bool audit_fail_open = false;
+  // Make authority, certificates and policy in the data directory, and use them; see server/secure_start.h.
+  bool secure = false;
+  // Further names and addresses of this machine for the certificate that is made.
+  std::vector<std::string> secure_names;
+  // Who may do what; "" for no such file.
+  std::string policy_file;
   // "" takes the store's own; a name must match it.
   std::string cluster_id;
   // Where the bound address is written once the server serves; "" means nowhere.

@@ -97,8 +97,8 @@ absl::Status ListenInsecure(const std::string& listen) {
       absl::StrCat(
           listen,
           " is reachable from other machines, and calls there would be neither encrypted nor "
-          "authenticated: name a certificate with --tls-cert and --tls-key, or say that it "
-          "is meant with --insecure"),
+          "authenticated: have certificates made with --secure, name yours with --tls-cert and "
+          "--tls-key, or say that it is meant with --insecure"),
       {{"address", listen}});
 }
 

@@ -132,6 +132,7 @@ absl::Status ServerTls::Stage(const TlsMaterial& material) {
 }
 
 void ServerTls::Look() {
+  if (observer_.looking) observer_.looking();
   const std::string state = StateOfFiles();
   // Whoever writes them one after the other is given until the next look.
   const bool settled = state == seen_;

@@ -54,6 +54,8 @@ class ServerTls {
   };
   // Called by one thread.
   struct Observer {
+    // At the beginning of each look: whoever makes the files himself may renew them now.
+    std::function<void()> looking = {};
     // A set is in force, or will be within a second.
     std::function<void(const TlsMaterial&)> loaded;
     // What the files hold can't be used; the set before stays. Once for each state of the files.
