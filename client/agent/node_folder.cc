@@ -2,8 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
-#include <unistd.h>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
@@ -11,6 +9,7 @@
 #include "storage/files/directories.h"
 #include "storage/files/file_error.h"
 #include "storage/files/posix_file.h"
+#include "storage/files/staged_file.h"
 
 namespace muster {
 namespace {
@@ -39,18 +38,6 @@ absl::StatusOr<std::string> ReadIdentity(const std::string& path) {
   return IsIdentity(text) ? text : std::string();
 }
 
-// Whole or not there, and never readable for others, not even for a moment.
-absl::Status WriteIdentity(const std::string& path, const std::string& part,
-                           const std::string& identity) {
-  unlink(part.c_str());
-  const UniqueFd fd(open(part.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
-  if (!fd.valid()) return PathError(errno, "make it", part);
-  MUSTER_RETURN_IF_ERROR(WriteAt(fd.get(), part, 0, absl::StrCat(identity, "\n")));
-  MUSTER_RETURN_IF_ERROR(SyncFile(fd.get(), part));
-  if (rename(part.c_str(), path.c_str()) != 0) return PathError(errno, "make it", path);
-  return SyncDirectory(ParentOf(path));
-}
-
 }  // namespace
 
 NodeFolder::NodeFolder(absl::string_view cache, absl::string_view node)
@@ -73,7 +60,7 @@ absl::StatusOr<std::string> NodeFolder::Identity(Random& random) const {
   MUSTER_ASSIGN_OR_RETURN(std::string identity, ReadIdentity(path));
   if (!identity.empty()) return identity;
   identity = random.NextId();
-  MUSTER_RETURN_IF_ERROR(WriteIdentity(path, absl::StrCat(path, ".part"), identity));
+  MUSTER_RETURN_IF_ERROR(WriteSecretFile(path, absl::StrCat(identity, "\n"), /*may_replace=*/true));
   return identity;
 }
 

@@ -21,6 +21,7 @@
 #include "client/cache/cache_scrub.h"
 #include "client/cache/shard_cache.h"
 #include "client/cli/agent_config.h"
+#include "client/cli/agent_enrolment.h"
 #include "client/cli/agent_log.h"
 #include "client/cli/agent_offline.h"
 #include "client/cli/agent_screen.h"
@@ -63,6 +64,7 @@ struct AgentArguments {
   std::string warm_reserve = "2GiB";
   bool dry_run = false;
   bool take_over = false;
+  EnrolmentFlags enrolment;
   AssemblyFlags create;
   ReadyFlags ready;
   PullFlags pull = {.zone = "", .connections = 8, .memory_budget = "1GiB"};
@@ -251,9 +253,9 @@ void HandleHangup(Invocation& invocation, const AgentArguments& options,
 }
 
 // Sentences for a person who watches a terminal, lines for all else.
-std::unique_ptr<AgentReporter> MakeReporter(
-    const Invocation& invocation, const AgentArguments& options,
-    AgentReporter::Followers followers) {
+std::unique_ptr<AgentReporter> MakeReporter(const Invocation& invocation,
+                                            const AgentArguments& options,
+                                            AgentReporter::Followers followers) {
   if (!invocation.is_terminal() || options.log || invocation.json()) {
     return std::make_unique<AgentLog>(invocation.clock(), std::move(followers));
   }
@@ -308,10 +310,14 @@ absl::Status RunAgent(Invocation& invocation, const AgentArguments& options) {
                           OpenLocations(invocation, options.pull, UnnamedLocations::kRemote));
   MUSTER_ASSIGN_OR_RETURN(const auto cache,
                           OpenCache(invocation, options.cache, puller_options.memory, LogWarning));
-  MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect(kFirstContactTimeout, LogWarning));
+  const NodeFolder folder(cache->place().path, plan.agent.node.name());
+  MUSTER_ASSIGN_OR_RETURN(
+      const AgentConnection connection,
+      ConnectAgent(invocation, options.enrolment, folder, plan.agent.node.name(),
+                   kFirstContactTimeout, options.dry_run, LogWarning));
+  Client* const client = connection.client.get();
   if (options.dry_run) return PrintCacheRoom(invocation, *client, *cache, plan.agent);
   SetUpLog(options.log_level);
-  const NodeFolder folder(cache->place().path, plan.agent.node.name());
   const AssemblyNotes notes(folder);
   plan.agent.identity = IdentityOf(folder, invocation.random());
   puller_options.warn = [](absl::string_view warning) { LogWarning(std::string(warning)); };
@@ -321,14 +327,14 @@ absl::Status RunAgent(Invocation& invocation, const AgentArguments& options) {
   // Set before the agent runs, and so before anything is READY.
   std::unique_ptr<ModelWarmer> warmer;
   std::unique_ptr<ReadyActions> actions;
-  const auto reporter = MakeReporter(
-      invocation, options,
-      {.ready =
-           [&warmer, &actions](const std::string& assembly) {
-             if (warmer != nullptr) warmer->Warm(assembly);
-             actions->Ready(assembly);
-           },
-       .gone = [&notes](const std::string& assembly) { Forget(notes, assembly); }});
+  const auto reporter =
+      MakeReporter(invocation, options,
+                   {.ready =
+                        [&warmer, &actions](const std::string& assembly) {
+                          if (warmer != nullptr) warmer->Warm(assembly);
+                          actions->Ready(assembly);
+                        },
+                    .gone = [&notes](const std::string& assembly) { Forget(notes, assembly); }});
   const NotedAssemblies noted =
       ReadNoted(notes, plan.agent.memberships, invocation.random(), LogWarning);
   plan.agent.serve_offline = ServeNoted(noted, actions);
@@ -356,6 +362,7 @@ absl::Status RunAgent(Invocation& invocation, const AgentArguments& options) {
       },
       shards_of, plan.ready);
   HandleHangup(invocation, options, plan.file_mode, agent, *actions);
+  const auto renewer = StartRenewal(invocation, connection);
   const absl::Status status = agent.Run(invocation.stop());
   invocation.hangup().Handle({});
   // They ask the agent for shards.
@@ -430,6 +437,7 @@ void AddNodeFlags(CLI::App& command, AgentArguments& options) {
       ->check(CLI::Range(1, 64))
       ->capture_default_str();
   AddUpkeepFlags(command, options);
+  AddEnrolmentFlags(command, options.enrolment);
   command.add_flag("--take-over", options.take_over,
                    "Take the node's name at once from another machine that has it; that one's "
                    "agent stops");
@@ -504,6 +512,8 @@ void AddAgentCommand(CLI::App& app, Command& chosen) {
       "  muster agent --node n1 --assembly llama --assembly mixtral --cache /srv/cache --view "
       "/srv/llama --view /srv/mixtral\n"
       "  muster agent --config /etc/muster/agent.yaml --node n1\n"
+      "  muster agent --server muster:7070 --node n1 --assembly demo --cache /srv/cache --join "
+      "@/run/secrets/join --ca sha256:9f86…\n"
       "  MUSTER_ASSEMBLY=demo MUSTER_ZONE=rack7 muster agent       # as the host, into the default "
       "cache\n"
       "  muster agent --node n1 --assembly demo --cache /var/cache/muster --dry-run --json");

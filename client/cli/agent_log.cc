@@ -45,6 +45,14 @@ void LogWarning(const std::string& message) {
   spdlog::warn("event=warning message={}", Quoted(message));
 }
 
+void LogCertificate(const std::string& event, const std::string& node, absl::Time valid_until) {
+  const std::string until = absl::FormatTime(absl::RFC3339_sec, valid_until, absl::UTCTimeZone());
+  if (AgentScreen* const screen = screen_of_person) {
+    return screen->Say("", absl::StrCat(event, ": the certificate of this node ends at ", until));
+  }
+  spdlog::info("event={} node={} valid_until={}", event, node, until);
+}
+
 void LogReloaded(size_t assemblies) {
   if (AgentScreen* const screen = screen_of_person) {
     return screen->Say(

@@ -7,6 +7,7 @@
 #include <string>
 #include <utility>
 
+#include "absl/time/time.h"
 #include "client/agent/agent_observer.h"
 #include "client/agent/model_warmer.h"
 #include "client/agent/ready_actions.h"
@@ -25,6 +26,9 @@ void LogWarning(const std::string& message);
 
 // The configuration was read again.
 void LogReloaded(size_t assemblies);
+
+// The node has a new certificate: `event` is "enrolled" or "renewed".
+void LogCertificate(const std::string& event, const std::string& node, absl::Time valid_until);
 
 // From now on warnings are sentences for a person; null: lines again, as at first. Not while other threads may warn.
 void SpeakThrough(AgentScreen* screen);

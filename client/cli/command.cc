@@ -51,7 +51,8 @@ constexpr char kExamples[] =
     "\n";
 
 constexpr char kGlobalsNote[] =
-    "--server, --tls-*, --json and --timeout work with every command; see `muster --help`.";
+    "--server, --tls-*, --token-file, --json and --timeout work with every command; see `muster "
+    "--help`.";
 
 void AddTlsOptions(CLI::App& app, ChannelSecurity& security) {
   app.add_flag("--tls", security.tls,
@@ -69,6 +70,10 @@ void AddTlsOptions(CLI::App& app, ChannelSecurity& security) {
   app.add_option("--tls-server-name", security.server_name,
                  "What the server's certificate has to name (default: the host of --server)")
       ->envname("MUSTER_TLS_SERVER_NAME");
+  app.add_option("--token-file", security.token_file,
+                 "File with the token to show the server, over TLS only (or the token itself in "
+                 "MUSTER_TOKEN)")
+      ->envname("MUSTER_TOKEN_FILE");
 }
 
 // Each command under one name; habits.h has the others.
@@ -120,6 +125,7 @@ void AddCommands(CLI::App& app, Command& chosen) {
   AddShardsCommand(app, chosen);
   AddAssembliesCommand(app, chosen);
   AddNodesCommand(app, chosen);
+  AddTokensCommand(app, chosen);
   AddAgentCommand(app, chosen);
   AddWaitCommand(app, chosen);
   AddStatusCommand(app, chosen);
@@ -133,6 +139,7 @@ void AddCommands(CLI::App& app, Command& chosen) {
   AddViewCommand(app, chosen);
   AddVerifyCommand(app, chosen);
   AddTuneCommand(app, chosen);
+  AddLoginCommand(app, chosen);
   AddContextCommand(app, chosen);
   AddAccessCommands(app, chosen);
   AddVersionCommand(app, chosen);
@@ -238,19 +245,28 @@ absl::StatusOr<absl::Duration> Invocation::Timeout(absl::Duration fallback) cons
   return ParseDuration(options_.timeout);
 }
 
-absl::StatusOr<std::unique_ptr<Client>> Invocation::Connect(
-    absl::Duration call_timeout, std::function<void(const std::string&)> say) const {
+ChannelSecurity Invocation::security() const {
   ChannelSecurity security = options_.security;
   security.tls |= !security.files.empty();
+  if (security.token_file.empty()) security.token = Variable("MUSTER_TOKEN");
+  return security;
+}
+
+absl::StatusOr<std::unique_ptr<Client>> Invocation::Connect(
+    absl::Duration call_timeout, std::function<void(const std::string&)> say) const {
+  return ConnectTo(options_.servers, security(), call_timeout, std::move(say));
+}
+
+absl::StatusOr<std::unique_ptr<Client>> Invocation::ConnectTo(
+    const std::vector<std::string>& servers, const ChannelSecurity& security,
+    absl::Duration call_timeout, std::function<void(const std::string&)> say) const {
   RetryOptions retry;
   MUSTER_ASSIGN_OR_RETURN(retry.call_timeout, Timeout(call_timeout));
   retry.attempt_timeout = std::min(retry.attempt_timeout, retry.call_timeout);
-  MUSTER_ASSIGN_OR_RETURN(std::unique_ptr<Channel> channel,
-                          NewGrpcChannel(options_.servers, security));
+  MUSTER_ASSIGN_OR_RETURN(std::unique_ptr<Channel> channel, NewGrpcChannel(servers, security));
   constexpr absl::Duration kNoticeAfter = absl::Seconds(1);
-  ServerNoticeOptions notice{.servers = absl::StrJoin(options_.servers, ", "),
-                             .after = kNoticeAfter,
-                             .say = std::move(say)};
+  ServerNoticeOptions notice{
+      .servers = absl::StrJoin(servers, ", "), .after = kNoticeAfter, .say = std::move(say)};
   if (!notice.say) notice.say = [this](const std::string& line) { Note(line); };
   // Who wants an answer that soon gets the error instead.
   if (retry.call_timeout > 2 * kNoticeAfter) {

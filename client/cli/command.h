@@ -112,6 +112,14 @@ class Invocation {
   absl::StatusOr<std::unique_ptr<Client>> Connect(
       absl::Duration call_timeout = absl::Seconds(10),
       std::function<void(const std::string&)> say = nullptr) const;
+  // The same for other servers, or by other means than the options name.
+  absl::StatusOr<std::unique_ptr<Client>> ConnectTo(
+      const std::vector<std::string>& servers, const ChannelSecurity& security,
+      absl::Duration call_timeout = absl::Seconds(10),
+      std::function<void(const std::string&)> say = nullptr) const;
+  const std::vector<std::string>& servers() const { return options_.servers; }
+  // As the options say, with the token that MUSTER_TOKEN holds where they name no file with one.
+  ChannelSecurity security() const;
   // --timeout, or else `fallback`.
   absl::StatusOr<absl::Duration> Timeout(absl::Duration fallback) const;
   // Stopped by signals.

@@ -21,6 +21,9 @@ void AddNodesCommand(CLI::App& app, Command& chosen);
 // Below `nodes`.
 void AddNodesDrainCommand(CLI::App& nodes, Command& chosen);
 void AddNodesUpdateCommand(CLI::App& nodes, Command& chosen);
+void AddNodesReleaseNameCommand(CLI::App& nodes, Command& chosen);
+void AddTokensCommand(CLI::App& app, Command& chosen);
+void AddLoginCommand(CLI::App& app, Command& chosen);
 // Below `shards`.
 void AddShardsRepairCommands(CLI::App& shards, Command& chosen);
 void AddAgentCommand(CLI::App& app, Command& chosen);

@@ -92,7 +92,8 @@ absl::Status UseContext(Invocation& invocation, const ContextArguments& options)
 
 absl::Status SetContext(Invocation& invocation, const ContextArguments& options) {
   if (options.flags.empty()) {
-    return UsageError("say what it has: --server, --output or --tls-… after `set NAME`");
+    return UsageError(
+        "say what it has: --server, --output, --tls-… or --token-file after `set NAME`");
   }
   MUSTER_ASSIGN_OR_RETURN(Contexts all, ReadContexts(PathOf(invocation)));
   for (const auto& [flag, value] : options.flags) {
@@ -152,7 +153,8 @@ void AddContextCommand(CLI::App& app, Command& chosen) {
   set->callback(choose(SetContext));
   remove->callback(choose(DeleteContext));
   context->footer(
-      "A context stands for flags of all commands: --server, --output, --tls-ca and so on. A flag "
+      "A context stands for flags of all commands: --server, --output, --tls-ca and so on; `muster "
+      "login` makes one of a secured cluster. A flag "
       "on the "
       "command line goes before its variable, that before the context, and that before the "
       "default. --context, or MUSTER_CONTEXT, uses another one for one command. The file is "

@@ -27,9 +27,13 @@ struct ContextFlag {
   bool names_a_file = false;
 };
 constexpr ContextFlag kContextFlags[] = {
-    {"server", "MUSTER_SERVER"},         {"output", nullptr},
-    {"tls-ca", "MUSTER_TLS_CA", true},   {"tls-cert", "MUSTER_TLS_CERT", true},
-    {"tls-key", "MUSTER_TLS_KEY", true}, {"tls-server-name", "MUSTER_TLS_SERVER_NAME"},
+    {"server", "MUSTER_SERVER"},
+    {"output", nullptr},
+    {"tls-ca", "MUSTER_TLS_CA", true},
+    {"tls-cert", "MUSTER_TLS_CERT", true},
+    {"tls-key", "MUSTER_TLS_KEY", true},
+    {"tls-server-name", "MUSTER_TLS_SERVER_NAME"},
+    {"token-file", "MUSTER_TOKEN_FILE", true},
 };
 
 absl::Status RefuseFile(const YAML::Node& node, absl::string_view why) {
@@ -45,8 +49,8 @@ absl::Status AddContext(const std::string& name, const YAML::Node& flags, Contex
     const bool known = std::any_of(std::begin(kContextFlags), std::end(kContextFlags),
                                    [&](const ContextFlag& flag) { return key == flag.name; });
     if (!known || !entry.second.IsScalar()) {
-      return RefuseFile(entry.first, absl::StrCat("a context has server, output and tls-…, of "
-                                                  "one value each; \"",
+      return RefuseFile(entry.first, absl::StrCat("a context has server, output, tls-… and "
+                                                  "token-file, of one value each; \"",
                                                   Printable(ShortText(key, 100)), "\" is not one"));
     }
     context[key] = entry.second.Scalar();
@@ -167,8 +171,9 @@ absl::Status WriteContexts(const std::string& path, const Contexts& all) {
 
 absl::StatusOr<std::vector<std::string>> WithContext(std::vector<std::string> arguments,
                                                      const EnvironmentLookup& variables) {
-  // That command mends what others would stumble over.
-  if (CommandWord(arguments) == "context") return arguments;
+  // The one mends what others would stumble over, and the other makes a context.
+  const std::string command = CommandWord(arguments);
+  if (command == "context" || command == "login") return arguments;
   const std::string path = ContextsPath(variables);
   MUSTER_ASSIGN_OR_RETURN(const Contexts all, ReadContexts(path));
   std::string name = NamedContext(arguments);
@@ -191,6 +196,9 @@ absl::StatusOr<std::vector<std::string>> WithContext(std::vector<std::string> ar
     if (value == found->second.end()) continue;
     const bool by_variable = flag.variable != nullptr && !variables(flag.variable).empty();
     if (by_variable || HasFlag(arguments, absl::StrCat("--", flag.name))) continue;
+    // The token itself.
+    if (flag.name == absl::string_view("token-file") && !variables("MUSTER_TOKEN").empty())
+      continue;
     // --json is an output, too.
     if (flag.name == absl::string_view("output") && HasFlag(arguments, "--json")) continue;
     arguments.insert(arguments.begin(), absl::StrCat("--", flag.name, "=", value->second));

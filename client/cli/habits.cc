@@ -12,17 +12,19 @@ namespace muster {
 namespace {
 
 // Global options whose value is an argument of its own.
-constexpr absl::string_view kOptionsWithValues[] = {"--server", "--timeout", "--context",
-                                                    "--output", "-o"};
+constexpr absl::string_view kOptionsWithValues[] = {
+    "--server", "--timeout",  "--context", "--output",          "-o",
+    "--tls-ca", "--tls-cert", "--tls-key", "--tls-server-name", "--token-file"};
 
 // A command, and another name for it, at whatever level it stands.
 constexpr std::pair<absl::string_view, absl::string_view> kOtherNames[] = {
-    {"models", "model"},      {"shards", "shard"},      {"assemblies", "assembly"},
-    {"nodes", "node"},        {"events", "event"},      {"view", "views"},
-    {"list", "ls"},           {"show", "get"},          {"show", "describe"},
-    {"delete", "rm"},         {"delete", "remove"},     {"deregister", "rm"},
-    {"deregister", "remove"}, {"deregister", "delete"}, {"remove", "rm"},
-    {"remove", "delete"},     {"evict", "rm"},          {"export", "assemble"}};
+    {"models", "model"},   {"shards", "shard"},      {"assemblies", "assembly"},
+    {"nodes", "node"},     {"tokens", "token"},      {"events", "event"},
+    {"view", "views"},     {"list", "ls"},           {"show", "get"},
+    {"show", "describe"},  {"delete", "rm"},         {"delete", "remove"},
+    {"deregister", "rm"},  {"deregister", "remove"}, {"deregister", "delete"},
+    {"remove", "rm"},      {"remove", "delete"},     {"evict", "rm"},
+    {"export", "assemble"}};
 
 // Words that other tools put before the kind of thing.
 constexpr absl::string_view kVerbs[] = {"get",      "list",   "ls",    "show",

@@ -32,6 +32,7 @@ void AddKeyFlags(CLI::App& command, const std::string& what_for, KeyFlags& flags
 
 std::vector<std::string> SecretVariables(const KeyFlags& flags) {
   std::vector<std::string> names(kStorageSecretVariables.begin(), kStorageSecretVariables.end());
+  names.insert(names.end(), {"MUSTER_TOKEN", "MUSTER_JOIN"});
   if (!flags.variable.empty()) names.push_back(flags.variable);
   return names;
 }

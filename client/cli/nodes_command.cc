@@ -229,6 +229,7 @@ void AddNodesCommand(CLI::App& app, Command& chosen) {
     choose(ResumeMoves)();
   });
   AddNodesDrainCommand(*nodes, chosen);
+  AddNodesReleaseNameCommand(*nodes, chosen);
   AddNodesUpdateCommand(*nodes, chosen);
   nodes->footer(
       "States: live; lost (no heartbeat for a lease); released (lost for so long that other "
