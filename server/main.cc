@@ -21,10 +21,10 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
-#include "server/audit/audit_log.h"
 #include "server/commit/commit_thread.h"
 #include "server/commit/committer.h"
 #include "server/commit/tick_thread.h"
+#include "server/guards.h"
 #include "server/keys/key_keeper.h"
 #include "server/keys/master_key_file.h"
 #include "server/log_writer.h"
@@ -32,10 +32,8 @@
 #include "server/policy_file.h"
 #include "server/process_limits.h"
 #include "server/rpc/call_stats.h"
-#include "server/rpc/gate.h"
 #include "server/rpc/rpc_server.h"
 #include "server/rpc/server_tls.h"
-#include "server/secure_start.h"
 #include "server/server_options.h"
 #include "server/store_watch.h"
 #include "server/upkeep/store_upkeep.h"
@@ -183,92 +181,10 @@ absl::StatusOr<std::unique_ptr<MetadataStore>> OpenStore(const ServerOptions& op
   return std::move(opened.store);
 }
 
-void LogSecureFilesMade(SecureStart& secure) {
-  for (const std::string& path : secure.TakeMade()) {
-    spdlog::info("secure=made file=\"{}\"", absl::CHexEscape(path));
-  }
-}
-
-void LookAtSecureFiles(SecureStart& secure) {
-  if (const absl::Status looked = secure.Look(); !looked.ok()) {
-    spdlog::error("secure=failed message=\"{}\"", absl::CHexEscape(looked.message()));
-  }
-  LogSecureFilesMade(secure);
-}
-
-// Null without --secure; with it `options` name the files that there are then.
-absl::StatusOr<std::unique_ptr<SecureStart>> OpenSecure(ServerOptions& options,
-                                                        const StoreIdentity& identity) {
-  if (!options.secure) return nullptr;
-  SecureStart::Options start{options.data_dir, identity.cluster_id, NamesOfThisMachine()};
-  start.names.insert(start.names.end(), options.secure_names.begin(), options.secure_names.end());
-  MUSTER_ASSIGN_OR_RETURN(std::unique_ptr<SecureStart> secure,
-                          SecureStart::Open(start, SystemClock()));
-  options.tls = secure->files();
-  options.policy_file = secure->policy_file();
-  LogSecureFilesMade(*secure);
-  return secure;
-}
-
 // On stdout, for whoever started it by hand; what reads logs finds none of it there.
 void SayHowToGoOn(const SecureStart* secure, const std::string& address) {
   if (secure == nullptr) return;
   std::cout << secure->Instructions(address) << std::flush;
-}
-
-// Null where calls are not encrypted.
-absl::StatusOr<std::unique_ptr<ServerTls>> OpenTls(const ServerOptions& options, Clock& clock,
-                                                   SecureStart* secure) {
-  if (options.tls.certificate.empty()) return nullptr;
-  ServerTls::Options tls;
-  tls.files = options.tls;
-  tls.client_auth = options.client_auth;
-  tls.directory = absl::StrCat(options.data_dir, "/tls");
-  ServerTls::Observer observer;
-  observer.loaded = [](const TlsMaterial& material) {
-    spdlog::info("tls=loaded subject=\"{}\" serial={} valid_until={}",
-                 absl::CHexEscape(material.subject), material.serial,
-                 absl::FormatTime(absl::RFC3339_sec, material.valid_until, absl::UTCTimeZone()));
-  };
-  observer.refused = [](const absl::Status& status) {
-    spdlog::error("tls=refused message=\"{}; the certificate before stays in force\"",
-                  absl::CHexEscape(status.message()));
-  };
-  if (secure != nullptr) observer.looking = [secure] { LookAtSecureFiles(*secure); };
-  observer.expiring = [secure](const TlsMaterial& material, absl::Duration left) {
-    const bool over = left <= absl::ZeroDuration();
-    // Those of --secure are renewed then, and `secure=failed` says why where they are not.
-    if (secure != nullptr && !over) return;
-    spdlog::warn("tls={} subject=\"{}\" serial={} hours_left={:.1f} message=\"{}\"",
-                 over ? "expired" : "expiring", absl::CHexEscape(material.subject), material.serial,
-                 absl::ToDoubleHours(left),
-                 over ? "clients refuse the server until there is a new certificate"
-                      : "less than a third of the certificate's time is left: renew it");
-  };
-  return ServerTls::Open(tls, clock, std::move(observer));
-}
-
-// What decides about calls, as long as the server runs.
-struct Guards {
-  // Null: calls are not encrypted.
-  std::unique_ptr<ServerTls> tls;
-  // Null: the server has no master keys.
-  std::unique_ptr<KeyWrapper> keys;
-  std::unique_ptr<Gate> gate;
-  // Null: no policy of the operator's.
-  std::unique_ptr<PolicyFile> policy;
-  // Null: nothing is told.
-  std::unique_ptr<AuditLog> audit;
-  // What has to hear of another policy; null while nothing serves.
-  std::atomic<RpcServer*> server = nullptr;
-};
-
-// Null without --master-key.
-absl::StatusOr<std::unique_ptr<KeyWrapper>> OpenMasterKeys(const ServerOptions& options) {
-  if (options.master_key.empty()) return nullptr;
-  MUSTER_ASSIGN_OR_RETURN(auto keys, OpenMasterKeyFile(options.master_key));
-  spdlog::info("master_keys=loaded current={} count={}", keys->current_id(), keys->ids().size());
-  return keys;
 }
 
 KeyKeeper::Observer KeyObserver() {
@@ -300,6 +216,7 @@ RpcOptions MakeRpcOptions(const ServerOptions& options, const StoreIdentity& ide
   RpcOptions rpc;
   rpc.identity = {BuildNumber(), BuildCommit(), identity.cluster_id};
   rpc.keys = guards.keys.get();
+  rpc.issuer = guards.issuer.get();
   rpc.credentials = tls == nullptr ? PlaintextCredentials() : tls->credentials();
   rpc.listener.listen = options.listen;
   rpc.listener.loopback_only = tls == nullptr && !options.insecure;
@@ -370,52 +287,8 @@ void AwaitStopSignal(int signals) {
   }
 }
 
-void LogPolicy(const Policy& policy) {
-  spdlog::info("policy=loaded digest={}", policy.digest().substr(0, 16));
-}
-
-absl::Status OpenGate(const ServerOptions& options, const std::string& cluster, Clock& clock,
-                      Guards& guards) {
-  MUSTER_ASSIGN_OR_RETURN(guards.gate, Gate::Make({guards.tls != nullptr, cluster}, clock));
-  if (options.policy_file.empty()) return absl::OkStatus();
-  PolicyFile::Observer observer;
-  observer.changed = [&guards](std::shared_ptr<const Policy> policy) {
-    LogPolicy(*policy);
-    guards.gate->SetPolicy(std::move(policy));
-    if (RpcServer* server = guards.server; server != nullptr) server->AskWatchesAgain();
-  };
-  observer.refused = [](const absl::Status& status) {
-    spdlog::error("policy=refused message=\"{}; the policy before stays in force\"",
-                  absl::CHexEscape(status.message()));
-  };
-  guards.policy = std::make_unique<PolicyFile>(options.policy_file, clock, std::move(observer));
-  MUSTER_ASSIGN_OR_RETURN(std::shared_ptr<const Policy> policy, guards.policy->Load());
-  LogPolicy(*policy);
-  guards.gate->SetPolicy(std::move(policy));
-  return absl::OkStatus();
-}
-
-absl::Status OpenAudit(const ServerOptions& options, Clock& clock, Guards& guards) {
-  if (options.audit_file.empty()) return absl::OkStatus();
-  AuditLog::Options audit;
-  audit.path = options.audit_file;
-  audit.fail_open = options.audit_fail_open;
-  MUSTER_ASSIGN_OR_RETURN(
-      guards.audit, AuditLog::Open(audit, clock, [&options](const absl::Status& status) {
-        if (status.ok()) {
-          spdlog::warn("audit=works");
-          return;
-        }
-        spdlog::error("audit=failed message=\"{}; {}\"", absl::CHexEscape(status.message()),
-                      options.audit_fail_open ? "mutations are carried out untold"
-                                              : "mutations are refused until it can be written");
-      }));
-  return absl::OkStatus();
-}
-
 int Serve(const ServerOptions& options, int signals, size_t file_limit, MetadataStore& untimed,
-          const StoreIdentity& identity, Guards& guards,
-          const SecureStart* secure) {
+          const StoreIdentity& identity, Guards& guards) {
   Clock& clock = SystemClock();
   TimedStore store(untimed, clock);
   LiveTables live(MakeLiveOptions(options));
@@ -439,7 +312,7 @@ int Serve(const ServerOptions& options, int signals, size_t file_limit, Metadata
   });
   auto ticker =
       std::make_unique<TickThread>(clock, live, store, committer, kTickInterval, LogTimeOfDaySet);
-  if (guards.tls != nullptr) guards.tls->Start();
+  guards.Start();
   std::optional<KeyKeeper> keeper;
   if (guards.keys != nullptr) {
     keeper.emplace(KeyKeeper::Options(), clock, committer, *guards.keys, KeyObserver());
@@ -449,7 +322,6 @@ int Serve(const ServerOptions& options, int signals, size_t file_limit, Metadata
       StartRpcServer(MakeRpcOptions(options, identity, guards, file_limit), clock, committer, feed,
                      live, store, stats, *guards.gate, guards.audit.get());
   if (server.ok()) guards.server = server->get();
-  if (guards.policy != nullptr) guards.policy->Start();
   std::optional<StoreWatch> store_watch;
   int exit_code = kOk;
   if (!server.ok()) {
@@ -465,12 +337,12 @@ int Serve(const ServerOptions& options, int signals, size_t file_limit, Metadata
         (*server)->address(), options.data_dir, identity.cluster_id, identity.history_id,
         committer.durable().value, absl::ToDoubleMilliseconds(clock.Monotonic() - begin));
     StartIsOver();
-    SayHowToGoOn(secure, (*server)->address());
+    SayHowToGoOn(guards.secure.get(), (*server)->address());
     AwaitStopSignal(signals);
     spdlog::info("stop=begun");
   }
   const StopWatchdog watchdog;
-  guards.policy.reset();
+  guards.StopCalling();
   if (server.ok()) (*server)->Stop(kCallGrace);
   ticker.reset();
   keeper.reset();
@@ -514,34 +386,13 @@ int Serve(ServerOptions options) {
     return kBadDataDir;
   }
   RequireTls13();
-  const auto secure = OpenSecure(options, *identity);
-  if (!secure.ok()) {
-    SayFatal("what --secure needs can't be made", secure.status());
-    return kBadListen;
-  }
-  auto tls = OpenTls(options, SystemClock(), secure->get());
-  if (!tls.ok()) {
-    SayFatal("the certificate can't be used", tls.status());
-    return kBadListen;
-  }
   Guards guards;
-  guards.tls = *std::move(tls);
-  if (const absl::Status opened = OpenGate(options, identity->cluster_id, SystemClock(), guards);
-      !opened.ok()) {
-    SayFatal("the policy can't be used", opened);
+  if (const GuardsError refused = OpenGuards(options, *identity, SystemClock(), guards);
+      !refused.status.ok()) {
+    SayFatal(refused.what, refused.status);
     return kBadListen;
   }
-  if (const absl::Status opened = OpenAudit(options, SystemClock(), guards); !opened.ok()) {
-    SayFatal("the audit log can't be used", opened);
-    return kBadListen;
-  }
-  auto keys = OpenMasterKeys(options);
-  if (!keys.ok()) {
-    SayFatal("the master keys can't be used", keys.status());
-    return kBadListen;
-  }
-  guards.keys = *std::move(keys);
-  return Serve(options, signals, file_limit, **store, *identity, guards, secure->get());
+  return Serve(options, signals, file_limit, **store, *identity, guards);
 }
 
 // The commands beside serving: what was found on stdout, what went wrong on stderr.

@@ -226,6 +226,21 @@ void AddAccessOptions(CLI::App& app, ServerOptions& options) {
       ->envname("MUSTER_AUDIT_FAIL_OPEN");
 }
 
+void AddEnrolmentOptions(CLI::App& app, ServerOptions& options) {
+  const std::map<std::string, bool> kinds = {{"auto", true}, {"off", false}};
+  app.add_option(
+         "--enroll", options.enroll,
+         "Whether agents get certificates by join tokens: auto, where DATA/tls/authority has "
+         "an authority's ca.crt and ca.key, or off (default: auto)")
+      ->envname("MUSTER_ENROLL")
+      ->transform(CLI::CheckedTransformer(kinds).description("auto|off"));
+  AddDuration(app, "--node-certificate-life", options.node_certificate_life_s,
+              CLI::Range(1.0, 90.0 * 86400),
+              "How long the certificates of agents are good for; they are renewed after two thirds "
+              "of it")
+      ->envname("MUSTER_NODE_CERTIFICATE_LIFE");
+}
+
 // What CLI11's checks of single options can't see.
 void CheckTogether(const CLI::App& app, const ServerOptions& options) {
   CheckSecure(options);
@@ -245,7 +260,7 @@ void CheckTogether(const CLI::App& app, const ServerOptions& options) {
     throw CLI::ValidationError(
         "--client-auth needs the authorities that certificates have to lead to: --tls-ca");
   }
-  if (!encrypts && !options.policy_file.empty()) {
+  if (!encrypts && !options.secure && !options.policy_file.empty()) {
     throw CLI::ValidationError(
         "--policy needs callers who can show who they are: --tls-cert and --tls-key");
   }
@@ -299,6 +314,7 @@ void AddServingOptions(CLI::App& app, ServerOptions& options) {
   AddTlsOptions(app, options);
   AddAccessOptions(app, options);
   AddKeyOptions(app, options);
+  AddEnrolmentOptions(app, options);
   AddLeaseOptions(app, options);
   AddEventOptions(app, options);
   AddConnectionOptions(app, options);

@@ -32,8 +32,9 @@ struct ServerOptions {
   bool secure = false;
   // Further names and addresses of this machine for the certificate that is made.
   std::vector<std::string> secure_names;
-  // Who may do what; "" for no such file.
-  std::string policy_file;
+  // Issue certificates to nodes, where the data directory has an authority.
+  bool enroll = true;
+  double node_certificate_life_s = 7 * 86'400;
   // "" takes the store's own; a name must match it.
   std::string cluster_id;
   // Where the bound address is written once the server serves; "" means nowhere.
@@ -91,8 +92,7 @@ struct MasterKeyOptions {
   bool unused = false;
 };
 
-using ServerCommand =
-    std::variant<ServerOptions, CheckOptions, CheckPolicyOptions, BackupOptions,
+using ServerCommand = std::variant<ServerOptions, CheckOptions, CheckPolicyOptions, BackupOptions,
                                    RestoreOptions, MasterKeyOptions, int>;
 
 // What to do, or the exit code with which to end at once: --help, --version, or a mistake, which
