@@ -75,9 +75,7 @@ absl::Status ListTokens(Invocation& invocation, const TokensArguments& options) 
                           ListAllJoinTokens(*client, invocation.Call()));
   List list = ListOfMessages(
       tokens, [](const auto& token) { return IdOf(token); },
-      [now = invocation.clock().Now()](const auto& shown, bool) {
-        return TokensTable(shown, now);
-      });
+      [](const auto& shown, bool, absl::Time now) { return TokensTable(shown, now); });
   list.none = "no join tokens; `muster tokens create --node NAME` makes one";
   return PrintList(invocation, options.list, list);
 }
