@@ -72,8 +72,11 @@ absl::Status FillShardStatus(const Registry& registry, const v1::GetShardStatusR
     if (position == member.assignments.size()) continue;
     v1::ShardReplica replica;
     FillReplica(registry, *assembly, node, member, position, replica);
-    if (!member.IsExtra(shard)) ++required;
-    if (replica.counted()) ++ready;
+    // As the assembly counts them: who is joining is not waited for.
+    if (!member.IsExtra(shard) && assembly->Waits(member)) {
+      ++required;
+      if (replica.counted()) ++ready;
+    }
     if (out.replicas_size() < kMaxMembersShown) *out.add_replicas() = std::move(replica);
   }
   ShowWaiting(registry, assembly->version().uid, out);

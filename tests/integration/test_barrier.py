@@ -85,6 +85,9 @@ def test_joining_node_is_shown_with_how_far_it_is(published):
     for text in (waited, status):
         assert "1 of 2 nodes ready, n2 joining at 0 %" in text
     assert member(published, "n2").joining
+    # A shard counts as its assembly does: who is joining is not waited for.
+    shard = published.api().assemblies.GetShardStatus(name="assemblies/demo", shard=0)
+    assert len(shard.replicas) == 2 and shard.replicas_ready == shard.replicas_required == 1
     assert published.wait_ready("demo", "--nodes", 2, timeout=1, check=False).code == 3
     assert published.wait_ready("demo", "--node", "n2", timeout=1, check=False).code == 3
 
