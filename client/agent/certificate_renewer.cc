@@ -14,7 +14,7 @@ namespace {
 constexpr absl::Duration kLook = absl::Minutes(1);
 // From one renewal to the next, at least, whatever the times say.
 constexpr absl::Duration kPause = absl::Milliseconds(500);
-constexpr absl::Duration kCallTimeout = absl::Seconds(30);
+constexpr absl::Duration kMaxCallTimeout = absl::Seconds(30);
 
 // Often enough that several attempts fit into what is left of a short life, and seldom for a long one.
 BackoffOptions RetryOptionsOf(const NodeCertificate::Life& life) {
@@ -69,10 +69,11 @@ bool CertificateRenewer::WaitUntil(absl::Time time, const std::stop_token& stop)
 
 void CertificateRenewer::Renew(const NodeCertificate::Life& life, const std::stop_token& stop) {
   Backoff backoff(random_, RetryOptionsOf(life));
+  const absl::Duration timeout =
+      std::clamp((life.until - life.from) / 10, absl::Seconds(1), kMaxCallTimeout);
   bool told = false, told_end = false;
   do {
-    const absl::Status status =
-        certificate_.Renew(client_, {.timeout = kCallTimeout, .stop = stop});
+    const absl::Status status = certificate_.Renew(client_, {.timeout = timeout, .stop = stop});
     if (stop.stop_requested()) return;
     if (status.ok()) {
       if (options_.renewals != nullptr) ++*options_.renewals;

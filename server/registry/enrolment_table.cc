@@ -150,8 +150,11 @@ absl::Status EnrolmentTable::CheckEnrol(const EnrolNode& command) const {
 absl::Status EnrolmentTable::CheckRenew(const RenewNode& command) const {
   const store::EnrolledNameRow* held = FindName(command.node);
   if (held == nullptr) return NotEnrolled(command.node, "no certificate of this server holds ");
+  // A connection that shows no certificate has no digest, and neither has a name that was never renewed.
   const std::string& shown = command.shown_key_sha256;
-  if (shown == held->key_sha256() || shown == held->previous_key_sha256()) return absl::OkStatus();
+  if (EqualDigests(shown, held->key_sha256()) || EqualDigests(shown, held->previous_key_sha256())) {
+    return absl::OkStatus();
+  }
   return NotEnrolled(command.node, "the certificate that was shown is not the one that holds ");
 }
 

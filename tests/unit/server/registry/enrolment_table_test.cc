@@ -202,6 +202,10 @@ TEST_F(EnrolmentTableTest, WhatHasEndedIsForgottenAndAClockSetForwardForgetsNoth
 TEST_F(EnrolmentTableTest, ARenewalByTheHolderTakesThePlaceOfTheKey) {
   MUSTER_EXPECT_OK(fixture_.Do(TokenFor("n1")));
   MUSTER_EXPECT_OK(fixture_.Do(Enrol("nodes/n1", '1')));
+  // Who shows no certificate is not taken for the holder before the first one, of whom there is none either.
+  RenewNode nobody = Renew("nodes/n1", '1', 'x');
+  nobody.shown_key_sha256.clear();
+  EXPECT_THAT(fixture_.Do(nobody), ErrorIs(StatusCode::kFailedPrecondition, "NODE_NOT_ENROLLED"));
   MUSTER_EXPECT_OK(fixture_.Do(Renew("nodes/n1", '1', '2')));
   // Whose answer was lost, so that the old one is shown again.
   MUSTER_EXPECT_OK(fixture_.Do(Renew("nodes/n1", '1', '3')));
