@@ -38,6 +38,7 @@ access_pb2 = importlib.import_module("muster.v1.access_pb2")
 server_pb2 = importlib.import_module("muster.v1.server_pb2")
 key_pb2 = importlib.import_module("muster.v1.key_pb2")
 enrolment_pb2 = importlib.import_module("muster.v1.enrolment_pb2")
+enrolment_pb2 = importlib.import_module("muster.v1.enrolment_pb2")
 status_pb2 = importlib.import_module("google.rpc.status_pb2")
 error_details_pb2 = importlib.import_module("google.rpc.error_details_pb2")
 _STUBS = {
@@ -48,6 +49,7 @@ _STUBS = {
     "access": importlib.import_module("muster.v1.access_pb2_grpc").AccessServiceStub,
     "server": importlib.import_module("muster.v1.server_pb2_grpc").ServerServiceStub,
     "keys": importlib.import_module("muster.v1.key_pb2_grpc").KeyServiceStub,
+    "enrolment": importlib.import_module("muster.v1.enrolment_pb2_grpc").EnrolmentServiceStub,
     "enrolment": importlib.import_module("muster.v1.enrolment_pb2_grpc").EnrolmentServiceStub,
 }
 
@@ -125,6 +127,7 @@ class Api:
         self.access = _Service(_STUBS["access"](self.channel), access_pb2)
         self.server = _Service(_STUBS["server"](self.channel), server_pb2)
         self.keys = _Service(_STUBS["keys"](self.channel), key_pb2)
+        self.enrolment = _Service(_STUBS["enrolment"](self.channel), enrolment_pb2)
         self.enrolment = _Service(_STUBS["enrolment"](self.channel), enrolment_pb2)
 
     def close(self):

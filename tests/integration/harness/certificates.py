@@ -1,5 +1,6 @@
 """Authorities and certificates, made by openssl."""
 
+import hashlib
 import pathlib
 import subprocess
 
@@ -13,7 +14,7 @@ class Authority:
         self.directory = pathlib.Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
         self.certificate = self.directory / f"{name}.crt"
-        self._key = self.directory / f"{name}.key"
+        self.key = self._key = self.directory / f"{name}.key"
         _openssl("req", "-x509", *_NEW_KEY, "-keyout", self._key, "-out", self.certificate, "-subj", f"/CN={name}", "-days", "10")
 
     def issue(self, name, names, days=5):
@@ -30,6 +31,33 @@ class Authority:
 
     def server(self, name="server"):
         return self.issue(name, "DNS:localhost,IP:127.0.0.1")
+
+
+    def pin(self):
+        """By which `muster` knows it before it has its certificate."""
+        public = _openssl("x509", "-in", self.certificate, "-noout", "-pubkey")
+        der = subprocess.run(
+            ["openssl", "pkey", "-pubin", "-outform", "DER"], input=public.encode(), capture_output=True, check=True, timeout=60
+        )
+        return "sha256:" + hashlib.sha256(der.stdout).hexdigest()
+
+
+def request(directory, name, *extensions):
+    """A request for a certificate, which asks for extensions such as "basicConstraints=CA:TRUE"; with its key's path."""
+    directory = pathlib.Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    key, path = directory / f"{name}.key", directory / f"{name}.csr"
+    wishes = [word for extension in extensions for word in ("-addext", extension)]
+    _openssl("req", *_NEW_KEY, "-keyout", key, "-out", path, "-subj", f"/CN={name}", *wishes)
+    return path.read_text(encoding="ascii"), key
+
+
+def describe(certificate_pem):
+    """What openssl says of it."""
+    done = subprocess.run(
+        ["openssl", "x509", "-noout", "-text"], input=certificate_pem, capture_output=True, text=True, check=True, timeout=60
+    )
+    return done.stdout
 
 
 class Pair:

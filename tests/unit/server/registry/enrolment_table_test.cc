@@ -167,6 +167,7 @@ TEST_F(EnrolmentTableTest, ANameIsHeldUntilItsCertificateEnds) {
   Advance(kSecondUs, kStartUs + kLifeUs - 1);
   AddJoinToken second = TokenFor("*", 5);
   second.id = "t2";
+  second.create_time_us = kStartUs + kLifeUs;
   MUSTER_EXPECT_OK(fixture_.Do(second));
   EnrolNode other = Enrol("nodes/n1", '2');
   other.token_id = "t2";
