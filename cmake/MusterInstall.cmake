@@ -8,7 +8,7 @@ include(CMakePackageConfigHelpers)
 set(MUSTER_INSTALL_INCLUDEDIR "${CMAKE_INSTALL_INCLUDEDIR}/muster")
 set(MUSTER_INSTALL_CMAKEDIR "${CMAKE_INSTALL_LIBDIR}/cmake/Muster")
 
-install(TARGETS muster_common muster_base muster_files muster_proto muster_grpc muster_sdk muster_tls muster_object muster_http_object muster_shell muster_encoding muster_hash muster_cache muster_transfer
+install(TARGETS muster_common muster_base muster_files muster_proto muster_grpc muster_sdk muster_tls muster_object muster_http_object muster_shell muster_encoding muster_server_keys muster_hash muster_cache muster_transfer
     muster_format muster_torch muster_checkpoint muster_assemble muster_loading
   EXPORT MusterTargets
   ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}" COMPONENT dev

@@ -185,7 +185,7 @@ absl::Status FileShardCache::CheckKey(const CheckedShard& shard,
   // The proof decides, whatever the catalogue calls the encoding.
   const absl::Status status =
       proof.has_value()
-          ? FrameDecoder::CheckKey(*proof, shard.key_id(), options_.keys.get(), stop)
+          ? FrameDecoder::CheckKey(*proof, shard.name(), shard.key_id(), options_.keys.get(), stop)
           : FrameDecoder::CheckPossible(shard.encoding(), shard.key_id(), options_.keys.get());
   // What is there was decoded by a build that knew how.
   return absl::IsUnimplemented(status) ? absl::OkStatus() : Annotate(status, shard.name());

@@ -66,7 +66,7 @@ absl::Status RunAssemble(Invocation& invocation, const AssembleArguments& option
   MUSTER_ASSIGN_OR_RETURN(const PullerOptions puller_options, ToPullerOptions(options.pull));
   MUSTER_ASSIGN_OR_RETURN(const auto stores,
                           OpenLocations(invocation, options.pull, UnnamedLocations::kAll));
-  MUSTER_ASSIGN_OR_RETURN(assemble.keys, ToKeySource(invocation, options.keys));
+  MUSTER_ASSIGN_OR_RETURN(assemble.keys, ToReadingKeys(invocation, options.keys));
   MUSTER_ASSIGN_OR_RETURN(const LocalCaches caches,
                           LocalCaches::Open(options.caches, options.cache_domain, assemble.keys));
   MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect(kLongCallTimeout));

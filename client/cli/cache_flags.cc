@@ -92,7 +92,7 @@ absl::StatusOr<std::unique_ptr<ShardCache>> OpenCache(
   ShardCache::Options options;
   if (flags.form == "stored") options.form = CacheForm::kStored;
   if (flags.form == "both") options.form = CacheForm::kBoth;
-  MUSTER_ASSIGN_OR_RETURN(options.keys, ToKeySource(invocation, flags.keys));
+  MUSTER_ASSIGN_OR_RETURN(options.keys, ToReadingKeys(invocation, flags.keys));
   options.memory = std::move(memory);
   options.domain = flags.domain;
   options.allow_network = flags.allow_network;

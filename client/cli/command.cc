@@ -132,6 +132,7 @@ void AddCommands(CLI::App& app, Command& chosen) {
   AddTopCommand(app, chosen);
   AddExplainCommand(app, chosen);
   AddEventsCommand(app, chosen);
+  AddKeysCommand(app, chosen);
   AddAssembleCommand(app, chosen);
   AddPullCommand(app, chosen);
   AddPrefetchCommand(app, chosen);

@@ -26,6 +26,7 @@ void AddTokensCommand(CLI::App& app, Command& chosen);
 void AddLoginCommand(CLI::App& app, Command& chosen);
 // Below `shards`.
 void AddShardsRepairCommands(CLI::App& shards, Command& chosen);
+void AddKeysCommand(CLI::App& app, Command& chosen);
 void AddAgentCommand(CLI::App& app, Command& chosen);
 void AddWaitCommand(CLI::App& app, Command& chosen);
 void AddStatusCommand(CLI::App& app, Command& chosen);

@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "client/cli/values.h"
 #include "client/encoding/frame_table.h"
@@ -24,6 +25,14 @@ void AddEncodeFlags(CLI::App& command, EncodeFlags& flags) {
       ->check(CLI::IsMember({"none", "auto", "zstd", "zstd-grouped"}))
       ->capture_default_str();
   AddKeyFlags(command, "Encrypt shards (AES-256-GCM); the key", flags.keys);
+  CLI::Option* const from_server =
+      command.add_flag("--key-from-server", flags.server_key,
+                       "Encrypt shards (AES-256-GCM) with a key that the server makes, keeps, and "
+                       "gives to those who may read the model version; needs a server with "
+                       "--master-key");
+  for (const char* other : {"--key-file", "--key-env", "--key-command"}) {
+    from_server->excludes(command.get_option(other));
+  }
   command.add_option("--key-id", flags.key_id,
                      "Name of that key, for people and key commands; everybody can read it");
   command.add_option("--spool", flags.spool,
@@ -36,8 +45,14 @@ absl::StatusOr<EncodeOptions> ToEncodeOptions(const Invocation& invocation,
   EncodeOptions options;
   MUSTER_ASSIGN_OR_RETURN(options.compression, ParseCompression(flags.compression));
   MUSTER_ASSIGN_OR_RETURN(options.keys, ToKeySource(invocation, flags.keys));
+  options.server_key = flags.server_key;
   if (!flags.key_id.empty() && options.keys == nullptr) {
-    return UsageError("--key-id names a key, and none was given");
+    return UsageError(flags.server_key ? "--key-id names a key of yours: --key-from-server has one"
+                                       : "--key-id names a key, and none was given");
+  }
+  if (absl::StartsWith(flags.key_id, kContentKeyIdPrefix)) {
+    return UsageError(absl::StrCat("--key-id ", flags.key_id, ": \"", kContentKeyIdPrefix,
+                                   "\" begins the ids of keys that the server makes"));
   }
   if (flags.key_id.size() > kMaxKeyIdBytes) {
     return UsageError(absl::StrCat("--key-id is longer than ", kMaxKeyIdBytes, " characters"));

@@ -19,6 +19,7 @@ namespace muster {
 struct EncodeFlags {
   std::string compression = "none";
   KeyFlags keys;
+  bool server_key = false;
   std::string key_id;
   std::string spool;
 };

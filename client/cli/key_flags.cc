@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
 #include "client/cli/values.h"
+#include "client/keys/server_keys.h"
 #include "storage/base/error_info.h"
 #include "storage/base/secret_key.h"
 #include "storage/base/status_macros.h"
@@ -35,6 +36,13 @@ std::vector<std::string> SecretVariables(const KeyFlags& flags) {
   names.insert(names.end(), {"MUSTER_TOKEN", "MUSTER_JOIN"});
   if (!flags.variable.empty()) names.push_back(flags.variable);
   return names;
+}
+
+absl::StatusOr<std::shared_ptr<KeySource>> ToReadingKeys(const Invocation& invocation,
+                                                         const KeyFlags& flags) {
+  MUSTER_ASSIGN_OR_RETURN(auto own, ToKeySource(invocation, flags));
+  MUSTER_ASSIGN_OR_RETURN(std::shared_ptr<Client> client, invocation.Connect(kLongCallTimeout));
+  return NewServerKeys(std::move(client), std::move(own));
 }
 
 absl::StatusOr<std::shared_ptr<KeySource>> ToKeySource(const Invocation& invocation,

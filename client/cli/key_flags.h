@@ -29,6 +29,11 @@ void AddKeyFlags(CLI::App& command, const std::string& what_for, KeyFlags& flags
 // The environment variables that commands of the user's don't get: the key's, and storage's.
 std::vector<std::string> SecretVariables(const KeyFlags& flags);
 
+// What reads encrypted shards goes by: keys that the server made come from the server, over a connection that is made
+// when one is needed, and all others from what was given. Never null.
+absl::StatusOr<std::shared_ptr<KeySource>> ToReadingKeys(const Invocation& invocation,
+                                                         const KeyFlags& flags);
+
 // Null where no key was given. Reads the file or the variable now, and runs the command when a key is
 // needed.
 absl::StatusOr<std::shared_ptr<KeySource>> ToKeySource(const Invocation& invocation,

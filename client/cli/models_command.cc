@@ -69,7 +69,7 @@ absl::Status ShowModel(Invocation& invocation, const ModelsArguments& options) {
   const auto count = [](uint64_t added, uint64_t announced) {
     return absl::StrCat(announced, added == announced ? "" : absl::StrCat(" (", added, " added)"));
   };
-  invocation.Print(KeyValues({
+  std::vector<std::pair<std::string, std::string>> lines = {
       {"name", version.name()},
       {"uid", version.uid()},
       {"state", v1::ModelVersion::State_Name(version.state())},
@@ -80,7 +80,11 @@ absl::Status ShowModel(Invocation& invocation, const ModelsArguments& options) {
       {"size", FormatSize(static_cast<int64_t>(version.size_bytes()))},
       {"created", Age(version.create_time(), now)},
       {"committed", Age(version.commit_time(), now)},
-  }));
+  };
+  if (!version.content_key_id().empty()) {
+    lines.emplace_back("key", absl::StrCat(Printable(version.content_key_id()), ", by the server"));
+  }
+  invocation.Print(KeyValues(lines));
   MUSTER_ASSIGN_OR_RETURN(const auto companions,
                           ListAllCompanions(*client, name, invocation.Call()));
   if (companions.empty()) return absl::OkStatus();

@@ -184,6 +184,7 @@ void AddPublishCommand(CLI::App& app, Command& chosen) {
       "uniform --shards 8\n"
       "  muster publish ./Llama-3-8B --model llama@v3 --to s3://models --encode auto "
       "--key-file /etc/muster/key --key-id prod-2026\n"
+      "  muster publish ./Llama-3-8B --model llama@v4 --to s3://models --key-from-server\n"
       "  muster publish weights.gguf --model tiny@v1 --to /srv/models --strategy raw --shards "
       "4\n"
       "  muster publish /mnt/shared/vllm-sharded --model qwen@tp8 --in-place\n"

@@ -102,7 +102,7 @@ absl::Status RunPull(Invocation& invocation, const PullArguments& options) {
   MUSTER_ASSIGN_OR_RETURN(const PullerOptions puller_options, ToPullerOptions(options.pull));
   MUSTER_ASSIGN_OR_RETURN(const auto stores,
                           OpenLocations(invocation, options.pull, UnnamedLocations::kAll));
-  MUSTER_ASSIGN_OR_RETURN(pull.keys, ToKeySource(invocation, options.keys));
+  MUSTER_ASSIGN_OR_RETURN(pull.keys, ToReadingKeys(invocation, options.keys));
   MUSTER_ASSIGN_OR_RETURN(const LocalCaches caches,
                           LocalCaches::Open(options.caches, options.cache_domain, pull.keys));
   MUSTER_ASSIGN_OR_RETURN(const auto client, invocation.Connect(kLongCallTimeout));

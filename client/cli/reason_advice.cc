@@ -101,6 +101,22 @@ std::string AboutNode(const Reason& reason, const Situation& of) {
     return absl::StrCat("start the agent of ", of.node, " with the key that ", of.model,
                         " was published with: --key-file, --key-env or --key-command");
   }
+  if (why == reasons::kKeyDenied) {
+    return absl::StrCat("let the agent of ", of.node, " read ", of.model,
+                        ": the server gives its key to those who may");
+  }
+  if (why == reasons::kNoMasterKey || why == reasons::kMasterKeyMissing) {
+    return absl::StrCat("start musterd with the file of master keys that wraps the key of ",
+                        of.model, ", --master-key; `muster keys status` says what is missing");
+  }
+  if (why == reasons::kContentKeyDamaged) {
+    return absl::StrCat("restore the server's data from a backup, or publish ", of.model,
+                        " again: its key can't be opened");
+  }
+  if (why == reasons::kKeysNeedTls) {
+    return absl::StrCat("give musterd a certificate, --tls-cert, and start the agent of ", of.node,
+                        " with --tls-ca: keys are given over TLS only");
+  }
   if (why == reasons::kKeyCommandFailed || why == reasons::kKeyFileExposed) {
     return absl::StrCat("mend what the message says of the key on ", of.node,
                         ", and start its agent again");

@@ -80,7 +80,7 @@ absl::Status RunVerify(Invocation& invocation, const VerifyArguments& options) {
   MUSTER_ASSIGN_OR_RETURN(verify.model_version, FullModelVersionName(options.model));
   std::vector<std::string> cache_paths;
   if (!options.cache.empty()) cache_paths.push_back(options.cache);
-  MUSTER_ASSIGN_OR_RETURN(verify.keys, ToKeySource(invocation, options.keys));
+  MUSTER_ASSIGN_OR_RETURN(verify.keys, ToReadingKeys(invocation, options.keys));
   MUSTER_ASSIGN_OR_RETURN(const LocalCaches caches,
                           LocalCaches::Open(cache_paths, options.cache_domain, verify.keys));
   if (!cache_paths.empty()) verify.cache = caches.pointers().front();

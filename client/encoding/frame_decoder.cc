@@ -22,6 +22,10 @@ absl::Status KeyMissing(absl::string_view key_id) {
                    {{"key_id", std::string(key_id)}});
 }
 
+bool IsKnown(const KeySource* keys, absl::string_view key_id) {
+  return keys != nullptr && keys->Knows(key_id);
+}
+
 absl::Status CheckAgreement(const DecodeRequest& request, const Trailer& trailer) {
   const std::string found = EncodingName(trailer.encoding);
   if (found == request.encoding && trailer.plain_bytes == request.plain_bytes) {
@@ -34,10 +38,11 @@ absl::Status CheckAgreement(const DecodeRequest& request, const Trailer& trailer
                    request.encoding, "\""));
 }
 
-absl::StatusOr<SecretKey> KeyOfObject(const KeyProof& proof, absl::string_view key_id,
-                                      KeySource* keys, const std::stop_token& stop) {
-  if (keys == nullptr) return KeyMissing(key_id);
-  MUSTER_ASSIGN_OR_RETURN(const SecretKey key, keys->KeyFor(key_id, stop));
+absl::StatusOr<SecretKey> KeyOfObject(const KeyProof& proof, absl::string_view shard_name,
+                                      absl::string_view key_id, KeySource* keys,
+                                      const std::stop_token& stop) {
+  if (!IsKnown(keys, key_id)) return KeyMissing(key_id);
+  MUSTER_ASSIGN_OR_RETURN(const SecretKey key, keys->KeyOfShard(shard_name, key_id, stop));
   const KeyCheck check = KeyCheckOf(key, proof.salt);
   if (CRYPTO_memcmp(check.data(), proof.check.data(), check.size()) == 0) return key;
   const std::string named = key_id.empty() ? "" : absl::StrCat(" (its key id is \"", key_id, "\")");
@@ -58,12 +63,13 @@ absl::Status FrameCorrupt(absl::string_view shard_name, size_t frame, absl::stri
 absl::Status FrameDecoder::CheckPossible(absl::string_view encoding, absl::string_view key_id,
                                          const KeySource* keys) {
   MUSTER_ASSIGN_OR_RETURN(const Encoding parsed, ParseEncoding(encoding));
-  return parsed.encrypted && keys == nullptr ? KeyMissing(key_id) : absl::OkStatus();
+  return parsed.encrypted && !IsKnown(keys, key_id) ? KeyMissing(key_id) : absl::OkStatus();
 }
 
-absl::Status FrameDecoder::CheckKey(const KeyProof& proof, absl::string_view key_id,
-                                    KeySource* keys, const std::stop_token& stop) {
-  return KeyOfObject(proof, key_id, keys, stop).status();
+absl::Status FrameDecoder::CheckKey(const KeyProof& proof, absl::string_view shard_name,
+                                    absl::string_view key_id, KeySource* keys,
+                                    const std::stop_token& stop) {
+  return KeyOfObject(proof, shard_name, key_id, keys, stop).status();
 }
 
 std::optional<KeyProof> FrameDecoder::key_proof() const {
@@ -82,8 +88,9 @@ absl::StatusOr<FrameDecoder> FrameDecoder::Open(const DecodeRequest& request, Re
   FrameDecoder decoder(request.shard_name, std::move(trailer));
   const Trailer& known = decoder.trailer_;
   if (known.encoding.encrypted) {
-    MUSTER_ASSIGN_OR_RETURN(const SecretKey key,
-                            KeyOfObject(*decoder.key_proof(), known.key_id, keys, request.stop));
+    MUSTER_ASSIGN_OR_RETURN(
+        const SecretKey key,
+        KeyOfObject(*decoder.key_proof(), request.shard_name, known.key_id, keys, request.stop));
     decoder.cipher_ = std::make_shared<const FrameCipher>(key, known, request.shard_name);
   }
   bytes.resize(static_cast<size_t>(known.table_stored_bytes()));

@@ -49,7 +49,8 @@ class FrameDecoder {
                                     const KeySource* keys);
 
   // KEY_MISSING and WRONG_KEY, as Open has them for the object of `proof`. `keys` may be null.
-  static absl::Status CheckKey(const KeyProof& proof, absl::string_view key_id, KeySource* keys,
+  static absl::Status CheckKey(const KeyProof& proof, absl::string_view shard_name,
+                               absl::string_view key_id, KeySource* keys,
                                const std::stop_token& stop);
   // Unset where nothing is encrypted.
   std::optional<KeyProof> key_proof() const;

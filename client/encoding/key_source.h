@@ -24,6 +24,17 @@ class KeySource {
   // `stop` was requested.
   virtual absl::StatusOr<SecretKey> KeyFor(absl::string_view key_id,
                                            const std::stop_token& stop = {}) = 0;
+
+  // The same for a shard, by its resource name, of which sources look at more than the key's id where a right to it is
+  // asked for.
+  virtual absl::StatusOr<SecretKey> KeyOfShard(absl::string_view /*shard_name*/,
+                                               absl::string_view key_id,
+                                               const std::stop_token& stop) {
+    return KeyFor(key_id, stop);
+  }
+
+  // False: it is known without asking that there is no such key here.
+  virtual bool Knows(absl::string_view /*key_id*/) const { return true; }
 };
 
 std::shared_ptr<KeySource> NewFixedKey(const SecretKey& key);

@@ -28,6 +28,7 @@
 #include "client/encoding/encoding_name.h"
 #include "client/encoding/frame_decoder.h"
 #include "client/hash/parallel.h"
+#include "client/keys/server_keys.h"
 #include "client/sdk/pieces.h"
 #include "storage/base/error_info.h"
 #include "storage/base/limits.h"
@@ -63,6 +64,12 @@ absl::Status CheckShard(const v1::Shard& shard, uint32_t index) {
   return Annotate(ParseEncoding(shard.encoding()).status(), absl::StrCat("shard ", index));
 }
 
+// Of shards that are encrypted with keys of the server's, the server gives those.
+LoadOptions WithServerKeys(Client& client, LoadOptions options) {
+  options.keys = NewServerKeys(client, std::move(options.keys));
+  return options;
+}
+
 std::string ContextOf(const v1::Shard& shard) { return absl::StrCat("shard ", shard.index()); }
 
 }  // namespace
@@ -75,7 +82,7 @@ class ModelLoad::Run {
   Run(Client& client, const ObjectStoreRegistry& stores, Clock& clock, Random& random,
       LoadOptions options)
       : client_(client),
-        options_(std::move(options)),
+        options_(WithServerKeys(client, std::move(options))),
         forward_(options_.stop, [this] { Cancel(); }),
         puller_(stores, clock, random, options_.puller),
         stored_(options_.puller.memory_budget_bytes),

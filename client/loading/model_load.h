@@ -58,7 +58,8 @@ struct LoadOptions {
   LoadPlace place = LoadPlace::kPrivateMemory;
   // For kCache; outlives the load, not the shards. It keeps content, not only what is stored.
   ShardCache* cache = nullptr;
-  // For encrypted shards that go into memory; the cache has its own. May be null.
+  // For encrypted shards that go into memory; the cache has its own. May be null; keys that the server made come from
+  // the server.
   std::shared_ptr<KeySource> keys = nullptr;
   // Connections, zone, rate, and the bound on the buffers of pieces in flight. The destination does
   // not count towards that; with a single location per shard, pieces are read right into it. What decodes takes of the

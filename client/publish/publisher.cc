@@ -32,6 +32,7 @@
 #include "client/checkpoint/object_files.h"
 #include "client/checkpoint/shard_stream.h"
 #include "client/hash/hash_queue.h"
+#include "client/keys/server_keys.h"
 #include "client/publish/shard_registrar.h"
 #include "client/publish/shard_upload.h"
 #include "client/publish/snapshot_digests.h"
@@ -69,6 +70,7 @@ class Publication {
       : client_(client),
         stores_(stores),
         options_(options),
+        encode_(options.encode),
         publish_id_(random.NextId()),
         files_(FilesOf(options.source.path, stores)) {}
 
@@ -101,7 +103,7 @@ class Publication {
   bool in_place() const { return options_.source.in_place; }
 
   absl::Status Plan() {
-    if (in_place() && options_.encode.any()) {
+    if (in_place() && encode_.any()) {
       return absl::InvalidArgumentError("files in place stay as they are and can't be encoded");
     }
     MUSTER_ASSIGN_OR_RETURN(plan_, PlanSource(options_.source, *files_));
@@ -109,8 +111,8 @@ class Publication {
     fingerprint_ = absl::StrCat(fingerprint, " ", options_.source.piece_size_bytes, " ",
                                 in_place() ? "in-place" : options_.destination, " ", options_.zone);
     // Drafts of shards that are stored as they are have no word for it.
-    if (options_.encode.any()) {
-      absl::StrAppend(&fingerprint_, " ", options_.encode.Fingerprint());
+    if (encode_.any()) {
+      absl::StrAppend(&fingerprint_, " ", encode_.Fingerprint());
     }
     if (fingerprint_.size() > kMaxFingerprintBytes) {
       fingerprint_ = Md5ToHex(Md5Of(fingerprint_));
@@ -127,6 +129,7 @@ class Publication {
   absl::Status CreateDraft();
   absl::Status Resume(const absl::Status& taken);
   void Announce() const;
+  absl::Status TakeServerKey();
   absl::Status Fill();
   std::vector<const SourceFile*> FilesToCheck() const;
   absl::Status CheckFiles();
@@ -158,6 +161,8 @@ class Publication {
   Client& client_;
   const ObjectStoreRegistry& stores_;
   const PublishOptions& options_;
+  // With the key that the server made for the draft, where that was asked for.
+  EncodeOptions encode_;
   const std::string publish_id_;
   const std::shared_ptr<const SourceFiles> files_;
   SourcePlan plan_;
@@ -194,7 +199,7 @@ absl::Status Publication::CreateDraft() {
   const Checkpoint& checkpoint = plan_.checkpoint;
   if (!checkpoint.snapshot.empty()) annotations[kSnapshotKey] = checkpoint.snapshot;
   // Of what is encrypted no digest of the content leaves the node.
-  const std::string sha256 = options_.encode.keys == nullptr ? Sha256OfSource(checkpoint) : "";
+  const std::string sha256 = !encode_.encrypts() ? Sha256OfSource(checkpoint) : "";
   if (!sha256.empty()) annotations[kSourceSha256Key] = sha256;
   const auto response = client_.CreateModelVersion(request, Call(options_.first_call_timeout));
   if (absl::IsAlreadyExists(response.status())) {
@@ -247,7 +252,17 @@ void Publication::Announce() const {
   options_.on_plan(plan_, total);
 }
 
+absl::Status Publication::TakeServerKey() {
+  if (!encode_.server_key) return absl::OkStatus();
+  MUSTER_ASSIGN_OR_RETURN(
+      DraftKey made, CreateServerKey(client_, options_.model_version, Call(options_.call_timeout)));
+  encode_.keys = NewFixedKey(made.key);
+  encode_.key_id = std::move(made.key_id);
+  return absl::OkStatus();
+}
+
 absl::Status Publication::Fill() {
+  MUSTER_RETURN_IF_ERROR(TakeServerKey());
   MUSTER_RETURN_IF_ERROR(CheckFiles());
   std::vector<ReadCompanion> companions;
   MUSTER_RETURN_IF_ERROR(StoreCompanions(companions));
@@ -386,9 +401,8 @@ absl::Status Publication::StoreContent(const ShardCut& cut, const ShardStream& s
       .encoding = {}};
   if (registered != nullptr) {
     MUSTER_ASSIGN_OR_RETURN(content.encoding, ParseEncoding(registered->encoding()));
-  } else if (options_.encode.any()) {
-    MUSTER_ASSIGN_OR_RETURN(content.encoding,
-                            ChooseEncoding(stream, content.runs, options_.encode));
+  } else if (encode_.any()) {
+    MUSTER_ASSIGN_OR_RETURN(content.encoding, ChooseEncoding(stream, content.runs, encode_));
   }
   absl::StatusOr<ShardDigests> digests;
   if (content.encoding.IsPlain()) {
@@ -398,8 +412,7 @@ absl::Status Publication::StoreContent(const ShardCut& cut, const ShardStream& s
              IsStored(stores_, uri, static_cast<int64_t>(registered->size_bytes()), reading.stop)) {
     digests = KeepEncoded(stream, *registered, uri, reading);
   } else {
-    MUSTER_ASSIGN_OR_RETURN(const ShardStream encoded,
-                            EncodeShard(content, options_.encode, reading));
+    MUSTER_ASSIGN_OR_RETURN(const ShardStream encoded, EncodeShard(content, encode_, reading));
     const ByteProgress none;
     digests = StoreBytes(encoded, registered, uri,
                          {reading.piece_size_bytes, reading.hashes, reading.stop, none, ""});
@@ -413,7 +426,7 @@ absl::Status Publication::StoreContent(const ShardCut& cut, const ShardStream& s
   if (content.encoding.IsPlain()) return absl::OkStatus();
   shard.set_encoding(EncodingName(content.encoding));
   shard.set_content_size_bytes(static_cast<uint64_t>(stream.size_bytes()));
-  if (content.encoding.encrypted) shard.set_key_id(options_.encode.key_id);
+  if (content.encoding.encrypted) shard.set_key_id(encode_.key_id);
   return absl::OkStatus();
 }
 
@@ -422,8 +435,7 @@ absl::StatusOr<ShardDigests> Publication::KeepEncoded(const ShardStream& stream,
                                                       const v1::Shard& registered,
                                                       const std::string& uri,
                                                       const ShardReading& reading) {
-  MUSTER_RETURN_IF_ERROR(
-      CheckEncodedObject(stores_, uri, registered, stream, options_.encode, reading));
+  MUSTER_RETURN_IF_ERROR(CheckEncodedObject(stores_, uri, registered, stream, encode_, reading));
   CallOptions call = Call(options_.call_timeout);
   call.stop = reading.stop;
   ShardDigests digests;

@@ -17,6 +17,7 @@
 #include "client/hash/sha256.h"
 #include "client/publish/snapshot_digests.h"
 #include "storage/base/error_info.h"
+#include "storage/base/limits.h"
 #include "storage/base/md5.h"
 #include "storage/base/reasons.h"
 #include "storage/base/status_macros.h"
@@ -159,7 +160,8 @@ absl::StatusOr<Compression> ParseCompression(absl::string_view text) {
 }
 
 std::string EncodeOptions::Fingerprint() const {
-  return absl::StrCat(NameOf(compression), keys != nullptr ? "+aes-256-gcm " : "", key_id);
+  return absl::StrCat(NameOf(compression), encrypts() ? "+aes-256-gcm " : "",
+                      server_key ? kContentKeyIdPrefix : key_id);
 }
 
 ElementRuns ElementRunsOf(const ShardCut& cut, absl::Span<const SourceTensor> tensors) {

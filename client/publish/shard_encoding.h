@@ -37,13 +37,16 @@ struct EncodeOptions {
   Compression compression = Compression::kNone;
   // Set: shards are encrypted.
   std::shared_ptr<KeySource> keys;
+  // Encrypt with a key that the server makes for the draft; Publish fills in `keys` and `key_id` then.
+  bool server_key = false;
   // Goes to the catalogue; at most kMaxKeyIdBytes. Only with `keys`.
   std::string key_id;
   // An existing directory that has room for the stored bytes of the shards that are under way.
   std::string spool;
 
   // Whether shards may be stored in another way than they are.
-  bool any() const { return compression != Compression::kNone || keys != nullptr; }
+  bool any() const { return compression != Compression::kNone || encrypts(); }
+  bool encrypts() const { return keys != nullptr || server_key; }
   // Equal for options that make equally encoded shards.
   std::string Fingerprint() const;
 };

@@ -268,6 +268,24 @@ absl::StatusOr<v1::GetShardStatusResponse> Client::GetShardStatus(
                                           request, options);
 }
 
+absl::StatusOr<v1::CreateContentKeyResponse> Client::CreateContentKey(
+    const v1::CreateContentKeyRequest& request, const CallOptions& options) {
+  return Call<v1::CreateContentKeyResponse>(*channel_, "/muster.v1.KeyService/CreateContentKey",
+                                            request, options);
+}
+
+absl::StatusOr<v1::GetContentKeyResponse> Client::GetContentKey(
+    const v1::GetContentKeyRequest& request, const CallOptions& options) {
+  return Call<v1::GetContentKeyResponse>(*channel_, "/muster.v1.KeyService/GetContentKey", request,
+                                         options);
+}
+
+absl::StatusOr<v1::GetKeyStatusResponse> Client::GetKeyStatus(
+    const v1::GetKeyStatusRequest& request, const CallOptions& options) {
+  return Call<v1::GetKeyStatusResponse>(*channel_, "/muster.v1.KeyService/GetKeyStatus", request,
+                                        options);
+}
+
 absl::StatusOr<v1::ListEventsResponse> Client::ListEvents(const v1::ListEventsRequest& request,
                                                           const CallOptions& options) {
   return Call<v1::ListEventsResponse>(*channel_, "/muster.v1.EventService/ListEvents", request,

@@ -15,6 +15,7 @@
 #include "muster/v1/assembly.pb.h"
 #include "muster/v1/enrolment.pb.h"
 #include "muster/v1/event.pb.h"
+#include "muster/v1/key.pb.h"
 #include "muster/v1/model.pb.h"
 #include "muster/v1/node.pb.h"
 #include "muster/v1/server.pb.h"
@@ -132,6 +133,14 @@ class Client {
                                             const CallOptions& options = {});
   absl::StatusOr<v1::CheckAccessResponse> CheckAccess(const v1::CheckAccessRequest& request,
                                                       const CallOptions& options = {});
+
+  // KeyService.
+  absl::StatusOr<v1::CreateContentKeyResponse> CreateContentKey(
+      const v1::CreateContentKeyRequest& request, const CallOptions& options = {});
+  absl::StatusOr<v1::GetContentKeyResponse> GetContentKey(const v1::GetContentKeyRequest& request,
+                                                          const CallOptions& options = {});
+  absl::StatusOr<v1::GetKeyStatusResponse> GetKeyStatus(const v1::GetKeyStatusRequest& request,
+                                                        const CallOptions& options = {});
 
   // EventService.
   absl::StatusOr<v1::ListEventsResponse> ListEvents(const v1::ListEventsRequest& request,

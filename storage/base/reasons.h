@@ -151,6 +151,7 @@ inline constexpr char kEncodingDiffers[] = "ENCODING_DIFFERS";
 inline constexpr char kFrameCorrupt[] = "FRAME_CORRUPT";
 inline constexpr char kFrameTableBroken[] = "FRAME_TABLE_BROKEN";
 inline constexpr char kKeyCommandFailed[] = "KEY_COMMAND_FAILED";
+inline constexpr char kKeyDenied[] = "KEY_DENIED";
 inline constexpr char kKeyFileExposed[] = "KEY_FILE_EXPOSED";
 inline constexpr char kKeyMissing[] = "KEY_MISSING";
 inline constexpr char kKeysNeedTls[] = "KEYS_NEED_TLS";
