@@ -39,6 +39,7 @@ server_pb2 = importlib.import_module("muster.v1.server_pb2")
 key_pb2 = importlib.import_module("muster.v1.key_pb2")
 enrolment_pb2 = importlib.import_module("muster.v1.enrolment_pb2")
 enrolment_pb2 = importlib.import_module("muster.v1.enrolment_pb2")
+key_pb2 = importlib.import_module("muster.v1.key_pb2")
 status_pb2 = importlib.import_module("google.rpc.status_pb2")
 error_details_pb2 = importlib.import_module("google.rpc.error_details_pb2")
 _STUBS = {
@@ -51,6 +52,7 @@ _STUBS = {
     "keys": importlib.import_module("muster.v1.key_pb2_grpc").KeyServiceStub,
     "enrolment": importlib.import_module("muster.v1.enrolment_pb2_grpc").EnrolmentServiceStub,
     "enrolment": importlib.import_module("muster.v1.enrolment_pb2_grpc").EnrolmentServiceStub,
+    "keys": importlib.import_module("muster.v1.key_pb2_grpc").KeyServiceStub,
 }
 
 READY = assembly_pb2.Assembly.READY
@@ -129,6 +131,7 @@ class Api:
         self.keys = _Service(_STUBS["keys"](self.channel), key_pb2)
         self.enrolment = _Service(_STUBS["enrolment"](self.channel), enrolment_pb2)
         self.enrolment = _Service(_STUBS["enrolment"](self.channel), enrolment_pb2)
+        self.keys = _Service(_STUBS["keys"](self.channel), key_pb2)
 
     def close(self):
         self.channel.close()
