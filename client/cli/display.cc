@@ -25,9 +25,21 @@ std::string Size(uint64_t bytes) { return FormatSize(static_cast<int64_t>(bytes)
 
 std::string Ratio(uint64_t done, uint64_t all) { return absl::StrCat(done, "/", all); }
 
+// Of a READY assembly: members that are live and get nothing, as they have no room or other labels. READY waits for all
+// others but those that are joining. An older server does not say who is ready.
+uint32_t NodesWithoutShards(const v1::Assembly& assembly) {
+  const uint32_t with = assembly.nodes_ready() + assembly.nodes_joining();
+  const bool known = assembly.state() == v1::Assembly::READY && assembly.nodes_ready() > 0;
+  return known && assembly.nodes_live() > with ? assembly.nodes_live() - with : 0;
+}
+
 // The first reason, cut for a table; details list all of them.
 std::string Why(const v1::Assembly& assembly, bool wide) {
   const size_t max_bytes = wide ? SIZE_MAX : 72;
+  if (const uint32_t without = NodesWithoutShards(assembly); without > 0) {
+    return absl::StrCat(CountOf(without, "live node"), without == 1 ? " gets" : " get",
+                        " no shards: `muster status ", ShortName(assembly.name()), "`");
+  }
   if (assembly.reasons_size() == 0) return "";
   return ShortText(assembly.reasons(0).message(), max_bytes);
 }

@@ -141,6 +141,8 @@ def test_node_whose_room_others_have_taken_is_told_and_changes_nothing(published
     assert member(published, "small").problem
     assert published.api().is_ready("demo")
     assert "small gets no shards" in published.muster("status", "demo").stdout
+    for overview in (["status"], ["assemblies"]):
+        assert "1 live node gets no shards: `muster status demo`" in published.muster(*overview).stdout
     assert states(published) == before
     # The room comes back.
     published.muster("assemblies", "delete", "first", "--force")

@@ -232,6 +232,28 @@ TEST(DisplayTest, ReadyAssemblySaysWhoHasNoRoom) {
       HasSubstr("- c2 gets no shards: it needs 45.5 MiB for its shards, has 10.0 MiB left\n"));
 }
 
+TEST(DisplayTest, ListSaysThatNodesOfAReadyAssemblyGetNoShards) {
+  v1::Assembly assembly;
+  assembly.set_name("assemblies/demo");
+  assembly.set_state(v1::Assembly::READY);
+  assembly.set_nodes_live(5);
+  assembly.set_nodes_ready(3);
+  assembly.set_nodes_joining(2);
+  EXPECT_THAT(AssembliesTable({assembly}), Not(HasSubstr("no shards"))) << "two are loading";
+  assembly.set_nodes_joining(1);
+  EXPECT_THAT(AssembliesTable({assembly}),
+              HasSubstr("1 live node gets no shards: `muster status demo`"));
+  assembly.set_nodes_joining(0);
+  EXPECT_THAT(AssembliesTable({assembly}), HasSubstr("2 live nodes get no shards"));
+  // Others have reasons.
+  assembly.set_state(v1::Assembly::DEGRADED);
+  EXPECT_THAT(AssembliesTable({assembly}), Not(HasSubstr("no shards")));
+  // An older server counts neither.
+  assembly.set_state(v1::Assembly::READY);
+  assembly.set_nodes_ready(0);
+  EXPECT_THAT(AssembliesTable({assembly}), Not(HasSubstr("no shards")));
+}
+
 TEST(DisplayTest, MembersShowMovesAndWaitsOnlyWhereThereAreSome) {
   std::vector<v1::AssemblyMember> members(2);
   members[0].set_live(true);
