@@ -6,13 +6,15 @@ set -euo pipefail
 
 usage() {
   cat <<'TEXT'
-Usage: deploy/quickstart.sh [CHECKPOINT] [--agents N] [--shards N] [--strategy S] [--keep] [--work-dir DIR]
+Usage: deploy/quickstart.sh [CHECKPOINT] [--agents N] [--shards N] [--strategy S] [--secure] [--keep]
+                            [--work-dir DIR]
 
   CHECKPOINT      a safetensors file, a directory in the Hugging Face layout, or with --strategy raw any file
                   (default: a sample of 256 MiB is made)
   --agents N      agent processes, each a node of its own (default 3)
   --shards N      shards to cut the checkpoint into (default 8)
   --strategy S    layer, type, uniform or raw (default layer)
+  --secure        with certificates: `musterd --secure` makes them, each agent has one of its own, calls are encrypted
   --keep          leave the server and the agents running until Ctrl-C, to look around
   --work-dir DIR  where shards, caches and the assembled model go; needs room for four copies of the checkpoint
                   (default: a directory below TMPDIR or /tmp); it is removed at the end
@@ -27,7 +29,7 @@ wrong_usage() {
   exit 2
 }
 
-checkpoint="" agents=3 shards=8 strategy=layer keep=no work_parent=${TMPDIR:-/tmp}
+checkpoint="" agents=3 shards=8 strategy=layer secure=no keep=no work_parent=${TMPDIR:-/tmp}
 while [[ $# -gt 0 ]]; do
   case $1 in
     --agents | --shards | --strategy | --work-dir)
@@ -40,6 +42,7 @@ while [[ $# -gt 0 ]]; do
       esac
       shift 2
       ;;
+    --secure) secure=yes && shift ;;
     --keep) keep=yes && shift ;;
     -h | --help) usage && exit 0 ;;
     -*) wrong_usage "unknown option $1" ;;
@@ -57,7 +60,7 @@ done
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 bin=$root/build/release/bin
-work="" server_pid="" agent_pids=() followed=""
+work="" authority="" server_pid="" agent_pids=() followed=""
 
 say() { printf '[%4ds] %s\n' "$SECONDS" "$*"; }
 
@@ -120,12 +123,31 @@ build() {
 }
 
 start_server() {
-  "$bin/musterd" --data-dir "$work/data" --listen 127.0.0.1:0 --address-file "$work/address" \
+  local flags=()
+  [[ $secure == no ]] || flags=(--secure)
+  "$bin/musterd" --data-dir "$work/data" --listen 127.0.0.1:0 --address-file "$work/address" "${flags[@]}" \
     >"$work/musterd.log" 2>&1 &
   server_pid=$!
   await_file "$work/address" "$server_pid" || { echo "quickstart: musterd did not start" >&2 && exit 1; }
   MUSTER_SERVER=$(<"$work/address")
   export MUSTER_SERVER
+  if [[ $secure == yes ]]; then
+    authority=$work/data/tls/authority
+    export MUSTER_TLS_CA=$authority/ca.crt MUSTER_TLS_CERT=$authority/admin.crt MUSTER_TLS_KEY=$authority/admin.key
+  fi
+}
+
+# Starts the agent of node $1 with the flags that follow; with --secure under a certificate of its own.
+start_agent() {
+  local node=$1 own=()
+  shift
+  if [[ $secure == yes ]]; then
+    local files=$work/tls-$node
+    quietly "$work/certs-$node.log" "$bin/muster" certs issue "node/$node" --ca "$authority" --out "$files"
+    own=(--tls-ca "$files/ca.crt" --tls-cert "$files/$node.crt" --tls-key "$files/$node.key")
+  fi
+  "$bin/muster" agent --node "$node" "${own[@]}" "$@" >"$work/agent-$node.log" 2>&1 &
+  agent_pids+=($!)
 }
 
 start_agents() {
@@ -133,19 +155,17 @@ start_agents() {
   # Agents read no files but those below what is named.
   export MUSTER_ALLOW_LOCATION=file://$work
   for ((i = 1; i <= agents; ++i)); do
-    "$bin/muster" agent --node "n$i" --assembly demo --cache "$work/cache-n$i" >"$work/agent-n$i.log" 2>&1 &
-    agent_pids+=($!)
+    start_agent "n$i" --assembly demo --cache "$work/cache-n$i"
   done
 }
 
 # A node that holds the whole model, in a cache that holds a part of it already, and the directory that an engine opens.
 show_view() {
   quietly "$work/create-view.log" "$bin/muster" assemblies create serve --model quickstart@v1 --policy full
-  "$bin/muster" agent --node view --assembly serve --cache "$work/cache-n1" \
-    --view "$work/view" --on-ready "echo \"\$MUSTER_VIEW\" >'$work/view-ready'" >"$work/agent-view.log" 2>&1 &
-  agent_pids+=($!)
+  start_agent view --assembly serve --cache "$work/cache-n1" \
+    --view "$work/view" --on-ready "echo \"\$MUSTER_VIEW\" >'$work/view-ready'"
   quietly "$work/wait-view.log" "$bin/muster" wait serve --timeout 600s
-  await_file "$work/view-ready" "$!" || { echo "quickstart: the view did not appear" >&2 && exit 1; }
+  await_file "$work/view-ready" "${agent_pids[-1]}" || { echo "quickstart: the view did not appear" >&2 && exit 1; }
   "$root/deploy/compare_checkpoints.py" "$checkpoint" "$(<"$work/view-ready")"
   say "view, identical: $work/view -> $(readlink "$work/view")"
   "$bin/muster" view list "$work/view"
@@ -153,12 +173,14 @@ show_view() {
 
 show_grpcurl() {
   local request='{"name":"assemblies/demo","shard":0}'
-  local arguments="-plaintext -d '$request' $MUSTER_SERVER muster.v1.AssemblyService/GetShardStatus"
+  local ends=(-plaintext)
+  [[ $secure == no ]] || ends=(-cacert "$MUSTER_TLS_CA" -cert "$MUSTER_TLS_CERT" -key "$MUSTER_TLS_KEY")
+  local arguments="${ends[*]} -d '$request' $MUSTER_SERVER muster.v1.AssemblyService/GetShardStatus"
   echo "To ask the server yourself (with --keep it stays up):"
   echo "  grpcurl $arguments"
   local grpcurl
   grpcurl=$(PATH=$PATH:$root/build/tools type -P grpcurl) || return 0
-  "$grpcurl" -plaintext -d "$request" "$MUSTER_SERVER" muster.v1.AssemblyService/GetShardStatus | sed 's/^/  /'
+  "$grpcurl" "${ends[@]}" -d "$request" "$MUSTER_SERVER" muster.v1.AssemblyService/GetShardStatus | sed 's/^/  /'
 }
 
 build
