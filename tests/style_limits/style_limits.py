@@ -73,7 +73,7 @@ INCLUDE_RULES = [
     ("core", CORE, (), r"grpc(?:pp|\+\+)?/|grpc\w*\.h$|chrono$|ctime$|iostream$|fstream$|filesystem$|unistd\.h$|fcntl\.h$",
      "the core has no gRPC, no clock and no I/O"),
     ("core", CORE, THREADS, r"(?:thread|future)$", "the core has no threads of its own"),
-    ("log", PRODUCT, ("server/main.cc", "server/rpc/", "client/cli/"), r"spdlog/", "logs are written at the edge; return an error"),
+    ("log", PRODUCT, ("server/main.cc", "server/guards.cc", "server/rpc/", "client/cli/"), r"spdlog/", "logs are written at the edge; return an error"),
     ("mutex", PRODUCT + ("tests/",), ("storage/base/lock_checks.cc",), r"absl/synchronization/", "lock with storage/base/mutex.h"),
     ("mutex", PRODUCT, ("storage/base/",), r"(?:shared_)?mutex$|condition_variable$", "lock with storage/base/mutex.h"),
 ]
