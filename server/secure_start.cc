@@ -127,6 +127,16 @@ absl::StatusOr<std::unique_ptr<SecureStart>> SecureStart::Open(const Options& op
   return start;
 }
 
+namespace {
+
+// What is shown: the authority behind the certificate, so that who knows but its pin can find and believe it.
+KeyPair WithAuthority(KeyPair pair, const KeyPair& authority) {
+  pair.certificate_pem += authority.certificate_pem;
+  return pair;
+}
+
+}  // namespace
+
 absl::Status SecureStart::MakeAuthority() {
   const std::string parent = ParentOf(directory_);
   MUSTER_RETURN_IF_ERROR(MakeDirectories(parent, parent, {.mode = 0700}).status());
@@ -135,7 +145,8 @@ absl::Status SecureStart::MakeAuthority() {
                           NewClusterAuthority(options_.cluster_id, clock_.Now()));
   MUSTER_ASSIGN_OR_RETURN(const CertificateOrder server, OrderOfServer());
   MUSTER_ASSIGN_OR_RETURN(const CertificateOrder admin, OrderOfAdmin());
-  MUSTER_ASSIGN_OR_RETURN(const KeyPair server_pair, IssuePair(authority, server));
+  MUSTER_ASSIGN_OR_RETURN(const KeyPair issued, IssuePair(authority, server));
+  const KeyPair server_pair = WithAuthority(issued, authority);
   MUSTER_ASSIGN_OR_RETURN(const KeyPair admin_pair, IssuePair(authority, admin));
   // All of it, or nothing.
   MUSTER_ASSIGN_OR_RETURN(StagedDirectory staged, StagedDirectory::Create(directory_));
@@ -225,7 +236,9 @@ bool SecureStart::IsAdminDue() const {
 absl::Status SecureStart::Renew(const PairFiles& files,
                                 const absl::StatusOr<CertificateOrder>& order) {
   MUSTER_RETURN_IF_ERROR(order.status());
-  MUSTER_ASSIGN_OR_RETURN(const KeyPair pair, IssuePair(authority_, *order));
+  MUSTER_ASSIGN_OR_RETURN(const KeyPair issued, IssuePair(authority_, *order));
+  const bool is_server = files.certificate == server_files_.certificate;
+  const KeyPair pair = is_server ? WithAuthority(issued, authority_) : issued;
   MUSTER_RETURN_IF_ERROR(WritePair(files, pair, /*may_replace=*/true));
   made_.push_back(files.certificate);
   return absl::OkStatus();
@@ -265,13 +278,14 @@ std::string SecureStart::Instructions(absl::string_view address) const {
       anywhere ? absl::StrCat(options_.names.front(), port) : std::string(address);
   // As much of the id as names the cluster elsewhere.
   const std::string context = options_.cluster_id.substr(0, 12);
-  return absl::StrCat("To use it on this machine: muster context set ", context, " --server ", here,
-                      " --tls-ca ", Quoted(authority_files_.certificate), " --tls-cert ",
-                      Quoted(admin_files_.certificate), " --tls-key ", Quoted(admin_files_.key),
-                      " && muster context use ", context,
-                      "\nFor a node n1: muster certs issue node/n1 --ca ", Quoted(directory_),
-                      " --out n1; with that folder, on the node: muster agent --server ", elsewhere,
-                      " --node n1 --tls-ca n1/ca.crt --tls-cert n1/n1.crt --tls-key n1/n1.key\n");
+  return absl::StrCat(
+      "To use it on this machine: muster context set ", context, " --server ", here, " --tls-ca ",
+      Quoted(authority_files_.certificate), " --tls-cert ", Quoted(admin_files_.certificate),
+      " --tls-key ", Quoted(admin_files_.key), " && muster context use ", context,
+      "\nFor a node n1: muster tokens create --node n1; with the token that it prints, on "
+      "the node: muster agent --server ",
+      elsewhere, " --node n1 --join TOKEN --ca ",
+      AuthorityPin(authority_.certificate_pem).value_or("PIN"), "\n");
 }
 
 }  // namespace muster

@@ -81,6 +81,10 @@ absl::Status RunCan(Invocation& invocation, const CanArguments& options) {
 void AddAccessCommands(CLI::App& app, Command& chosen) {
   CLI::App* const whoami =
       app.add_subcommand("whoami", "Say whom the server takes you for, and what you may do");
+  whoami->footer(
+      "Examples:\n"
+      "  muster whoami\n"
+      "  muster whoami --json");
   whoami->callback(
       [&chosen] { chosen = [](Invocation& invocation) { return RunWhoAmI(invocation); }; });
   CLI::App* const can = app.add_subcommand(

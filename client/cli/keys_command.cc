@@ -49,13 +49,16 @@ void AddKeysCommand(CLI::App& app, Command& chosen) {
   CLI::App* const command = app.add_subcommand(
       "keys", "Show the master keys that wrap the server's keys of encrypted models");
   command->require_subcommand(1);
+  command->footer(
+      "Examples:\n"
+      "  muster keys status\n"
+      "  muster keys status --json");
   CLI::App* const status = command->add_subcommand(
       "status", "Show which master keys there are, and how many content keys each of them wraps");
   status->footer(
       "current: it wraps new content keys. in use: the server is wrapping its content keys anew. "
       "unused: `musterd master-key retire` may remove it. missing: content keys that it wraps "
-      "can't "
-      "be opened.\n\n"
+      "can't be opened.\n\n"
       "Examples:\n"
       "  muster keys status\n"
       "  muster keys status --json");

@@ -226,12 +226,12 @@ def test_lines_to_go_on_with_can_be_pasted(secure, tmp_path):
     paste(server_said(secure, "To use it on this machine: ").partition(": ")[2])
     assert "no model versions" in paste("muster models")
     node = server_said(secure, "For a node n1: ").partition(": ")[2]
-    paste(node.partition(";")[0])
-    agent = shlex.split(node.partition("on the node: ")[2])
+    token = paste(node.partition(";")[0]).strip()
+    agent = shlex.split(node.partition("on the node: ")[2].replace("TOKEN", token))
     assert agent[:2] == ["muster", "agent"] and agent[agent.index("--server") + 1] == secure.address
-    # Its own end is whole, and the server lets it in.
-    ends = ["--tls-ca", "--tls-cert", "--tls-key", "--server"]
-    paste(shlex.join(["muster", "version", *(word for end in ends for word in (end, agent[agent.index(end) + 1]))]))
+    # It gets a certificate of its own, and the server lets it in.
+    joined = secure.spawn("n1", [binary("muster"), *agent[1:], "--cache", tmp_path / "cache-n1"])
+    eventually(lambda: "event=registered" in joined.output(), "n1 is registered")
 
 
 def test_loop_with_three_agents_and_a_restart(secure, monkeypatch, tmp_path):

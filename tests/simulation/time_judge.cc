@@ -23,7 +23,8 @@ std::set<std::string> RequestRows(MetadataStore& store) {
 
 // Of all that an addition changes.
 size_t ContentHashOf(const Version& version) {
-  size_t hash = absl::HashOf(version.companions.size(), version.draft->tensors_added());
+  size_t hash = absl::HashOf(version.companions.size(), version.draft->tensors_added(),
+                             version.row.content_key().key_id());
   for (const Version::Shard& shard : version.shards) hash = absl::HashOf(hash, shard.row.view());
   return hash;
 }

@@ -92,8 +92,10 @@ class Call:
 class CallMaker:
     """next() returns calls. learn() tells it what a reply said. Not thread-safe."""
 
-    def __init__(self, seed):
+    def __init__(self, seed, new_names=0.003):
+        """`new_names`: how often a name is one that nobody has used yet. What is made under them stays."""
         self._random = random.Random(seed)
+        self._new_names = new_names
         self._methods = methods()
         self._by_name = {method.name: (service, method) for service, method in self._methods}
         self._epochs = {}
@@ -347,7 +349,7 @@ class CallMaker:
     def _own(self, what):
         dice = self._random
         # One of a few names, so that calls meet; now and then a new one.
-        number = self._made if dice.random() < 0.003 else dice.randrange(12)
+        number = self._made if dice.random() < self._new_names else dice.randrange(12)
         if what == "node":
             return f"nodes/h{number}"
         if what == "assembly":

@@ -81,7 +81,7 @@ TEST_F(PullToCacheTest, OnlyPartFilesAreThereBeforeTheLastPieceIsVerified) {
   for (const std::string& name : seen) {
     EXPECT_TRUE(absl::EndsWith(name, ".part") || absl::EndsWith(name, ".claims") ||
                 absl::EndsWith(name, ".pieces") || absl::EndsWith(name, ".use") ||
-                absl::StartsWith(name, with_pieces))
+                absl::EndsWith(name, ".names") || absl::StartsWith(name, with_pieces))
         << name;
   }
   EXPECT_THAT(seen, ::testing::Contains(with_pieces + ".part"));
