@@ -129,6 +129,10 @@ absl::Status MethodTable::AddMethod(const MethodLine& line) {
     return absl::InternalError(
         absl::StrCat(line.method, line.open ? " is open, and needs a right" : " needs no right"));
   }
+  if (line.answer == AnswerRule::kOfItsVersion &&
+      (line.open || line.names.front().form != Form::kAssembly)) {
+    return absl::InternalError(absl::StrCat(line.method, " does not name its assembly first"));
+  }
   if (!by_name_.emplace(line.method, methods_.size()).second ||
       !by_request_.emplace(method.request, methods_.size()).second) {
     return absl::InternalError(
