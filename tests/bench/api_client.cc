@@ -4,6 +4,8 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
+#include <iterator>
 #include <thread>
 
 #include "absl/strings/str_cat.h"
@@ -20,16 +22,29 @@ constexpr uint32_t kShardsPerCall = 1'000;
 
 std::string Bytes(const Md5Digest& digest) { return std::string(digest.begin(), digest.end()); }
 
+std::string ContentOf(const std::string& path) {
+  std::ifstream file(path);
+  return std::string((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+}
+
+std::shared_ptr<grpc::ChannelCredentials> CredentialsFrom(const std::string& tls_folder) {
+  if (tls_folder.empty()) return grpc::InsecureChannelCredentials();
+  return grpc::SslCredentials({ContentOf(tls_folder + "/ca.crt"),
+                               ContentOf(tls_folder + "/admin.key"),
+                               ContentOf(tls_folder + "/admin.crt")});
+}
+
 }  // namespace
 
-std::vector<std::shared_ptr<grpc::Channel>> Connect(const std::string& address, size_t count) {
+std::vector<std::shared_ptr<grpc::Channel>> Connect(const std::string& address, size_t count,
+                                                    const std::string& tls_folder) {
+  const auto credentials = CredentialsFrom(tls_folder);
   std::vector<std::shared_ptr<grpc::Channel>> channels;
   for (size_t i = 0; i < count; ++i) {
     grpc::ChannelArguments arguments;
     arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
     arguments.SetMaxReceiveMessageSize(-1);
-    channels.push_back(
-        grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments));
+    channels.push_back(grpc::CreateCustomChannel(address, credentials, arguments));
     if (!channels.back()->WaitForConnected(std::chrono::system_clock::now() +
                                            std::chrono::seconds(30))) {
       std::fprintf(stderr, "can't connect to %s\n", address.c_str());

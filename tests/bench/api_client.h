@@ -15,8 +15,10 @@
 
 namespace muster::bench {
 
-// Connections of their own, each with its own socket.
-std::vector<std::shared_ptr<grpc::Channel>> Connect(const std::string& address, size_t count);
+// Connections of their own, each with its own socket. Under TLS where a folder is named that `musterd --secure` made: as
+// its admin.
+std::vector<std::shared_ptr<grpc::Channel>> Connect(const std::string& address, size_t count,
+                                                    const std::string& tls_folder = "");
 
 // Ends the program with a message unless the call succeeded.
 void Check(const grpc::Status& status, const std::string& what);

@@ -21,7 +21,9 @@ namespace {
 
 struct Options {
   // Addresses and process ids of the servers: "127.0.0.1:1234/99"; an empty one is left out.
-  std::string empty, muster, etcd;
+  std::string empty, muster, secured, etcd;
+  // Of the secured one, as `musterd --secure` makes it.
+  std::string tls_folder;
   std::vector<size_t> in_flight = {1, 64, 256};
   size_t batches_in_flight = 16;
   // 0: one for each call in flight, as agents have.
@@ -91,8 +93,9 @@ class Servers {
     const size_t slots = *std::max_element(in_flight.begin(), in_flight.end());
     Channels& channels = channels_[server];
     if (channels.empty()) {
-      channels =
-          Connect(server.substr(0, slash), options_.channels > 0 ? options_.channels : slots);
+      const bool secured = server == options_.secured;
+      channels = Connect(server.substr(0, slash), options_.channels > 0 ? options_.channels : slots,
+                         secured ? options_.tls_folder : "");
     }
     subjects.push_back(Subject{name, std::stoi(server.substr(slash + 1)), items,
                                make(channels, slots), in_flight});
@@ -110,6 +113,9 @@ int Main(int argc, char** argv) {
   CLI::App app{"Measures unary calls.", "unary_benchmark"};
   app.add_option("--empty", options.empty, "address/pid of the empty server");
   app.add_option("--muster", options.muster, "address/pid of musterd");
+  app.add_option("--secured", options.secured, "address/pid of a musterd under TLS");
+  app.add_option("--tls-folder", options.tls_folder,
+                 "Its tls/authority, for its admin's certificate");
   app.add_option("--etcd", options.etcd, "address/pid of etcd");
   app.add_option("--in-flight", options.in_flight, "Calls under way at once")->delimiter(',');
   app.add_option("--batches-in-flight", options.batches_in_flight, "The same for batches");
@@ -123,6 +129,9 @@ int Main(int argc, char** argv) {
   Servers servers(options);
   servers.Add("empty", options.empty, 1, options.in_flight, NewEmptyCalls);
   servers.Add("report", options.muster, 1, options.in_flight, NewReportCalls);
+  servers.Add("get_node", options.muster, 1, options.in_flight, NewGetNodeCalls);
+  servers.Add("get_node_secured", options.secured, 1, options.in_flight, NewGetNodeCalls);
+  servers.Add("report_secured", options.secured, 1, options.in_flight, NewReportCalls);
   servers.Add("add_shard", options.muster, 1, options.in_flight, NewAddShardCalls);
   servers.Add("etcd_put", options.etcd, 1, options.in_flight, NewEtcdPuts);
   const std::vector<size_t> batches = {options.batches_in_flight};

@@ -71,6 +71,27 @@ class EmptyCalls final : public Calls<EmptyService::Stub, EmptyRequest, EmptyRes
   }
 };
 
+class GetNodeCalls final
+    : public Calls<v1::NodeService::Stub, v1::GetNodeRequest, v1::GetNodeResponse> {
+ public:
+  GetNodeCalls(const Channels& channels, size_t slots)
+      : Calls(channels, slots,
+              [](const auto& channel) { return v1::NodeService::NewStub(channel); }) {
+    request_.set_name(
+        ApiClient(channels.front()).RegisterNode(absl::StrCat("nodes/read-", getpid()), "z1").node);
+  }
+
+ private:
+  const v1::GetNodeRequest* Next(size_t, v1::GetNodeRequest&) override { return &request_; }
+  void Send(v1::NodeService::Stub& stub, grpc::ClientContext* context,
+            const v1::GetNodeRequest* request, v1::GetNodeResponse* response,
+            std::function<void(grpc::Status)> done) override {
+    stub.async()->GetNode(context, request, response, std::move(done));
+  }
+
+  v1::GetNodeRequest request_;
+};
+
 class ReportCalls final
     : public Calls<v1::AssemblyService::Stub, v1::ReportShardsRequest, v1::ReportShardsResponse> {
  public:
@@ -243,6 +264,10 @@ class EtcdTxns final : public Calls<etcd::KV::Stub, etcd::TxnRequest, etcd::TxnR
 std::unique_ptr<Workload> NewEmptyCalls(const Channels& channels, size_t slots) {
   return std::make_unique<EmptyCalls>(channels, slots);
 }
+std::unique_ptr<Workload> NewGetNodeCalls(const Channels& channels, size_t slots) {
+  return std::make_unique<GetNodeCalls>(channels, slots);
+}
+
 std::unique_ptr<Workload> NewReportCalls(const Channels& channels, size_t slots) {
   return std::make_unique<ReportCalls>(channels, slots);
 }

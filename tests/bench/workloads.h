@@ -24,6 +24,9 @@ std::unique_ptr<Workload> NewEmptyCalls(const Channels& channels, size_t slots);
 // nodes each are set up first.
 std::unique_ptr<Workload> NewReportCalls(const Channels& channels, size_t slots);
 
+// GetNode of a node that is registered first: a small read of what is in memory.
+std::unique_ptr<Workload> NewGetNodeCalls(const Channels& channels, size_t slots);
+
 // AddShards of one shard that is registered in place.
 std::unique_ptr<Workload> NewAddShardCalls(const Channels& channels, size_t slots);
 
