@@ -179,9 +179,13 @@ absl::StatusOr<AdmittedPtr> Gate::AdmitNames(CertificateNames names, absl::Time 
   return std::make_shared<Admitted>(Admitted{std::move(caller), std::move(names), expires, number});
 }
 
+bool Gate::HasExpired(const Admitted& admitted) const {
+  return clock_.Now() >= admitted.caller.identity().expires;
+}
+
 bool Gate::IsStale(const Admitted& admitted) const {
   if (admitted.is_local()) return false;
-  return admitted.policy != policy_number_ || clock_.Now() >= admitted.caller.identity().expires;
+  return admitted.policy != policy_number_ || HasExpired(admitted);
 }
 
 absl::StatusOr<AdmittedPtr> Gate::AdmitAgain(const AdmittedPtr& admitted) {

@@ -87,6 +87,8 @@ class Gate {
   absl::StatusOr<AdmittedPtr> Admit(const grpc::ServerContextBase& context) MUSTER_EXCLUDES(mutex_);
   // The same caller under the policy of now, at the time of now.
   absl::StatusOr<AdmittedPtr> AdmitAgain(const AdmittedPtr& admitted) MUSTER_EXCLUDES(mutex_);
+  // Whether what it has shown is over.
+  bool HasExpired(const Admitted& admitted) const;
   // Whether AdmitAgain may answer otherwise than it did.
   bool IsStale(const Admitted& admitted) const;
 

@@ -33,7 +33,9 @@
 #include "server/rpc/watch_hub.h"
 #include "server/rpc/wire_message.h"
 #include "server/watch/feed_reader.h"
+#include "storage/base/error_info.h"
 #include "storage/base/mutex.h"
+#include "storage/base/reasons.h"
 #include "storage/base/status_macros.h"
 
 namespace muster {
@@ -135,6 +137,11 @@ class WatchStream final
   }
 
   absl::Status AdmitAgain() {
+    // Its client may have renewed it, and shows the new one on a new connection.
+    if (services_.gate.HasExpired(*admitted())) {
+      return MakeError(absl::StatusCode::kUnavailable, reasons::kCredentialExpired,
+                       "what was shown for this stream has expired: watch again");
+    }
     MUSTER_ASSIGN_OR_RETURN(AdmittedPtr again, services_.gate.AdmitAgain(admitted()));
     MUSTER_RETURN_IF_ERROR(
         services_.gate.Check(*again, request_, CommittedMembers(services_.committer)).status);

@@ -24,6 +24,7 @@ inline constexpr char kUsage[] = "USAGE";
 // Who may do what.
 inline constexpr char kAccessDenied[] = "ACCESS_DENIED";
 inline constexpr char kAuditFailed[] = "AUDIT_FAILED";
+inline constexpr char kCredentialExpired[] = "CREDENTIAL_EXPIRED";
 inline constexpr char kCredentialRefused[] = "CREDENTIAL_REFUSED";
 inline constexpr char kPolicyInvalid[] = "POLICY_INVALID";
 

@@ -38,6 +38,7 @@ class Secured:
             shutil.copy(self.authority.certificate, folder / "ca.crt")
             shutil.copy(self.authority.key, folder / "ca.key")
             (folder / "ca.key").chmod(0o600)
+        flags = ("--cluster-id", "c", *flags)
         return self.cluster.start_server(*server_flags(self._server, self.authority, *flags), env=env)
 
     def muster(self, *words, **more):
