@@ -133,7 +133,8 @@ absl::Status CheckThreads(size_t count) {
 // of the cores, from 2 to 16, run callbacks; the rest are timers, and calls that take a thread each.
 size_t ThreadsOfAServer() {
   const size_t cores = std::max(1u, std::thread::hardware_concurrency());
-  constexpr size_t kOurs = 12;
+  // With all that can be asked for: certificates, policy, audit log, master keys.
+  constexpr size_t kOurs = 19;
   constexpr size_t kOfRocksdb = 2;
   constexpr size_t kOfBlockingCallsAndTimers = 12;
   return kOurs + kOfRocksdb + kOfBlockingCallsAndTimers + std::clamp<size_t>(cores / 2, 2, 16) + 2;
