@@ -297,6 +297,19 @@ def test_errors_and_plans_name_nothing_that_is_hidden(new_cluster, authority):
     assert denied.value.reason == "ACCESS_DENIED"
 
 
+def test_an_assembly_needs_the_right_to_read_its_version(new_cluster, authority):
+    secured = Secured(new_cluster(), authority, grants=[*DEFAULT_GRANTS, grant("user/maker", "operator", "assemblies/**")])
+    secured.set_up()
+    maker = secured.api("user/maker").assemblies
+    texts = set()
+    for version in (VERSION, "models/llama/versions/none"):
+        with pytest.raises(ApiError) as denied:
+            maker.CreateAssembly(assembly={"name": "assemblies/mine", "model_version": version, "policy": 1, "min_nodes": 1})
+        assert denied.value.reason == "ACCESS_DENIED" and denied.value.metadata["verb"] == "read"
+        texts.add(denied.value.message.replace(version, "VERSION"))
+    assert len(texts) == 1
+
+
 # --- streams, policies, revocation
 
 

@@ -9,6 +9,7 @@ import socket
 import ssl
 import subprocess
 import threading
+import time
 
 import pytest
 from harness import checkpoints
@@ -154,6 +155,30 @@ def test_older_tls_is_refused(new_cluster, authority, server):
     assert version(ssl.TLSVersion.TLSv1_3) == "TLSv1.3"
     with pytest.raises((ssl.SSLError, OSError)):
         version(ssl.TLSVersion.TLSv1_2)
+
+
+def test_handshakes_that_are_never_ended_keep_nobody_out(new_cluster, authority, server, admin):
+    cluster = new_cluster()
+    cluster.start_server(*server_flags(server, authority))
+    host, port = cluster.address.rsplit(":", 1)
+    api = cluster.api(credentials=credentials(authority, admin))
+    api.models.ListModelVersions()
+    before = cluster.server.resident_bytes()
+    half = []
+    for _ in range(500):
+        half.append(socket.create_connection((host, int(port)), timeout=10))
+        # The beginning of a ClientHello that never goes on.
+        half[-1].sendall(b"\x16\x03\x01\x02\x00\x01\x00")
+
+    begun = time.monotonic()
+    fresh = cluster.api(credentials=credentials(authority, admin))
+    fresh.models.ListModelVersions()
+    api.models.ListModelVersions()
+
+    assert time.monotonic() - begun < 5
+    assert cluster.server.resident_bytes() - before < 200 << 20
+    for one in half:
+        one.close()
 
 
 def test_grpcurl_and_health_under_tls(new_cluster, authority, server, admin):
