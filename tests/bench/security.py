@@ -4,18 +4,15 @@
 Called by run.sh, which builds first. Prints a table; never fails because of a time.
 """
 
-import argparse
 import json
-import pathlib
 import subprocess
 import sys
-import tempfile
 import time
 
-import report
-from control_plane import GROUP_TIMEOUT_S, TMPFS, figure, ratio_of, unary_limit
-from report import median, not_measured, row
-from servers import Bench, await_true
+import group
+from control_plane import GROUP_TIMEOUT_S, figure, ratio_of, unary_limit
+from report import median, row
+from servers import await_true
 
 IN_FLIGHT = 256
 
@@ -146,50 +143,5 @@ NOT_MEASURED = [
 ]
 
 
-class Settings:
-    def __init__(self, quick):
-        self.quick = quick
-
-
-def parse_arguments():
-    parser = argparse.ArgumentParser(description="Runs the benchmarks of a secured server.")
-    parser.add_argument("--bin-dir", required=True, help="the build's directory")
-    parser.add_argument("--json", type=pathlib.Path)
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--work-dir", default=None, help="where the servers' data goes")
-    parser.add_argument("--only", default=",".join(PARTS), help="parts of the group")
-    arguments = parser.parse_args()
-    arguments.only = arguments.only.split(",")
-    unknown = set(arguments.only) - set(PARTS)
-    if unknown:
-        parser.error(f"there is no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
-    return arguments
-
-
-def main():
-    arguments = parse_arguments()
-    settings = Settings(arguments.quick)
-    work_dir = arguments.work_dir or tempfile.gettempdir().replace("/tmp", "/var/tmp", 1)
-    facts = report.machine(work_dir)
-    print(report.machine_line(facts), flush=True)
-    if facts["file_system"] in TMPFS:
-        print(f"{work_dir} is in memory, where fsync is free: name a real disk with --work-dir", file=sys.stderr)
-        return 1
-    rows, broke = [], False
-    for name in arguments.only:
-        measure, promised = PARTS[name]
-        bench = Bench(arguments.bin_dir, work_dir)
-        try:
-            rows += measure(bench, settings)
-        except Exception as error:  # pylint: disable=broad-except
-            broke = True
-            rows += [not_measured(*what, f"broke: {error}") for what in promised]
-        finally:
-            bench.close()
-    rows += [not_measured(*what) for what in NOT_MEASURED]
-    report.publish(rows, facts, settings.quick, arguments.json)
-    return 1 if broke else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(group.run("Runs the benchmarks of a secured server.", PARTS, group.Settings, NOT_MEASURED))
