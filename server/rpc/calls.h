@@ -104,9 +104,13 @@ class UnaryCall {
   std::function<void()> UnlessGone(std::function<void()> work) const {
     return [call = *this, work = std::move(work)] {
       if (!call.context_->IsCancelled()) return work();
-      // A caller that leaves is not a failure.
+      // A caller that leaves is not a failure; what it changed before is told all the same.
       call.services_.stats.End(call.call_, absl::OkStatus());
-      call.reactor_->Finish(grpc::Status(grpc::StatusCode::CANCELLED, "the caller has gone"));
+      Tell(
+          call.services_, call.entry_.audit, absl::CancelledError("the caller has gone"),
+          call.services_.stats.Elapsed(call.call_), [call] {
+            call.reactor_->Finish(grpc::Status(grpc::StatusCode::CANCELLED, "the caller has gone"));
+          });
     };
   }
 
