@@ -391,16 +391,16 @@ ServerCommand ParseServerOptions(int argc, char** argv) {
       throw CLI::RequiredError("--data-dir");
     }
     CheckTogether(app, options);
-  } catch (const CLI::Success& success) {
-    return app.exit(success);
-  } catch (const CLI::ExtrasError&) {
-    return SayMistake("it does not know " + FirstUnknown(app));
     if (upkeep.master_key.action == MasterKeyOptions::Action::kRetire &&
         upkeep.master_key.data_dir.empty() && !upkeep.master_key.unused) {
       throw CLI::ValidationError(
           "retire has to know that no content key needs it: --data-dir DIR, or --unused where "
           "`muster keys status` says 0");
     }
+  } catch (const CLI::Success& success) {
+    return app.exit(success);
+  } catch (const CLI::ExtrasError&) {
+    return SayMistake("it does not know " + FirstUnknown(app));
   } catch (const CLI::ParseError& error) {
     return SayMistake(error.what());
   }
