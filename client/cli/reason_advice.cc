@@ -106,16 +106,17 @@ std::string AboutNode(const Reason& reason, const Situation& of) {
                         ": the server gives its key to those who may");
   }
   if (why == reasons::kNoMasterKey || why == reasons::kMasterKeyMissing) {
-    return absl::StrCat("start musterd with the file of master keys that wraps the key of ",
-                        of.model, ", --master-key; `muster keys status` says what is missing");
+    return absl::StrCat("give musterd the file of master keys that wraps the key of ", of.model,
+                        ", and ", of.node, " gets it by itself; `muster keys status` says what is ",
+                        "missing");
   }
   if (why == reasons::kContentKeyDamaged) {
     return absl::StrCat("restore the server's data from a backup, or publish ", of.model,
-                        " again: its key can't be opened");
+                        " again: neither ", of.node, " nor another node can get its key");
   }
   if (why == reasons::kKeysNeedTls) {
-    return absl::StrCat("give musterd a certificate, --tls-cert, and start the agent of ", of.node,
-                        " with --tls-ca: keys are given over TLS only");
+    return absl::StrCat("give musterd a certificate, and the agent of ", of.node,
+                        " the authority to check it by: keys are given over TLS only");
   }
   if (why == reasons::kKeyCommandFailed || why == reasons::kKeyFileExposed) {
     return absl::StrCat("mend what the message says of the key on ", of.node,

@@ -11,9 +11,8 @@ from harness.made_up import MIB, Node, add_assembly, add_model, make_ready
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SERVICES = [
-    "muster.v1.AssemblyService", "muster.v1.EnrolmentService", "muster.v1.EventService", "muster.v1.ModelService",
-    "muster.v1.NodeService",
-            "muster.v1.ServerService",
+    "muster.v1.AccessService", "muster.v1.AssemblyService", "muster.v1.EnrolmentService", "muster.v1.EventService",
+    "muster.v1.KeyService", "muster.v1.ModelService", "muster.v1.NodeService", "muster.v1.ServerService",
 ]  # fmt: skip
 
 

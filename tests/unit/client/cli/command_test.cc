@@ -122,6 +122,9 @@ TEST_F(CommandTest, ShapesThatScriptsRelyOnAreParsed) {
       {"events", "--follow", "--assembly", "demo", "--node", "n1", "--model", "llama@v1", "--kind",
        "NODE_LOST,node-released", "--tail", "0"},
       {"events", "--since", "0", "--json"},
+      {"keys", "status"},
+      {"keys", "status", "--json"},
+      {"publish", "SRC", "--model", "llama@v1", "--to", "file:///DIR", "--key-from-server"},
       {"explain", "demo"},
       {"explain", "demo", "3", "--node", "n1"},
       {"export", "llama@v1", "--out", "DIR", "--cache", "A", "--cache", "B"},
@@ -226,6 +229,9 @@ TEST_F(CommandTest, MistakesAreUsageErrors) {
   ExpectUsageError({"nodes", "drain", "n1", "--cancel", "--wait"});
   ExpectUsageError({"nodes", "drain", "n1", "--dry-run", "--wait"});
   ExpectUsageError({"nodes", "drain", "n1", "--timeout", "1m"});
+  ExpectUsageError({"publish", "SRC", "--model", "llama@v1", "--to", "file:///DIR",
+                    "--key-from-server", "--key-file", "K"});
+  ExpectUsageError({"keys"});
   ExpectUsageError({"events", "--kind", "NODE_FOUND"});
   ExpectUsageError({"events", "--tail", "1001"});
   ExpectUsageError({"events", "--tail", "-1"});

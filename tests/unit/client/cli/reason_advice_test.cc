@@ -151,10 +151,23 @@ TEST(ReasonAdviceTest, EveryReasonHasAdviceThatCanBeTyped) {
 }
 
 TEST(ReasonAdviceTest, EveryFailureHasItsOwnAdviceInEverySituation) {
-  const std::vector<std::string> reasons = {
-      "",         "CACHE_FULL",           "KEY_MISSING",      "WRONG_KEY",
-      "S3_ERROR", "KEY_COMMAND_FAILED",   "KEY_FILE_EXPOSED", "TOO_MANY_OPEN_FILES",
-      "INTERNAL", "CACHE_ENTRY_WRITABLE", "UNAUTHENTICATED",  "PERMISSION_DENIED"};
+  const std::vector<std::string> reasons = {"",
+                                            "CACHE_FULL",
+                                            "KEY_MISSING",
+                                            "WRONG_KEY",
+                                            "S3_ERROR",
+                                            "KEY_COMMAND_FAILED",
+                                            "KEY_FILE_EXPOSED",
+                                            "TOO_MANY_OPEN_FILES",
+                                            "INTERNAL",
+                                            "CACHE_ENTRY_WRITABLE",
+                                            "UNAUTHENTICATED",
+                                            "PERMISSION_DENIED",
+                                            "KEY_DENIED",
+                                            "NO_MASTER_KEY",
+                                            "MASTER_KEY_MISSING",
+                                            "CONTENT_KEY_DAMAGED",
+                                            "KEYS_NEED_TLS"};
   for (const v1::Assembly& assembly : Situations(Reason::SHARDS_LOADING)) {
     const std::string generic = AdviceFor(FailedWith(v1::ShardFailure::CODE_UNSPECIFIED), assembly);
     std::set<std::string> advices;
@@ -179,6 +192,14 @@ TEST(ReasonAdviceTest, FailuresOfTheNodeAreNotBlamedOnTheStorage) {
   }
   EXPECT_THAT(AdviceFor(FailedWith(v1::ShardFailure::NO_SPACE, "CACHE_FULL"), assembly),
               HasSubstr("--cache-budget"));
+  // Of keys that the server gives, each cause has a way out of its own.
+  std::set<std::string> advices;
+  for (const char* why :
+       {"KEY_DENIED", "NO_MASTER_KEY", "CONTENT_KEY_DAMAGED", "KEYS_NEED_TLS", "KEY_MISSING"}) {
+    const std::string advice = AdviceFor(FailedWith(v1::ShardFailure::NODE_ERROR, why), assembly);
+    EXPECT_TRUE(advices.insert(advice).second) << advice;
+    EXPECT_THAT(advice, Not(HasSubstr("the fault is on that machine")));
+  }
   EXPECT_THAT(AdviceFor(FailedWith(v1::ShardFailure::NODE_ERROR, "KEY_MISSING"), assembly),
               AllOf(HasSubstr("--key-file"), Not(HasSubstr("tries again by itself"))));
 }
