@@ -284,7 +284,7 @@ std::string SecureStart::Instructions(absl::string_view address) const {
       " --tls-key ", Quoted(admin_files_.key), " && muster context use ", context,
       "\nFor a node n1: muster tokens create --node n1; with the token that it prints, on "
       "the node: muster agent --server ",
-      elsewhere, " --node n1 --join TOKEN --ca ",
+      elsewhere, " --node n1 --assembly ASSEMBLY --join TOKEN --ca ",
       AuthorityPin(authority_.certificate_pem).value_or("PIN"), "\n");
 }
 

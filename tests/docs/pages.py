@@ -132,4 +132,4 @@ def all_pages(root):
     pages = list(root.glob("*.md"))
     for folder in ("docs", "proto", "storage", "server", "client", "tests", "cmake", "deploy", "examples"):
         pages += (root / folder).rglob("*.md")
-    return sorted(path for path in pages if path.is_file())
+    return sorted(path for path in pages if path.is_file() and not any(part.startswith(".") for part in path.relative_to(root).parts))

@@ -227,7 +227,7 @@ def test_lines_to_go_on_with_can_be_pasted(secure, tmp_path):
     assert "no model versions" in paste("muster models")
     node = server_said(secure, "For a node n1: ").partition(": ")[2]
     token = paste(node.partition(";")[0]).strip()
-    agent = shlex.split(node.partition("on the node: ")[2].replace("TOKEN", token))
+    agent = shlex.split(node.partition("on the node: ")[2].replace("TOKEN", token).replace("ASSEMBLY", "demo"))
     assert agent[:2] == ["muster", "agent"] and agent[agent.index("--server") + 1] == secure.address
     # It gets a certificate of its own, and the server lets it in.
     joined = secure.spawn("n1", [binary("muster"), *agent[1:], "--cache", tmp_path / "cache-n1"])

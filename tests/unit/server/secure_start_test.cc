@@ -172,8 +172,8 @@ TEST_F(SecureStartTest, InstructionsNameWhatCanBeReached) {
   EXPECT_THAT(one, HasSubstr("context set be683db3aaa7 --server 10.0.0.2:7070 "));
   EXPECT_THAT(
       one, HasSubstr(absl::StrCat("--tls-ca '", directory_.path(), "/a b/tls/authority/ca.crt'")));
-  EXPECT_THAT(one,
-              HasSubstr("muster agent --server 10.0.0.2:7070 --node n1 --join TOKEN --ca sha256:"));
+  EXPECT_THAT(one, HasSubstr("muster agent --server 10.0.0.2:7070 --node n1 --assembly ASSEMBLY "
+                             "--join TOKEN --ca sha256:"));
   for (const char* const anywhere : {"0.0.0.0:7070", "[::]:7070"}) {
     const std::string all = (*start)->Instructions(anywhere);
     EXPECT_THAT(all, HasSubstr("--server localhost:7070 --tls-ca"));
