@@ -231,7 +231,7 @@ def test_lines_to_go_on_with_can_be_pasted(secure, tmp_path):
     assert agent[:2] == ["muster", "agent"] and agent[agent.index("--server") + 1] == secure.address
     # It gets a certificate of its own, and the server lets it in.
     joined = secure.spawn("n1", [binary("muster"), *agent[1:], "--cache", tmp_path / "cache-n1"])
-    eventually(lambda: "event=registered" in joined.output(), "n1 is registered")
+    eventually(lambda: "event=enrolled" in joined.output(), "n1 has a certificate")
 
 
 def test_loop_with_three_agents_and_a_restart(secure, monkeypatch, tmp_path):
