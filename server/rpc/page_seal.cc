@@ -51,7 +51,9 @@ std::string PageSeal::Seal(absl::string_view list, absl::string_view plain) cons
 std::optional<std::string> PageSeal::Open(absl::string_view list, absl::string_view sealed) const {
   std::string packed;
   if (sealed.size() > kMaxSealedBytes || !absl::WebSafeBase64Unescape(sealed, &packed) ||
-      packed.size() < kNonceBytes + kTagBytes) {
+      packed.size() < kNonceBytes + kTagBytes ||
+      // One token has one text: the last character has bits to spare.
+      absl::WebSafeBase64Escape(packed) != sealed) {
     return std::nullopt;
   }
   std::string plain(packed.size() - kNonceBytes - kTagBytes, '\0');
