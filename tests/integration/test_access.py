@@ -21,8 +21,8 @@ VERSION, NODE, ASSEMBLY = "models/llama/versions/v1", "nodes/n1", "assemblies/de
 DENIALS = (grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED)
 MATRIX = pathlib.Path(__file__).with_name("access_matrix.txt")
 LETTERS = "arpsogmev"
-# What another policy may take until it is in force.
-POLICY_SECONDS = 1.0
+# What another policy may take until it is in force, also on a machine that is busy; tests/bench says how long it takes.
+POLICY_SECONDS = 3.0
 
 
 @pytest.fixture(name="authority", scope="module")
