@@ -203,6 +203,29 @@ def test_lists_show_what_may_be_read_and_hide_the_rest(new_cluster, authority):
     assert names(secured.api("user/reader").nodes.ListNodes().nodes) == ["nodes/n1", "nodes/n2"]
 
 
+def test_watches_leave_out_what_may_not_be_read(new_cluster, authority):
+    secured = Secured(new_cluster(), authority)
+    admin = secured.set_up()
+    got = []
+    stream = secured.api("token/ci").channel.unary_stream(
+        "/muster.v1.EventService/WatchEvents", response_deserializer=event_pb2.WatchEventsResponse.FromString
+    )(event_pb2.WatchEventsRequest().SerializeToString(), timeout=60)
+    thread = follow(stream, got)
+    eventually(lambda: got, "the watch begins")
+    publish(admin, "models/secret/versions/v1")
+    publish(admin, "models/open/versions/v1")
+
+    def seen():
+        return [event for message in list(got) for event in message.events]
+
+    eventually(lambda: [event for event in seen() if event.kind == event_pb2.Event.VERSION_COMMITTED], "the open one")
+    assert {event.model_version for event in seen()} == {"models/open/versions/v1"}
+    # Where nothing is left of it, a message is a place to resume from.
+    assert all(message.events or message.progress or not message.complete for message in list(got))
+    stream.cancel()
+    thread.join(timeout=20)
+
+
 def test_page_tokens_tell_nothing_and_are_of_one_caller(new_cluster, authority):
     grants = [*DEFAULT_GRANTS, grant("user/half", "reader", "models/a-*/**"), grant("user/other", "reader", "models/a-*/**")]
     secured = Secured(new_cluster(), authority, grants=grants)
